@@ -1,0 +1,9 @@
+"""Mask-classification segmentation (Mask2Former and its family) for MMDetection 3.x and MMSegmentation 1.x.
+
+Importing the package only creates the registries of the scope ``m2f_mm``; the modules behind them are
+imported when a config first asks for one of them.
+"""
+from . import registry
+from .version import __version__
+
+__all__ = ['__version__', 'registry']
