@@ -1,0 +1,5 @@
+from .assigner import HungarianAssigner, Matching
+from .points import RandomPoints
+from .set_criterion import SetCriterion
+
+__all__ = ['HungarianAssigner', 'Matching', 'RandomPoints', 'SetCriterion']

@@ -1,0 +1,160 @@
+"""Optimal assignment of queries to objects (Mask2Former, section 3.2.1; MaskFormer, section 3.2).
+
+Shapes: L supervised predictions, B images, Q queries, C classes, N objects of one image, P points, T frames.
+"""
+from dataclasses import dataclass
+from typing import List, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from m2f_mm.registry import TASK_UTILS
+from m2f_mm.structures import MaskPredictions, SegTargets
+
+from .points import RandomPoints, sample_binary_masks
+
+
+@dataclass
+class Matching:
+    """The matched pairs of one prediction, images one after the other, queries ascending within an image.
+
+    Args:
+        batch: image of each pair, (M,).
+        query: its query, (M,).
+        target: its object, counted over the whole batch, (M,).
+        counts: pairs per image; known on the host, so nobody has to ask the device.
+    """
+    batch: Tensor
+    query: Tensor
+    target: Tensor
+    counts: List[int]
+
+
+@TASK_UTILS.register_module(name='MaskHungarianAssigner')
+class HungarianAssigner:
+    """Bipartite matching by class probability, binary cross-entropy and dice at random points.
+
+    The costs of all predictions and images go to the host in one transfer, and the pairs come back in one.
+
+    Args:
+        class_weight, mask_weight, dice_weight: weights of the three costs.
+        num_points: P, drawn once per image and prediction.
+    """
+
+    def __init__(self,
+                 class_weight: float = 2.0,
+                 mask_weight: float = 5.0,
+                 dice_weight: float = 5.0,
+                 num_points: int = 12544):
+        self.class_weight = class_weight
+        self.mask_weight = mask_weight
+        self.dice_weight = dice_weight
+        self.num_points = num_points
+
+    @torch.no_grad()
+    def __call__(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
+                 draw: RandomPoints) -> List[Matching]:
+        """One ``Matching`` for each prediction; at most min(Q, N) pairs per image.
+
+        Raises:
+            FloatingPointError: where a prediction or a cost is not finite; names layer and image.
+            ValueError: where a label is no class of the model; names image and label.
+        """
+        costs = [
+            self.cost(predictions, layer, targets, draw) for layer in range(predictions.num_layers)
+        ]  # L x B x (Q, N)
+        sums = torch.stack([torch.stack([t.flatten(1).sum(1) for t in (logits, embeds, predictions.mask_features)])
+                            for logits, embeds in zip(predictions.class_logits, predictions.mask_embeds)])  # (L, 3, B)
+        flat = torch.cat([sums.flatten()] + [cost.flatten() for layer in costs for cost in layer]).cpu().numpy()
+        if not np.isfinite(flat).all():
+            explain_non_finite(flat[:sums.numel()].reshape(sums.shape), costs, targets, predictions)
+        return self._solve(flat[sums.numel():], costs, predictions.mask_features.device)
+
+    def cost(self, predictions: MaskPredictions, layer: int, targets: Sequence[SegTargets],
+             draw: RandomPoints) -> List[Tensor]:
+        """The (Q, N) cost matrix of every image for one prediction."""
+        probabilities = predictions.class_logits[layer].softmax(-1)
+        num_classes = probabilities.shape[-1] - 1
+        points = draw.matching(layer, len(targets), self.num_points, probabilities.device)
+        logits = predictions.sample(layer, points)  # (B, Q, T * P)
+        costs = []
+        for b, target in enumerate(targets):
+            masks = target.clip_masks  # (N, T, H, W)
+            index = torch.arange(masks.shape[0] * masks.shape[1], device=masks.device)
+            wanted = sample_binary_masks(masks.flatten(0, 1), index, points[b:b + 1], logits.dtype)
+            wanted = wanted.unflatten(0, masks.shape[:2]).flatten(1)  # (N, T * P)
+            labels = target.labels.clamp(0, num_classes - 1)
+            cost = (self.mask_weight * mask_cost(logits[b], wanted) + self.dice_weight * dice_cost(logits[b], wanted) -
+                    self.class_weight * probabilities[b][:, labels])
+            costs.append(cost.masked_fill(labels != target.labels, float('inf')))  # found out after the transfer
+        return costs
+
+    @staticmethod
+    def _solve(flat: np.ndarray, costs: List[List[Tensor]], device: torch.device) -> List[Matching]:
+        """SciPy's assignment for every cost matrix, in the order in which they were flattened."""
+        pairs, counts, start, first = [], [], 0, 0
+        for layer in costs:
+            counts.append([])
+            first = 0
+            for b, cost in enumerate(layer):
+                matrix = flat[start:start + cost.numel()].reshape(cost.shape)
+                start += cost.numel()
+                queries, objects = linear_sum_assignment(matrix)
+                pairs.append(np.stack((np.full_like(queries, b), queries, objects + first)))
+                counts[-1].append(len(queries))
+                first += cost.shape[1]
+        packed = torch.from_numpy(np.concatenate(pairs, axis=1)).to(device, non_blocking=True)
+        sizes = [sum(count) for count in counts]
+        return [Matching(*part, count) for part, count in zip(packed.split(sizes, dim=1), counts)]
+
+
+def mask_cost(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Mean binary cross-entropy of every pair: logits (Q, P), wanted (N, P) give (Q, N).
+
+    BCE(x, t) = softplus(x) - x t for every t in 0..1, so one product of matrices is enough.
+    """
+    return (F.softplus(logits).sum(-1, keepdim=True) - logits @ wanted.T) / logits.shape[-1]
+
+
+def dice_cost(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Dice loss of every pair, with 1 added above and below: logits (Q, P), wanted (N, P) give (Q, N)."""
+    probabilities = logits.sigmoid()
+    both = probabilities @ wanted.T
+    either = probabilities.sum(-1)[:, None] + wanted.sum(-1)
+    return 1 - (2 * both + 1) / (either + 1)
+
+
+def layer_name(layer: int, num_layers: int) -> str:
+    """``d0`` is the prediction before the first decoder layer."""
+    return 'the last layer' if layer == num_layers - 1 else f'layer d{layer}'
+
+
+def explain_non_finite(sums: np.ndarray, costs: List[List[Tensor]], targets: Sequence[SegTargets],
+                       predictions: MaskPredictions) -> None:
+    """Raise the error that names the first cause; called only when something is known to be wrong."""
+    num_classes = predictions.class_logits[0].shape[-1] - 1
+    for b, target in enumerate(targets):
+        wrong = target.labels[(target.labels < 0) | (target.labels >= num_classes)]
+        if wrong.numel():
+            raise ValueError(f'{image_name(b, target)} has the label {int(wrong[0])}, but the model has {num_classes} '
+                             f'classes (labels 0 to {num_classes - 1}). Compare the class counts of the head with the '
+                             'classes in the metainfo of the data set')
+    for layer in range(len(costs)):
+        where = layer_name(layer, len(costs))
+        for b, target in enumerate(targets):
+            for part, value in zip(('class logits', 'mask embeddings', 'mask features'), sums[layer, :, b]):
+                if not np.isfinite(value):
+                    raise FloatingPointError(
+                        f'The {part} of {where} are not finite for {image_name(b, target)}. The training has diverged '
+                        'or the input is broken: look at the learning rate, at fp16 (bf16 has more range) and at the '
+                        'image')
+            if not costs[layer][b].isfinite().all():
+                raise FloatingPointError(f'The matching cost of {where} is not finite for {image_name(b, target)}, '
+                                         'though the predictions are. Their values are too large for float32')
+
+
+def image_name(index: int, target: SegTargets) -> str:
+    return f'image {index} of the batch' + (f' ({target.name})' if target.name else '')

@@ -1,0 +1,84 @@
+"""Points at which masks are compared, and the one place where they are drawn (PointRend; Mask2Former, section 3.3)."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class RandomPoints:
+    """Every random draw of a training step comes from here, so that a test can replay recorded ones.
+
+    All coordinates are x, y in 0..1 of the padded image, float32. ``layer`` is the index of the supervised
+    prediction; it matters to a replay only.
+    """
+
+    def matching(self, layer: int, batch: int, num_points: int, device: torch.device) -> Tensor:
+        """(B, num_points, 2): the points at which one image is matched, shared by its queries and objects."""
+        return torch.rand(batch, num_points, 2, device=device)
+
+    def candidates(self, layer: int, num_masks: int, num_points: int, device: torch.device) -> Tensor:
+        """(num_masks, num_points, 2): points among which the uncertain ones are chosen."""
+        return torch.rand(num_masks, num_points, 2, device=device)
+
+    def uniform(self, layer: int, num_masks: int, num_points: int, device: torch.device) -> Tensor:
+        """(num_masks, num_points, 2): points that are kept as they are."""
+        return torch.rand(num_masks, num_points, 2, device=device)
+
+
+def sample_logits(masks: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples of float masks (M, h, w) at points (M, P, 2), zero outside: (M, P)."""
+    grid = (2 * points.to(masks.dtype) - 1)[:, :, None]
+    return F.grid_sample(masks[:, None], grid, align_corners=False)[:, 0, :, 0]
+
+
+def sample_binary_masks(masks: Tensor, index: Tensor, points: Tensor, dtype: torch.dtype) -> Tensor:
+    """What ``sample_logits(masks[index].to(dtype), points)`` gives, without a float copy of any mask.
+
+    Args:
+        masks: bool (N, H, W).
+        index: which mask each row of points belongs to, (M,).
+        points: (M, P, 2), or (1, P, 2) for points that all rows share.
+        dtype: float type of the result.
+
+    Returns:
+        (M, P), in 0..1.
+    """
+    height, width = masks.shape[-2:]
+    grid = 2 * points.to(dtype) - 1  # the detour of grid_sample, for the same rounding
+    x = ((grid[..., 0] + 1) * width - 1) / 2
+    y = ((grid[..., 1] + 1) * height - 1) / 2
+    left, top = x.floor(), y.floor()
+    index = index[:, None]
+    sampled = torch.zeros((), dtype=dtype, device=masks.device)
+    for column, weight_x in ((left, left + 1 - x), (left + 1, x - left)):
+        for row, weight_y in ((top, top + 1 - y), (top + 1, y - top)):
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            taps = masks[index, row.clamp(0, height - 1).long(), column.clamp(0, width - 1).long()]
+            sampled = sampled + (weight_x * weight_y * inside) * taps
+    return sampled
+
+
+def uncertain_points(masks: Tensor, num_points: int, oversample_ratio: float, importance_ratio: float, layer: int,
+                     draw: RandomPoints) -> Tensor:
+    """Points where predictions are least certain, plus uniform ones (PointRend, section 3.3 "training").
+
+    Of ``oversample_ratio * num_points`` candidates per mask the ``importance_ratio * num_points`` with the smallest
+    absolute logit are kept; the rest is drawn anew.
+
+    Args:
+        masks: predicted logits (M, h, w).
+        num_points: P.
+
+    Returns:
+        (M, P, 2), without gradient.
+    """
+    num_masks = masks.shape[0]
+    num_uncertain = int(importance_ratio * num_points)
+    with torch.no_grad():
+        candidates = draw.candidates(layer, num_masks, int(oversample_ratio * num_points), masks.device)
+        certainty = sample_logits(masks, candidates).abs()
+        chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
+        points = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
+        if num_uncertain < num_points:
+            rest = draw.uniform(layer, num_masks, num_points - num_uncertain, masks.device)
+            points = torch.cat((points, rest), 1)
+    return points

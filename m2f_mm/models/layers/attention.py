@@ -1,0 +1,40 @@
+"""Multi-head attention with one mask shared by all heads."""
+from typing import Optional
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """``nn.MultiheadAttention``'s parameters, computed by PyTorch's scaled dot product attention.
+
+    The softmax matrix (B, heads, Q, K) is neither kept for the backward pass nor averaged into weights that nobody
+    reads, and a mask (B, 1, Q, K) is broadcast over the heads instead of copied for each.
+
+    Args:
+        embed_dims: channels, divisible by ``num_heads``.
+        num_heads: parallel heads.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.attn = nn.MultiheadAttention(embed_dims, num_heads, batch_first=True)  # holds the parameters
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        """
+        Args:
+            query: (B, Q, E).
+            key, value: (B, K, E).
+            mask: bool (B, 1, Q, K), true where attention is allowed.
+
+        Returns:
+            (B, Q, E).
+        """
+        weights = self.attn.in_proj_weight.chunk(3)
+        biases = self.attn.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, length, dims)
+            for x, weight, bias in zip((query, key, value), weights, biases))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.attn.out_proj(attended.transpose(1, 2).flatten(2))

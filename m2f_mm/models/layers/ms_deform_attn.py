@@ -1,0 +1,71 @@
+"""Multi-scale deformable attention over mmcv's operator (Deformable DETR, equation 3).
+
+Shapes: B images, N queries, V value tokens of all levels, E channels, M heads, L levels, K points.
+"""
+from typing import Sequence, Tuple
+
+import torch
+from mmcv.ops import MultiScaleDeformableAttention
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
+from torch import Tensor
+
+from m2f_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class MSDeformAttn(MultiScaleDeformableAttention):
+    """mmcv's module (its parameters, names and initialisation) with another forward pass.
+
+    Three things differ from mmcv's: shapes are Python integers, so nothing waits for the device; sampling coordinates
+    and weights stay float32 under AMP, where fp16 would move samples by up to a pixel and the operator has no bf16
+    at all; and the residual connection is left to the caller.
+    """
+
+    def __init__(self, embed_dims: int = 256, num_heads: int = 8, num_levels: int = 3, num_points: int = 4):
+        super().__init__(embed_dims, num_heads, num_levels, num_points, dropout=0., batch_first=True)
+
+    def forward(self, query: Tensor, value: Tensor, reference_points: Tensor,
+                spatial_shapes: Sequence[Tuple[int, int]]) -> Tensor:
+        """
+        Args:
+            query: (B, N, E), position encoding included.
+            value: (B, V, E), the levels one after the other, each row-major.
+            reference_points: (B or 1, N, L, 2) as x, y, or (B or 1, N, L, 4) as cx, cy, w, h, all in 0..1.
+            spatial_shapes: (height, width) of each level; the products add up to V.
+
+        Returns:
+            (B, N, E), before any residual.
+        """
+        batch, num_queries, _ = query.shape
+        heads = (self.num_heads, self.num_levels, self.num_points)
+        value = self.value_proj(value).unflatten(-1, (self.num_heads, -1))  # (B, V, M, E / M)
+        weights = self.attention_weights(query).view(batch, num_queries, self.num_heads, -1)
+        offsets = self.sampling_offsets(query).view(batch, num_queries, *heads, 2)
+        with torch.autocast(query.device.type, enabled=False):
+            wide = torch.promote_types(value.dtype, torch.float32)
+            weights = weights.to(wide).softmax(-1).view(batch, num_queries, *heads)
+            locations = self._locations(reference_points.to(wide), offsets.to(wide), spatial_shapes)
+            sampled = sample_levels(value.to(wide), spatial_shapes, locations, weights, self.im2col_step)
+        return self.output_proj(sampled.to(value.dtype))
+
+    def _locations(self, reference: Tensor, offsets: Tensor, spatial_shapes: Sequence[Tuple[int, int]]) -> Tensor:
+        """Where to sample: (B, N, M, L, K, 2) as x, y in 0..1 of each level."""
+        reference = reference[:, :, None, :, None]
+        if reference.shape[-1] == 4:  # offsets in half-sizes of the box
+            return reference[..., :2] + offsets / self.num_points * reference[..., 2:] * 0.5
+        sizes = offsets.new_tensor([(width, height) for height, width in spatial_shapes])
+        return reference + offsets / sizes[:, None]
+
+
+def sample_levels(value: Tensor, spatial_shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor,
+                  im2col_step: int) -> Tensor:
+    """The weighted sum of bilinear samples: mmcv's CUDA operator on a GPU, its PyTorch function elsewhere."""
+    if not value.is_cuda:
+        return multi_scale_deformable_attn_pytorch(value, spatial_shapes, locations, weights)
+    shapes = torch.tensor(spatial_shapes, dtype=torch.long)
+    starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
+    shapes, starts = (t.pin_memory().to(value.device, non_blocking=True) for t in (shapes, starts))
+    batch = value.shape[0]
+    step = next(step for step in range(min(batch, im2col_step), 0, -1) if batch % step == 0)  # the kernel's demand
+    return MultiScaleDeformableAttnFunction.apply(value.contiguous(), shapes, starts, locations.contiguous(),
+                                                  weights.contiguous(), step)

@@ -1,0 +1,114 @@
+"""Features -> pixel decoder -> transformer decoder -> promises of masks (Mask2Former, figure 2).
+
+Shapes: B images or clips, T frames (1 for images), Q queries, E channels, D mask channels, C classes.
+"""
+from typing import Sequence
+
+import torch
+from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
+from torch import Tensor, nn
+
+from m2f_mm.structures import MaskPredictions, attention_mask, resize_features
+
+from .layers import sine_position_encoding
+
+
+class MaskTransformer(BaseModule):
+    """The whole network behind the backbone.
+
+    The parts are passed in constructed; the names of the parameters are MMDetection's. A clip is a batch of B * T
+    frames to the pixel decoder and one sequence of tokens to the transformer decoder.
+
+    Args:
+        pixel_decoder: features fine to coarse -> (mask features, memories coarse to fine); has ``embed_dims``.
+        transformer_decoder: see ``Mask2FormerTransformerDecoder``.
+        num_classes: C; the class head has C + 1 outputs, the last is no-object.
+        num_queries: Q.
+        num_levels: memories that the decoder attends to in turn.
+        mask_channels: D, the channels of the mask features.
+        project_memory: put a 1x1 convolution before the decoder even where the channels agree.
+        num_frames: frames per clip; None for images, which have no temporal position.
+    """
+
+    def __init__(self,
+                 pixel_decoder: nn.Module,
+                 transformer_decoder: nn.Module,
+                 num_classes: int,
+                 num_queries: int = 100,
+                 num_levels: int = 3,
+                 mask_channels: int = 256,
+                 project_memory: bool = False,
+                 num_frames: int = None,
+                 init_cfg: dict = None):
+        super().__init__(init_cfg)
+        dims = transformer_decoder.embed_dims
+        self.num_classes = num_classes
+        self.num_queries = num_queries
+        self.num_frames = num_frames
+        self.pixel_decoder = pixel_decoder
+        project_memory = project_memory or pixel_decoder.embed_dims != dims
+        self.decoder_input_projs = ModuleList(
+            nn.Conv2d(pixel_decoder.embed_dims, dims, 1) if project_memory else nn.Identity()
+            for _ in range(num_levels))
+        self.transformer_decoder = transformer_decoder
+        self.query_feat = nn.Embedding(num_queries, dims)
+        self.query_embed = nn.Embedding(num_queries, dims)
+        self.level_embed = nn.Embedding(num_levels, dims)
+        self.cls_embed = nn.Linear(dims, num_classes + 1)
+        self.mask_embed = nn.Sequential(
+            nn.Linear(dims, dims), nn.ReLU(inplace=True), nn.Linear(dims, dims), nn.ReLU(inplace=True),
+            nn.Linear(dims, mask_channels))
+
+    def forward(self, feats: Sequence[Tensor]) -> MaskPredictions:
+        """
+        Args:
+            feats: backbone features (B * T, c, h, w), fine to coarse, frames of a clip one after the other.
+
+        Returns:
+            In training mode the predictions before the first and after every layer, otherwise the last one only.
+        """
+        mask_features, memories = self.pixel_decoder(feats)
+        frames = self.num_frames or 1
+        mask_features = mask_features.unflatten(0, (-1, frames))  # (B, T, D, h, w)
+        memories = [project(memory) for project, memory in zip(self.decoder_input_projs, memories)]
+        values = [self._tokens(memory) + self.level_embed.weight[i] for i, memory in enumerate(memories)]
+        keys = [value + self._positions(memory) for value, memory in zip(values, memories)]
+        guides = [resize_features(mask_features, memory.shape[-2:]) for memory in memories]
+
+        class_logits, mask_embeds = [], []
+
+        def predict(query: Tensor, level: int) -> Tensor:
+            embeds = self.mask_embed(query)
+            if self.training:
+                class_logits.append(self.cls_embed(query))
+                mask_embeds.append(embeds)
+            with torch.no_grad(), torch.autocast(embeds.device.type, enabled=False):
+                return attention_mask(embeds, guides[level])
+
+        query = self.query_feat.weight.expand(values[0].shape[0], -1, -1)  # (B, Q, E)
+        query = self.transformer_decoder(query, self.query_embed.weight, keys, values, predict)
+        class_logits.append(self.cls_embed(query))
+        mask_embeds.append(self.mask_embed(query))
+        return MaskPredictions(class_logits, mask_embeds, mask_features)
+
+    def _tokens(self, memory: Tensor) -> Tensor:
+        """(B * T, E, h, w) to (B, T * h * w, E), frame-major."""
+        tokens = memory.flatten(2).transpose(1, 2)
+        return tokens.unflatten(0, (-1, self.num_frames or 1)).flatten(1, 2)
+
+    def _positions(self, memory: Tensor) -> Tensor:
+        """The position of every token of a level, (1, T * h * w, E)."""
+        height, width = memory.shape[-2:]
+        encoding = sine_position_encoding(height, width, memory.shape[1] // 2, self.num_frames, device=memory.device)
+        if self.num_frames is None:
+            encoding = encoding[None]
+        return encoding.flatten(2).transpose(1, 2).flatten(0, 1)[None].to(memory.dtype)
+
+    def init_weights(self) -> None:
+        """The official initialisation; embeddings and prediction heads keep PyTorch's."""
+        super().init_weights()
+        for projection in self.decoder_input_projs:
+            if isinstance(projection, nn.Conv2d):
+                caffe2_xavier_init(projection)
+
+

@@ -1,0 +1,162 @@
+"""The MSDeformAttn pixel decoder (Mask2Former, section 3.1 and appendix; Deformable DETR's encoder plus one FPN step).
+
+Shapes: B images, E channels, L encoder levels, V tokens of all encoder levels, coarse level first.
+"""
+from typing import List, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmcv.cnn.bricks.transformer import FFN
+from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, xavier_init
+from torch import Tensor, nn
+
+from m2f_mm.registry import MODELS
+
+from ..layers import MSDeformAttn, sine_position_encoding
+
+
+class MSDeformAttnEncoderLayer(BaseModule):
+    """Deformable self-attention over all levels and a feed-forward network, post-norm."""
+
+    def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, feedforward_channels: int):
+        super().__init__()
+        self.self_attn = MSDeformAttn(embed_dims, num_heads, num_levels, num_points)
+        self.ffn = FFN(embed_dims, feedforward_channels, ffn_drop=0., add_identity=False)
+        self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
+
+    def forward(self, x: Tensor, pos: Tensor, reference_points: Tensor,
+                spatial_shapes: Sequence[Tuple[int, int]]) -> Tensor:
+        """x: (B, V, E); pos: (1, V, E); reference_points: (1, V, L, 2). Returns (B, V, E)."""
+        x = self.norms[0](x + self.self_attn(x + pos, x, reference_points, spatial_shapes))
+        return self.norms[1](x + self.ffn(x))
+
+
+class MSDeformAttnEncoder(BaseModule):
+    """The encoder's layers one after the other; a module of its own for the sake of the parameters' names."""
+
+    def __init__(self, num_layers: int, **layer):
+        super().__init__()
+        self.layers = ModuleList(MSDeformAttnEncoderLayer(**layer) for _ in range(num_layers))
+
+    def forward(self, x: Tensor, pos: Tensor, reference_points: Tensor,
+                spatial_shapes: Sequence[Tuple[int, int]]) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, pos, reference_points, spatial_shapes)
+        return x
+
+
+@MODELS.register_module()
+class MSDeformAttnPixelDecoder(BaseModule):
+    """Backbone features to mask features and a pyramid of memories.
+
+    The coarsest ``num_encoder_levels`` features go through a deformable transformer encoder, the finer ones join by
+    FPN steps. Padding is seen as if it were image, as in the official code: its weights expect that.
+
+    Args:
+        in_channels: channels of the backbone's features, fine to coarse.
+        feat_channels: channels E of encoder and FPN.
+        out_channels: channels of the mask features.
+        num_outs: memories returned, at most the number of features.
+        num_encoder_levels: features that the encoder sees.
+        num_layers: encoder layers.
+        num_heads, num_points: of the deformable attention.
+        feedforward_channels: hidden channels of the encoder layers (1024 in every official Mask2Former, whatever
+            ``DIM_FEEDFORWARD`` says).
+        norm_cfg: norm of the FPN convolutions; None gives them a bias instead.
+        input_norm_cfg: norm of the projections into the encoder.
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
+                 feat_channels: int = 256,
+                 out_channels: int = 256,
+                 num_outs: int = 3,
+                 num_encoder_levels: int = 3,
+                 num_layers: int = 6,
+                 num_heads: int = 8,
+                 num_points: int = 4,
+                 feedforward_channels: int = 1024,
+                 norm_cfg: dict = dict(type='GN', num_groups=32),
+                 input_norm_cfg: dict = dict(type='GN', num_groups=32),
+                 init_cfg: dict = None):
+        super().__init__(init_cfg)
+        if not 1 <= num_encoder_levels <= len(in_channels):
+            raise ValueError(f'num_encoder_levels must be 1 to {len(in_channels)}, the number of in_channels, got '
+                             f'{num_encoder_levels}')
+        self.num_outs = num_outs
+        self.embed_dims = feat_channels
+        num_fpn_levels = len(in_channels) - num_encoder_levels
+        self.input_convs = ModuleList(
+            ConvModule(channels, feat_channels, 1, norm_cfg=input_norm_cfg, act_cfg=None, bias=True)
+            for channels in reversed(in_channels[num_fpn_levels:]))
+        self.level_encoding = nn.Embedding(num_encoder_levels, feat_channels)
+        self.encoder = MSDeformAttnEncoder(
+            num_layers,
+            embed_dims=feat_channels,
+            num_heads=num_heads,
+            num_levels=num_encoder_levels,
+            num_points=num_points,
+            feedforward_channels=feedforward_channels)
+        fpn = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
+        self.lateral_convs = ModuleList(
+            ConvModule(channels, feat_channels, 1, act_cfg=None, **fpn)
+            for channels in reversed(in_channels[:num_fpn_levels]))
+        self.output_convs = ModuleList(
+            ConvModule(feat_channels, feat_channels, 3, padding=1, **fpn) for _ in range(num_fpn_levels))
+        self.mask_feature = nn.Conv2d(feat_channels, out_channels, 1)
+
+    def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+        """
+        Args:
+            feats: backbone features (B, C, h, w), fine to coarse.
+
+        Returns:
+            Mask features (B, out_channels, h, w) at the size of the finest input, and ``num_outs`` memories
+            (B, E, h, w), coarse to fine.
+        """
+        with torch.autocast(feats[0].device.type, enabled=False):  # float32, as the official code insists
+            feats = [feat.float() if feat.dtype in (torch.float16, torch.bfloat16) else feat for feat in feats]
+            outs = self._encode(list(reversed(feats))[:len(self.input_convs)])
+            for feat, lateral, output in zip(
+                    reversed(feats[:len(self.lateral_convs)]), self.lateral_convs, self.output_convs):
+                size = feat.shape[-2:]
+                outs.append(output(lateral(feat) + F.interpolate(outs[-1], size, mode='bilinear',
+                                                                 align_corners=False)))
+            return self.mask_feature(outs[-1]), outs[:self.num_outs]
+
+    def _encode(self, feats: Sequence[Tensor]) -> List[Tensor]:
+        """The deformable encoder over features given coarse to fine; returns maps of the same sizes."""
+        shapes = [tuple(feat.shape[-2:]) for feat in feats]
+        tokens = torch.cat([conv(feat).flatten(2) for conv, feat in zip(self.input_convs, feats)], 2).transpose(1, 2)
+        device, num_feats = tokens.device, self.embed_dims // 2
+        positions = [
+            sine_position_encoding(h, w, num_feats, device=device).flatten(1).T + self.level_encoding.weight[i]
+            for i, (h, w) in enumerate(shapes)
+        ]
+        reference = torch.cat([pixel_centres(h, w, device) for h, w in shapes])  # (V, 2)
+        memory = self.encoder(tokens, torch.cat(positions)[None].to(tokens.dtype),
+                              reference[None, :, None].expand(1, -1, len(shapes), -1), shapes)
+        parts = memory.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
+        return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
+
+    def init_weights(self) -> None:
+        """The official initialisation: Xavier uniform in the encoder, caffe2's Xavier in the FPN."""
+        super().init_weights()
+        for parameter in self.encoder.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        for layer in self.encoder.layers:
+            layer.self_attn.init_weights()
+        for conv in self.input_convs:
+            xavier_init(conv.conv, distribution='uniform')
+        for conv in (*(c.conv for c in self.lateral_convs), *(c.conv for c in self.output_convs), self.mask_feature):
+            caffe2_xavier_init(conv)
+        nn.init.normal_(self.level_encoding.weight)
+
+
+def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
+    """Centres of the pixels of a map, row-major, (height * width, 2) as x, y in 0..1."""
+    y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) / height
+    x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) / width
+    return torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), -1).flatten(0, 1)

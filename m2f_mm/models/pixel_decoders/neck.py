@@ -1,0 +1,51 @@
+"""Any registered neck as a pixel decoder."""
+from typing import List, Sequence, Tuple
+
+from mmengine.model import BaseModule, caffe2_xavier_init
+from torch import Tensor, nn
+
+from m2f_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class NeckPixelDecoder(BaseModule):
+    """Wraps a neck of MMDetection or MMSegmentation: finest output to mask features, the next ones to memories.
+
+    The neck must return maps fine to coarse, all with ``feat_channels``, the finest at stride 4, as
+    ``dict(type='mmdet.FPN', ...)`` does.
+
+    Args:
+        neck: config of a registered neck, or a module. ``in_channels`` and ``out_channels`` are filled in.
+        in_channels: channels of the backbone's features, fine to coarse.
+        feat_channels: channels of the neck's maps.
+        out_channels: channels of the mask features.
+        num_outs: memories returned; they are the neck's maps after the finest, coarse to fine.
+    """
+
+    def __init__(self,
+                 neck: dict,
+                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
+                 feat_channels: int = 256,
+                 out_channels: int = 256,
+                 num_outs: int = 3,
+                 init_cfg: dict = None):
+        super().__init__(init_cfg)
+        self.num_outs = num_outs
+        self.embed_dims = feat_channels
+        if not isinstance(neck, nn.Module):
+            neck = MODELS.build({'in_channels': list(in_channels), 'out_channels': feat_channels,
+                                 'num_outs': num_outs + 1, **neck})
+        self.neck = neck
+        self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
+
+    def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+        """Features fine to coarse to mask features and ``num_outs`` memories, coarse to fine."""
+        outs = self.neck(tuple(feats))
+        if len(outs) <= self.num_outs:
+            raise ValueError(f'{type(self.neck).__name__} returned {len(outs)} maps; {self.num_outs} memories and the '
+                             f'mask features need {self.num_outs + 1}: raise its num_outs')
+        return self.mask_feature(outs[0]), list(reversed(outs[1:self.num_outs + 1]))
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        caffe2_xavier_init(self.mask_feature)

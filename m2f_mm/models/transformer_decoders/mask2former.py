@@ -1,0 +1,106 @@
+"""The masked-attention transformer decoder of Mask2Former (section 3.2), for images and clips.
+
+Shapes: B images, Q queries, E channels, K memory tokens of one level (frame-major for a clip).
+"""
+from typing import Callable, Sequence
+
+from mmcv.cnn.bricks.transformer import FFN
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from m2f_mm.registry import MODELS
+
+from ..layers import Attention
+
+
+class Mask2FormerDecoderLayer(BaseModule):
+    """Masked cross-attention, self-attention, feed-forward: in this order, each with a residual.
+
+    Args:
+        embed_dims: channels E.
+        num_heads: attention heads.
+        feedforward_channels: hidden channels of the feed-forward network.
+        pre_norm: normalise before each part instead of after its residual.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int, pre_norm: bool = False):
+        super().__init__()
+        self.cross_attn = Attention(embed_dims, num_heads)
+        self.self_attn = Attention(embed_dims, num_heads)
+        self.ffn = FFN(embed_dims, feedforward_channels, ffn_drop=0., add_identity=False)
+        self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
+        self.pre_norm = pre_norm
+
+    def forward(self, query: Tensor, query_pos: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """
+        Args:
+            query: content of the queries, (B, Q, E).
+            query_pos: their positions, (Q, E) or (B, Q, E).
+            key: memory with its position added, (B, K, E).
+            value: memory, (B, K, E).
+            mask: bool (B, 1, Q, K), true where a query may look.
+
+        Returns:
+            (B, Q, E).
+        """
+        query = self._residual(0, query, lambda x: self.cross_attn(x + query_pos, key, value, mask))
+        query = self._residual(1, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x))
+        return self._residual(2, query, self.ffn)
+
+    def _residual(self, part: int, x: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        norm = self.norms[part]
+        return x + compute(norm(x)) if self.pre_norm else norm(x + compute(x))
+
+
+@MODELS.register_module()
+class Mask2FormerTransformerDecoder(BaseModule):
+    """The stack of decoder layers and the norm in front of every prediction.
+
+    Layer i attends to memory level i mod L, coarse to fine and again, inside the mask that was predicted before it.
+
+    Args:
+        num_layers: layers; the published models have 9 (their configs say 10, counting predictions).
+        embed_dims: channels E.
+        num_heads: attention heads.
+        feedforward_channels: hidden channels of the feed-forward networks.
+        pre_norm: see the layer.
+    """
+
+    def __init__(self,
+                 num_layers: int = 9,
+                 embed_dims: int = 256,
+                 num_heads: int = 8,
+                 feedforward_channels: int = 2048,
+                 pre_norm: bool = False):
+        super().__init__()
+        self.num_layers = num_layers
+        self.embed_dims = embed_dims
+        self.layers = ModuleList(
+            Mask2FormerDecoderLayer(embed_dims, num_heads, feedforward_channels, pre_norm) for _ in range(num_layers))
+        self.post_norm = nn.LayerNorm(embed_dims)
+
+    def forward(self, query: Tensor, query_pos: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor],
+                predict: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """
+        Args:
+            query: (B, Q, E), the learned queries.
+            query_pos: (Q, E), their learned positions.
+            keys, values: per level, coarse to fine, (B, K, E).
+            predict: called with the normalised queries (B, Q, E) and the index of the next level, before every layer;
+                returns the attention mask of that level.
+
+        Returns:
+            The normalised queries after the last layer, (B, Q, E).
+        """
+        for i, layer in enumerate(self.layers):
+            level = i % len(keys)
+            mask = predict(self.post_norm(query), level)
+            query = layer(query, query_pos, keys[level], values[level], mask)
+        return self.post_norm(query)
+
+    def init_weights(self) -> None:
+        """Xavier uniform for every matrix, as the official decoder."""
+        super().init_weights()
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)

@@ -1,0 +1,152 @@
+"""The two structures that carry everything between the rooms of this package.
+
+Shapes: B images (or clips), T frames (1 for images), Q queries, C classes without the no-object class, D channels of
+a mask embedding, N objects of one image, P points, H x W the padded input size, h x w the size of the mask features
+(a quarter of H x W).
+"""
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass
+class SegTargets:
+    """What is to be found in one image or clip, whatever the task was called.
+
+    Panoptic segments, instances, the classes of a semantic map and the objects of a clip all become this.
+
+    Args:
+        labels: class of each object, int64 (N,), 0 <= label < C.
+        masks: bool (N, H, W), or (N, T, H, W) for a clip; zero in the padding.
+        boxes: optional normalised boxes (N, 4) as cx, cy, w, h in 0..1 of the padded input.
+        name: what to call the image in an error message, usually its path.
+    """
+    labels: Tensor
+    masks: Tensor
+    boxes: Optional[Tensor] = None
+    name: str = ''
+
+    def __post_init__(self):
+        if self.masks.dtype != torch.bool:
+            raise TypeError(f'SegTargets.masks must be bool, got {self.masks.dtype}'
+                            f'{f" for {self.name}" if self.name else ""}; compare the map with the ids first')
+        if self.masks.dim() not in (3, 4) or self.masks.shape[0] != self.labels.shape[0]:
+            raise ValueError(f'SegTargets needs masks (N, H, W) or (N, T, H, W) for labels (N,), got masks '
+                             f'{tuple(self.masks.shape)} and labels {tuple(self.labels.shape)}'
+                             f'{f" for {self.name}" if self.name else ""}')
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    @property
+    def clip_masks(self) -> Tensor:
+        """The masks with a time axis, (N, T, H, W); an image is a clip of one frame."""
+        return self.masks if self.masks.dim() == 4 else self.masks[:, None]
+
+
+@dataclass
+class MaskPredictions:
+    """Class scores and *promises* of masks of every supervised layer.
+
+    The mask logit of query q at a pixel is ``mask_embed[q] . mask_features[pixel]``. Sampling and resizing are linear
+    in the features, so no method here needs the (Q, h, w) masks of all queries: pixels are made only where somebody
+    looks (Mask2Former, section 3.2; the promise is this package's own way to compute it).
+
+    Args:
+        class_logits: one (B, Q, C + 1) tensor per layer, the last class is no-object; the last entry is the output.
+        mask_embeds: one (B, Q, D) tensor per layer.
+        mask_features: (B, T, D, h, w), shared by all layers.
+        boxes: optional, one (B, Q, 4) tensor per layer.
+    """
+    class_logits: List[Tensor]
+    mask_embeds: List[Tensor]
+    mask_features: Tensor
+    boxes: Optional[List[Tensor]] = None
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.class_logits)
+
+    def mask_logits(self, layer: int = -1, queries: Optional[Sequence[Tensor]] = None) -> List[Tensor]:
+        """Masks at the size of the features: per image (n, T, h, w), for ``queries[b]`` (n,) or for all."""
+        embeds = self.mask_embeds[layer]
+        return [
+            contract(embeds[b] if queries is None else embeds[b, queries[b]], self.mask_features[b])
+            for b in range(embeds.shape[0])
+        ]
+
+    def sample(self, layer: int, points: Tensor) -> Tensor:
+        """Mask logits of all queries at points that they share.
+
+        Args:
+            layer: index of the layer.
+            points: (B, P, 2) as x, y in 0..1 of the padded image, the same for every frame.
+
+        Returns:
+            (B, Q, T * P) logits, frame-major.
+        """
+        sampled = sample_points(self.mask_features, points)  # (B, T, D, P)
+        embeds = self.mask_embeds[layer]
+        logits = torch.matmul(embeds[:, None].to(sampled.dtype), sampled)  # (B, T, Q, P)
+        return logits.transpose(1, 2).flatten(2)
+
+
+def contract(embeds: Tensor, features: Tensor) -> Tensor:
+    """The inner product that makes masks: embeds (n, D) and features (T, D, h, w) give logits (n, T, h, w).
+
+    Computed in the wider type of the two, and in float32 inside autocast.
+    """
+    dtype = torch.promote_types(embeds.dtype, features.dtype)
+    if torch.is_autocast_enabled(features.device.type):
+        dtype = torch.promote_types(dtype, torch.float32)
+    with torch.autocast(features.device.type, enabled=False):
+        masks = torch.matmul(embeds.to(dtype), features.to(dtype).flatten(2))  # (T, n, h * w)
+    return masks.transpose(0, 1).unflatten(-1, features.shape[-2:])
+
+
+def sample_points(maps: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples of float maps at shared points, zero outside (PointRend's convention, align_corners false).
+
+    Args:
+        maps: (B, T, D, h, w).
+        points: (B, P, 2) as x, y in 0..1; location 0 is the left edge of the first pixel.
+
+    Returns:
+        (B, T, D, P) in the dtype of ``maps``, at least float32.
+    """
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    frames = maps.shape[1]
+    grid = (2 * points.to(maps.dtype) - 1)[:, None, :, None].expand(-1, frames, -1, -1, -1)  # (B, T, P, 1, 2)
+    sampled = F.grid_sample(maps.flatten(0, 1), grid.flatten(0, 1), align_corners=False)  # (B * T, D, P, 1)
+    return sampled.squeeze(-1).unflatten(0, (-1, frames))
+
+
+def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:
+    """Where each query may look in the next cross-attention (Mask2Former, equation 2).
+
+    A pixel is blocked where the sigmoid of its resized mask logit is below 0.5. A query that would be blocked
+    everywhere looks everywhere. Resizing the features once per level and contracting there gives the same logits as
+    resizing the mask of every query.
+
+    Args:
+        embeds: mask embeddings (B, Q, D) of the previous prediction.
+        features: mask features resized to the size of the level, (B, T, D, h', w').
+
+    Returns:
+        bool (B, 1, Q, T * h' * w'), true where attention is allowed; the axis of 1 stands for all heads.
+    """
+    logits = torch.matmul(embeds[:, None].to(features.dtype), features.flatten(3))  # (B, T, Q, h' * w')
+    blocked = (logits.sigmoid() < 0.5).transpose(1, 2).flatten(2)
+    allowed = ~blocked | blocked.all(-1, keepdim=True)
+    return allowed[:, None]
+
+
+def resize_features(features: Tensor, size: Tuple[int, int]) -> Tensor:
+    """Mask features (B, T, D, h, w) resized bilinearly to ``size``, without gradient."""
+    with torch.no_grad():
+        resized = F.interpolate(features.flatten(0, 1).float() if features.dtype != torch.float64 else
+                                features.flatten(0, 1), size, mode='bilinear', align_corners=False)
+    return resized.unflatten(0, features.shape[:2])
