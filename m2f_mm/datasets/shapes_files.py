@@ -1,0 +1,129 @@
+"""Writes generated scenes as COCO panoptic, COCO instance and MMSegmentation data sets, all over the same pictures.
+
+Layout of the folder::
+
+    shapes.json                          the parameters; there only when everything else is
+    img_dir/{train,val}/000000.jpg
+    ann_dir/{train,val}/000000.png       semantic: index of CLASSES, 255 is void
+    annotations/panoptic_{train,val}.json and panoptic_{train,val}/000000.png
+    annotations/instances_{train,val}.json
+"""
+import io
+import json
+import os
+import shutil
+from dataclasses import asdict
+from typing import Dict, Iterable, List, Tuple
+
+import numpy as np
+from mmengine.utils import track_iter_progress
+from PIL import Image
+
+from .io import encode_png, write_file, write_json, write_panoptic_png
+from .shapes import CLASSES, PALETTE, THINGS, Scene, ShapesSpec, make_scene
+
+MARKER = 'shapes.json'
+FORMAT = 1  # raise it when the same parameters would give other files, so that old folders are not taken for new ones
+
+
+def write_shapes(out: str, spec: ShapesSpec = ShapesSpec(), seed: int = 0, train: int = 500, val: int = 60,
+                 overwrite: bool = False, progress: bool = True) -> bool:
+    """Generate the data set in the folder ``out`` unless it is there already.
+
+    The folder appears in one step when it is complete. Picture i of a split depends on seed, split and i only.
+
+    Returns:
+        True if it was generated, False if a complete one with the same parameters was found.
+
+    Raises:
+        FileExistsError: ``out`` holds something else and ``overwrite`` is off.
+    """
+    out = os.path.abspath(out)
+    parameters = dict(format=FORMAT, seed=seed, train=train, val=val, **asdict(spec))
+    if os.path.isdir(out) and os.listdir(out):
+        found = _read_marker(out)
+        if found == parameters:
+            return False
+        if not (overwrite and found):  # never delete a folder that this function has not made
+            raise FileExistsError(f'{out} is not empty and holds '
+                                  f'{f"shapes with other parameters, {found}" if found else "other files"}; choose '
+                                  f'another folder{" or pass --overwrite" if found else ""} to get {parameters}')
+    partial = f'{out}.partial'
+    shutil.rmtree(partial, ignore_errors=True)
+    for index, (split, number) in enumerate((('train', train), ('val', val))):
+        scenes = (make_scene(spec, np.random.default_rng([seed, index, i])) for i in range(number))
+        if progress:
+            print(f'{split}: {number} pictures')
+            scenes = track_iter_progress((scenes, number))
+        _write_split(partial, split, scenes)
+    write_json(os.path.join(partial, MARKER), parameters)
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(partial, out)
+    return True
+
+
+def _read_marker(out: str) -> dict:
+    try:
+        with open(os.path.join(out, MARKER)) as stream:
+            return json.load(stream)
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def _write_split(root: str, split: str, scenes: Iterable[Scene]) -> None:
+    categories = [dict(id=i + 1, name=name, supercategory='thing' if i < len(THINGS) else 'stuff',
+                       isthing=int(i < len(THINGS)), color=list(PALETTE[i])) for i, name in enumerate(CLASSES)]
+    images, panoptic, instances = [], [], []
+    for index, scene in enumerate(scenes):
+        name = f'{index:06d}'
+        height, width = scene.segments.shape
+        images.append(dict(id=index + 1, file_name=f'{name}.jpg', height=height, width=width))
+        ids, records = _segments_info(scene)
+        panoptic.append(dict(image_id=index + 1, file_name=f'{name}.png', segments_info=records))
+        instances += _instances(scene, records, image_id=index + 1, first_id=len(instances) + 1)
+        write_file(f'{root}/img_dir/{split}/{name}.jpg', _encode_jpeg(scene.image))
+        write_file(f'{root}/ann_dir/{split}/{name}.png', encode_png(_semantic(scene)))
+        write_panoptic_png(f'{root}/annotations/panoptic_{split}/{name}.png', ids)
+    write_json(f'{root}/annotations/panoptic_{split}.json',
+               dict(images=images, annotations=panoptic, categories=categories))
+    write_json(f'{root}/annotations/instances_{split}.json',
+               dict(images=images, annotations=instances, categories=categories[:len(THINGS)]))
+
+
+def _segments_info(scene: Scene) -> Tuple[np.ndarray, List[Dict]]:
+    """Ids (H, W) as in COCO, any unique 24-bit number that looks good in the PNG, and the records of the JSON."""
+    number = len(scene.labels)
+    # Multiples of a large odd number modulo 2 ** 24 are distinct and differ in all three colour channels.
+    lookup = np.append((np.arange(1, number + 1) * 9973471) % (1 << 24), 0)
+    records = []
+    for i, (label, crowd) in enumerate(zip(scene.labels, scene.crowd)):
+        mask = scene.segments == i
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+        records.append(dict(id=int(lookup[i]), category_id=label + 1, iscrowd=int(crowd), area=int(mask.sum()),
+                            bbox=[int(side) for side in box]))
+    return lookup[scene.segments], records
+
+
+def _instances(scene: Scene, records: List[Dict], image_id: int, first_id: int) -> List[Dict]:
+    """The things again, with their visible masks as compressed RLE."""
+    from pycocotools import mask as coco_mask
+    things = [i for i, label in enumerate(scene.labels) if label < len(THINGS)]
+    if not things:
+        return []
+    masks = np.asfortranarray((scene.segments[..., None] == np.array(things)).astype(np.uint8))
+    annotations = []
+    for i, rle in zip(things, coco_mask.encode(masks)):
+        rle = dict(size=[int(side) for side in rle['size']], counts=rle['counts'].decode())
+        annotations.append({**records[i], 'id': first_id + len(annotations), 'image_id': image_id, 'segmentation': rle})
+    return annotations
+
+
+def _semantic(scene: Scene) -> np.ndarray:
+    return np.append(np.array(scene.labels, np.uint8), np.uint8(255))[scene.segments]
+
+
+def _encode_jpeg(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format='JPEG', quality=95)
+    return stream.getvalue()
