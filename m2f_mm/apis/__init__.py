@@ -1,0 +1,3 @@
+from .configs import config_path, pure_config, shipped_configs
+
+__all__ = ['config_path', 'pure_config', 'shipped_configs']

@@ -1,0 +1,80 @@
+"""Where the shipped configs are, for projects that inherit from them.
+
+Text configs (``configs/`` of the repository, ``m2f_mm/.mim/configs`` of an installed package) are the source. A
+project has three ways to one, all of which work in a wheel and in an editable install:
+
+    _base_ = 'm2f_mm::mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'   # after `import m2f_mm`
+
+    _base_ = __import__('m2f_mm.apis').apis.config_path('mask2former/….py')        # anywhere
+
+    with read_base():                                                              # pure Python, anywhere
+        from m2f_mm.configs.mask2former.mask2former_r50_8xb2_lsj_50e_coco_panoptic import *
+"""
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+TEXT_ROOT = PACKAGE_ROOT / '.mim' / 'configs'
+PURE_ROOT = PACKAGE_ROOT / 'configs'
+PURE_SOURCE = ('"""Pure-Python form of `{name}`."""\n'
+               "globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))\n")
+
+
+def config_path(name: str) -> str:
+    """Absolute path of a shipped config, e.g. ``mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py``.
+
+    Raises FileNotFoundError, with the nearest names, when there is none.
+    """
+    relative = name.removeprefix('m2f_mm::').removeprefix('configs/')
+    path = TEXT_ROOT / relative
+    if path.is_file():
+        return str(path.resolve())
+    near = difflib.get_close_matches(relative, shipped_configs(), n=3, cutoff=0.5)
+    hint = f'Did you mean {" or ".join(near)}?' if near else f'The configs are in {TEXT_ROOT}.'
+    raise FileNotFoundError(f'm2f_mm ships no config {relative!r}. {hint}')
+
+
+def shipped_configs() -> list[str]:
+    """Names of all shipped configs, as :func:`config_path` takes them; those of ``_base_`` included."""
+    # os.walk, because Path.glob does not follow the link that stands here in a source tree
+    found = []
+    for folder, _, files in os.walk(TEXT_ROOT, followlinks=True):
+        found += [str((Path(folder) / file).relative_to(TEXT_ROOT)) for file in files if file.endswith('.py')]
+    return sorted(found)
+
+
+def pure_name(name: str) -> str:
+    """Path under ``m2f_mm/configs`` of a text config's pure-Python form: a module name has no dashes or dots."""
+    stem, suffix = os.path.splitext(name)
+    return stem.replace('-', '_').replace('.', '_') + suffix
+
+
+def pure_config(module_file: str) -> dict[str, Any]:
+    """Fields of the text config behind a module of ``m2f_mm.configs``, its bases merged in.
+
+    Called by those modules, which have no other content: one source for both ways of inheriting.
+    """
+    from mmengine.config import Config
+    wanted = Path(module_file).resolve().relative_to(PURE_ROOT.resolve()).as_posix()
+    names = [name for name in shipped_configs() if pure_name(name) == wanted]
+    if len(names) != 1:
+        raise FileNotFoundError(f'{module_file} stands for {len(names)} text configs ({names}); it must be one. '
+                                'Run `python tools/write_pure_configs.py`')
+    return Config.fromfile(config_path(names[0])).to_dict()
+
+
+def write_pure_configs() -> list[str]:
+    """Make ``m2f_mm/configs`` match the text configs; returns the files that were written or removed."""
+    wanted = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
+    changed = []
+    for path in set(PURE_ROOT.rglob('*.py')) - set(wanted):
+        path.unlink()
+        changed.append(str(path))
+    for path, source in wanted.items():
+        if not path.is_file() or path.read_text(encoding='utf-8') != source:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source, encoding='utf-8')
+            changed.append(str(path))
+    return sorted(changed)
