@@ -1,0 +1,162 @@
+"""Recorded cases of the official code: where they are, how a model is built from one, how its draws are replayed.
+
+The folder is named by the variable ``M2F_GOLDEN`` (``../shared/golden`` by default). Every case is found by the
+``kind`` in its JSON, so other cases of the same kinds run through the same tests.
+"""
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion
+from m2f_mm.models import Mask2FormerTransformerDecoder, MaskTransformer, MSDeformAttnPixelDecoder
+
+ROOT = Path(os.environ.get('M2F_GOLDEN', Path(__file__).parents[2] / '..' / 'shared' / 'golden'))
+FORWARD, LOSS, GRADIENT = 1e-4, 1e-5, 1e-3  # relative tolerances of the recording
+
+
+def cases(kind):
+    """pytest parameters: every recorded case of a kind; a skip with the reason where there is none."""
+    paths = sorted(path for path in ROOT.glob('*.json') if json.loads(path.read_text()).get('kind') == kind)
+    if not paths:
+        reason = f'no recorded {kind} case in {ROOT}; set M2F_GOLDEN to a folder that has some'
+        return [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
+    return [pytest.param(path, id=path.stem) for path in paths]
+
+
+def load(path):
+    """(the JSON, the tensors) of a case."""
+    return json.loads(path.read_text()), torch.load(path.with_suffix('.pt'), weights_only=True)
+
+
+def assert_close(actual, expected, tolerance, what=''):
+    """Largest difference within ``tolerance`` of the expected tensor's largest value."""
+    expected = torch.as_tensor(expected)
+    assert actual.shape == expected.shape, f'{what}: {tuple(actual.shape)} is not {tuple(expected.shape)}'
+    if expected.numel():
+        error = (actual.detach().double() - expected.double()).abs().max().item()
+        bound = tolerance * expected.abs().max().item()
+        assert error <= bound, f'{what}: off by {error:.3g}, allowed {bound:.3g}'
+
+
+class ReplayPoints(RandomPoints):
+    """The recorded draws instead of random ones."""
+
+    def __init__(self, recorded, num_layers):
+        self.values = {}
+        for item in recorded:
+            self.values.setdefault(item['tag'], []).append(item['value'])
+        self.num_layers = num_layers
+
+    def _tag(self, layer):
+        return 'final' if layer == self.num_layers - 1 else f'aux_{layer}'
+
+    def matching(self, layer, batch, num_points, device):
+        points = torch.cat(self.values[f'matcher/{self._tag(layer)}'])
+        assert points.shape == (batch, num_points, 2)
+        return points
+
+    def candidates(self, layer, num_masks, num_points, device):
+        return self._loss_points(layer, 0, num_masks, num_points)
+
+    def uniform(self, layer, num_masks, num_points, device):
+        return self._loss_points(layer, 1, num_masks, num_points)
+
+    def _loss_points(self, layer, draw, num_masks, num_points):
+        recorded = self.values.get(f'loss_masks/{self._tag(layer)}', [])
+        points = recorded[draw] if len(recorded) > draw else torch.zeros(0, num_points, 2)
+        assert points.shape == (num_masks, num_points, 2)
+        return points
+
+
+class OfficialModel(torch.nn.Module):
+    """Backbone and network as a detectron2 configuration describes them, under OpenMMLab's names."""
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.backbone, channels = build_backbone(cfg)
+        self.panoptic_head = build_head(cfg, channels)
+
+    def preprocess(self, cfg, images):
+        """uint8 images to one normalised batch, zero padding to the right and bottom."""
+        divisor = cfg['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY']
+        mean = torch.tensor(cfg['MODEL']['PIXEL_MEAN'])[:, None, None]
+        std = torch.tensor(cfg['MODEL']['PIXEL_STD'])[:, None, None]
+        height, width = (-(-max(image.shape[i] for image in images) // divisor) * divisor for i in (1, 2))
+        batch = torch.zeros(len(images), 3, height, width)
+        for padded, image in zip(batch, images):
+            padded[:, :image.shape[1], :image.shape[2]] = (image - mean) / std
+        return batch
+
+
+def build_backbone(cfg):
+    from mmdet.models.backbones import ResNet, SwinTransformer
+    if cfg['MODEL']['BACKBONE']['NAME'] == 'D2SwinTransformer':
+        swin = cfg['MODEL']['SWIN']
+        backbone = SwinTransformer(
+            embed_dims=swin['EMBED_DIM'], depths=swin['DEPTHS'], num_heads=swin['NUM_HEADS'],
+            window_size=swin['WINDOW_SIZE'], mlp_ratio=int(swin['MLP_RATIO']), qkv_bias=swin['QKV_BIAS'],
+            patch_norm=swin['PATCH_NORM'], drop_path_rate=swin['DROP_PATH_RATE'],
+            use_abs_pos_embed=swin['APE'])
+        return backbone, [swin['EMBED_DIM'] * 2**i for i in range(4)]
+    resnet = cfg['MODEL']['RESNETS']
+    assert resnet['NORM'] == 'FrozenBN' and not resnet['STRIDE_IN_1X1'], 'only the recipes that exist'
+    backbone = ResNet(
+        resnet['DEPTH'], stem_channels=resnet['STEM_OUT_CHANNELS'],
+        base_channels=resnet['WIDTH_PER_GROUP'] * resnet['NUM_GROUPS'], norm_cfg=dict(type='m2f_mm.FrozenBN'),
+        norm_eval=False)
+    return backbone, [resnet['RES2_OUT_CHANNELS'] * 2**i for i in range(4)]
+
+
+def build_pixel_decoder(in_channels, head, mask_former):
+    """From the SEM_SEG_HEAD and MASK_FORMER parts of a configuration."""
+    norm = dict(type='GN', num_groups=32) if head['NORM'] == 'GN' else None
+    return MSDeformAttnPixelDecoder(
+        in_channels, head['CONVS_DIM'], head['MASK_DIM'],
+        num_encoder_levels=len(head['DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES']),
+        num_layers=head['TRANSFORMER_ENC_LAYERS'], num_heads=mask_former['NHEADS'],
+        feedforward_channels=1024, norm_cfg=norm)
+
+
+def build_head(cfg, channels):
+    head, mask_former = cfg['MODEL']['SEM_SEG_HEAD'], cfg['MODEL']['MASK_FORMER']
+    decoder = Mask2FormerTransformerDecoder(
+        mask_former['DEC_LAYERS'] - 1, mask_former['HIDDEN_DIM'], mask_former['NHEADS'],
+        mask_former['DIM_FEEDFORWARD'], mask_former['PRE_NORM'])
+    return MaskTransformer(
+        build_pixel_decoder(channels, head, mask_former), decoder, head['NUM_CLASSES'],
+        mask_former['NUM_OBJECT_QUERIES'], mask_channels=head['MASK_DIM'],
+        project_memory=mask_former['ENFORCE_INPUT_PROJ'])
+
+
+def build_criterion(cfg, draw):
+    mask_former = cfg['MODEL']['MASK_FORMER']
+    weights = [mask_former[f'{name}_WEIGHT'] for name in ('CLASS', 'MASK', 'DICE')]
+    num_classes = cfg['MODEL']['SEM_SEG_HEAD']['NUM_CLASSES']
+    return SetCriterion(
+        HungarianAssigner(*weights, num_points=mask_former['TRAIN_NUM_POINTS']),
+        [1.0] * num_classes + [mask_former['NO_OBJECT_WEIGHT']], *weights,
+        num_points=mask_former['TRAIN_NUM_POINTS'], oversample_ratio=mask_former['OVERSAMPLE_RATIO'],
+        importance_ratio=mask_former['IMPORTANCE_SAMPLE_RATIO'], draw=draw)
+
+
+def official_loss_names(losses):
+    """``d0.loss_cls`` to ``loss_ce_0`` and so on."""
+    names = {}
+    for name, value in losses.items():
+        layer, _, term = name.rpartition('.')
+        names[term.replace('loss_cls', 'loss_ce') + (f'_{layer[1:]}' if layer else '')] = value
+    return names
+
+
+def assert_matching(matchings, expected, targets_per_image):
+    """Every pair equals the recorded one; ``expected`` is tag -> image -> [queries, targets]."""
+    first = [sum(targets_per_image[:b]) for b in range(len(targets_per_image))]
+    for layer, matching in enumerate(matchings):
+        tag = 'final' if layer == len(matchings) - 1 else f'aux_{layer}'
+        for b, (queries, objects) in enumerate(expected[tag]):
+            of_image = matching.batch == b
+            assert matching.query[of_image].tolist() == queries.tolist(), f'{tag}, image {b}'
+            assert (matching.target[of_image] - first[b]).tolist() == objects.tolist(), f'{tag}, image {b}'

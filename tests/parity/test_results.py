@@ -1,0 +1,79 @@
+"""Semantic, panoptic and instance results against the recorded official ones."""
+import pytest
+import torch
+from golden import FORWARD, assert_close, cases, load
+from test_image_model import case, images  # noqa: F401
+
+from m2f_mm.postprocess import (Sizes, instance_segmentation, panoptic_segmentation, semantic_scores,
+                                semantic_segmentation)
+
+DESIGNED = [
+    pytest.param(designed, id=designed['name']) for parameter in cases('m2f_inference') if parameter.values[0]
+    for designed in load(parameter.values[0])[1]['cases']
+] or cases('m2f_inference')
+
+
+def check_results(class_logits, embeds, features, sizes, things, expected, settings):
+    num_classes = class_logits.shape[-1] - 1
+    is_thing = [label in things for label in range(num_classes)]
+    promise = (class_logits, embeds, features, sizes)
+    if settings['semantic_on']:
+        scores = semantic_scores(*promise, resize_masks=settings['resize_masks'])
+        assert_close(scores, expected['sem_seg'], FORWARD, 'semantic scores')
+        labels = semantic_segmentation(*promise, resize_masks=settings['resize_masks'])
+        top = expected['sem_seg'].topk(2, 0).values
+        clear = top[0] - top[1] > 1e-5 * top[0]
+        assert torch.equal(labels[clear], expected['sem_seg'].argmax(0)[clear])
+    if settings['panoptic_on']:
+        segment_map, segments = panoptic_segmentation(
+            *promise, is_thing, settings['object_threshold'], settings['overlap_threshold'])
+        assert torch.equal(segment_map, expected['panoptic_seg'].int())
+        assert [(s.id, s.is_thing, s.label) for s in segments] == [
+            (s['id'], bool(s['isthing']), s['category_id']) for s in expected['segments_info']]
+    if settings['instance_on']:
+        check_instances(instance_segmentation(*promise, settings['topk'],
+                                              is_thing if settings['panoptic_on'] else None), expected['instances'])
+
+
+def check_instances(found, expected):
+    """Equal as sets: each recorded instance has a partner with the same class, mask and score."""
+    assert len(found.scores) == len(expected['scores'])
+    free = list(range(len(found.scores)))
+    for score, label, mask in zip(expected['scores'], expected['pred_classes'], expected['pred_masks']):
+        partner = next((i for i in free if found.labels[i] == label and torch.equal(found.masks[i], mask.bool()) and
+                        abs(found.scores[i] - score) <= FORWARD * expected['scores'].abs().max()), None)
+        assert partner is not None, f'no instance of class {int(label)} with score {float(score):.4f}'
+        free.remove(partner)
+
+
+@pytest.mark.parametrize('designed', DESIGNED)
+def test_designed_cases(designed):
+    settings = designed['settings']
+    masks = designed['pred_masks']
+    sizes = Sizes(*(tuple(settings[f'{name}_size']) for name in ('padded', 'image', 'output')))
+    check_results(
+        designed['pred_logits'], torch.eye(len(masks)), masks[None], sizes, settings['thing_classes'],
+        designed['outputs'],
+        dict(settings, object_threshold=settings['object_mask_threshold'], topk=settings['test_topk_per_image'],
+             resize_masks=settings['sem_seg_postprocess_before_inference']))
+
+
+def test_whole_model(case):  # noqa: F811
+    info, recorded, model = case
+    cfg = info['cfg']
+    test = cfg['MODEL']['MASK_FORMER']['TEST']
+    batch = images(*case)
+    model.eval()
+    with torch.no_grad():
+        predictions = model.panoptic_head(model.backbone(batch))
+    model.train()
+    assert predictions.num_layers == 1, 'prediction keeps the last layer only'
+    before = test['SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE'] or test['PANOPTIC_ON'] or test['INSTANCE_ON']
+    settings = dict(
+        semantic_on=test['SEMANTIC_ON'], panoptic_on=test['PANOPTIC_ON'], instance_on=test['INSTANCE_ON'],
+        resize_masks=before, object_threshold=test['OBJECT_MASK_THRESHOLD'],
+        overlap_threshold=test['OVERLAP_THRESHOLD'], topk=cfg['TEST']['DETECTIONS_PER_IMAGE'])
+    for b, (item, expected) in enumerate(zip(recorded['inputs']['images'], recorded['outputs']['results'])):
+        sizes = Sizes(tuple(batch.shape[-2:]), tuple(item['image'].shape[-2:]), (item['height'], item['width']))
+        check_results(predictions.class_logits[-1][b], predictions.mask_embeds[-1][b], predictions.mask_features[b],
+                      sizes, info['thing_classes'], expected, settings)
