@@ -1,32 +1,39 @@
-"""Panoptic PNGs and files that are either complete or absent.
-
-A panoptic PNG stores the id of each pixel's segment as ``R + 256 G + 65536 B``; 0 is void (COCO panoptic format).
-"""
+"""Panoptic annotations read with errors that name the file, and files written whole or not at all."""
 import io
 import json
 import os
 import tempfile
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from mmengine import fileio
+from PIL import Image
+
+from .id_map import id_to_rgb, rgb_to_id
 
 
-def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
-    """Segment ids int32 (H, W) of an RGB picture uint8 (H, W, 3)."""
-    rgb = rgb.astype(np.int32)
-    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+def read_panoptic_json(path: str, backend_args: Optional[dict] = None) -> dict:
+    """The COCO panoptic JSON at ``path`` with its lists images, annotations and categories.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or a list is missing.
+    """
+    try:
+        content = json.loads(fileio.get(path, backend_args=backend_args))
+    except FileNotFoundError:
+        raise FileNotFoundError(f'panoptic annotations {path} do not exist; check data_root and ann_file') from None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise ValueError(f'{path} is not valid JSON ({error}); is it complete?') from error
+    missing = [key for key in ('images', 'annotations', 'categories')
+               if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if missing:
+        raise ValueError(f'{path} has no list {", ".join(missing)}, so it is not in COCO panoptic format '
+                         f'(https://cocodataset.org/#format-data)')
+    return content
 
 
-def id_to_rgb(ids: np.ndarray) -> np.ndarray:
-    """RGB picture uint8 (H, W, 3) of segment ids (H, W), 0 <= id < 2 ** 24."""
-    if ids.size and (ids.min() < 0 or ids.max() >= 1 << 24):
-        raise ValueError(f'segment ids must lie in 0..{(1 << 24) - 1} to fit into a PNG, '
-                         f'got {ids.min()}..{ids.max()}')
-    return np.stack([(ids >> shift) & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
-
-
-def read_panoptic_png(path: str) -> np.ndarray:
+def read_panoptic_png(path: str, backend_args: Optional[dict] = None) -> np.ndarray:
     """Segment ids int32 (H, W) of the panoptic PNG at ``path``.
 
     Raises:
@@ -34,16 +41,17 @@ def read_panoptic_png(path: str) -> np.ndarray:
         ValueError: it is not a readable three-channel picture.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode not in ('RGB', 'RGBA'):
-                raise ValueError(f'{path} is a picture of mode {image.mode}, but a panoptic PNG keeps its ids in RGB '
-                                 f'(id = R + 256 G + 65536 B); is this a semantic label map?')
-            return rgb_to_id(np.asarray(image)[..., :3])
+        with Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args))) as image:
+            mode, pixels = image.mode, np.asarray(image)
     except FileNotFoundError:
         raise FileNotFoundError(f'panoptic PNG {path} does not exist; check data_prefix=dict(seg=...) and the '
                                 f'file_name of its annotation') from None
-    except (UnidentifiedImageError, OSError) as error:
+    except (OSError, SyntaxError) as error:  # what Pillow raises for broken files
         raise ValueError(f'{path} cannot be read as a panoptic PNG: {error}') from error
+    if mode not in ('RGB', 'RGBA'):
+        raise ValueError(f'{path} is a picture of mode {mode}, but a panoptic PNG keeps its ids in RGB '
+                         f'(id = R + 256 G + 65536 B); is it a semantic label map?')
+    return rgb_to_id(pixels[..., :3])
 
 
 def write_file(path: str, content: bytes) -> None:

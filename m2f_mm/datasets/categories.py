@@ -1,0 +1,88 @@
+"""Which class a category is: names, order and thingness from a JSON's categories and a data set's metainfo."""
+import colorsys
+from typing import Dict, List, Mapping, Sequence, Tuple
+
+from .coco_categories import PALETTE, STUFF, THINGS
+
+COCO_PANOPTIC = dict(classes=THINGS + STUFF, thing_classes=THINGS, stuff_classes=STUFF, palette=PALETTE)
+
+
+def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Mapping], source: str) -> dict:
+    """Complete metainfo: classes, thing_classes, stuff_classes and palette, things first.
+
+    Args:
+        given: what the user says; any of the four keys, and others that are kept. ``classes`` alone selects and
+            orders classes.
+        defaults: the same of the data set's Python class, may be empty.
+        categories: those of the JSON; they are asked where ``given`` and ``defaults`` are silent.
+        source: the JSON's path, for errors.
+
+    Raises:
+        ValueError: a class is neither known as thing nor as stuff, or stuff stands before things.
+    """
+    isthing = {category['name']: bool(category['isthing']) for category in categories if 'isthing' in category}
+    known = dict(_thingness(defaults), **isthing)
+    known.update(_thingness(given))
+    if 'classes' in given:
+        classes = tuple(given['classes'])
+    elif 'thing_classes' in given or 'stuff_classes' in given:
+        classes = tuple(given.get('thing_classes', ())) + tuple(given.get('stuff_classes', ()))
+    elif 'classes' in defaults:
+        classes = tuple(defaults['classes'])
+    else:
+        names = [category['name'] for category in sorted(categories, key=lambda category: category['id'])]
+        classes = tuple(sorted(names, key=lambda name: not known.get(name, True)))  # stable: things first
+    unknown = [name for name in classes if name not in known]
+    if unknown:
+        raise ValueError(f'{source}: nothing says whether {_list(unknown)} are things or stuff; give the categories '
+                         f'"isthing", or the data set metainfo=dict(classes=..., thing_classes=..., stuff_classes=...)')
+    things = tuple(name for name in classes if known[name])
+    stuff = tuple(name for name in classes if not known[name])
+    if len(set(classes)) < len(classes):
+        raise ValueError(f'metainfo of {source} names a class twice: {_list(classes)}')
+    if classes != things + stuff:
+        raise ValueError(f'metainfo of {source} must list things before stuff, got {_list(classes)}; '
+                         f'use classes={things + stuff}')
+    palette = given.get('palette') or _palette(classes, defaults, categories)
+    return dict(given, classes=classes, thing_classes=things, stuff_classes=stuff, palette=palette)
+
+
+def category_labels(categories: Sequence[Mapping], classes: Sequence[str], source: str) -> Dict[int, int]:
+    """Label of each category id, the position of its name in ``classes``; -1 for categories that are not wanted.
+
+    Raises:
+        ValueError: the JSON lacks a class, or names two categories alike.
+    """
+    names = [category['name'] for category in categories]
+    missing = [name for name in classes if name not in names]
+    if missing:
+        raise ValueError(f'{source} has no category {_list(missing)}, which the metainfo asks for; its categories are '
+                         f'{_list(names)}. Set metainfo=dict(classes=(...)) of data set and metric to its names')
+    if len(set(names)) < len(names) or len({category['id'] for category in categories}) < len(names):
+        raise ValueError(f'{source} lists a category id or name twice: '
+                         f'{_list([(category["id"], category["name"]) for category in categories])}')
+    labels = {name: label for label, name in enumerate(classes)}
+    return {category['id']: labels.get(category['name'], -1) for category in categories}
+
+
+def _thingness(metainfo: Mapping) -> Dict[str, bool]:
+    """True for thing classes, False for stuff; with ``classes`` and one of the two lists, the rest is the other."""
+    known = {}
+    for key, is_thing in (('thing_classes', True), ('stuff_classes', False)):
+        if key in metainfo:
+            known.update((name, not is_thing) for name in metainfo.get('classes', ()) if name not in known)
+            known.update((name, is_thing) for name in metainfo[key])
+    return known
+
+
+def _palette(classes: Sequence[str], defaults: Mapping, categories: Sequence[Mapping]) -> List[Tuple[int, int, int]]:
+    """Colours by class name from the defaults or the JSON; hues that are far apart for the others."""
+    colours = {category['name']: tuple(category['color']) for category in categories if 'color' in category}
+    colours.update(zip(defaults.get('classes', ()), defaults.get('palette', ())))
+    invented = [colorsys.hsv_to_rgb(0.618 * i % 1, 0.5 + 0.5 * (i % 2), 0.9 - 0.25 * (i % 3)) for i in range(len(classes))]
+    return [colours.get(name, tuple(round(255 * part) for part in colour)) for name, colour in zip(classes, invented)]
+
+
+def _list(items: Sequence, limit: int = 10) -> str:
+    shown = ', '.join(repr(item) for item in items[:limit])
+    return f'{shown} and {len(items) - limit} more' if len(items) > limit else shown

@@ -1,0 +1,118 @@
+"""Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each picture."""
+from collections import Counter
+from typing import Dict, List, Optional
+
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import join_path
+
+from ..registry import DATASETS
+from .categories import COCO_PANOPTIC, category_labels, resolve_metainfo
+from .io import read_panoptic_json
+
+
+@DATASETS.register_module()
+class PanopticDataset(BaseDataset):
+    """Any data set in COCO panoptic format, with the file names of its JSON and no need of panopticapi.
+
+    The classes are those of the JSON, things first, each in the order of the category ids, unless ``metainfo`` says
+    otherwise: ``metainfo=dict(classes=(...))`` takes a subset or another order, and the segments of other categories
+    become void. A JSON without ``isthing`` needs ``thing_classes`` and ``stuff_classes`` in ``metainfo``.
+
+    Each item of the data set holds: ``img_path``, ``img_id``, ``height``, ``width``; ``seg_map_path`` (None when the
+    JSON has no annotation for the picture); ``segments_info``, a list of dicts with ``id`` (in the PNG), ``category``
+    (label), ``is_thing``, ``iscrowd``; ``void_ids``, the ids of segments whose category is not among the classes.
+
+    Args:
+        data_prefix: ``img`` is the folder of the pictures, ``seg`` that of the panoptic PNGs.
+        filter_cfg: in training, ``filter_empty_gt=True`` leaves out pictures without any segment that is not crowd,
+            ``min_size`` pictures with a shorter side.
+        backend_args: how to read files, see ``mmengine.fileio``.
+        kwargs: see ``mmengine.dataset.BaseDataset``.
+
+    Raises:
+        FileNotFoundError: there is no annotation file.
+        ValueError: the annotations contradict themselves or the metainfo; the message names file, picture and ids.
+    """
+
+    def __init__(self,
+                 ann_file: str,
+                 metainfo: Optional[dict] = None,
+                 data_prefix: dict = dict(img='', seg=''),
+                 backend_args: Optional[dict] = None,
+                 lazy_init: bool = False,
+                 **kwargs):
+        self.backend_args = backend_args
+        super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, lazy_init=True, **kwargs)
+        given = {key: value for key, value in self._metainfo.items() if key in (metainfo or {})}
+        content = read_panoptic_json(self.ann_file, backend_args)
+        self._metainfo = dict(self.METAINFO, **resolve_metainfo(given, self.METAINFO, content['categories'],
+                                                                self.ann_file))
+        self._content = content  # read once: the classes are wanted now, the items at full_init
+        if not lazy_init:
+            self.full_init()
+
+    def load_data_list(self) -> List[dict]:
+        content, self._content = self._content or read_panoptic_json(self.ann_file, self.backend_args), None
+        labels = category_labels(content['categories'], self._metainfo['classes'], self.ann_file)
+        annotations = {}
+        for annotation in content['annotations']:
+            self._require(annotation, ('image_id', 'file_name', 'segments_info'), 'annotation')
+            if annotations.setdefault(annotation['image_id'], annotation) is not annotation:
+                raise ValueError(f'{self.ann_file} has two annotations for image {annotation["image_id"]!r}')
+        items = []
+        for image in content['images']:
+            self._require(image, ('id', 'file_name', 'height', 'width'), 'image')
+            items.append(self._item(image, annotations.pop(image['id'], None), labels))
+        if annotations:
+            raise ValueError(f'{self.ann_file} annotates images that it does not list: {list(annotations)[:10]}')
+        return items
+
+    def _item(self, image: dict, annotation: Optional[dict], labels: Dict[int, int]) -> dict:
+        item = dict(img_path=join_path(self.data_prefix.get('img', ''), image['file_name']), img_id=image['id'],
+                    height=image['height'], width=image['width'], seg_map_path=None, segments_info=[], void_ids=[])
+        if annotation is None:
+            return item
+        item['seg_map_path'] = join_path(self.data_prefix.get('seg', ''), annotation['file_name'])
+        num_things = len(self._metainfo['thing_classes'])
+        for segment in annotation['segments_info']:
+            self._require(segment, ('id', 'category_id'), f'segment of {annotation["file_name"]}')
+            label = labels.get(segment['category_id'])
+            if label is None:
+                raise ValueError(f'{self.ann_file}: segment {segment["id"]} of {annotation["file_name"]} has category '
+                                 f'{segment["category_id"]}, which is not among the categories of the file')
+            if label < 0:
+                item['void_ids'].append(segment['id'])
+                continue
+            item['segments_info'].append(dict(id=segment['id'], category=label, is_thing=label < num_things,
+                                              iscrowd=int(segment.get('iscrowd', 0))))
+        ids = Counter([segment['id'] for segment in annotation['segments_info']])
+        wrong = [segment_id for segment_id, count in ids.items() if count > 1 or not 0 < segment_id < 1 << 24]
+        if wrong:
+            raise ValueError(f'{self.ann_file}: segment ids {wrong[:10]} of {annotation["file_name"]} occur twice or '
+                             f'lie outside of 1..{(1 << 24) - 1}')
+        return item
+
+    def _require(self, record: dict, keys: tuple, what: str) -> None:
+        missing = [key for key in keys if key not in record]
+        if missing:
+            raise ValueError(f'{self.ann_file}: {what} without {", ".join(missing)}: {str(record)[:200]}')
+
+    def filter_data(self) -> List[dict]:
+        if self.test_mode or not self.filter_cfg:
+            return self.data_list
+        min_size = self.filter_cfg.get('min_size', 0)
+        filter_empty = self.filter_cfg.get('filter_empty_gt', False)
+        return [
+            item for item in self.data_list if min(item['height'], item['width']) >= min_size and not (
+                filter_empty and all(segment['iscrowd'] for segment in item['segments_info']))
+        ]
+
+    def get_cat_ids(self, idx: int) -> List[int]:
+        """Labels in a picture, which MMEngine's ClassBalancedDataset asks for."""
+        return [segment['category'] for segment in self.get_data_info(idx)['segments_info']]
+
+
+@DATASETS.register_module()
+class CocoPanopticDataset(PanopticDataset):
+    """COCO panoptic: 80 things, 53 stuff."""
+    METAINFO = COCO_PANOPTIC

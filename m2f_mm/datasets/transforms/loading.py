@@ -1,0 +1,78 @@
+"""From a panoptic PNG to one map of segment numbers that OpenMMLab's geometric transforms can move."""
+import warnings
+from typing import Optional
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from ...registry import TRANSFORMS
+from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
+from ..io import read_panoptic_png
+
+_MISMATCH = ('error', 'warn', 'ignore')
+
+
+@TRANSFORMS.register_module()
+class LoadPanopticSegments(BaseTransform):
+    """Load the segments of a picture as one map, whatever their number.
+
+    Needs ``seg_map_path``, ``segments_info``, ``void_ids``, ``height`` and ``width`` of ``PanopticDataset``. Adds
+
+    - ``gt_seg_map`` uint16 (H, W): 256 + i at segment i, 255 at void, crowd and classes that are not asked for;
+    - ``gt_segment_labels`` int64 (N,): label of each segment that is not crowd;
+    - ``seg_fields``: says to OpenMMLab's transforms that there is a map to move.
+
+    Args:
+        mismatch: what to do when the JSON and the PNG name different ids: 'error', 'warn' or 'ignore'. Without error,
+            ids that only the PNG has are void, and segments that only the JSON has are left out.
+        backend_args: how to read files, see ``mmengine.fileio``.
+
+    Raises:
+        FileNotFoundError: there is no such PNG.
+        ValueError: the PNG cannot be read, has another size than the JSON says, or other segments.
+    """
+
+    def __init__(self, mismatch: str = 'error', backend_args: Optional[dict] = None):
+        if mismatch not in _MISMATCH:
+            raise ValueError(f'mismatch must be one of {_MISMATCH}, got {mismatch!r}')
+        self.mismatch = mismatch
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        path = results['seg_map_path']
+        shape = (results['height'], results['width'])
+        segments = [segment for segment in results['segments_info'] if not segment['iscrowd']]
+        if len(segments) > MAX_SEGMENTS:
+            raise ValueError(f'{path} has {len(segments)} segments, more than the {MAX_SEGMENTS} that fit into a map')
+        if path is None:  # nobody annotated this picture
+            seg_map = np.full(shape, IGNORE, np.uint16)
+        else:
+            runs = IdRuns(read_panoptic_png(path, self.backend_args))
+            if runs.shape != shape:
+                raise ValueError(f'{path} is {runs.shape[0]}x{runs.shape[1]} pixels (HxW), but its JSON says '
+                                 f'{shape[0]}x{shape[1]}')
+            segments = self._check(runs, segments, results)
+            index = positions(runs.values, np.array([segment['id'] for segment in segments], np.int32))
+            seg_map = runs.replace(np.where(index < 0, IGNORE, index + FIRST_SEGMENT).astype(np.uint16))
+        results['gt_seg_map'] = seg_map
+        results['gt_segment_labels'] = np.array([segment['category'] for segment in segments], np.int64)
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def _check(self, runs: IdRuns, segments: list, results: dict) -> list:
+        """The segments to keep, after comparing PNG and JSON as ``mismatch`` says."""
+        found = set(runs.ids().tolist()) - {0}
+        listed = {segment['id'] for segment in results['segments_info']} | set(results['void_ids'])
+        if found == listed:
+            return segments
+        if self.mismatch != 'ignore':
+            message = (f'{results["seg_map_path"]} and its JSON disagree: segment ids {sorted(found - listed)[:10]} '
+                       f'are only in the PNG, {sorted(listed - found)[:10]} only in the JSON. Mend the annotation, or '
+                       f"pass LoadPanopticSegments(mismatch='warn') to go on without them")
+            if self.mismatch == 'error':
+                raise ValueError(message)
+            warnings.warn(message)
+        return [segment for segment in segments if segment['id'] in found]
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(mismatch={self.mismatch!r})'
