@@ -3,7 +3,7 @@ import io
 import json
 import os
 import tempfile
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 from mmengine import fileio
@@ -12,8 +12,9 @@ from PIL import Image
 from .id_map import id_to_rgb, rgb_to_id
 
 
-def read_panoptic_json(path: str, backend_args: Optional[dict] = None) -> dict:
-    """The COCO panoptic JSON at ``path`` with its lists images, annotations and categories.
+def read_panoptic_json(path: str, backend_args: Optional[dict] = None,
+                       needs: Sequence[str] = ('images', 'annotations', 'categories')) -> dict:
+    """The COCO panoptic JSON at ``path``, which must hold the lists that are needed.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -25,8 +26,7 @@ def read_panoptic_json(path: str, backend_args: Optional[dict] = None) -> dict:
         raise FileNotFoundError(f'panoptic annotations {path} do not exist; check data_root and ann_file') from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
         raise ValueError(f'{path} is not valid JSON ({error}); is it complete?') from error
-    missing = [key for key in ('images', 'annotations', 'categories')
-               if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    missing = [key for key in needs if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         raise ValueError(f'{path} has no list {", ".join(missing)}, so it is not in COCO panoptic format '
                          f'(https://cocodataset.org/#format-data)')

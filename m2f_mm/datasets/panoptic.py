@@ -19,8 +19,9 @@ class PanopticDataset(BaseDataset):
     become void. A JSON without ``isthing`` needs ``thing_classes`` and ``stuff_classes`` in ``metainfo``.
 
     Each item of the data set holds: ``img_path``, ``img_id``, ``height``, ``width``; ``seg_map_path`` (None when the
-    JSON has no annotation for the picture); ``segments_info``, a list of dicts with ``id`` (in the PNG), ``category``
-    (label), ``is_thing``, ``iscrowd``; ``void_ids``, the ids of segments whose category is not among the classes.
+    JSON has no annotation for the picture) and its name in the JSON, ``seg_map_name``; ``segments_info``,
+    a list of dicts with ``id`` (in the PNG), ``category`` (label), ``iscrowd`` and ``is_thing`` (and not crowd);
+    ``void_ids``, the ids of segments whose category is not among the classes.
 
     Args:
         data_prefix: ``img`` is the folder of the pictures, ``seg`` that of the panoptic PNGs.
@@ -44,18 +45,19 @@ class PanopticDataset(BaseDataset):
         self.backend_args = backend_args
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, lazy_init=True, **kwargs)
         given = {key: value for key, value in self._metainfo.items() if key in (metainfo or {})}
-        content = read_panoptic_json(self.ann_file, backend_args)
-        self._metainfo = dict(self.METAINFO, **resolve_metainfo(given, self.METAINFO, content['categories'],
-                                                                self.ann_file))
-        self._content = content  # read once: the classes are wanted now, the items at full_init
+        self._content = self._read()  # once: the classes are wanted now, the items at full_init
+        self._metainfo.update(
+            resolve_metainfo(given, self.METAINFO, self._content['categories'], self.ann_file))
         if not lazy_init:
             self.full_init()
 
     def load_data_list(self) -> List[dict]:
-        content, self._content = self._content or read_panoptic_json(self.ann_file, self.backend_args), None
+        content, self._content = self._content or self._read(), None
         labels = category_labels(content['categories'], self._metainfo['classes'], self.ann_file)
+        wanted = {label: category_id for category_id, label in labels.items() if label >= 0}
+        self.category_ids = [wanted[label] for label in range(len(wanted))]  # of each label
         annotations = {}
-        for annotation in content['annotations']:
+        for annotation in content.get('annotations', []):
             self._require(annotation, ('image_id', 'file_name', 'segments_info'), 'annotation')
             if annotations.setdefault(annotation['image_id'], annotation) is not annotation:
                 raise ValueError(f'{self.ann_file} has two annotations for image {annotation["image_id"]!r}')
@@ -67,11 +69,20 @@ class PanopticDataset(BaseDataset):
             raise ValueError(f'{self.ann_file} annotates images that it does not list: {list(annotations)[:10]}')
         return items
 
+    def _read(self) -> dict:
+        needs = ('images', 'categories') if self.test_mode else ('images', 'annotations', 'categories')
+        content = read_panoptic_json(self.ann_file, self.backend_args, needs)
+        for category in content['categories']:
+            self._require(category, ('id', 'name'), 'category')
+        return content
+
     def _item(self, image: dict, annotation: Optional[dict], labels: Dict[int, int]) -> dict:
         item = dict(img_path=join_path(self.data_prefix.get('img', ''), image['file_name']), img_id=image['id'],
-                    height=image['height'], width=image['width'], seg_map_path=None, segments_info=[], void_ids=[])
+                    height=image['height'], width=image['width'], seg_map_path=None, seg_map_name=None,
+                    segments_info=[], void_ids=[])
         if annotation is None:
             return item
+        item['seg_map_name'] = annotation['file_name']
         item['seg_map_path'] = join_path(self.data_prefix.get('seg', ''), annotation['file_name'])
         num_things = len(self._metainfo['thing_classes'])
         for segment in annotation['segments_info']:
@@ -83,8 +94,9 @@ class PanopticDataset(BaseDataset):
             if label < 0:
                 item['void_ids'].append(segment['id'])
                 continue
-            item['segments_info'].append(dict(id=segment['id'], category=label, is_thing=label < num_things,
-                                              iscrowd=int(segment.get('iscrowd', 0))))
+            crowd = bool(segment.get('iscrowd', False))
+            item['segments_info'].append(dict(id=segment['id'], category=label, iscrowd=crowd,
+                                              is_thing=label < num_things and not crowd))  # as MMDetection has it
         ids = Counter([segment['id'] for segment in annotation['segments_info']])
         wrong = [segment_id for segment_id, count in ids.items() if count > 1 or not 0 < segment_id < 1 << 24]
         if wrong:

@@ -1,0 +1,3 @@
+from .metrics import PanopticMetric
+
+__all__ = ['PanopticMetric']

@@ -1,0 +1,6 @@
+from .panoptic_quality import (INSTANCE_OFFSET, PanopticStats, decode_panoptic_seg, mean_quality, panoptic_quality,
+                               panoptic_stats)
+
+__all__ = [
+    'INSTANCE_OFFSET', 'PanopticStats', 'decode_panoptic_seg', 'mean_quality', 'panoptic_quality', 'panoptic_stats'
+]

@@ -1,0 +1,114 @@
+"""Panoptic quality (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4) on plain arrays.
+
+The rules for void and crowd are those of panopticapi, so that the numbers are the COCO ones.
+
+Shapes: H x W the picture, G ground-truth segments, P predicted segments, C classes.
+"""
+from dataclasses import dataclass
+from typing import Dict, Sequence, Tuple
+
+import numpy as np
+
+from ...datasets.id_map import IdRuns
+
+INSTANCE_OFFSET = 1000  # MMDetection's encoding of a predicted segment: class + 1000 * instance
+
+
+@dataclass
+class PanopticStats:
+    """What one or many pictures contribute; sums over pictures with ``+``.
+
+    Args:
+        iou: sum of the IoU of matched pairs of each class, float64 (C,).
+        tp: matched pairs, int64 (C,).
+        fp: predicted segments without a partner, int64 (C,).
+        fn: ground-truth segments without a partner, int64 (C,).
+    """
+    iou: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+
+    @classmethod
+    def zeros(cls, num_classes: int) -> 'PanopticStats':
+        return cls(np.zeros(num_classes), *(np.zeros(num_classes, np.int64) for _ in range(3)))
+
+    def __add__(self, other: 'PanopticStats') -> 'PanopticStats':
+        return PanopticStats(self.iou + other.iou, self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
+
+
+def decode_panoptic_seg(panoptic_seg: np.ndarray, num_classes: int) -> Tuple[np.ndarray, np.ndarray]:
+    """MMDetection's panoptic map (H, W), class + 1000 * instance, void is ``num_classes``, as segments.
+
+    Returns:
+        index of the segment at each pixel (H, W), -1 is void; label of each segment (P,).
+    """
+    runs = IdRuns(panoptic_seg)
+    ids = runs.ids()
+    ids = ids[ids % INSTANCE_OFFSET < num_classes]
+    index = np.searchsorted(ids, runs.values).clip(max=max(len(ids) - 1, 0))
+    is_segment = ids[index] == runs.values if len(ids) else np.zeros(len(runs.values), bool)
+    return runs.replace(np.where(is_segment, index, -1)), ids % INSTANCE_OFFSET
+
+
+def panoptic_stats(gt_map: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarray, pred_map: np.ndarray,
+                   pred_labels: np.ndarray, num_classes: int) -> PanopticStats:
+    """Match the segments of one picture.
+
+    A pair of one class whose IoU exceeds 1/2 is a match; there can be one at most for each segment. Void does not
+    count into the union. A predicted segment without a partner is forgiven when more than half of it lies on void or
+    on the crowd region of its class; of several crowd regions of a class the last one counts (as in panopticapi).
+
+    Args:
+        gt_map: index of the segment at each pixel, (H, W), -1 is void.
+        gt_labels: (G,).
+        gt_crowd: whether a segment is a crowd region, bool (G,).
+        pred_map: like ``gt_map``.
+        pred_labels: (P,).
+    """
+    if gt_map.shape != pred_map.shape:
+        raise ValueError(f'ground truth is {gt_map.shape[0]}x{gt_map.shape[1]} pixels (HxW), but the prediction '
+                         f'{pred_map.shape[0]}x{pred_map.shape[1]}; predictions must have the size of the original '
+                         f'picture')
+    num_gt, num_pred = len(gt_labels), len(pred_labels)
+    pairs = (gt_map.astype(np.int64) + 1) * (num_pred + 1) + (pred_map + 1)  # row 0 and column 0 are void
+    overlap = np.bincount(pairs.ravel(), minlength=(num_gt + 1) * (num_pred + 1)).reshape(num_gt + 1, num_pred + 1)
+    gt_area, pred_area = overlap.sum(1)[1:], overlap.sum(0)[1:]
+    on_void, overlap = overlap[0, 1:], overlap[1:, 1:]  # (P,), (G, P)
+
+    union = gt_area[:, None] + (pred_area - on_void) - overlap
+    comparable = (gt_labels[:, None] == pred_labels) & ~gt_crowd[:, None]
+    iou = np.where(comparable, overlap / np.maximum(union, 1), 0)
+    gt_matched, pred_matched = np.nonzero(iou > 0.5)
+
+    missed = ~gt_crowd
+    missed[gt_matched] = False
+    crowd_of_class = np.full(num_classes, -1)
+    for segment in np.flatnonzero(gt_crowd):
+        crowd_of_class[gt_labels[segment]] = segment
+    crowd = crowd_of_class[pred_labels]  # (P,)
+    forgiven = on_void + np.where(crowd >= 0, overlap[crowd, np.arange(num_pred)], 0) if num_gt else on_void
+    wrong = ~(forgiven > 0.5 * pred_area)
+    wrong[pred_matched] = False
+
+    def per_class(labels, weights=None):
+        return np.bincount(labels, weights, minlength=num_classes)
+
+    return PanopticStats(iou=per_class(gt_labels[gt_matched], iou[gt_matched, pred_matched]),
+                         tp=per_class(gt_labels[gt_matched]), fp=per_class(pred_labels[wrong]),
+                         fn=per_class(gt_labels[missed]))
+
+
+def panoptic_quality(stats: PanopticStats) -> Dict[str, np.ndarray]:
+    """``PQ``, ``SQ``, ``RQ`` of each class in 0..1, float64 (C,); NaN for classes that occur nowhere."""
+    weight = stats.tp + 0.5 * stats.fp + 0.5 * stats.fn
+    with np.errstate(invalid='ignore', divide='ignore'):
+        sq = np.where(stats.tp > 0, stats.iou / stats.tp, np.where(weight > 0, 0, np.nan))
+        return dict(PQ=stats.iou / weight, SQ=sq, RQ=stats.tp / weight)
+
+
+def mean_quality(quality: Dict[str, np.ndarray], classes: Sequence[int]) -> Dict[str, float]:
+    """Mean over those of ``classes`` that occur, in per cent; NaN if none does."""
+    selected = {name: values[list(classes)] for name, values in quality.items()}
+    return {name: float(100 * values[~np.isnan(values)].mean()) if (~np.isnan(values)).any() else float('nan')
+            for name, values in selected.items()}

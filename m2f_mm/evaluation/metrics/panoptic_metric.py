@@ -1,0 +1,162 @@
+"""Panoptic quality as a metric of MMEngine, and COCO panoptic result files; panopticapi is not needed."""
+import os
+import warnings
+from functools import reduce
+from operator import add
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from ...datasets.id_map import IdRuns, positions
+from ...datasets.io import read_panoptic_json, read_panoptic_png, write_json, write_panoptic_png
+from ...datasets.panoptic import PanopticDataset
+from ...registry import METRICS
+from ..functional import PanopticStats, decode_panoptic_seg, mean_quality, panoptic_quality, panoptic_stats
+
+
+@METRICS.register_module()
+class PanopticMetric(BaseMetric):
+    """PQ, SQ and RQ of all classes, things and stuff, as panopticapi computes them.
+
+    Reads ``pred_panoptic_seg`` of the data samples (MMDetection's encoding, at the size of the original picture) and
+    the ground truth from the files that the JSON names. Each picture is reduced to a few numbers where it was
+    predicted, so that distributed evaluation exchanges no maps.
+
+    Gives ``coco_panoptic/PQ``, ``SQ``, ``RQ`` in per cent, and each with ``_th`` (things) and ``_st`` (stuff). A
+    mean over no class at all is NaN.
+
+    Args:
+        ann_file: COCO panoptic JSON of the evaluated pictures.
+        seg_prefix: folder of its PNGs.
+        classwise: print the three numbers of every class, too.
+        outfile_prefix: also write the predictions as a COCO panoptic result, ``{outfile_prefix}.panoptic.json`` and
+            the folder ``{outfile_prefix}.panoptic``.
+        format_only: write the result and compute nothing; the JSON then needs no annotations.
+        backend_args: how to read files, see ``mmengine.fileio``.
+        collect_device: 'cpu' or 'gpu', see ``mmengine.evaluator.BaseMetric``.
+        prefix: replaces ``coco_panoptic``.
+
+    Raises:
+        ValueError: a picture is not in the JSON, or its prediction has another size.
+    """
+    default_prefix = 'coco_panoptic'
+
+    def __init__(self,
+                 ann_file: str,
+                 seg_prefix: str = '',
+                 classwise: bool = False,
+                 outfile_prefix: Optional[str] = None,
+                 format_only: bool = False,
+                 backend_args: Optional[dict] = None,
+                 collect_device: str = 'cpu',
+                 prefix: Optional[str] = None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if format_only and not outfile_prefix:
+            raise ValueError('PanopticMetric(format_only=True) writes files only; say where with outfile_prefix=...')
+        self.ann_file = ann_file
+        self.seg_prefix = seg_prefix
+        self.classwise = classwise
+        self.outfile_prefix = outfile_prefix
+        self.format_only = format_only
+        self.backend_args = backend_args
+        self._truth: Dict = {}
+        self._category_ids: List[int] = []
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        if not self._truth:
+            self._load_truth()
+        num_classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            item = self._truth.get(sample['img_id'])
+            if item is None:
+                raise ValueError(f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
+                                 f'evaluator and data loader must use the same annotation file')
+            panoptic_seg = sample['pred_panoptic_seg']['sem_seg'].cpu().numpy()
+            pred_map, pred_labels = decode_panoptic_seg(panoptic_seg.reshape(panoptic_seg.shape[-2:]), num_classes)
+            record = self._write_prediction(item, pred_map, pred_labels) if self.outfile_prefix else None
+            stats = None if self.format_only else _sparse(self._stats(item, pred_map, pred_labels, num_classes))
+            self.results.append((stats, record))
+
+    def compute_metrics(self, results: List[Tuple]) -> Dict[str, float]:
+        logger = MMLogger.get_current_instance()
+        if self.outfile_prefix:
+            path = f'{self.outfile_prefix}.panoptic.json'
+            content = read_panoptic_json(self.ann_file, self.backend_args, needs=('images', 'categories'))
+            write_json(path, dict(images=content['images'], categories=content['categories'],
+                                  annotations=[record for _, record in results]))
+            logger.info(f'panoptic results are in {path}')
+        if self.format_only:
+            return {}
+        classes, num_things = self.dataset_meta['classes'], len(self.dataset_meta['thing_classes'])
+        quality = panoptic_quality(reduce(add, (_dense(stats, len(classes)) for stats, _ in results)))
+        groups = {'': range(len(classes)), '_th': range(num_things), '_st': range(num_things, len(classes))}
+        means = {suffix: mean_quality(quality, group) for suffix, group in groups.items()}
+        rows = list(zip(('all', 'things', 'stuff'), means.values()))
+        if self.classwise:
+            rows += [(name, mean_quality(quality, [label])) for label, name in enumerate(classes)]
+        logger.info('panoptic quality\n' + _table(rows))
+        return {name + suffix: value for suffix, mean in means.items() for name, value in mean.items()}
+
+    def _load_truth(self) -> None:
+        names = ('classes', 'thing_classes', 'stuff_classes', 'palette')
+        missing = [name for name in names[:3] if name not in self.dataset_meta]
+        if missing:
+            raise ValueError(f'PanopticMetric needs {", ".join(missing)} in the metainfo of the data set, which is that '
+                             f'of m2f_mm.PanopticDataset or MMDetection\'s CocoPanopticDataset')
+        dataset = PanopticDataset(
+            self.ann_file, metainfo={name: self.dataset_meta[name] for name in names if name in self.dataset_meta},
+            data_prefix=dict(img='', seg=self.seg_prefix), test_mode=True, serialize_data=False,
+            backend_args=self.backend_args)
+        self._truth = {item['img_id']: item for item in dataset.data_list}
+        self._category_ids = dataset.category_ids
+
+    def _stats(self, item: dict, pred_map: np.ndarray, pred_labels: np.ndarray, num_classes: int) -> PanopticStats:
+        segments = item['segments_info']
+        if item['seg_map_path'] is None:  # nobody annotated this picture: all of it is void
+            gt_map = np.full((item['height'], item['width']), -1)
+        else:
+            runs = IdRuns(read_panoptic_png(item['seg_map_path'], self.backend_args))
+            unknown = set(runs.ids().tolist()) - {0, *(s['id'] for s in segments), *item['void_ids']}
+            if unknown:
+                warnings.warn(f'{item["seg_map_path"]}: segments {sorted(unknown)[:10]} are not in '
+                              f'{self.ann_file}; they count as void')
+            gt_map = runs.replace(positions(runs.values, np.array([s['id'] for s in segments], np.int32)))
+        try:
+            return panoptic_stats(gt_map, np.array([s['category'] for s in segments], np.int64),
+                                  np.array([s['iscrowd'] for s in segments], bool), pred_map, pred_labels, num_classes)
+        except ValueError as error:
+            raise ValueError(f'{item["img_path"]}: {error}') from error
+
+    def _write_prediction(self, item: dict, pred_map: np.ndarray, pred_labels: np.ndarray) -> dict:
+        """Write the PNG; segment i gets the id i + 1."""
+        name = item['seg_map_name'] or f'{os.path.splitext(os.path.basename(item["img_path"]))[0]}.png'
+        write_panoptic_png(os.path.join(f'{self.outfile_prefix}.panoptic', name), pred_map + 1)
+        areas = np.bincount(pred_map.ravel() + 1, minlength=len(pred_labels) + 1)[1:]
+        num_things = len(self.dataset_meta['thing_classes'])
+        segments = [dict(id=i + 1, category_id=self._category_ids[label], isthing=int(label < num_things),
+                         area=int(area)) for i, (label, area) in enumerate(zip(pred_labels, areas))]
+        return dict(image_id=item['img_id'], file_name=name, segments_info=segments)
+
+
+def _sparse(stats: PanopticStats) -> Tuple[np.ndarray, np.ndarray]:
+    """The classes that occur, and their four numbers: a picture shows a few of a hundred classes."""
+    numbers = np.stack([stats.iou, stats.tp, stats.fp, stats.fn])
+    labels = np.flatnonzero(numbers.any(0))
+    return labels, numbers[:, labels]
+
+
+def _dense(sparse: Tuple[np.ndarray, np.ndarray], num_classes: int) -> PanopticStats:
+    labels, numbers = sparse
+    stats = PanopticStats.zeros(num_classes)
+    for field, values in zip((stats.iou, stats.tp, stats.fp, stats.fn), numbers):
+        field[labels] = values
+    return stats
+
+
+def _table(rows: Sequence[Tuple[str, Dict[str, float]]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    lines = [f'{"":{width}}      PQ      SQ      RQ']
+    lines += [f'{name:{width}}' + ''.join(f'{mean[key]:8.2f}' for key in ('PQ', 'SQ', 'RQ')) for name, mean in rows]
+    return '\n'.join(lines)
