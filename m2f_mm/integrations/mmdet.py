@@ -1,0 +1,223 @@
+"""MMDetection: a head and a fusion head for the stock detectors, and a detector that adds what those refuse.
+
+Shapes: B images, Q queries, C classes.
+"""
+from typing import Dict, Iterator, List, Optional, Sequence, Union
+
+import torch
+from mmdet.models.detectors import Mask2Former as StockMask2Former
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from m2f_mm.models import MaskTransformer
+from m2f_mm.postprocess import Sizes, instance_segmentation, panoptic_segmentation, semantic_segmentation
+from m2f_mm.postprocess.tiles import bands
+from m2f_mm.registry import MODELS
+from m2f_mm.structures import MaskPredictions
+
+from .mmdet_samples import (instance_result, panoptic_result, sample_sizes, semantic_result, to_targets)
+from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts
+
+
+@MODELS.register_module()
+class Mask2FormerHead(MaskTransformer):
+    """Fills the ``panoptic_head`` slot of MMDetection's ``Mask2Former``; its options, and shorter ones.
+
+    Args:
+        in_channels: channels of the backbone's features, fine to coarse.
+        feat_channels: channels of the pixel decoder.
+        out_channels: channels of the mask features.
+        num_things_classes, num_stuff_classes: class counts, things first; better left to ``metainfo``.
+        metainfo: the data set's metainfo, or the type of a registered data set, from which the counts follow.
+        num_queries: Q.
+        num_transformer_feat_level: memories that the decoder attends to.
+        pixel_decoder: a pixel decoder or any registered neck; MSDeformAttn by default.
+        transformer_decoder: options of ``Mask2FormerTransformerDecoder`` or the stock nested ones.
+        enforce_decoder_input_project: project the memories even where the channels agree.
+        positional_encoding: the stock option; what it says follows from the channels.
+        loss_cls, loss_mask, loss_dice: the stock options; ``loss_weight`` is 2, 5, 5 by default.
+        train_cfg: points and assigner, as in the stock configs.
+        test_cfg: read by the fusion head.
+        strides: the stock option, without use.
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
+                 feat_channels: int = 256,
+                 out_channels: int = 256,
+                 num_things_classes: Optional[int] = None,
+                 num_stuff_classes: Optional[int] = None,
+                 metainfo: Union[dict, str, None] = None,
+                 num_queries: int = 100,
+                 num_transformer_feat_level: int = 3,
+                 pixel_decoder: Optional[dict] = None,
+                 transformer_decoder: Optional[dict] = None,
+                 enforce_decoder_input_project: bool = False,
+                 positional_encoding: Optional[dict] = None,
+                 loss_cls: Optional[dict] = None,
+                 loss_mask: Optional[dict] = None,
+                 loss_dice: Optional[dict] = None,
+                 train_cfg: Optional[dict] = None,
+                 test_cfg: Optional[dict] = None,
+                 strides: Sequence[int] = (4, 8, 16, 32),
+                 init_cfg: Optional[dict] = None):
+        counts = class_counts('panoptic_head', metainfo, num_things_classes, num_stuff_classes)
+        super().__init__(
+            build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level),
+            build_transformer_decoder(transformer_decoder), len(counts.is_thing), num_queries,
+            num_transformer_feat_level, out_channels, enforce_decoder_input_project, init_cfg=init_cfg)
+        self.is_thing = counts.is_thing
+        self.num_things_classes = counts.things
+        self.num_stuff_classes = counts.stuff
+        self.criterion = build_criterion(self.num_classes, loss_cls, loss_mask, loss_dice, train_cfg)
+
+    def forward(self, x: Sequence[Tensor], batch_data_samples: Optional[Sequence[DetDataSample]] = None):
+        """Features fine to coarse to ``MaskPredictions``; the samples are not needed."""
+        return super().forward(x)
+
+    def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> Dict[str, Tensor]:
+        """Losses by name, see ``SetCriterion``."""
+        targets = to_targets(batch_data_samples, self.is_thing, x[0].device)
+        return self.criterion(self(x), targets)
+
+    def predict(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]):
+        """Class logits (B, Q, C + 1) and promises of masks; the stock fusion head can iterate over them."""
+        predictions = self(x)
+        return predictions.class_logits[-1], PromisedMasks(predictions, batch_data_samples[0].batch_input_shape)
+
+
+class PromisedMasks:
+    """Masks of a batch that a fusion head has not asked for yet.
+
+    Iterating gives the mask logits of image after image at the padded size, (Q, H, W), as the stock fusion head
+    expects them.
+    """
+
+    def __init__(self, predictions: MaskPredictions, padded: Sequence[int]):
+        self.predictions = predictions
+        self.padded = tuple(padded)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        whole = Sizes(self.padded, self.padded, self.padded)
+        for masks in self.predictions.mask_logits():
+            yield torch.cat([band for _, band in bands(masks[:, 0], whole)], 1)
+
+
+@MODELS.register_module()
+class MaskFormerFusionHead(BaseModule):
+    """Fills the ``panoptic_fusion_head`` slot: promises of masks to results in MMDetection's forms, tile by tile.
+
+    Args:
+        num_things_classes, num_stuff_classes, metainfo: as for the head.
+        test_cfg: ``panoptic_on`` (True), ``instance_on``, ``semantic_on`` (False), ``object_mask_thr`` (0.8),
+            ``iou_thr`` (0.8), ``filter_low_score`` (False), ``max_per_image`` (100).
+        loss_panoptic: the stock option; must be None.
+    """
+
+    def __init__(self,
+                 num_things_classes: Optional[int] = None,
+                 num_stuff_classes: Optional[int] = None,
+                 metainfo: Union[dict, str, None] = None,
+                 test_cfg: Optional[dict] = None,
+                 loss_panoptic: None = None,
+                 init_cfg: Optional[dict] = None):
+        super().__init__(init_cfg)
+        if loss_panoptic is not None:
+            raise ValueError(f'panoptic_fusion_head: loss_panoptic={loss_panoptic!r} is not supported, only None')
+        counts = class_counts('panoptic_fusion_head', metainfo, num_things_classes, num_stuff_classes)
+        self.is_thing = counts.is_thing
+        self.num_things_classes = counts.things
+        self.num_stuff_classes = counts.stuff
+        self.num_classes = len(counts.is_thing)
+        self.test_cfg = test_cfg or {}
+
+    def loss(self, **kwargs) -> dict:
+        """There is nothing to train."""
+        return {}
+
+    @torch.no_grad()
+    def predict(self, mask_cls_results: Tensor, mask_pred_results: Union[PromisedMasks, Tensor],
+                batch_data_samples: Sequence[DetDataSample], rescale: bool = False) -> List[dict]:
+        """
+        Args:
+            mask_cls_results: (B, Q, C + 1).
+            mask_pred_results: promises, or mask logits (B, Q, H, W) at the padded size from the stock head.
+            batch_data_samples: their sizes are read.
+            rescale: results at the size of the file instead of the network's input.
+
+        Returns:
+            Per image a dict with ``pan_results``, ``ins_results`` and ``sem_results``, those that are switched on.
+        """
+        if isinstance(mask_pred_results, Tensor):
+            mask_pred_results = promises_of(mask_cls_results, mask_pred_results)
+        predictions, padded = mask_pred_results.predictions, mask_pred_results.padded
+        return [
+            self._results(predictions, b, sample_sizes(sample, padded, rescale))
+            for b, sample in enumerate(batch_data_samples)
+        ]
+
+    def _results(self, predictions: MaskPredictions, b: int, sizes: Sizes) -> dict:
+        promise = (predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
+                   predictions.mask_features[b], sizes)
+        test_cfg, results = self.test_cfg, {}
+        panoptic_on, instance_on = test_cfg.get('panoptic_on', True), test_cfg.get('instance_on', False)
+        if panoptic_on:
+            segment_map, segments = panoptic_segmentation(
+                *promise, self.is_thing, test_cfg.get('object_mask_thr', 0.8), test_cfg.get('iou_thr', 0.8),
+                test_cfg.get('filter_low_score', False))
+            results['pan_results'] = panoptic_result(segment_map, segments, self.num_classes)
+        if instance_on:
+            instances = instance_segmentation(*promise, test_cfg.get('max_per_image', 100), self.is_thing)
+            results['ins_results'] = instance_result(instances)
+        if test_cfg.get('semantic_on', False):
+            labels = semantic_segmentation(*promise, resize_masks=panoptic_on or instance_on)
+            results['sem_results'] = semantic_result(labels)
+        return results
+
+
+def promises_of(class_logits: Tensor, masks: Tensor) -> PromisedMasks:
+    """Masks that exist already, (B, Q, H, W), in the form of promises: each query picks its own channel."""
+    picks = torch.eye(masks.shape[1], device=masks.device, dtype=masks.dtype).expand(len(masks), -1, -1)
+    return PromisedMasks(MaskPredictions([class_logits], [picks], masks[:, None]), masks.shape[-2:])
+
+
+@MODELS.register_module()
+class Mask2Former(StockMask2Former):
+    """MMDetection's detector without its refusals: any subset of panoptic, instance and semantic results in one pass.
+
+    The fusion head may be left out: it follows from the head.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 panoptic_head: dict,
+                 panoptic_fusion_head: Optional[dict] = None,
+                 neck: Optional[dict] = None,
+                 train_cfg: Optional[dict] = None,
+                 test_cfg: Optional[dict] = None,
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None):
+        panoptic_head = ConfigDict(panoptic_head)
+        if panoptic_fusion_head is None:
+            names = ('num_things_classes', 'num_stuff_classes', 'metainfo')
+            panoptic_fusion_head = dict(type='m2f_mm.MaskFormerFusionHead',
+                                        **{name: panoptic_head[name] for name in names if name in panoptic_head})
+        super().__init__(
+            backbone=backbone,
+            neck=neck,
+            panoptic_head=panoptic_head,
+            panoptic_fusion_head=ConfigDict(panoptic_fusion_head),
+            train_cfg=train_cfg,
+            test_cfg=ConfigDict(test_cfg or {}),
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg)
+
+    def add_pred_to_datasample(self, data_samples: Sequence[DetDataSample],
+                               results_list: Sequence[dict]) -> Sequence[DetDataSample]:
+        """Results under MMDetection's names: ``pred_panoptic_seg``, ``pred_instances``, ``pred_sem_seg``."""
+        for sample, results in zip(data_samples, results_list):
+            if 'sem_results' in results:
+                sample.pred_sem_seg = results.pop('sem_results')
+        return super().add_pred_to_datasample(data_samples, results_list)

@@ -1,0 +1,170 @@
+"""MMSegmentation: a decode head for the stock segmentor, a segmentor that makes only the label map, and TTA.
+
+Shapes: B images, C classes, H x W the size of the input or, after post-processing, of the file.
+"""
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder as StockEncoderDecoder
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from m2f_mm.models import MaskTransformer
+from m2f_mm.postprocess import Sizes, semantic_scores, semantic_segmentation
+from m2f_mm.registry import MODELS
+from m2f_mm.structures import SegTargets
+
+from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts
+
+
+@MODELS.register_module()
+class Mask2FormerSegHead(MaskTransformer):
+    """Fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``; needs no MMDetection.
+
+    Args:
+        num_classes: C; better left to ``metainfo``.
+        metainfo: the data set's metainfo, or the type of a registered data set.
+        ignore_index: label of pixels without annotation.
+        align_corners: the stock option; only False.
+        Others: as for ``Mask2FormerHead``.
+    """
+
+    def __init__(self,
+                 num_classes: Optional[int] = None,
+                 metainfo: Union[dict, str, None] = None,
+                 ignore_index: int = 255,
+                 align_corners: bool = False,
+                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
+                 feat_channels: int = 256,
+                 out_channels: int = 256,
+                 num_queries: int = 100,
+                 num_transformer_feat_level: int = 3,
+                 pixel_decoder: Optional[dict] = None,
+                 transformer_decoder: Optional[dict] = None,
+                 enforce_decoder_input_project: bool = False,
+                 positional_encoding: Optional[dict] = None,
+                 loss_cls: Optional[dict] = None,
+                 loss_mask: Optional[dict] = None,
+                 loss_dice: Optional[dict] = None,
+                 train_cfg: Optional[dict] = None,
+                 strides: Sequence[int] = (4, 8, 16, 32),
+                 init_cfg: Optional[dict] = None):
+        if align_corners:
+            raise ValueError('decode_head: align_corners=True is not supported, only False')
+        counts = class_counts('decode_head', metainfo, num_classes=num_classes)
+        super().__init__(
+            build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level),
+            build_transformer_decoder(transformer_decoder), len(counts.is_thing), num_queries,
+            num_transformer_feat_level, out_channels, enforce_decoder_input_project, init_cfg=init_cfg)
+        self.align_corners = align_corners
+        self.ignore_index = ignore_index
+        self.out_channels = self.num_classes  # what the segmentor reads: channels of the scores
+        self.criterion = build_criterion(self.num_classes, loss_cls, loss_mask, loss_dice, train_cfg)
+
+    def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
+             train_cfg: Optional[dict] = None) -> Dict[str, Tensor]:
+        """Losses by name, see ``SetCriterion``."""
+        targets = [semantic_targets(sample, self.ignore_index, x[0].device) for sample in batch_data_samples]
+        return self.criterion(self(x), targets)
+
+    def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict],
+                test_cfg: Optional[dict] = None) -> Tensor:
+        """Class scores (B, C, H, W) at the size of the network's input, a crop of the image in slide inference."""
+        size = input_size(x[0], batch_img_metas[0])
+        predictions = self(x)
+        return torch.stack([
+            semantic_scores(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
+                            predictions.mask_features[b], Sizes(size, size, size))
+            for b in range(len(predictions.mask_features))
+        ])
+
+
+def semantic_targets(sample: SegDataSample, ignore_index: int, device: torch.device) -> SegTargets:
+    """One mask for every class that is present; none for the ignored label."""
+    semantic = sample.gt_sem_seg.data.to(device)  # (1, H, W)
+    labels = semantic.unique()
+    labels = labels[labels != ignore_index].long()
+    return SegTargets(labels, semantic == labels[:, None, None], name=str(sample.get('img_path', '')))
+
+
+def input_size(finest: Tensor, meta: dict) -> Tuple[int, int]:
+    """Size of the input that gave the stride-4 features.
+
+    Slide inference puts the size of the crop into ``img_shape`` and leaves ``pad_shape`` to the whole image; otherwise
+    ``pad_shape`` is the input and ``img_shape`` its part without padding. The features tell which of them it was.
+    """
+    for key in ('pad_shape', 'img_shape'):
+        size = tuple(meta.get(key, ()))[:2]
+        if size and all(-(-length // 4) == seen for length, seen in zip(size, finest.shape[-2:])):
+            return size
+    return tuple(4 * length for length in finest.shape[-2:])
+
+
+@MODELS.register_module()
+class MaskSegmentor(StockEncoderDecoder):
+    """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is wanted.
+
+    Args:
+        keep_logits: deliver ``seg_logits`` too, as the stock segmentor does; TTA switches it on. Slide inference
+            always needs the map.
+        Others: as the stock segmentor.
+    """
+
+    def __init__(self, *args, keep_logits: bool = False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.keep_logits = keep_logits
+
+    def predict(self, inputs: Tensor, data_samples: Optional[List[SegDataSample]] = None) -> List[SegDataSample]:
+        """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
+        if self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
+            return super().predict(inputs, data_samples)
+        predictions = self.decode_head(self.extract_feat(inputs))
+        for b, sample in enumerate(data_samples):
+            sizes = segmentor_sizes(inputs, sample)
+            labels = semantic_segmentation(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
+                                           predictions.mask_features[b], sizes)
+            sample.set_data(dict(pred_sem_seg=PixelData(data=flip_back(labels[None], sample))))
+        return data_samples
+
+
+def segmentor_sizes(inputs: Tensor, sample: SegDataSample) -> Sizes:
+    """Sizes of padded input, image and file; padding is to the right and bottom."""
+    padded = tuple(inputs.shape[-2:])
+    left, right, top, bottom = sample.get('img_padding_size', sample.get('padding_size', (0, 0, 0, 0)))
+    if left or top:
+        raise ValueError(f'{sample.get("img_path", "an image")} is padded by {left} on the left and {top} at the top; '
+                         'only padding to the right and bottom is supported')
+    return Sizes(padded, (padded[0] - bottom, padded[1] - right), tuple(sample.ori_shape[:2]))
+
+
+def flip_back(maps: Tensor, sample: SegDataSample) -> Tensor:
+    """Undo a test-time flip of maps (..., H, W)."""
+    if not sample.get('flip', False):
+        return maps
+    return maps.flip(-1 if sample.flip_direction == 'horizontal' else -2)
+
+
+@MODELS.register_module()
+class SegTTAModel(BaseTTAModel):
+    """Test-time augmentation as the official code has it: the mean of the class scores, which are no logits.
+
+    MMSegmentation's own takes a softmax of each map first, which flattens scores that lie in 0..1.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if hasattr(self.module, 'keep_logits'):
+            self.module.keep_logits = True
+
+    def merge_preds(self, data_samples_list: List[List[SegDataSample]]) -> List[SegDataSample]:
+        """One sample per image from the samples of its augmented versions."""
+        merged = []
+        for samples in data_samples_list:
+            scores = sum(sample.seg_logits.data for sample in samples) / len(samples)
+            result = samples[0]
+            result.set_data(dict(seg_logits=PixelData(data=scores),
+                                 pred_sem_seg=PixelData(data=scores.argmax(0, keepdim=True))))
+            merged.append(result)
+        return merged

@@ -1,0 +1,216 @@
+"""Configs of MMMDetection's and MMSegmentation's Mask2Former heads, and this package's shorter ones, to built parts.
+
+An existing project changes ``type=`` and nothing else, so the nested options of the stock heads are read as they are.
+Ours say the same with fewer words: ``transformer_decoder=dict(num_layers=9)``. An option that would have to be
+ignored is refused.
+"""
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from mmengine.registry import DATASETS as ROOT_DATASETS
+from torch import nn
+
+from m2f_mm.criterion import HungarianAssigner, SetCriterion
+from m2f_mm.models import Mask2FormerTransformerDecoder, MSDeformAttnPixelDecoder, NeckPixelDecoder
+from m2f_mm.registry import MODELS
+
+
+class ClassCounts(NamedTuple):
+    """What a head has to know of the classes: how many, and which are things."""
+    is_thing: List[bool]
+
+    @property
+    def things(self) -> int:
+        return sum(self.is_thing)
+
+    @property
+    def stuff(self) -> int:
+        return len(self.is_thing) - self.things
+
+
+def class_counts(where: str, metainfo=None, num_things: Optional[int] = None, num_stuff: Optional[int] = None,
+                 num_classes: Optional[int] = None) -> ClassCounts:
+    """From a data set's metainfo, or from numbers; from both only where they agree.
+
+    Args:
+        where: what the error message calls the owner of the options.
+        metainfo: a dict with ``classes`` or ``thing_classes`` and ``stuff_classes``, or the type of a registered data
+            set.
+        num_things, num_stuff: MMMDetection's numbers; things come first.
+        num_classes: MMSegmentation's number; everything is stuff.
+    """
+    counted = None
+    if metainfo is not None:
+        counted = _of_metainfo(where, metainfo)
+    if num_classes is not None:
+        numbers = [False] * num_classes
+    elif num_things is not None or num_stuff is not None:
+        numbers = [True] * (num_things or 0) + [False] * (num_stuff or 0)
+    elif counted is not None:
+        return ClassCounts(counted)
+    else:
+        raise ValueError(f'{where} does not know its classes: give it metainfo (the one of the data set, or its type) '
+                         'or the numbers (num_things_classes and num_stuff_classes, or num_classes)')
+    if counted is not None:
+        same = len(counted) == len(numbers) and (num_classes is not None or sum(counted) == sum(numbers))
+        if not same:
+            raise ValueError(f'{where}: the numbers say {sum(numbers)} things and {len(numbers) - sum(numbers)} other '
+                             f'classes, but its metainfo lists {sum(counted)} thing classes among {len(counted)}. '
+                             'Leave the numbers out')
+        return ClassCounts(counted)
+    return ClassCounts(numbers)
+
+
+def _of_metainfo(where: str, metainfo) -> List[bool]:
+    if isinstance(metainfo, str):
+        dataset = ROOT_DATASETS.get(metainfo)
+        if dataset is None:
+            raise ValueError(f'{where}: metainfo={metainfo!r} names no registered data set')
+        metainfo = dataset.METAINFO
+    metainfo = {key.lower(): value for key, value in metainfo.items()}
+    things, stuff = metainfo.get('thing_classes'), metainfo.get('stuff_classes')
+    classes = metainfo.get('classes')
+    if classes is None:
+        if things is None:
+            raise ValueError(f'{where}: metainfo has neither classes nor thing_classes, only {sorted(metainfo)}')
+        classes = tuple(things) + tuple(stuff or ())
+    if things is None:
+        return [stuff is None or name not in stuff for name in classes]
+    return [name in things for name in classes]
+
+
+def build_pixel_decoder(cfg: Dict[str, Any], in_channels: Sequence[int], feat_channels: int, out_channels: int,
+                        num_levels: int) -> nn.Module:
+    """One of ours by name, the stock MSDeformAttn decoder's options on ours, or any registered neck."""
+    cfg = dict(cfg or dict(type='m2f_mm.MSDeformAttnPixelDecoder'))
+    name = cfg['type'].split('.')[-1] if isinstance(cfg['type'], str) else cfg['type'].__name__
+    channels = dict(in_channels=list(in_channels), feat_channels=feat_channels, out_channels=out_channels)
+    if name == 'MSDeformAttnPixelDecoder':
+        cfg.pop('type')
+        cfg = _deformable_options(cfg) if 'encoder' in cfg else cfg
+        return MSDeformAttnPixelDecoder(**{'num_encoder_levels': num_levels, **channels, **cfg})
+    if name == 'PixelDecoder':  # MMDetection's name for the same module
+        name = 'FPNPixelDecoder'
+        _refuse('pixel_decoder', {key: cfg.pop(key) for key in ('act_cfg', 'init_cfg') if key in cfg},
+                act_cfg=dict(type='ReLU'), init_cfg=None)
+    ours = MODELS.module_dict.get(name)
+    if ours is None:
+        return NeckPixelDecoder(cfg, num_outs=num_levels, **channels)
+    cfg.pop('type')
+    return ours(**{'num_outs': num_levels, **channels, **cfg})
+
+
+def _deformable_options(cfg: Dict[str, Any]) -> Dict[str, Any]:
+    """MMMDetection's nested options of the MSDeformAttn pixel decoder."""
+    cfg = dict(cfg)
+    encoder = dict(cfg.pop('encoder'))
+    layer = dict(encoder.pop('layer_cfg'))
+    attention, ffn = dict(layer.pop('self_attn_cfg')), dict(layer.pop('ffn_cfg', {}))
+    cfg.pop('positional_encoding', None)  # follows from feat_channels
+    cfg.pop('strides', None)
+    norm_cfg = cfg.pop('norm_cfg', dict(type='GN', num_groups=32))
+    options = dict(
+        num_layers=encoder.pop('num_layers'),
+        num_encoder_levels=attention.pop('num_levels'),
+        num_heads=attention.pop('num_heads', 8),
+        num_points=attention.pop('num_points', 4),
+        feedforward_channels=ffn.pop('feedforward_channels', 1024),
+        num_outs=cfg.pop('num_outs', 3),
+        norm_cfg=norm_cfg,
+        input_norm_cfg=norm_cfg)
+    _refuse('pixel_decoder', cfg, act_cfg=dict(type='ReLU'), init_cfg=None)
+    _refuse('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
+    _refuse('pixel_decoder.encoder.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
+    _refuse_attention('pixel_decoder.encoder.layer_cfg.self_attn_cfg', attention, im2col_step=...)
+    _refuse_ffn('pixel_decoder.encoder.layer_cfg.ffn_cfg', ffn)
+    return options
+
+
+def build_transformer_decoder(cfg: Dict[str, Any]) -> Mask2FormerTransformerDecoder:
+    """From the stock nested options or from ours."""
+    cfg = dict(cfg or {})
+    cfg.pop('type', None)
+    if 'layer_cfg' not in cfg:
+        return Mask2FormerTransformerDecoder(**cfg)
+    layer = dict(cfg.pop('layer_cfg'))
+    cross, own = dict(layer.pop('cross_attn_cfg')), dict(layer.pop('self_attn_cfg', {}))
+    ffn = dict(layer.pop('ffn_cfg', {}))
+    where = 'transformer_decoder'
+    options = dict(
+        num_layers=cfg.pop('num_layers'),
+        embed_dims=cross.pop('embed_dims', 256),
+        num_heads=cross.pop('num_heads', 8),
+        feedforward_channels=ffn.pop('feedforward_channels', 2048))
+    _refuse(where, cfg, return_intermediate=True, post_norm_cfg=dict(type='LN'), init_cfg=None)
+    _refuse(f'{where}.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
+    _refuse_attention(f'{where}.layer_cfg.cross_attn_cfg', cross)
+    _refuse_attention(f'{where}.layer_cfg.self_attn_cfg', own, num_heads=options['num_heads'])
+    _refuse_ffn(f'{where}.layer_cfg.ffn_cfg', ffn)
+    return Mask2FormerTransformerDecoder(**options)
+
+
+def build_criterion(num_classes: int, loss_cls: dict, loss_mask: dict, loss_dice: dict,
+                    train_cfg: Optional[dict]) -> SetCriterion:
+    """The losses and the assigner of the stock options; what is not given has the paper's value.
+
+    ``loss_cls.class_weight`` may be left out: 1 for every class, ``no_object_weight`` (0.1) for the last.
+    """
+    loss_cls, loss_mask, loss_dice = dict(loss_cls or {}), dict(loss_mask or {}), dict(loss_dice or {})
+    train = dict(train_cfg or {})
+    no_object = loss_cls.pop('no_object_weight', 0.1)
+    class_weight = loss_cls.pop('class_weight', None) or [1.0] * num_classes + [no_object]
+    if len(class_weight) != num_classes + 1:
+        raise ValueError(f'loss_cls.class_weight has {len(class_weight)} numbers, but the head has {num_classes} classes '
+                         f'and no-object: it needs {num_classes + 1}. Leave it out: it follows from the classes')
+    weights = [loss.pop('loss_weight', default) for loss, default in
+               ((loss_cls, 2.0), (loss_mask, 5.0), (loss_dice, 5.0))]
+    _refuse('loss_cls', loss_cls, type='CrossEntropyLoss', use_sigmoid=False, reduction='mean')
+    _refuse('loss_mask', loss_mask, type='CrossEntropyLoss', use_sigmoid=True, reduction='mean')
+    _refuse('loss_dice', loss_dice, type='DiceLoss', use_sigmoid=True, activate=True, reduction='mean',
+            naive_dice=True, eps=1.0)
+    points = train.pop('num_points', 12544)
+    assigner = HungarianAssigner(*_cost_weights(train.pop('assigner', None), weights), num_points=points)
+    sampling = dict(oversample_ratio=train.pop('oversample_ratio', 3.0),
+                    importance_ratio=train.pop('importance_sample_ratio', 0.75))
+    train.pop('sampler', None)
+    _refuse('train_cfg', train)
+    return SetCriterion(assigner, class_weight, *weights, num_points=points, **sampling)
+
+
+def _cost_weights(assigner: Optional[dict], loss_weights: Sequence[float]) -> List[float]:
+    """Weights of class, mask and dice cost; those of the losses unless the assigner says otherwise."""
+    if assigner is None:
+        return list(loss_weights)
+    names = dict(ClassificationCost=0, CrossEntropyLossCost=1, DiceCost=2)
+    weights: List[Optional[float]] = [0.0, 0.0, 0.0]
+    for cost in assigner.get('match_costs', ()):
+        cost = dict(cost)
+        name = cost.pop('type').split('.')[-1]
+        if name not in names:
+            raise ValueError(f'train_cfg.assigner: the cost {name} is not one of {", ".join(names)}')
+        weights[names[name]] = cost.pop('weight', 1.0)
+        _refuse(f'train_cfg.assigner {name}', cost, use_sigmoid=True, pred_act=True, eps=1.0, naive_dice=True)
+    return weights
+
+
+def _refuse(where: str, left: Dict[str, Any], **known: Any) -> None:
+    """Whatever is left of the options must be known and have the only value that is computed here (... is any)."""
+    for key, value in left.items():
+        if key not in known:
+            raise ValueError(f'{where}: unknown option {key}={value!r}')
+        wanted = known[key]
+        if key == 'type':
+            value = value.split('.')[-1] if isinstance(value, str) else value.__name__
+        if isinstance(wanted, dict) and isinstance(value, dict):
+            value = {k: v for k, v in value.items() if k in wanted}
+        if wanted is not ... and value != wanted:
+            raise ValueError(f'{where}: {key}={value!r} is not supported, only {wanted!r}')
+
+
+def _refuse_attention(where: str, left: Dict[str, Any], **known: Any) -> None:
+    _refuse(where, left, embed_dims=..., dropout=0.0, attn_drop=0.0, proj_drop=0.0, batch_first=True, norm_cfg=None,
+            dropout_layer=None, init_cfg=None, **known)
+
+
+def _refuse_ffn(where: str, left: Dict[str, Any]) -> None:
+    _refuse(where, left, embed_dims=..., num_fcs=2, ffn_drop=0.0, act_cfg=dict(type='ReLU'), add_identity=True,
+            dropout_layer=None, init_cfg=None)
