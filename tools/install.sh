@@ -124,7 +124,7 @@ unset PYTHONPATH PYTHONHOME
 constraints=$venv/.m2f_mm-constraints
 : >"$constraints"
 pip() { "$python" -m pip "$@"; }
-get() { pip install --quiet --progress-bar off -c "$constraints" "$@"; }
+get() { pip install --quiet --no-warn-conflicts --progress-bar off -c "$constraints" "$@"; }
 has() { "$python" -c 'import sys; from importlib.metadata import version; version(sys.argv[1])' "$1" 2>/dev/null; }
 if has "$other"; then
     die "$venv already holds $other, which belongs to the other stack. Both stacks provide the same import names,
@@ -148,7 +148,9 @@ PY
         torch_args=(--extra-index-url "$cpu_index")
     fi
 fi
-"$python" -m pip install ${torch_args[@]+"${torch_args[@]}"} "$torch_spec"  # not quiet: it is large
+quiet=()
+"$python" -c 'import torch' 2>/dev/null && quiet=(--quiet)  # the first time it is large, and its progress is shown
+pip install ${quiet[@]+"${quiet[@]}"} ${torch_args[@]+"${torch_args[@]}"} "$torch_spec"
 torch_version=$("$python" -c 'import torch; print(torch.__version__)') || die 'torch was installed but cannot be imported'
 say "torch $torch_version"
 echo "torch==$torch_version" >"$constraints"  # nothing below may replace it

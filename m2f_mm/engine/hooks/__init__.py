@@ -1,0 +1,3 @@
+from .class_count_hook import ClassCountHook
+
+__all__ = ['ClassCountHook']

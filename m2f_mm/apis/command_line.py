@@ -1,0 +1,80 @@
+"""What the command-line tools share: arguments, the config they lead to, and errors without a traceback."""
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .configs import config_path
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, checkpoint: bool = False) -> None:
+    """Add the arguments that users of OpenMMLab's ``train.py`` and ``test.py`` know."""
+    parser.add_argument('config', help='config file, or the name of one that m2f_mm ships')
+    if checkpoint:
+        parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default work_dirs/<config name>)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config; lists as key="[a,b]" or key=a,b, without blanks')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+
+
+def existing_file(path: str, argument: str) -> str:
+    """``path``, if it is a file or an address; FileNotFoundError names the argument otherwise."""
+    if '://' not in path and not Path(path).is_file():
+        raise FileNotFoundError(f'{argument}: there is no file {path!r} (looked in {Path.cwd()})')
+    return path
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read ``args.config``, a file or the name of a shipped one, and apply the common arguments."""
+    if Path(args.config).is_file():
+        path = args.config
+    else:
+        try:
+            path = config_path(args.config)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'config: there is no file {args.config!r} (looked in {Path.cwd()}). '
+                                    f'{error}') from None
+    cfg = Config.fromfile(path)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(path).stem)
+    return cfg
+
+
+def build_runner(cfg: Config, args: argparse.Namespace) -> Runner:
+    """The config's runner, its workers connected as ``--launcher`` says."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # where MMEngine looks for it
+    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+        connect_cpu_workers(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def connect_cpu_workers(cfg: Config) -> None:
+    """Connect the workers through gloo, before MMEngine does: it would give each a GPU, with or without one."""
+    torch.distributed.init_process_group(backend='gloo')
+    if cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False,
+                                     find_unused_parameters=cfg.get('find_unused_parameters', False))
+    cfg.model_wrapper_cfg.setdefault('device_ids', None)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Show what the user can mend (a wrong path or value) as a message and end, instead of with a traceback."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'{Path(sys.argv[0]).name}: error: {error}')

@@ -1,0 +1,128 @@
+"""Do model and data agree on the number of classes? Compared before anything expensive happens.
+
+A head with too few classes fails deep inside a CUDA kernel, one with too many trains silently to a wrong result.
+"""
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+
+class HeadClasses(NamedTuple):
+    """Class counts of one head; ``things`` and ``stuff`` are None for a purely semantic one."""
+    place: str
+    total: int | None
+    things: int | None
+    stuff: int | None
+
+
+class DataClasses(NamedTuple):
+    """Names that one data set lists; None where it does not say."""
+    place: str
+    classes: tuple[str, ...] | None
+    thing_classes: tuple[str, ...] | None
+    stuff_classes: tuple[str, ...] | None
+
+
+def compare(head: HeadClasses, data: DataClasses) -> list[str]:
+    """Every disagreement between a head and a data set, each naming both places and both values."""
+    pairs = [('num_things_classes', head.things, 'thing_classes', data.thing_classes),
+             ('num_stuff_classes', head.stuff, 'stuff_classes', data.stuff_classes)]
+    # Without the split, e.g. an instance data set, only the sum can be compared.
+    if head.things is None or head.stuff is None or data.thing_classes is None or data.stuff_classes is None:
+        pairs = []
+    total = head.total if head.things is None or head.stuff is None else head.things + head.stuff
+    if not any(count != len(names) for _, count, _, names in pairs):
+        label = 'num_classes' if head.things is None else 'num_things_classes + num_stuff_classes'
+        pairs.append((label, total, 'classes', data.classes))
+    return [f'{head.place}.{field} is {count}, but {data.place} lists {len(names)} {key} ({shorten(names)})'
+            for field, count, key, names in pairs
+            if count is not None and names is not None and count != len(names)]
+
+
+def shorten(names: tuple[str, ...]) -> str:
+    """The first three names, for a message."""
+    return ', '.join(map(str, names[:3])) + (', ...' if len(names) > 3 else '')
+
+
+def require_agreement(heads: list[HeadClasses], data: list[DataClasses]) -> None:
+    """Raise ValueError, naming all disagreements, when there is one."""
+    problems = [problem for item in data for head in heads for problem in compare(head, item)]
+    if problems:
+        raise ValueError('The class counts of model and data disagree:\n  ' + '\n  '.join(problems)
+                         + '\nSet the model\'s counts, or the data set\'s metainfo (classes, thing_classes, '
+                           'stuff_classes), so that both say the same.')
+
+
+def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
+    """Heads with class counts in a built model or in its config; wrappers (DDP, TTA) are looked through."""
+    inner = read(model, 'module')
+    if inner is not None:
+        return heads_of(inner, f'{place}.module' if isinstance(model, dict) else place)
+    found = []
+    for slot in ('panoptic_head', 'panoptic_fusion_head', 'decode_head'):
+        slot_heads = read(model, slot)
+        several = not isinstance(slot_heads, dict) and isinstance(slot_heads, list | tuple)
+        for index, head in enumerate(slot_heads if several else [slot_heads]):
+            if head is None:
+                continue
+            name = f'{place}.{slot}[{index}]' if several else f'{place}.{slot}'
+            found.append(HeadClasses(name, *(count_or_none(read(head, key)) for key in
+                                             ('num_classes', 'num_things_classes', 'num_stuff_classes'))))
+    return found
+
+
+def read(owner: Any, key: str) -> Any:
+    """Attribute of an object or entry of a config, None where there is none."""
+    return owner.get(key) if isinstance(owner, dict) else getattr(owner, key, None)
+
+
+def count_or_none(value: Any) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def data_of(dataset: Any, place: str) -> list[DataClasses]:
+    """Classes of a built data set; wrappers without a metainfo of their own are looked through."""
+    metainfo = getattr(dataset, 'metainfo', None)
+    if metainfo:
+        return [from_metainfo(metainfo, f'{place} ({type(dataset).__name__})')]
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    return [item for part in inner if part is not None for item in data_of(part, place)]
+
+
+def from_metainfo(metainfo: dict, place: str) -> DataClasses:
+    def names(key: str) -> tuple[str, ...] | None:
+        value = metainfo.get(key)
+        # A string is the path of a file with the names, which only the built data set has read.
+        return tuple(value) if isinstance(value, list | tuple) else None
+
+    return DataClasses(place, names('classes'), names('thing_classes'), names('stuff_classes'))
+
+
+def configured_data(dataset: dict, place: str, scope: str | None) -> Iterator[DataClasses]:
+    """Classes of a data set that is not built yet: those of its class, overridden by its config's ``metainfo``."""
+    inner = dataset.get('datasets') or ([dataset['dataset']] if isinstance(dataset.get('dataset'), dict) else None)
+    if inner:
+        for index, part in enumerate(inner):
+            yield from configured_data(part, f'{place}.datasets[{index}]' if len(inner) > 1 else f'{place}.dataset',
+                                       scope)
+        return
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        name, kind = kind, DATASETS.get(kind if '.' in kind or not scope else f'{scope}.{kind}')
+    else:
+        name = getattr(kind, '__name__', str(kind))
+    metainfo = {**(getattr(kind, 'METAINFO', None) or {}), **(dataset.get('metainfo') or {})}
+    yield from_metainfo(metainfo, f'{place} ({name})')
+
+
+def check_class_counts(cfg: Config, parts: tuple[str, ...] = ('train', 'val', 'test')) -> None:
+    """Compare the counts that a config gives its model with those of its data sets, before either is built.
+
+    ``parts`` names the loaders that will be used: ``train`` for ``train_dataloader`` and so on. Raises ValueError naming both places and both values.
+    """
+    scope = cfg.get('default_scope')
+    data = [item for part in parts if cfg.get(f'{part}_dataloader')
+            for item in configured_data(cfg[f'{part}_dataloader']['dataset'], f'{part}_dataloader.dataset', scope)]
+    require_agreement(heads_of(cfg.model), data)
