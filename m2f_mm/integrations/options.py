@@ -6,12 +6,11 @@ ignored is refused.
 """
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from mmengine.registry import DATASETS as ROOT_DATASETS
 from torch import nn
 
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
 from m2f_mm.models import Mask2FormerTransformerDecoder, MSDeformAttnPixelDecoder, NeckPixelDecoder
-from m2f_mm.registry import MODELS
+from m2f_mm.registry import DATASETS, MODELS
 
 
 class ClassCounts(NamedTuple):
@@ -62,7 +61,8 @@ def class_counts(where: str, metainfo=None, num_things: Optional[int] = None, nu
 
 def _of_metainfo(where: str, metainfo) -> List[bool]:
     if isinstance(metainfo, str):
-        dataset = ROOT_DATASETS.get(metainfo)
+        with DATASETS.switch_scope_and_registry(None) as registry:  # the default scope, as for a data set itself
+            dataset = registry.get(metainfo)
         if dataset is None:
             raise ValueError(f'{where}: metainfo={metainfo!r} names no registered data set')
         metainfo = dataset.METAINFO

@@ -1,0 +1,5 @@
+# 160000 iterations of 16 images; polynomial decay to 0 without warm-up.
+_base_ = ['./mask2former_adamw.py']
+max_iters = 160000
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_iters, by_epoch=False)]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=5000)

@@ -1,0 +1,58 @@
+"""ImageNet weights of backbones by name: ``init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://resnet50')``."""
+import os
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+
+SCHEME = 'm2f_mm://'
+FOLDER_VARIABLE = 'M2F_MM_WEIGHTS'
+
+
+class Source(NamedTuple):
+    """A public file of weights."""
+    url: str
+    origin: str
+
+    @property
+    def file_name(self) -> str:
+        return self.url.rpartition('/')[2]
+
+
+# The official models start from torchvision's first weights (detectron2's R-50.pkl are the same numbers).
+SOURCES = dict(
+    resnet50=Source('https://download.pytorch.org/models/resnet50-0676ba61.pth', 'torchvision, IMAGENET1K_V1'),
+    resnet101=Source('https://download.pytorch.org/models/resnet101-63fe2227.pth', 'torchvision, IMAGENET1K_V1'))
+
+
+@CheckpointLoader.register_scheme(prefixes=SCHEME)
+def load_backbone(name: str, map_location: Optional[str] = None) -> dict:
+    """Weights of a backbone: from the folder that ``M2F_MM_WEIGHTS`` names, from torch's cache, or downloaded.
+
+    Args:
+        name: ``m2f_mm://`` and a key of ``SOURCES``.
+        map_location: as for ``torch.load``.
+
+    Raises:
+        ValueError: for an unknown name; lists the known ones.
+        FileNotFoundError: where the file is neither there nor to be had; says where to put it and which option takes
+            a local path.
+    """
+    key = name[len(SCHEME):]
+    if key not in SOURCES:
+        raise ValueError(f'{name} is unknown; this package knows {", ".join(SCHEME + known for known in SOURCES)}. '
+                         'A path to a file is accepted as well')
+    source = SOURCES[key]
+    folders = [os.environ.get(FOLDER_VARIABLE), Path(torch.hub.get_dir()) / 'checkpoints']
+    for folder in folders:
+        if folder and (Path(folder) / source.file_name).is_file():
+            return torch.load(Path(folder) / source.file_name, map_location=map_location, weights_only=True)
+    try:
+        return CheckpointLoader.load_checkpoint(source.url, map_location=map_location)
+    except OSError as error:
+        raise FileNotFoundError(
+            f'The backbone weights {source.file_name} ({source.origin}) cannot be fetched from {source.url}: {error}. '
+            f'Get the file by other means and put it into a folder that the variable {FOLDER_VARIABLE} names, or pass '
+            f'its path: --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{source.file_name}. To train from '
+            'scratch: --cfg-options model.backbone.init_cfg=None') from error
