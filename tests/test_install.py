@@ -1,0 +1,135 @@
+"""What a wheel of the project holds, and how an outside project finds the configs in it."""
+import ast
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STUB = 'stub/stub-net_8xb2-1e_toy.py'
+needs_pkg_resources = pytest.mark.skipif(
+    'pkg_resources' in Path(importlib.util.find_spec('mmengine.utils.package_utils').origin).read_text()
+    and importlib.util.find_spec('pkg_resources') is None,
+    reason='this MMEngine needs pkg_resources to find any package: setuptools>=77,<82')
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory) -> Path:
+    """The project, plus one config, installed from a wheel into an empty folder."""
+    folder = tmp_path_factory.mktemp('wheel')
+    source, target = folder / 'source', folder / 'site'
+    source.mkdir()
+    for name in ('m2f_mm', 'configs', 'tools', 'requirements'):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE'):
+        shutil.copy(ROOT / name, source / name)
+    text = source / 'configs' / STUB
+    text.parent.mkdir()
+    text.write_text("_base_ = './base.py'\nmodel = dict(head=dict(queries=7))\n")
+    (text.parent / 'base.py').write_text("model = dict(type='m2f_mm.Net', head=dict(type='m2f_mm.Head', queries=5))\n")
+    run([sys.executable, 'tools/write_pure_configs.py'], source)
+    run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--no-index',
+         '--target', str(target), str(source)], source)
+    shutil.rmtree(source)  # nothing may point back to it
+    return target
+
+
+def run(command: list[str], cwd: Path, path: Path | None = None) -> str:
+    """Output of a command that must succeed; ``path`` is searched first for imports."""
+    environment = {**os.environ, 'PYTHONPATH': str(path or cwd)}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def read_outside(installed: Path, folder: Path, config: str, before: str = '') -> str:
+    """Read a config of another project in a fresh interpreter and print its model."""
+    (folder / 'outside.py').write_text(config)
+    code = (f'{before}\nfrom mmengine.config import Config\ncfg = Config.fromfile("outside.py")\n'
+            'print(cfg.model.type, cfg.model.head.type, cfg.model.head.queries, cfg.model.extra)')
+    return run([sys.executable, '-W', 'ignore', '-c', code], folder, installed).strip()
+
+
+def test_setup_imports_nothing_but_setuptools():
+    tree = ast.parse((ROOT / 'setup.py').read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert names == {'pathlib', 'setuptools'}
+
+
+def test_metadata(installed):
+    metadata = next(installed.glob('*.dist-info/METADATA')).read_text()
+    required = [line for line in metadata.splitlines() if line.startswith('Requires-Dist') and 'extra ==' not in line]
+    assert not any('mm' in line for line in required), 'neither stack may be required'
+    python = next(line for line in metadata.splitlines() if line.startswith('Requires-Python'))
+    assert set(python.split(': ')[1].split(',')) == {'>=3.10', '<3.13'}
+    for extra in ('onedl', 'openmmlab', 'tests', 'all-dev'):
+        assert f'Provides-Extra: {extra}\n' in metadata
+    # MMEngine takes site-packages/<name> for the package of a distribution so called: see setup.py
+    assert 'Name: mask2former-mm\n' in metadata
+
+
+def test_wheel_holds_configs_and_tools(installed):
+    package = installed / 'm2f_mm'
+    for name in (f'.mim/configs/{STUB}', '.mim/model-index.yml', '.mim/tools/train.py', '.mim/tools/dist_train.sh',
+                 'configs/stub/stub_net_8xb2_1e_toy.py', 'engine/hooks/class_count_hook.py'):
+        assert (package / name).is_file() and not (package / name).is_symlink(), name
+
+
+def test_import_is_independent_of_both_frameworks(installed, tmp_path):
+    out = run([sys.executable, '-c', 'import sys, m2f_mm; print([m for m in ("mmdet", "mmseg", "torchvision", '
+               '"pkg_resources") if m in sys.modules])'], tmp_path, installed)
+    assert out.strip() == '[]'
+
+
+@needs_pkg_resources
+@pytest.mark.smoke
+def test_pure_python_base(installed, tmp_path):
+    config = ('from mmengine.config import read_base\nwith read_base():\n'
+              '    from m2f_mm.configs.stub.stub_net_8xb2_1e_toy import *\nmodel.update(dict(extra=1))\n')
+    assert read_outside(installed, tmp_path, config) == 'm2f_mm.Net m2f_mm.Head 7 1'
+
+
+@pytest.mark.smoke
+def test_base_string_through_config_path(installed, tmp_path):
+    config = f"_base_ = __import__('m2f_mm.apis').apis.config_path('{STUB}')\nmodel = dict(extra=1)\n"
+    assert read_outside(installed, tmp_path, config) == 'm2f_mm.Net m2f_mm.Head 7 1'
+
+
+@needs_pkg_resources
+def test_base_string_with_scope(installed, tmp_path):
+    config = f"_base_ = 'm2f_mm::{STUB}'\nmodel = dict(extra=1)\n"
+    assert read_outside(installed, tmp_path, config, 'import m2f_mm') == 'm2f_mm.Net m2f_mm.Head 7 1'
+
+
+def test_every_config_has_its_pure_python_form():
+    from m2f_mm.apis.configs import PURE_ROOT, PURE_SOURCE, pure_name, shipped_configs
+    wanted = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
+    assert {path: path.read_text() for path in PURE_ROOT.rglob('*.py')} == wanted, \
+        'run `python tools/write_pure_configs.py`'
+
+
+def test_unknown_config_names_the_nearest(monkeypatch, tmp_path):
+    from m2f_mm.apis import configs
+    monkeypatch.setattr(configs, 'TEXT_ROOT', tmp_path)
+    (tmp_path / 'net').mkdir()
+    (tmp_path / 'net' / 'net_r50.py').touch()
+    assert configs.config_path('net/net_r50.py') == str(tmp_path / 'net' / 'net_r50.py')
+    with pytest.raises(FileNotFoundError, match="no config 'net/net_r51.py'. Did you mean net/net_r50.py"):
+        configs.config_path('net/net_r51.py')
+
+
+def test_tested_versions_lie_in_the_declared_ranges():
+    from packaging.requirements import Requirement
+    lines = (ROOT / 'requirements/tested.txt').read_text().splitlines()
+    tested = dict(line.split('==') for line in lines if '==' in line)
+    for stack in ('onedl', 'openmmlab'):
+        for line in (ROOT / f'requirements/{stack}.txt').read_text().splitlines():
+            if line and not line.startswith('#') and not line.startswith('setuptools'):
+                requirement = Requirement(line)
+                assert requirement.specifier.contains(tested.pop(requirement.name))
+    assert not tested
