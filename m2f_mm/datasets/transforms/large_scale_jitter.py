@@ -105,7 +105,7 @@ class FixedSizeCrop(BaseTransform):
             box = np.array([x, y, x + image.shape[1], y + image.shape[0]])
             results['gt_masks'] = results['gt_masks'].crop(box).pad(self.crop_size)
             if results.get('gt_bboxes') is not None:
-                results['gt_bboxes'] = _like(results['gt_bboxes'], results['gt_masks'].get_bboxes('hbb').numpy())
+                results['gt_bboxes'] = _like(results['gt_bboxes'], results['gt_masks'].get_bboxes('hbox').numpy())
         if self.filter_empty and results.get('gt_bboxes') is not None:
             boxes = _array(results['gt_bboxes'])
             _select_instances(results, np.flatnonzero((boxes[:, 2:] - boxes[:, :2] > _SMALLEST_SIDE).all(1)))

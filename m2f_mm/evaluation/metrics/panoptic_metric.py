@@ -100,13 +100,13 @@ class PanopticMetric(BaseMetric):
         return {name + suffix: value for suffix, mean in means.items() for name, value in mean.items()}
 
     def _load_truth(self) -> None:
-        names = ('classes', 'thing_classes', 'stuff_classes', 'palette')
-        missing = [name for name in names[:3] if name not in self.dataset_meta]
+        names = ('classes', 'thing_classes', 'stuff_classes')
+        missing = [name for name in names if name not in self.dataset_meta]
         if missing:
-            raise ValueError(f'PanopticMetric needs {", ".join(missing)} in the metainfo of the data set, which is that '
-                             f'of m2f_mm.PanopticDataset or MMDetection\'s CocoPanopticDataset')
+            raise ValueError(f'PanopticMetric needs {", ".join(missing)} in the metainfo of the data set, as '
+                             f"m2f_mm.PanopticDataset and MMDetection's CocoPanopticDataset have them")
         dataset = PanopticDataset(
-            self.ann_file, metainfo={name: self.dataset_meta[name] for name in names if name in self.dataset_meta},
+            self.ann_file, metainfo={name: self.dataset_meta[name] for name in names},
             data_prefix=dict(img='', seg=self.seg_prefix), test_mode=True, serialize_data=False,
             backend_args=self.backend_args)
         self._truth = {item['img_id']: item for item in dataset.data_list}

@@ -1,0 +1,65 @@
+# COCO instance segmentation with the large-scale jitter of the official recipe: 8 GPUs x 2 pictures.
+#
+#   data/coco/{train2017,val2017}/*.jpg
+#   data/coco/annotations/instances_{train2017,val2017}.json
+#
+# Another folder: the variable COCO_ROOT, or data_root of the data sets and ann_file of the evaluator.
+num_things = 80
+num_stuff = 0
+data_root = '{{$COCO_ROOT:data/coco/}}'
+dataset_type = 'CocoDataset'
+image_size = (1024, 1024)
+backend_args = None
+
+train_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=backend_args),
+    # Polygons stay polygons through the augmentations, as in the official code. A data set whose masks are RLE needs
+    # poly2mask=True: MMDetection ignores RLE masks otherwise.
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False, backend_args=backend_args),
+    dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
+    dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
+    dict(type='m2f_mm.FixedSizeCrop', crop_size=image_size),  # also removes the instances that it leaves nothing of
+    dict(type='PackDetInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=backend_args),
+    # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
+    dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, backend_args=backend_args),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+]
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/instances_train2017.json',
+        data_prefix=dict(img='train2017/'),
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=train_pipeline,
+        backend_args=backend_args))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/instances_val2017.json',
+        data_prefix=dict(img='val2017/'),
+        test_mode=True,
+        pipeline=test_pipeline,
+        backend_args=backend_args))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(
+    type='CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric=['segm'],
+    backend_args=backend_args)
+test_evaluator = val_evaluator

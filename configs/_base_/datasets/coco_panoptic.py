@@ -1,0 +1,68 @@
+# COCO panoptic with the large-scale jitter of the official recipe: 8 GPUs x 2 pictures.
+#
+#   data/coco/{train2017,val2017}/*.jpg
+#   data/coco/annotations/panoptic_{train2017,val2017}.json and panoptic_{train2017,val2017}/*.png
+#   data/coco/annotations/instances_val2017.json
+#
+# Another folder: the variable COCO_ROOT, or data_root of the data sets and the paths of the evaluators.
+num_things = 80
+num_stuff = 53
+data_root = '{{$COCO_ROOT:data/coco/}}'
+dataset_type = 'm2f_mm.CocoPanopticDataset'
+image_size = (1024, 1024)
+backend_args = None
+
+train_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=backend_args),
+    dict(type='m2f_mm.LoadPanopticSegments', backend_args=backend_args),
+    dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
+    dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
+    dict(type='m2f_mm.FixedSizeCrop', crop_size=image_size),
+    dict(type='m2f_mm.PackPanopticInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=backend_args),
+    # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
+    dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
+    # After the resize: the truth stays at the original size. Only visualization looks at it; the metric reads the files.
+    dict(type='m2f_mm.LoadPanopticSegments', backend_args=backend_args),
+    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+]
+
+# No filter_cfg: the official panoptic recipe trains on every picture.
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/panoptic_train2017.json',
+        data_prefix=dict(img='train2017/', seg='annotations/panoptic_train2017/'),
+        pipeline=train_pipeline,
+        backend_args=backend_args))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/panoptic_val2017.json',
+        data_prefix=dict(img='val2017/', seg='annotations/panoptic_val2017/'),
+        test_mode=True,
+        pipeline=test_pipeline,
+        backend_args=backend_args))
+test_dataloader = val_dataloader
+
+val_evaluator = [
+    dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'annotations/panoptic_val2017.json',
+         seg_prefix=data_root + 'annotations/panoptic_val2017/', backend_args=backend_args),
+    dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric='segm',
+         backend_args=backend_args)
+]
+test_evaluator = val_evaluator

@@ -1,0 +1,58 @@
+# The generated shapes in COCO instance form (MMDetection): python tools/dataset_converters/make_shapes.py
+#
+# Another folder: the variable SHAPES_ROOT, or data_root of the data sets and ann_file of the evaluator.
+num_things = 4
+num_stuff = 0
+data_root = '{{$SHAPES_ROOT:data/shapes/}}'
+dataset_type = 'CocoDataset'
+image_size = (128, 128)
+metainfo = dict(
+    classes=('disc', 'square', 'triangle', 'ring'),
+    palette=[(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200)])
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),  # RLE, which needs poly2mask=True, the default
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.8, 1.4)),
+    dict(type='m2f_mm.FixedSizeCrop', crop_size=image_size),
+    dict(type='PackDetInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='img_dir/train/'),
+        metainfo=metainfo,
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/instances_val.json',
+        data_prefix=dict(img='img_dir/val/'),
+        metainfo=metainfo,
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['segm'])
+test_evaluator = val_evaluator

@@ -1,0 +1,56 @@
+# The generated shapes in COCO panoptic form (MMDetection): python tools/dataset_converters/make_shapes.py
+#
+# Another folder: the variable SHAPES_ROOT, or data_root of the data sets and the paths of the evaluators.
+num_things = 4
+num_stuff = 3
+data_root = '{{$SHAPES_ROOT:data/shapes/}}'
+dataset_type = 'm2f_mm.PanopticDataset'  # takes the classes from the JSON
+image_size = (128, 128)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='m2f_mm.LoadPanopticSegments'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.8, 1.4)),
+    dict(type='m2f_mm.FixedSizeCrop', crop_size=image_size),
+    dict(type='m2f_mm.PackPanopticInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
+    dict(type='m2f_mm.LoadPanopticSegments'),
+    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/panoptic_train.json',
+        data_prefix=dict(img='img_dir/train/', seg='annotations/panoptic_train/'),
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/panoptic_val.json',
+        data_prefix=dict(img='img_dir/val/', seg='annotations/panoptic_val/'),
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+val_evaluator = [
+    dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'annotations/panoptic_val.json',
+         seg_prefix=data_root + 'annotations/panoptic_val/', classwise=True),
+    dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric='segm')
+]
+test_evaluator = val_evaluator
