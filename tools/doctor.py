@@ -9,6 +9,7 @@ import json
 import platform
 import subprocess
 import sys
+import warnings
 from importlib import import_module, metadata
 from typing import Any
 
@@ -62,7 +63,9 @@ def version_of(distribution: str) -> str | None:
 def try_import(name: str) -> tuple[Any, str]:
     """Import a module; returns it and '', or None and the reason in one line."""
     try:
-        return import_module(name), ''
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # deprecations of others, pkg_resources first of all
+            return import_module(name), ''
     except Exception as error:  # a broken binary raises anything: OSError, RuntimeError, AttributeError ...
         return None, f'{type(error).__name__}: {error}'.splitlines()[0]
 
