@@ -1,6 +1,6 @@
 """Which class a category is: names, order and thingness from a JSON's categories and a data set's metainfo."""
 import colorsys
-from typing import Dict, List, Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
 
 from .coco_categories import PALETTE, STUFF, THINGS
 
@@ -47,7 +47,7 @@ def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Map
     return dict(given, classes=classes, thing_classes=things, stuff_classes=stuff, palette=palette)
 
 
-def category_labels(categories: Sequence[Mapping], classes: Sequence[str], source: str) -> Dict[int, int]:
+def category_labels(categories: Sequence[Mapping], classes: Sequence[str], source: str) -> dict[int, int]:
     """Label of each category id, the position of its name in ``classes``; -1 for categories that are not wanted.
 
     Raises:
@@ -65,7 +65,7 @@ def category_labels(categories: Sequence[Mapping], classes: Sequence[str], sourc
     return {category['id']: labels.get(category['name'], -1) for category in categories}
 
 
-def _thingness(metainfo: Mapping) -> Dict[str, bool]:
+def _thingness(metainfo: Mapping) -> dict[str, bool]:
     """True for thing classes, False for stuff; with ``classes`` and one of the two lists, the rest is the other."""
     known = {}
     for key, is_thing in (('thing_classes', True), ('stuff_classes', False)):
@@ -75,12 +75,17 @@ def _thingness(metainfo: Mapping) -> Dict[str, bool]:
     return known
 
 
-def _palette(classes: Sequence[str], defaults: Mapping, categories: Sequence[Mapping]) -> List[Tuple[int, int, int]]:
+def _palette(classes: Sequence[str], defaults: Mapping, categories: Sequence[Mapping]) -> list[tuple[int, int, int]]:
     """Colours by class name from the defaults or the JSON; hues that are far apart for the others."""
     colours = {category['name']: tuple(category['color']) for category in categories if 'color' in category}
     colours.update(zip(defaults.get('classes', ()), defaults.get('palette', ())))
-    invented = [colorsys.hsv_to_rgb(0.618 * i % 1, 0.5 + 0.5 * (i % 2), 0.9 - 0.25 * (i % 3)) for i in range(len(classes))]
-    return [colours.get(name, tuple(round(255 * part) for part in colour)) for name, colour in zip(classes, invented)]
+    return [colours.get(name, other) for name, other in zip(classes, distinct_colours(len(classes)))]
+
+
+def distinct_colours(number: int) -> list[tuple[int, int, int]]:
+    """RGB colours of which neighbours differ much: steps of the golden ratio around the colour circle."""
+    hsv = [(0.618 * i % 1, 0.5 + 0.5 * (i % 2), 0.9 - 0.25 * (i % 3)) for i in range(number)]
+    return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(*colour)) for colour in hsv]
 
 
 def _list(items: Sequence, limit: int = 10) -> str:

@@ -3,7 +3,8 @@ import io
 import json
 import os
 import tempfile
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmengine import fileio
@@ -12,7 +13,7 @@ from PIL import Image
 from .id_map import id_to_rgb, rgb_to_id
 
 
-def read_panoptic_json(path: str, backend_args: Optional[dict] = None,
+def read_panoptic_json(path: str, backend_args: dict | None = None,
                        needs: Sequence[str] = ('images', 'annotations', 'categories')) -> dict:
     """The COCO panoptic JSON at ``path``, which must hold the lists that are needed.
 
@@ -33,7 +34,7 @@ def read_panoptic_json(path: str, backend_args: Optional[dict] = None,
     return content
 
 
-def read_panoptic_png(path: str, backend_args: Optional[dict] = None) -> np.ndarray:
+def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray:
     """Segment ids int32 (H, W) of the panoptic PNG at ``path``.
 
     Raises:
@@ -78,6 +79,13 @@ def encode_png(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format='PNG')
     return stream.getvalue()
+
+
+def write_image(path: str, pixels: np.ndarray) -> None:
+    """Write RGB uint8 (H, W, 3) in the format that the suffix of ``path`` names."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format=Image.registered_extensions()[os.path.splitext(path)[1].lower()])
+    write_file(path, stream.getvalue())
 
 
 def write_panoptic_png(path: str, ids: np.ndarray) -> None:

@@ -1,6 +1,5 @@
 """Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each picture."""
 from collections import Counter
-from typing import Dict, List, Optional
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
@@ -37,13 +36,14 @@ class PanopticDataset(BaseDataset):
 
     def __init__(self,
                  ann_file: str,
-                 metainfo: Optional[dict] = None,
-                 data_prefix: dict = dict(img='', seg=''),
-                 backend_args: Optional[dict] = None,
+                 metainfo: dict | None = None,
+                 data_prefix: dict | None = None,
+                 backend_args: dict | None = None,
                  lazy_init: bool = False,
                  **kwargs):
         self.backend_args = backend_args
-        super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix, lazy_init=True, **kwargs)
+        super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix or dict(img='', seg=''),
+                         lazy_init=True, **kwargs)
         given = {key: value for key, value in self._metainfo.items() if key in (metainfo or {})}
         self._content = self._read()  # once: the classes are wanted now, the items at full_init
         self._metainfo.update(
@@ -51,7 +51,7 @@ class PanopticDataset(BaseDataset):
         if not lazy_init:
             self.full_init()
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         content, self._content = self._content or self._read(), None
         labels = category_labels(content['categories'], self._metainfo['classes'], self.ann_file)
         wanted = {label: category_id for category_id, label in labels.items() if label >= 0}
@@ -76,7 +76,7 @@ class PanopticDataset(BaseDataset):
             self._require(category, ('id', 'name'), 'category')
         return content
 
-    def _item(self, image: dict, annotation: Optional[dict], labels: Dict[int, int]) -> dict:
+    def _item(self, image: dict, annotation: dict | None, labels: dict[int, int]) -> dict:
         item = dict(img_path=join_path(self.data_prefix.get('img', ''), image['file_name']), img_id=image['id'],
                     height=image['height'], width=image['width'], seg_map_path=None, seg_map_name=None,
                     segments_info=[], void_ids=[])
@@ -109,7 +109,7 @@ class PanopticDataset(BaseDataset):
         if missing:
             raise ValueError(f'{self.ann_file}: {what} without {", ".join(missing)}: {str(record)[:200]}')
 
-    def filter_data(self) -> List[dict]:
+    def filter_data(self) -> list[dict]:
         if self.test_mode or not self.filter_cfg:
             return self.data_list
         min_size = self.filter_cfg.get('min_size', 0)
@@ -119,7 +119,7 @@ class PanopticDataset(BaseDataset):
                 filter_empty and all(segment['iscrowd'] for segment in item['segments_info']))
         ]
 
-    def get_cat_ids(self, idx: int) -> List[int]:
+    def get_cat_ids(self, idx: int) -> list[int]:
         """Labels in a picture, which MMEngine's ClassBalancedDataset asks for."""
         return [segment['category'] for segment in self.get_data_info(idx)['segments_info']]
 

@@ -7,7 +7,6 @@ Shapes: H x W the picture, h x w the window around one object.
 """
 import colorsys
 from dataclasses import dataclass
-from typing import List, Tuple
 
 import cv2
 import numpy as np
@@ -15,7 +14,8 @@ import numpy as np
 THINGS = ('disc', 'square', 'triangle', 'ring')
 STUFF = ('sky', 'ground', 'water')
 CLASSES = THINGS + STUFF
-PALETTE = [(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200), (150, 200, 250), (130, 100, 60), (40, 130, 140)]
+PALETTE = [(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200), (150, 200, 250), (130, 100, 60),
+           (40, 130, 140)]
 # Classes have a favourite hue, so that a short training gets off the ground; `difficulty` blurs it.
 THING_HUES = (0.0, 0.33, 0.14, 0.85)
 STUFF_COLOURS = ((160, 195, 230), (140, 120, 85), (40, 100, 140))  # RGB
@@ -60,8 +60,8 @@ class Scene:
     """
     image: np.ndarray
     segments: np.ndarray
-    labels: List[int]
-    crowd: List[bool]
+    labels: list[int]
+    crowd: list[bool]
 
 
 def make_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
@@ -87,15 +87,15 @@ class _Canvas:
         self.size = min(spec.height, spec.width)
         self.image = np.zeros((spec.height, spec.width, 3), np.float32)
         self.segments = np.full((spec.height, spec.width), -1, np.int32)
-        self.labels: List[int] = []
-        self.crowd: List[bool] = []
+        self.labels: list[int] = []
+        self.crowd: list[bool] = []
 
     def new_segment(self, label: int, crowd: bool = False) -> int:
         self.labels.append(int(label))
         self.crowd.append(crowd)
         return len(self.labels) - 1
 
-    def random_centre(self) -> Tuple[float, float]:
+    def random_centre(self) -> tuple[float, float]:
         return self.rng.uniform(0, self.spec.width), self.rng.uniform(0, self.spec.height)
 
     def random_radius(self) -> float:
@@ -125,7 +125,7 @@ class _Canvas:
                 self.image[region] = (colour + textures[stuff][..., None])[region]
                 self.segments[region] = self.new_segment(len(THINGS) + stuff)
 
-    def paint_object(self, thing: int, centre: Tuple[float, float], radius: float, segment: int = None) -> None:
+    def paint_object(self, thing: int, centre: tuple[float, float], radius: float, segment: int = None) -> None:
         """Paint a shaded, outlined shape over everything, as a segment of its own unless one is given."""
         x0, y0 = (max(int(c - radius - 2), 0) for c in centre)
         window = np.s_[y0:int(centre[1] + radius + 3), x0:int(centre[0] + radius + 3)]

@@ -12,8 +12,8 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Dict, Iterable, List, Tuple
 
 import numpy as np
 from mmengine.utils import track_iter_progress
@@ -26,7 +26,7 @@ MARKER = 'shapes.json'
 FORMAT = 1  # raise it when the same parameters would give other files, so that old folders are not taken for new ones
 
 
-def write_shapes(out: str, spec: ShapesSpec = ShapesSpec(), seed: int = 0, train: int = 500, val: int = 60,
+def write_shapes(out: str, spec: ShapesSpec, seed: int = 0, train: int = 500, val: int = 60,
                  overwrite: bool = False, progress: bool = True) -> bool:
     """Generate the data set in the folder ``out`` unless it is there already.
 
@@ -90,7 +90,7 @@ def _write_split(root: str, split: str, scenes: Iterable[Scene]) -> None:
                dict(images=images, annotations=instances, categories=categories[:len(THINGS)]))
 
 
-def _segments_info(scene: Scene) -> Tuple[np.ndarray, List[Dict]]:
+def _segments_info(scene: Scene) -> tuple[np.ndarray, list[dict]]:
     """Ids (H, W) as in COCO, any unique 24-bit number that looks good in the PNG, and the records of the JSON."""
     number = len(scene.labels)
     # Multiples of a large odd number modulo 2 ** 24 are distinct and differ in all three colour channels.
@@ -105,7 +105,7 @@ def _segments_info(scene: Scene) -> Tuple[np.ndarray, List[Dict]]:
     return lookup[scene.segments], records
 
 
-def _instances(scene: Scene, records: List[Dict], image_id: int, first_id: int) -> List[Dict]:
+def _instances(scene: Scene, records: list[dict], image_id: int, first_id: int) -> list[dict]:
     """The things again, with their visible masks as compressed RLE."""
     from pycocotools import mask as coco_mask
     things = [i for i, label in enumerate(scene.labels) if label < len(THINGS)]

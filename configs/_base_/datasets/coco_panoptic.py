@@ -24,7 +24,7 @@ test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
-    # After the resize: the truth stays at the original size. Only visualization looks at it; the metric reads the files.
+    # After the resize, so that the truth has the original size. For visualization; the metric reads the files.
     dict(type='m2f_mm.LoadPanopticSegments', backend_args=backend_args),
     dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]

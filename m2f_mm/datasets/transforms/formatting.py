@@ -1,5 +1,5 @@
 """From the results of a pipeline to the tensors that a model of MMDetection receives."""
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch

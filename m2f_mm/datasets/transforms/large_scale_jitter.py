@@ -3,7 +3,7 @@
 Both transforms move whatever is in the results: ``img``, ``gt_seg_map`` (semantic or segments), ``gt_masks`` and
 ``gt_bboxes`` of MMDetection.
 """
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import mmcv
 import numpy as np
@@ -31,7 +31,7 @@ class ResizeScale(BaseTransform):
         ratio_range: bounds of the factor.
     """
 
-    def __init__(self, scale: Tuple[int, int], ratio_range: Tuple[float, float] = (0.1, 2.0)):
+    def __init__(self, scale: tuple[int, int], ratio_range: tuple[float, float] = (0.1, 2.0)):
         self.scale = tuple(scale)
         self.ratio_range = tuple(ratio_range)
 
@@ -75,7 +75,7 @@ class FixedSizeCrop(BaseTransform):
         filter_empty: drop instances of which nothing is left. Segments of a panoptic map always keep their number.
     """
 
-    def __init__(self, crop_size: Tuple[int, int], pad_val: float = 128, seg_pad_val: int = IGNORE,
+    def __init__(self, crop_size: tuple[int, int], pad_val: float = 128, seg_pad_val: int = IGNORE,
                  filter_empty: bool = True):
         if not is_tuple_of(tuple(crop_size), int) or len(crop_size) != 2:
             raise ValueError(f'crop_size must be (height, width) in pixels, got {crop_size!r}')
@@ -125,7 +125,7 @@ def _like(boxes, array: np.ndarray):
     return array if isinstance(boxes, np.ndarray) else type(boxes)(array.astype(np.float32))
 
 
-def _move_boxes(results: dict, factor: Sequence[float], offset: Sequence[float], shape: Tuple[int, int]) -> None:
+def _move_boxes(results: dict, factor: Sequence[float], offset: Sequence[float], shape: tuple[int, int]) -> None:
     """Scale boxes by ``factor`` (x, y), move the origin to ``offset`` (x, y), clip to ``shape`` (h, w)."""
     boxes = _array(results['gt_bboxes']) * np.tile(factor, 2) - np.tile(offset, 2)
     results['gt_bboxes'] = _like(results['gt_bboxes'], boxes.clip(0, np.tile(shape[::-1], 2)))

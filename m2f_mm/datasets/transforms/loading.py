@@ -1,6 +1,5 @@
 """From a panoptic PNG to one map of segment numbers that OpenMMLab's geometric transforms can move."""
 import warnings
-from typing import Optional
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -32,7 +31,7 @@ class LoadPanopticSegments(BaseTransform):
         ValueError: the PNG cannot be read, has another size than the JSON says, or other segments.
     """
 
-    def __init__(self, mismatch: str = 'error', backend_args: Optional[dict] = None):
+    def __init__(self, mismatch: str = 'error', backend_args: dict | None = None):
         if mismatch not in _MISMATCH:
             raise ValueError(f'mismatch must be one of {_MISMATCH}, got {mismatch!r}')
         self.mismatch = mismatch
@@ -71,7 +70,7 @@ class LoadPanopticSegments(BaseTransform):
                        f"pass LoadPanopticSegments(mismatch='warn') to go on without them")
             if self.mismatch == 'error':
                 raise ValueError(message)
-            warnings.warn(message)
+            warnings.warn(message, stacklevel=2)
         return [segment for segment in segments if segment['id'] in found]
 
     def __repr__(self) -> str:

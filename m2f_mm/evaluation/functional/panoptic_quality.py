@@ -4,8 +4,8 @@ The rules for void and crowd are those of panopticapi, so that the numbers are t
 
 Shapes: H x W the picture, G ground-truth segments, P predicted segments, C classes.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, Sequence, Tuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class PanopticStats:
         return PanopticStats(self.iou + other.iou, self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
 
 
-def decode_panoptic_seg(panoptic_seg: np.ndarray, num_classes: int) -> Tuple[np.ndarray, np.ndarray]:
+def decode_panoptic_seg(panoptic_seg: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """MMDetection's panoptic map (H, W), class + 1000 * instance, void is ``num_classes``, as segments.
 
     Returns:
@@ -99,7 +99,7 @@ def panoptic_stats(gt_map: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarr
                          fn=per_class(gt_labels[missed]))
 
 
-def panoptic_quality(stats: PanopticStats) -> Dict[str, np.ndarray]:
+def panoptic_quality(stats: PanopticStats) -> dict[str, np.ndarray]:
     """``PQ``, ``SQ``, ``RQ`` of each class in 0..1, float64 (C,); NaN for classes that occur nowhere."""
     weight = stats.tp + 0.5 * stats.fp + 0.5 * stats.fn
     with np.errstate(invalid='ignore', divide='ignore'):
@@ -107,7 +107,7 @@ def panoptic_quality(stats: PanopticStats) -> Dict[str, np.ndarray]:
         return dict(PQ=stats.iou / weight, SQ=sq, RQ=stats.tp / weight)
 
 
-def mean_quality(quality: Dict[str, np.ndarray], classes: Sequence[int]) -> Dict[str, float]:
+def mean_quality(quality: dict[str, np.ndarray], classes: Sequence[int]) -> dict[str, float]:
     """Mean over those of ``classes`` that occur, in per cent; NaN if none does."""
     selected = {name: values[list(classes)] for name, values in quality.items()}
     return {name: float(100 * values[~np.isnan(values)].mean()) if (~np.isnan(values)).any() else float('nan')

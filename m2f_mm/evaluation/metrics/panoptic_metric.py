@@ -1,9 +1,9 @@
 """Panoptic quality as a metric of MMEngine, and COCO panoptic result files; panopticapi is not needed."""
 import os
 import warnings
+from collections.abc import Sequence
 from functools import reduce
 from operator import add
-from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -47,11 +47,11 @@ class PanopticMetric(BaseMetric):
                  ann_file: str,
                  seg_prefix: str = '',
                  classwise: bool = False,
-                 outfile_prefix: Optional[str] = None,
+                 outfile_prefix: str | None = None,
                  format_only: bool = False,
-                 backend_args: Optional[dict] = None,
+                 backend_args: dict | None = None,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None):
+                 prefix: str | None = None):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if format_only and not outfile_prefix:
             raise ValueError('PanopticMetric(format_only=True) writes files only; say where with outfile_prefix=...')
@@ -61,8 +61,8 @@ class PanopticMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self.format_only = format_only
         self.backend_args = backend_args
-        self._truth: Dict = {}
-        self._category_ids: List[int] = []
+        self._truth: dict = {}
+        self._category_ids: list[int] = []
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         if not self._truth:
@@ -79,7 +79,7 @@ class PanopticMetric(BaseMetric):
             stats = None if self.format_only else _sparse(self._stats(item, pred_map, pred_labels, num_classes))
             self.results.append((stats, record))
 
-    def compute_metrics(self, results: List[Tuple]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         logger = MMLogger.get_current_instance()
         if self.outfile_prefix:
             path = f'{self.outfile_prefix}.panoptic.json'
@@ -121,7 +121,7 @@ class PanopticMetric(BaseMetric):
             unknown = set(runs.ids().tolist()) - {0, *(s['id'] for s in segments), *item['void_ids']}
             if unknown:
                 warnings.warn(f'{item["seg_map_path"]}: segments {sorted(unknown)[:10]} are not in '
-                              f'{self.ann_file}; they count as void')
+                              f'{self.ann_file}; they count as void', stacklevel=2)
             gt_map = runs.replace(positions(runs.values, np.array([s['id'] for s in segments], np.int32)))
         try:
             return panoptic_stats(gt_map, np.array([s['category'] for s in segments], np.int64),
@@ -140,14 +140,14 @@ class PanopticMetric(BaseMetric):
         return dict(image_id=item['img_id'], file_name=name, segments_info=segments)
 
 
-def _sparse(stats: PanopticStats) -> Tuple[np.ndarray, np.ndarray]:
+def _sparse(stats: PanopticStats) -> tuple[np.ndarray, np.ndarray]:
     """The classes that occur, and their four numbers: a picture shows a few of a hundred classes."""
     numbers = np.stack([stats.iou, stats.tp, stats.fp, stats.fn])
     labels = np.flatnonzero(numbers.any(0))
     return labels, numbers[:, labels]
 
 
-def _dense(sparse: Tuple[np.ndarray, np.ndarray], num_classes: int) -> PanopticStats:
+def _dense(sparse: tuple[np.ndarray, np.ndarray], num_classes: int) -> PanopticStats:
     labels, numbers = sparse
     stats = PanopticStats.zeros(num_classes)
     for field, values in zip((stats.iou, stats.tp, stats.fp, stats.fn), numbers):
@@ -155,7 +155,7 @@ def _dense(sparse: Tuple[np.ndarray, np.ndarray], num_classes: int) -> PanopticS
     return stats
 
 
-def _table(rows: Sequence[Tuple[str, Dict[str, float]]]) -> str:
+def _table(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f'{"":{width}}      PQ      SQ      RQ']
     lines += [f'{name:{width}}' + ''.join(f'{mean[key]:8.2f}' for key in ('PQ', 'SQ', 'RQ')) for name, mean in rows]

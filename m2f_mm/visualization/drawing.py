@@ -1,0 +1,111 @@
+"""Draws segments over a picture: colours, outlines, names where they fit, and a legend for the rest.
+
+Shapes: H x W the picture, N segments. Colours and pictures are RGB.
+"""
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_MARGIN = 6  # pixels around texts
+
+
+@dataclass
+class Segments:
+    """What one panel shows.
+
+    Args:
+        masks: bool (N, H, W); may overlap.
+        labels: class of each, (N,).
+        scores: of each, (N,), or None.
+        vary: give the segments of a class slightly different colours, so that neighbours can be told apart.
+    """
+    masks: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray | None = None
+    vary: bool = True
+
+
+def draw_segments(image: np.ndarray, segments: Segments, classes: Sequence[str], palette: Sequence,
+                  alpha: float = 0.5) -> np.ndarray:
+    """The picture uint8 (H, W, 3) with its segments; large ones first, so that small ones stay visible."""
+    areas = segments.masks.sum((1, 2))
+    order = np.argsort(-areas, kind='stable')
+    order = order[areas[order] > 0]
+    image = image.copy()
+    for i in order:
+        mask = segments.masks[i]
+        colour = np.array(palette[segments.labels[i]])
+        if segments.vary:
+            colour = colour * (0.7 + 0.1 * (i % 6)) + 20 * (i % 3)
+        image[mask] = (alpha * colour + (1 - alpha) * image[mask]).clip(0, 255)
+    thickness = max(1, round(min(image.shape[:2]) / 400))
+    for i in order:
+        contours, _ = cv2.findContours(segments.masks[i].astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(image, contours, -1, (255, 255, 255), thickness, cv2.LINE_AA)
+    canvas = Image.fromarray(image)
+    for i in order:
+        score = '' if segments.scores is None else f' {segments.scores[i]:.2f}'
+        _draw_name(canvas, segments.masks[i], classes[segments.labels[i]] + score)
+    return np.asarray(canvas)
+
+
+def titled(panel: np.ndarray, title: str) -> np.ndarray:
+    """The panel (H, W, 3) under a bar with its title."""
+    font = _font(_font_size(panel))
+    bar = Image.new('RGB', (panel.shape[1], font.size + 2 * _MARGIN), 'white')
+    ImageDraw.Draw(bar).text((_MARGIN, _MARGIN // 2), title, 'black', font)
+    return np.concatenate([np.asarray(bar), panel])
+
+
+def legend(width: int, labels: Sequence[int], classes: Sequence[str], palette: Sequence, font_size: int) -> np.ndarray:
+    """Colour and name of each class, in as many rows as needed, (rows, width, 3)."""
+    font = _font(font_size)
+    x, y, places = _MARGIN, _MARGIN, []
+    for label in labels:
+        advance = font_size + _MARGIN + round(font.getlength(classes[label])) + 2 * _MARGIN
+        if x + advance > width and x > _MARGIN:
+            x, y = _MARGIN, y + font_size + _MARGIN
+        places.append((x, y))
+        x += advance
+    strip = Image.new('RGB', (width, y + font_size + 2 * _MARGIN), 'white')
+    draw = ImageDraw.Draw(strip)
+    for label, (x, y) in zip(labels, places):
+        draw.rectangle((x, y, x + font_size, y + font_size), fill=tuple(palette[label]), outline='black')
+        draw.text((x + font_size + _MARGIN, y - 1), classes[label], 'black', font)
+    return np.asarray(strip)
+
+
+def enlarged(image: np.ndarray, shortest: int) -> tuple[np.ndarray, int]:
+    """The picture enlarged by a whole number until its shorter side has ``shortest`` pixels, and that number."""
+    factor = max(1, -(-shortest // max(min(image.shape[:2]), 1)))
+    return image.repeat(factor, 0).repeat(factor, 1), factor
+
+
+def _font_size(image: np.ndarray) -> int:
+    return max(12, round(min(image.shape[:2]) / 32))
+
+
+def _draw_name(canvas: Image.Image, mask: np.ndarray, text: str) -> None:
+    """Write where the segment is widest, unless it is smaller than the letters; the legend names it then."""
+    font = _font(_font_size(mask))
+    inside = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    if inside.max() < 0.6 * font.size:
+        return
+    y, x = np.unravel_index(inside.argmax(), mask.shape)
+    width, height = font.getlength(text), font.size
+    left = float(np.clip(x - width / 2, 1, max(canvas.width - width - 1, 1)))
+    top = float(np.clip(y - height / 2, 1, max(canvas.height - height - 1, 1)))
+    ImageDraw.Draw(canvas).text((left, top), text, 'white', font, stroke_width=max(1, font.size // 8),
+                                stroke_fill='black')
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Matplotlib, which MMEngine requires, brings this font; Pillow's own is a bitmap in older releases.
+    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf'), size)

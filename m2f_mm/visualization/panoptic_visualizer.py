@@ -1,0 +1,192 @@
+"""A visualizer for the visualization hooks of MMDetection and MMSegmentation; panopticapi is not needed."""
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.structures import BaseDataElement, InstanceData
+from mmengine.visualization import Visualizer
+
+from ..datasets.categories import distinct_colours
+from ..datasets.io import write_image
+from ..evaluation.functional import decode_panoptic_seg
+from ..registry import VISUALIZERS
+from .drawing import Segments, draw_segments, enlarged, legend, titled
+
+_KINDS = ('panoptic', 'instance', 'semantic')
+
+
+@VISUALIZERS.register_module()
+class PanopticVisualizer(Visualizer):
+    """Ground truth beside the prediction, one row for each kind of result: panoptic, instances, semantic.
+
+    Reads from a data sample whatever is there: ``gt_segment_map`` with ``gt_segments`` (of ``PackPanopticInputs``),
+    ``gt_panoptic_seg``, ``gt_instances`` with masks, ``gt_sem_seg``; ``pred_panoptic_seg``, ``pred_instances``,
+    ``pred_sem_seg``. Class names and colours come from the metainfo of the data set.
+
+    Args:
+        alpha: opacity of the colours.
+        shortest_side: small pictures are enlarged by a whole number to at least this many pixels, for the texts.
+        kwargs: see ``mmengine.visualization.Visualizer``.
+    """
+
+    def __init__(self, name: str = 'visualizer', alpha: float = 0.5, shortest_side: int = 384, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.alpha = alpha
+        self.shortest_side = shortest_side
+
+    @master_only
+    def add_datasample(self,
+                       name: str,
+                       image: np.ndarray,
+                       data_sample: BaseDataElement | None = None,
+                       draw_gt: bool = True,
+                       draw_pred: bool = True,
+                       show: bool = False,
+                       wait_time: float = 0,
+                       out_file: str | None = None,
+                       pred_score_thr: float = 0.3,
+                       step: int = 0) -> None:
+        """Draw a data sample and show it, write it to ``out_file``, or give it to the backends.
+
+        Args:
+            name: identifies the picture to the backends.
+            image: RGB uint8 (H, W, 3), of the size of the masks.
+            data_sample: what to draw; without it the picture itself is shown.
+            draw_gt: draw the ground truth, if there is one.
+            draw_pred: draw the predictions.
+            show: open a window.
+            wait_time: seconds that the window stays.
+            out_file: path to write to.
+            pred_score_thr: instances with a lower score are left out.
+            step: counter for the backends.
+
+        Raises:
+            ValueError: masks and picture differ in size.
+        """
+        drawn = self.draw(image, data_sample, draw_gt, draw_pred, pred_score_thr)
+        self.set_image(drawn)
+        if show:
+            self.show(drawn, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            write_image(out_file, drawn)
+        else:
+            self.add_image(name, drawn, step)
+
+    def draw(self, image: np.ndarray, data_sample: BaseDataElement | None, draw_gt: bool = True,
+             draw_pred: bool = True, pred_score_thr: float = 0.3) -> np.ndarray:
+        """The drawn picture, RGB uint8; see ``add_datasample``."""
+        panels = {} if data_sample is None else self._panels(data_sample.cpu(), draw_gt, draw_pred, pred_score_thr)
+        if not panels:
+            return image.astype(np.uint8)
+        labels = [int(label) for segments in panels.values() for label in segments.labels]
+        classes, palette = self._names_and_colours(max(labels, default=0) + 1)
+        picture, factor = enlarged(image.clip(0, 255).astype(np.uint8), self.shortest_side)
+        columns = [column for column in ('ground truth', 'prediction') if any(key[1] == column for key in panels)]
+        rows = []
+        for kind in [kind for kind in _KINDS if any(key[0] == kind for key in panels)]:
+            row = []
+            for column in columns:
+                panel, title = picture, 'picture'
+                if (kind, column) in panels:
+                    title = f'{column} ({kind})'
+                    segments = self._fitted(panels[kind, column], image, factor, title)
+                    panel = draw_segments(picture, segments, classes, palette, self.alpha)
+                row += [titled(panel, title), np.full((1, 4, 3), 255, np.uint8)]
+            height = row[0].shape[0]
+            rows.append(np.concatenate([np.broadcast_to(p, (height, *p.shape[1:])) for p in row[:-1]], axis=1))
+        font_size = max(12, self.shortest_side // 28)
+        rows.append(legend(rows[0].shape[1], sorted(set(labels)), classes, palette, font_size))
+        return np.concatenate(rows)
+
+    def _panels(self, sample: BaseDataElement, draw_gt: bool, draw_pred: bool,
+                pred_score_thr: float) -> dict[tuple[str, str], Segments]:
+        found = {}
+        if draw_gt:
+            column = 'ground truth'
+            if 'gt_segment_map' in sample:
+                found['panoptic', column] = _from_segment_map(sample.gt_segment_map.data.numpy()[0],
+                                                              sample.gt_segments.labels.numpy())
+            elif 'gt_panoptic_seg' in sample:
+                found['panoptic', column] = self._from_panoptic(sample.gt_panoptic_seg)
+            if 'gt_instances' in sample and 'masks' in sample.gt_instances:
+                found['instance', column] = _from_instances(sample.gt_instances)
+            if 'gt_sem_seg' in sample:
+                found['semantic', column] = self._from_semantic(sample.gt_sem_seg)
+        if draw_pred:
+            column = 'prediction'
+            if 'pred_panoptic_seg' in sample:
+                found['panoptic', column] = self._from_panoptic(sample.pred_panoptic_seg)
+            if 'pred_instances' in sample and 'masks' in sample.pred_instances:
+                found['instance', column] = _from_instances(sample.pred_instances, pred_score_thr)
+            if 'pred_sem_seg' in sample:
+                found['semantic', column] = self._from_semantic(sample.pred_sem_seg)
+        self._derive_truth(found)
+        return found
+
+    def _derive_truth(self, found: dict[tuple[str, str], Segments]) -> None:
+        """Panoptic truth is the truth of instances and labels, too; used where a prediction has none beside it."""
+        truth = found.get(('panoptic', 'ground truth'))
+        if truth is None:
+            return
+        num_things = len((self.dataset_meta or {}).get('thing_classes', ()))
+        if ('instance', 'prediction') in found and num_things:
+            things = truth.labels < num_things
+            found.setdefault(('instance', 'ground truth'), Segments(truth.masks[things], truth.labels[things]))
+        if ('semantic', 'prediction') in found:
+            labels = np.unique(truth.labels)
+            masks = [truth.masks[truth.labels == label].any(0) for label in labels]
+            masks = np.stack(masks) if masks else truth.masks
+            found.setdefault(('semantic', 'ground truth'), Segments(masks, labels, vary=False))
+
+    def _fitted(self, segments: Segments, image: np.ndarray, factor: int, what: str) -> Segments:
+        if segments.masks.shape[1:] != image.shape[:2]:
+            raise ValueError(f'{what} is {segments.masks.shape[1:]} pixels (H, W), but the picture {image.shape[:2]}; '
+                             f'load annotations after the resize in the test pipeline')
+        masks = segments.masks.repeat(factor, 1).repeat(factor, 2)
+        return Segments(masks, segments.labels, segments.scores, segments.vary)
+
+    def _names_and_colours(self, at_least: int) -> tuple[Sequence[str], Sequence]:
+        meta = self.dataset_meta or {}
+        classes = list(meta.get('classes') or [])
+        classes += [f'class {label}' for label in range(len(classes), at_least)]
+        palette = meta.get('palette')
+        usable = isinstance(palette, (list, tuple)) and len(palette) >= len(classes)  # it may be a word like 'random'
+        return classes, palette if usable else distinct_colours(len(classes))
+
+    def _num_classes(self) -> int:
+        classes = (self.dataset_meta or {}).get('classes')
+        if classes is None:
+            raise ValueError('a panoptic map can be drawn only when the number of classes is known, which is the value '
+                             'of void in it; set visualizer.dataset_meta = dict(classes=(...))')
+        return len(classes)
+
+    def _from_panoptic(self, panoptic_seg: BaseDataElement) -> Segments:
+        return _from_segment_map(*decode_panoptic_seg(_pixels(panoptic_seg), self._num_classes()))
+
+    def _from_semantic(self, sem_seg: BaseDataElement) -> Segments:
+        label_map = _pixels(sem_seg)
+        labels = np.unique(label_map)
+        ignored = sem_seg.metainfo.get('ignore_index', 255)
+        labels = labels[(labels >= 0) & (labels != ignored) & (labels != 255)]
+        return Segments(label_map == labels[:, None, None], labels, vary=False)
+
+
+def _pixels(pixel_data: BaseDataElement) -> np.ndarray:
+    """The map (H, W) of MMDetection's ``sem_seg`` or MMSegmentation's ``data``."""
+    tensor = pixel_data.sem_seg if 'sem_seg' in pixel_data else pixel_data.data
+    return np.asarray(tensor).reshape(tensor.shape[-2:])
+
+
+def _from_segment_map(index: np.ndarray, labels: np.ndarray) -> Segments:
+    return Segments(index == np.arange(len(labels))[:, None, None], labels)
+
+
+def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments:
+    masks = instances.masks
+    masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's Bitmap-, PolygonMasks
+    labels = instances.labels.numpy()
+    if 'scores' not in instances:
+        return Segments(masks.astype(bool), labels)
+    scores = instances.scores.float().numpy()
+    kept = scores >= score_thr
+    return Segments(masks[kept].astype(bool), labels[kept], scores[kept])
