@@ -11,6 +11,7 @@ model = dict(
         frozen_stages=-1,
         norm_cfg=dict(type='m2f_mm.FrozenBN'),
         norm_eval=False,
+        zero_init_residual=False,  # a frozen norm that starts at zero would switch its block off for good
         style='pytorch',
         init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://resnet50')),
     panoptic_head=dict(
