@@ -4,10 +4,10 @@ Importing the package only creates the registries of the scope ``m2f_mm``; the m
 imported when a config first asks for one of them.
 """
 from . import registry
-from .compatibility import allow_checkpoint_types, register_config_scope
+from .apis import config_path
+from .compatibility import allow_checkpoint_types
 from .version import __version__
 
-__all__ = ['__version__', 'registry']
+__all__ = ['__version__', 'config_path', 'registry']
 
-register_config_scope()
 allow_checkpoint_types()

@@ -1,16 +1,9 @@
-"""What MMEngine has to be told once, when ``m2f_mm`` is imported, to work with us and with current torch."""
+"""What MMEngine has to be told once, when ``m2f_mm`` is imported, to work with current torch."""
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import utils as config_utils
 from mmengine.logging import HistoryBuffer
-
-
-def register_config_scope() -> None:
-    """Make ``_base_ = 'm2f_mm::mask2former/….py'`` and ``get_config('m2f_mm::…')`` find our configs."""
-    # The same name on both sides: MMEngine then finds the package by its module and never asks pip for it.
-    config_utils.MODULE2PACKAGE.setdefault('m2f_mm', 'm2f_mm')
 
 
 def allow_checkpoint_types() -> None:

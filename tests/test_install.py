@@ -46,10 +46,10 @@ def run(command: list[str], cwd: Path, path: Path | None = None) -> str:
     return done.stdout
 
 
-def read_outside(installed: Path, folder: Path, config: str, before: str = '') -> str:
+def read_outside(installed: Path, folder: Path, config: str) -> str:
     """Read a config of another project in a fresh interpreter and print its model."""
     (folder / 'outside.py').write_text(config)
-    code = (f'{before}\nfrom mmengine.config import Config\ncfg = Config.fromfile("outside.py")\n'
+    code = ('from mmengine.config import Config\ncfg = Config.fromfile("outside.py")\n'
             'print(cfg.model.type, cfg.model.head.type, cfg.model.head.queries, cfg.model.extra)')
     return run([sys.executable, '-W', 'ignore', '-c', code], folder, installed).strip()
 
@@ -75,7 +75,7 @@ def test_metadata(installed):
 
 def test_wheel_holds_configs_and_tools(installed):
     package = installed / 'm2f_mm'
-    for name in (f'.mim/configs/{STUB}', '.mim/model-index.yml', '.mim/tools/train.py', '.mim/tools/dist_train.sh',
+    for name in (f'.mim/configs/{STUB}', '.mim/tools/train.py', '.mim/tools/dist_train.sh',
                  'configs/stub/stub_net_8xb2_1e_toy.py', 'engine/hooks/class_count_hook.py'):
         assert (package / name).is_file() and not (package / name).is_symlink(), name
 
@@ -96,14 +96,8 @@ def test_pure_python_base(installed, tmp_path):
 
 @pytest.mark.smoke
 def test_base_string_through_config_path(installed, tmp_path):
-    config = f"_base_ = __import__('m2f_mm.apis').apis.config_path('{STUB}')\nmodel = dict(extra=1)\n"
+    config = f"_base_ = __import__('m2f_mm').config_path('{STUB}')\nmodel = dict(extra=1)\n"
     assert read_outside(installed, tmp_path, config) == 'm2f_mm.Net m2f_mm.Head 7 1'
-
-
-@needs_pkg_resources
-def test_base_string_with_scope(installed, tmp_path):
-    config = f"_base_ = 'm2f_mm::{STUB}'\nmodel = dict(extra=1)\n"
-    assert read_outside(installed, tmp_path, config, 'import m2f_mm') == 'm2f_mm.Net m2f_mm.Head 7 1'
 
 
 def test_every_config_has_its_pure_python_form():
@@ -132,4 +126,4 @@ def test_tested_versions_lie_in_the_declared_ranges():
             if line and not line.startswith('#') and not line.startswith('setuptools'):
                 requirement = Requirement(line)
                 assert requirement.specifier.contains(tested.pop(requirement.name))
-    assert not tested
+    assert set(tested) == {'imaug'}  # needed by onedl-mmdetection alone

@@ -5,6 +5,8 @@
 Exit status 1 when something that m2f_mm needs is broken or missing. Only the standard library is needed to start.
 """
 import argparse
+import contextlib
+import io
 import json
 import platform
 import subprocess
@@ -22,6 +24,8 @@ STACK_MODULES = {
     'mmseg': ('onedl-mmsegmentation', 'mmsegmentation'),
 }
 # mmdet serves the detectors, mmseg the segmentors: a project may have either alone.
+# What a config uses of them; mmdet and mmseg themselves can be imported when these cannot.
+PARTS = {'mmdet': ('mmdet.datasets', 'mmdet.models'), 'mmseg': ('mmseg.datasets', 'mmseg.models')}
 REQUIRED = ('numpy', 'scipy', 'PIL', 'pycocotools', 'cv2', 'torch', 'mmengine', 'mmcv', 'm2f_mm')
 OTHER_DISTRIBUTIONS = {'PIL': 'pillow', 'm2f_mm': 'mask2former-mm'}
 
@@ -63,7 +67,8 @@ def version_of(distribution: str) -> str | None:
 def try_import(name: str) -> tuple[Any, str]:
     """Import a module; returns it and '', or None and the reason in one line."""
     try:
-        with warnings.catch_warnings():
+        # Some of the modules print when they are imported, which has no place in the report.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')  # deprecations of others, pkg_resources first of all
             return import_module(name), ''
     except Exception as error:  # a broken binary raises anything: OSError, RuntimeError, AttributeError ...
@@ -100,6 +105,9 @@ def check_imports(report: Report) -> dict[str, Any]:
     modules = {}
     for name in (*REQUIRED, 'mmdet', 'mmseg'):
         module, reason = try_import(name)
+        for part in PARTS.get(name, ()):
+            if module is not None and (problem := try_import(part)[1]):
+                module, reason = None, f'{part}: {problem}'
         if module is not None:
             modules[name] = module
         candidates = STACK_MODULES.get(name) or (OTHER_DISTRIBUTIONS.get(name, name),)
@@ -128,6 +136,8 @@ def cure_of(name: str, reason: str) -> str:
                 'pip install opencv-python-headless')
     if name == 'mmseg' and ('ftfy' in reason or 'regex' in reason):
         return 'pip install ftfy regex (mmseg imports them always, but does not require them)'
+    if 'imgaug' in reason or 'skimage' in reason:
+        return 'pip install --no-deps imaug && pip install scikit-image imageio (onedl-mmdetection imports imgaug)'
     if name == 'm2f_mm':
         return 'pip install --no-deps --no-build-isolation -e . (in the project folder)'
     return INSTALL

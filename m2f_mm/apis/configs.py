@@ -1,14 +1,15 @@
 """Where the shipped configs are, for projects that inherit from them.
 
 Text configs (``configs/`` of the repository, ``m2f_mm/.mim/configs`` of an installed package) are the source. A
-project has three ways to one, all of which work in a wheel and in an editable install:
+project has two ways to one, both of which work from a wheel and from an editable install:
 
-    _base_ = 'm2f_mm::mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'   # after `import m2f_mm`
+    _base_ = __import__('m2f_mm').config_path('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
 
-    _base_ = __import__('m2f_mm.apis').apis.config_path('mask2former/….py')        # anywhere
-
-    with read_base():                                                              # pure Python, anywhere
+    with read_base():
         from m2f_mm.configs.mask2former.mask2former_r50_8xb2_lsj_50e_coco_panoptic import *
+
+MMEngine's third way, ``_base_ = 'package::….py'``, is not offered: it would bind every part to the scope ``m2f_mm``,
+where the parts that a config takes from mmdet or mmseg are not found.
 """
 import difflib
 import os
@@ -27,7 +28,7 @@ def config_path(name: str) -> str:
 
     Raises FileNotFoundError, with the nearest names, when there is none.
     """
-    relative = name.removeprefix('m2f_mm::').removeprefix('configs/')
+    relative = name.removeprefix('configs/')
     path = TEXT_ROOT / relative
     if path.is_file():
         return str(path.resolve())
