@@ -10,7 +10,7 @@ test_pipeline[1].scale = size
 train_dataloader = dict(num_workers=1, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = [dict(type='m2f_mm.PanopticMetric')]
+val_evaluator = _base_.val_evaluator[:1]  # PQ; AP would need the instances JSON of the same pictures
 test_evaluator = val_evaluator
 
 model = dict(backbone=dict(init_cfg=None))  # from scratch; without this line, from ImageNet as the recipe

@@ -8,6 +8,10 @@ train_dataloader = dict(batch_size=4, dataset=dict(indices=indices, pipeline=tra
 val_dataloader = dict(
     dataset=dict(ann_file=train_set.ann_file, data_prefix=train_set.data_prefix, indices=indices))
 test_dataloader = val_dataloader
+val_evaluator = _base_.val_evaluator
+val_evaluator[0].ann_file = train_set.data_root + train_set.ann_file
+val_evaluator[0].seg_prefix = train_set.data_root + train_set.data_prefix.seg
+test_evaluator = val_evaluator
 del train_set
 
 max_iters = 400

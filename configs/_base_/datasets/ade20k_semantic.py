@@ -13,7 +13,7 @@ short_sides = [256, 307, 358, 409, 460, 512, 563, 614, 665, 716, 768, 819, 870, 
 # Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not. Labels take
 # the nearest pixel centre.
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='m2f_mm.LoadImage'),
     dict(type='LoadAnnotations'),
     dict(type='RandomChoiceResize', scales=[(max_size, side) for side in short_sides], resize_type='Resize',
          keep_ratio=True, backend='pillow'),
@@ -24,6 +24,7 @@ train_pipeline = [
     dict(type='PackSegInputs')
 ]
 test_pipeline = [
+    # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(max_size, 512), keep_ratio=True, backend='pillow'),
     dict(type='LoadAnnotations'),  # after the resize: the truth stays at the original size

@@ -12,7 +12,7 @@ image_size = (1024, 1024)
 backend_args = None
 
 train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
+    dict(type='m2f_mm.LoadImage', backend_args=backend_args),
     # Polygons stay polygons through the augmentations, as in the official code. A data set whose masks are RLE needs
     # poly2mask=True: MMDetection ignores RLE masks otherwise.
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False, backend_args=backend_args),
@@ -22,6 +22,7 @@ train_pipeline = [
     dict(type='PackDetInputs')
 ]
 test_pipeline = [
+    # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile', backend_args=backend_args),
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),

@@ -13,7 +13,7 @@ image_size = (1024, 1024)
 backend_args = None
 
 train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
+    dict(type='m2f_mm.LoadImage', backend_args=backend_args),
     dict(type='m2f_mm.LoadPanopticSegments', backend_args=backend_args),
     dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
     dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
@@ -21,6 +21,7 @@ train_pipeline = [
     dict(type='m2f_mm.PackPanopticInputs')
 ]
 test_pipeline = [
+    # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile', backend_args=backend_args),
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),

@@ -11,7 +11,7 @@ metainfo = dict(
     palette=[(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200)])
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='m2f_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),  # RLE, which needs poly2mask=True, the default
     dict(type='RandomFlip', prob=0.5),
     dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.8, 1.4)),
@@ -19,6 +19,7 @@ train_pipeline = [
     dict(type='PackDetInputs')
 ]
 test_pipeline = [
+    # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),

@@ -8,7 +8,7 @@ dataset_type = 'm2f_mm.PanopticDataset'  # takes the classes from the JSON
 image_size = (128, 128)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadPanopticSegments'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.8, 1.4)),
@@ -16,6 +16,7 @@ train_pipeline = [
     dict(type='m2f_mm.PackPanopticInputs')
 ]
 test_pipeline = [
+    # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadPanopticSegments'),

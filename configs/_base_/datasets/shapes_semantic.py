@@ -11,7 +11,7 @@ metainfo = dict(
              (40, 130, 140)])
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='m2f_mm.LoadImage'),
     dict(type='LoadAnnotations'),
     dict(type='m2f_mm.ResizeScale', scale=crop_size, ratio_range=(0.8, 1.4)),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),
@@ -20,6 +20,7 @@ train_pipeline = [
     dict(type='PackSegInputs')
 ]
 test_pipeline = [
+    # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=crop_size, keep_ratio=True, backend='pillow'),
     dict(type='LoadAnnotations'),
