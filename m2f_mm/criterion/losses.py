@@ -6,9 +6,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weight: Tensor) -> Tensor:
-    """Cross-entropy averaged with the weight of each row's class: logits (..., C + 1), labels (...,)."""
-    return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), class_weight)
+def class_loss(logits: Tensor, classes: Tensor, class_weight: Tensor, weight_sum: Tensor) -> Tensor:
+    """Cross-entropy of all queries, each with the weight of its class, over ``weight_sum``.
+
+    With the sum of the weights of these queries that is the weighted mean.
+
+    Args:
+        logits: (B, Q, C + 1).
+        classes: (B, Q), C is no-object.
+        class_weight: (C + 1,).
+    """
+    losses = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), class_weight, reduction='sum')
+    return losses / weight_sum
 
 
 def mask_loss(logits: Tensor, wanted: Tensor, num_masks: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Shapes: L supervised predictions, B images, Q queries, C classes, D mask channels, M matched pairs, P points, T frames.
 """
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from m2f_mm.structures import MaskPredictions, SegTargets, contract
 
 from .assigner import HungarianAssigner, Matching
-from .losses import dice_loss, mask_loss, weighted_cross_entropy
+from .losses import class_loss, dice_loss, mask_loss
 from .points import RandomPoints, sample_binary_masks, sample_logits, uncertain_points
 
 
 class SetCriterion(nn.Module):
     """Deep supervision of every prediction, each with a matching of its own, in float32 even inside autocast.
+
+    Both normalisers, the number of masks and the sum of class weights, are averaged over all workers, so that several
+    workers learn what one would learn from the joint batch. The official code does so for the masks only; with one
+    worker there is no difference.
 
     Args:
         assigner: finds the pairs.
@@ -58,32 +62,41 @@ class SetCriterion(nn.Module):
             matchings = self.assigner(predictions, targets, self.draw)
             labels = torch.cat([target.labels for target in targets])
             masks = torch.cat([target.clip_masks for target in targets])  # (N of the batch, T, H, W)
-            num_masks = average_over_workers(len(labels), predictions.mask_features.device)
+            classes = torch.stack([self._classes(predictions, m, labels) for m in matchings])  # (L, B, Q)
+            weights = self.class_weight.to(predictions.mask_features.dtype)
+            sums = weights[classes].flatten(1).sum(1)  # (L,)
+            num_masks, *weight_sums = average_over_workers(torch.cat((sums.new_tensor([len(labels)]), sums)))
+            num_masks = num_masks.clamp(min=1)
             losses = {}
             for layer, matching in enumerate(matchings):
+                logits, points, wanted = self._points(predictions, layer, matching, masks)
+                sampled = sample_logits(logits, points)
+                terms = dict(
+                    loss_cls=class_loss(predictions.class_logits[layer], classes[layer], weights, weight_sums[layer]),
+                    loss_mask=mask_loss(sampled, wanted, num_masks),
+                    loss_dice=dice_loss(sampled, wanted, num_masks))
                 prefix = '' if layer == predictions.num_layers - 1 else f'd{layer}.'
-                terms = self._layer_losses(predictions, layer, matching, labels, masks, num_masks)
                 losses.update({prefix + name: self.loss_weights[name] * value for name, value in terms.items()})
         return losses
 
-    def _layer_losses(self, predictions: MaskPredictions, layer: int, matching: Matching, labels: Tensor,
-                      masks: Tensor, num_masks: Tensor) -> Dict[str, Tensor]:
-        class_logits = predictions.class_logits[layer]  # (B, Q, C + 1)
-        classes = labels.new_full(class_logits.shape[:2], class_logits.shape[-1] - 1)
+    @staticmethod
+    def _classes(predictions: MaskPredictions, matching: Matching, labels: Tensor) -> Tensor:
+        """The class that every query is to predict, (B, Q); C for those without a pair."""
+        no_object = predictions.class_logits[0].shape[-1] - 1
+        classes = labels.new_full(predictions.class_logits[0].shape[:2], no_object)
         classes[matching.batch, matching.query] = labels[matching.target]
+        return classes
 
-        logits = matched_masks(predictions, layer, matching).flatten(0, 1)  # (M * T, h, w)
+    def _points(self, predictions: MaskPredictions, layer: int, matching: Matching,
+                masks: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """Logits of the matched masks (M * T, h, w), the points where they are compared (M * T, P, 2), and what is
+        wanted there (M * T, P)."""
+        logits = matched_masks(predictions, layer, matching).flatten(0, 1)
         points = uncertain_points(logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio,
                                   layer, self.draw)
         frames = masks.shape[1]
-        frame_index = torch.arange(frames, device=masks.device)
-        index = (matching.target[:, None] * frames + frame_index).flatten()
-        wanted = sample_binary_masks(masks.flatten(0, 1), index, points, logits.dtype)
-        sampled = sample_logits(logits, points)
-        return dict(
-            loss_cls=weighted_cross_entropy(class_logits, classes, self.class_weight.to(class_logits.dtype)),
-            loss_mask=mask_loss(sampled, wanted, num_masks),
-            loss_dice=dice_loss(sampled, wanted, num_masks))
+        index = (matching.target[:, None] * frames + torch.arange(frames, device=masks.device)).flatten()
+        return logits, points, sample_binary_masks(masks.flatten(0, 1), index, points, logits.dtype)
 
 
 def matched_masks(predictions: MaskPredictions, layer: int, matching: Matching) -> Tensor:
@@ -101,9 +114,8 @@ def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:
                            widen(predictions.mask_features), predictions.boxes)
 
 
-def average_over_workers(count: int, device: torch.device) -> Tensor:
-    """Mean of ``count`` over all workers, at least 1."""
-    mean = torch.tensor(float(count), device=device)
+def average_over_workers(values: Tensor) -> Tensor:
+    """Mean of each value over all workers, in one exchange."""
     if get_world_size() > 1:
-        all_reduce(mean, op='mean')
-    return mean.clamp(min=1)
+        all_reduce(values, op='mean')
+    return values
