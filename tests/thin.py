@@ -28,7 +28,7 @@ def draw(name, shape, dtype=torch.float32):
 def fill(model):
     """Give every floating parameter and buffer of a state dict the value that belongs to its name."""
     state = {name: draw(name, tuple(value.shape)) for name, value in model.state_dict().items()
-             if value.is_floating_point() and value.dim() > 0}
+             if value.is_floating_point() and value.dim() > 0 and not name.startswith('criterion.')}
     model.load_state_dict(state, strict=False)
     return model
 
