@@ -1,7 +1,7 @@
 from .panoptic import CocoPanopticDataset, PanopticDataset
-from .transforms import ColorAugSSD, FixedSizeCrop, LoadPanopticSegments, PackPanopticInputs, ResizeScale
+from .transforms import ColorAugSSD, FixedSizeCrop, LoadImage, LoadPanopticSegments, PackPanopticInputs, ResizeScale
 
 __all__ = [
-    'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop', 'LoadPanopticSegments', 'PackPanopticInputs',
+    'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop', 'LoadImage', 'LoadPanopticSegments', 'PackPanopticInputs',
     'PanopticDataset', 'ResizeScale'
 ]

@@ -110,14 +110,16 @@ class PanopticDataset(BaseDataset):
             raise ValueError(f'{self.ann_file}: {what} without {", ".join(missing)}: {str(record)[:200]}')
 
     def filter_data(self) -> list[dict]:
-        if self.test_mode or not self.filter_cfg:
-            return self.data_list
-        min_size = self.filter_cfg.get('min_size', 0)
-        filter_empty = self.filter_cfg.get('filter_empty_gt', False)
-        return [
+        rules = {} if self.test_mode else self.filter_cfg or {}
+        min_size, filter_empty = rules.get('min_size', 0), rules.get('filter_empty_gt', False)
+        kept = [
             item for item in self.data_list if min(item['height'], item['width']) >= min_size and not (
                 filter_empty and all(segment['iscrowd'] for segment in item['segments_info']))
         ]
+        if not kept:
+            raise ValueError(f'{self.ann_file}: none of its {len(self.data_list)} pictures is left after '
+                             f'filter_cfg={rules}')
+        return kept
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels in a picture, which MMEngine's ClassBalancedDataset asks for."""

@@ -10,6 +10,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmengine.utils import is_tuple_of
+from PIL import Image
 
 from ...registry import TRANSFORMS
 from ..id_map import IGNORE
@@ -49,8 +50,9 @@ class ResizeScale(BaseTransform):
         results['scale_factor'] = (shape[1] / w, shape[0] / h)
         results['keep_ratio'] = True
         if results.get('gt_seg_map') is not None:
-            rows, columns = ((np.arange(new) + 0.5) * old // new for new, old in zip(shape, (h, w)))
-            results['gt_seg_map'] = results['gt_seg_map'][rows.astype(int)[:, None], columns.astype(int)]
+            wide = Image.fromarray(results['gt_seg_map'].astype(np.int32))  # Pillow's nearest knows 8 and 32 bits
+            resized = wide.resize(shape[::-1], Image.Resampling.NEAREST)
+            results['gt_seg_map'] = np.asarray(resized).astype(results['gt_seg_map'].dtype)
         if results.get('gt_masks') is not None:
             results['gt_masks'] = results['gt_masks'].resize(shape)
         if results.get('gt_bboxes') is not None:
@@ -94,11 +96,10 @@ class FixedSizeCrop(BaseTransform):
         height, width = self.crop_size
         window = np.s_[y:y + height, x:x + width]
         image = results['img'][window]
-        results['img'] = mmcv.impad(image, shape=self.crop_size, pad_val=self.pad_val)
+        results['img'] = _padded(image, self.crop_size, self.pad_val)
         results['img_shape'] = self.crop_size
         if results.get('gt_seg_map') is not None:
-            results['gt_seg_map'] = mmcv.impad(results['gt_seg_map'][window], shape=self.crop_size,
-                                               pad_val=self.seg_pad_val)
+            results['gt_seg_map'] = _padded(results['gt_seg_map'][window], self.crop_size, self.seg_pad_val)
         if results.get('gt_bboxes') is not None:
             _move_boxes(results, factor=(1, 1), offset=(x, y), shape=image.shape[:2])
         if results.get('gt_masks') is not None:
@@ -114,6 +115,13 @@ class FixedSizeCrop(BaseTransform):
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(crop_size={self.crop_size}, pad_val={self.pad_val}, '
                 f'seg_pad_val={self.seg_pad_val}, filter_empty={self.filter_empty})')
+
+
+def _padded(array: np.ndarray, shape: tuple[int, int], value: float) -> np.ndarray:
+    """(h, w, ...) in the upper left corner of ``shape``; all channels get ``value``, unlike with mmcv's ``impad``."""
+    padded = np.full((*shape, *array.shape[2:]), value, array.dtype)
+    padded[:array.shape[0], :array.shape[1]] = array
+    return padded
 
 
 def _array(boxes) -> np.ndarray:

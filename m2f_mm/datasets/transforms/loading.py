@@ -1,14 +1,35 @@
-"""From a panoptic PNG to one map of segment numbers that OpenMMLab's geometric transforms can move."""
+"""Pictures, and panoptic PNGs as one map of segment numbers that OpenMMLab's geometric transforms can move."""
 import warnings
 
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 
 from ...registry import TRANSFORMS
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
 from ..io import read_panoptic_png
 
 _MISMATCH = ('error', 'warn', 'ignore')
+
+
+@TRANSFORMS.register_module()
+class LoadImage(LoadImageFromFile):
+    """mmcv's ``LoadImageFromFile``, whose errors always name the file, also for empty ones.
+
+    Grey-scale, four-channel and 16-bit files become BGR uint8 (H, W, 3), as there.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded.
+    """
+
+    def transform(self, results: dict) -> dict | None:
+        try:
+            return super().transform(results)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # whatever the decoder raises: OpenCV's own errors, assertions of mmcv
+            raise ValueError(f'{results["img_path"]} is not a readable picture ({error}); is it complete? Replace it, '
+                             f'or take it out of the annotations') from error
 
 
 @TRANSFORMS.register_module()
@@ -28,7 +49,8 @@ class LoadPanopticSegments(BaseTransform):
 
     Raises:
         FileNotFoundError: there is no such PNG.
-        ValueError: the PNG cannot be read, has another size than the JSON says, or other segments.
+        ValueError: the PNG cannot be read, PNG or picture has another size than the JSON says, or the PNG other
+            segments.
     """
 
     def __init__(self, mismatch: str = 'error', backend_args: dict | None = None):
@@ -43,6 +65,9 @@ class LoadPanopticSegments(BaseTransform):
         segments = [segment for segment in results['segments_info'] if not segment['iscrowd']]
         if len(segments) > MAX_SEGMENTS:
             raise ValueError(f'{path} has {len(segments)} segments, more than the {MAX_SEGMENTS} that fit into a map')
+        if results.get('ori_shape', shape) != shape:
+            raise ValueError(f'{results["img_path"]} is {results["ori_shape"]} pixels (H, W), but its JSON says {shape}; '
+                             f'has the picture been scaled, or does its EXIF tag turn it?')
         if path is None:  # nobody annotated this picture
             seg_map = np.full(shape, IGNORE, np.uint16)
         else:
