@@ -27,13 +27,13 @@ class DataClasses(NamedTuple):
 
 def compare(head: HeadClasses, data: DataClasses) -> list[str]:
     """Every disagreement between a head and a data set, each naming both places and both values."""
-    pairs = [('num_things_classes', head.things, 'thing_classes', data.thing_classes),
-             ('num_stuff_classes', head.stuff, 'stuff_classes', data.stuff_classes)]
+    pairs = []
     # Without the split, e.g. an instance data set, only the sum can be compared.
-    if head.things is None or head.stuff is None or data.thing_classes is None or data.stuff_classes is None:
-        pairs = []
+    if data.thing_classes is not None and data.stuff_classes is not None:
+        pairs = [('num_things_classes', head.things, 'thing_classes', data.thing_classes),
+                 ('num_stuff_classes', head.stuff, 'stuff_classes', data.stuff_classes)]
     total = head.total if head.things is None or head.stuff is None else head.things + head.stuff
-    if not any(count != len(names) for _, count, _, names in pairs):
+    if not any(count not in (None, len(names)) for _, count, _, names in pairs):
         label = 'num_classes' if head.things is None else 'num_things_classes + num_stuff_classes'
         pairs.append((label, total, 'classes', data.classes))
     return [f'{head.place}.{field} is {count}, but {data.place} lists {len(names)} {key} ({shorten(names)})'

@@ -53,6 +53,7 @@ def test_agreement_passes(model, dataset):
 @pytest.mark.parametrize('model, dataset, message', [
     (panoptic(80, 1), data(),
      r'model\.panoptic_head\.num_things_classes is 80, but train_dataloader\.dataset \(CountedData\) lists 2 thing_cl'),
+    (dict(panoptic_head=dict(num_things_classes=7)), data(), r'num_things_classes is 7, .* lists 2 thing_classes'),
     (panoptic(2, 53), data(), r'num_stuff_classes is 53, .* lists 1 stuff_classes \(sky\)'),
     (panoptic(80, 53), data(metainfo=dict(classes=THINGS, thing_classes=None)), r'is 133, .* lists 2 classes'),
     (panoptic(2, 1), data(metainfo=dict(classes=THINGS)), r'\+ num_stuff_classes is 3, .* 2 classes'),
