@@ -120,7 +120,8 @@ def configured_data(dataset: dict, place: str, scope: str | None) -> Iterator[Da
 def check_class_counts(cfg: Config, parts: tuple[str, ...] = ('train', 'val', 'test')) -> None:
     """Compare the counts that a config gives its model with those of its data sets, before either is built.
 
-    ``parts`` names the loaders that will be used: ``train`` for ``train_dataloader`` and so on. Raises ValueError naming both places and both values.
+    ``parts`` names the loaders that will be used: ``train`` for ``train_dataloader`` and so on. Raises ValueError
+    naming both places and both values.
     """
     scope = cfg.get('default_scope')
     data = [item for part in parts if cfg.get(f'{part}_dataloader')
