@@ -60,7 +60,8 @@ def shifted(sample):
 @pytest.mark.smoke
 def test_the_truth_scores_100(dataset):
     scores = scored(dataset, classwise=True)
-    assert set(scores) == {f'coco_panoptic/{name}{group}' for name in ('PQ', 'SQ', 'RQ') for group in ('', '_th', '_st')}
+    names = [name + group for name in ('PQ', 'SQ', 'RQ') for group in ('', '_th', '_st')]
+    assert set(scores) == {f'coco_panoptic/{name}' for name in names}
     assert all(value == 100 for value in scores.values())
     worse = scored(dataset, shifted)
     assert 0 < worse['coco_panoptic/PQ'] < 95 and worse['coco_panoptic/PQ_th'] < worse['coco_panoptic/PQ_st']

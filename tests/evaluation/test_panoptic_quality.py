@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
 
-from m2f_mm.evaluation.functional import (PanopticStats, decode_panoptic_seg, mean_quality, panoptic_quality,
-                                          panoptic_stats)
+from m2f_mm.evaluation.functional import (
+    PanopticStats,
+    decode_panoptic_seg,
+    mean_quality,
+    panoptic_quality,
+    panoptic_stats,
+)
 
 
 def slow_stats(gt_map, gt_labels, gt_crowd, pred_map, pred_labels, num_classes):

@@ -66,8 +66,8 @@ class LoadPanopticSegments(BaseTransform):
         if len(segments) > MAX_SEGMENTS:
             raise ValueError(f'{path} has {len(segments)} segments, more than the {MAX_SEGMENTS} that fit into a map')
         if results.get('ori_shape', shape) != shape:
-            raise ValueError(f'{results["img_path"]} is {results["ori_shape"]} pixels (H, W), but its JSON says {shape}; '
-                             f'has the picture been scaled, or does its EXIF tag turn it?')
+            raise ValueError(f'{results["img_path"]} is {results["ori_shape"]} pixels (H, W), but its JSON says '
+                             f'{shape}; has the picture been scaled, or does its EXIF tag turn it?')
         if path is None:  # nobody annotated this picture
             seg_map = np.full(shape, IGNORE, np.uint16)
         else:

@@ -1,0 +1,134 @@
+"""The data set configs build with the stock registries and deliver what the models expect, on small data."""
+import os
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, METRICS, DefaultScope
+
+from m2f_mm.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, ShapesSpec
+from m2f_mm.datasets.shapes_files import write_shapes
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BASES = os.path.join(HERE, '../../configs/_base_/datasets')
+SHARED = os.path.abspath(os.path.join(HERE, '../../../shared/data'))
+
+
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    out = str(tmp_path_factory.mktemp('data') / 'shapes')
+    write_shapes(out, ShapesSpec(crowd=1.0), train=4, val=2, progress=False)
+    return out + '/'
+
+
+@pytest.fixture
+def open_config(monkeypatch, shapes):
+    """Opens a base config with the roots of small data, under the scope of its framework."""
+    roots = dict(SHAPES_ROOT=shapes, COCO_ROOT=f'{SHARED}/coco_panoptic/',
+                 ADE_ROOT=f'{SHARED}/ade20k/ADEChallengeData2016')
+
+    def open_config(name):
+        package = pytest.importorskip('mmseg' if 'semantic' in name else 'mmdet')
+        for module in ('datasets', 'evaluation'):
+            pytest.importorskip(f'{package.__name__}.{module}')
+        for variable, root in roots.items():
+            monkeypatch.setenv(variable, root)
+        config = Config.fromfile(f'{BASES}/{name}.py')
+        if not os.path.isdir(config.data_root):
+            pytest.skip(f'needs {config.data_root}')
+        scope.enter_context(DefaultScope.overwrite_default_scope(package.__name__))
+        return config
+    with ExitStack() as scope:
+        yield open_config
+
+
+def every_item(config, split):
+    np.random.seed(0)
+    dataset = DATASETS.build(config[f'{split}_dataloader'].dataset)
+    return dataset, [dataset[i] for i in range(min(len(dataset), 6))]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize('name', ['shapes_panoptic', 'coco_panoptic'])
+def test_panoptic(open_config, name):
+    config = open_config(name)
+    train, items = every_item(config, 'train')
+    meta = train.metainfo
+    assert (config.num_things, config.num_stuff) == (len(meta['thing_classes']), len(meta['stuff_classes']))
+    for item in items:
+        sample = item['data_samples']
+        assert item['inputs'].shape == (3, *config.image_size) and item['inputs'].dtype == torch.uint8
+        assert sample.gt_segment_map.data.shape == (1, *config.image_size)
+        assert -1 <= sample.gt_segment_map.data.min() and sample.gt_segment_map.data.max() < len(sample.gt_segments)
+        assert sample.img_shape == config.image_size and hasattr(sample, 'flip')
+    _, items = every_item(config, 'val')
+    for item in items:
+        assert item['data_samples'].gt_segment_map.data.shape[1:] == item['data_samples'].ori_shape
+    if name == 'shapes_panoptic':
+        assert [METRICS.build(metric).default_prefix for metric in config.val_evaluator] == ['coco_panoptic', 'coco']
+
+
+@pytest.mark.parametrize('name', ['shapes_instance', 'coco_instance'])
+def test_instance(open_config, name):
+    config = open_config(name)
+    if name == 'coco_instance':  # original polygons exist for ten pictures only
+        for split in ('train', 'val'):
+            dataset = config[f'{split}_dataloader'].dataset
+            dataset.ann_file = 'annotations/instances_val2017_original_10images.json'
+            dataset.data_prefix = dict(img='val2017/')
+    train, items = every_item(config, 'train')
+    assert config.num_things == len(train.metainfo['classes']) and config.num_stuff == 0
+    for item in items:
+        instances = item['data_samples'].gt_instances
+        assert item['inputs'].shape == (3, *config.image_size)
+        masks = instances.masks.to_ndarray()
+        assert masks.shape == (len(instances.labels), *config.image_size)
+        assert (instances.labels < config.num_things).all()
+    assert sum(len(item['data_samples'].gt_instances.labels) for item in items) > 0
+    every_item(config, 'val')
+    if name == 'shapes_instance':
+        assert sum(len(item['data_samples'].ignored_instances.labels) for item in items) > 0  # the crowds
+        METRICS.build(config.val_evaluator)
+
+
+@pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic'])
+def test_semantic(open_config, name):
+    config = open_config(name)
+    train, items = every_item(config, 'train')
+    assert config.num_classes == len(train.metainfo['classes'])
+    for item in items:
+        labels = item['data_samples'].gt_sem_seg.data
+        assert item['inputs'].shape == (3, *config.crop_size) and labels.shape == (1, *config.crop_size)
+        assert labels[labels != 255].max() < config.num_classes
+    _, items = every_item(config, 'val')
+    for item in items:
+        assert item['data_samples'].gt_sem_seg.shape == item['data_samples'].ori_shape
+    config.val_dataloader.dataset.pipeline = config.tta_pipeline
+    _, items = every_item(config, 'val')
+    assert len(items[0]['inputs']) == 2 * len(config.tta_pipeline[-1]['transforms'][0])
+    METRICS.build(config.val_evaluator)
+
+
+def test_recipe_numbers():
+    """Numbers of the official recipes that a slip would change silently."""
+    ade = Config.fromfile(f'{BASES}/ade20k_semantic.py')
+    assert ade.short_sides == [int(0.1 * k * 512) for k in range(5, 21)]
+    assert [step.type for step in ade.train_pipeline] == [
+        'm2f_mm.LoadImage', 'LoadAnnotations', 'RandomChoiceResize', 'RandomCrop', 'm2f_mm.ColorAugSSD', 'RandomFlip',
+        'Pad', 'PackSegInputs']
+    for name in ('coco_panoptic', 'coco_instance'):
+        coco = Config.fromfile(f'{BASES}/{name}.py')
+        assert coco.train_dataloader.batch_size == 2 and coco.data_root == 'data/coco/'
+        assert [step.type for step in coco.train_pipeline][2:5] == [
+            'RandomFlip', 'm2f_mm.ResizeScale', 'm2f_mm.FixedSizeCrop']
+        resize, crop = coco.train_pipeline[3:5]
+        assert resize.ratio_range == (0.1, 2.0) and resize.scale == crop.crop_size == (1024, 1024)
+
+
+def test_names_of_the_shapes_are_those_of_the_generator():
+    assert Config.fromfile(f'{BASES}/shapes_semantic.py').metainfo == dict(classes=CLASSES, palette=PALETTE)
+    assert Config.fromfile(f'{BASES}/shapes_instance.py').metainfo == dict(classes=THINGS, palette=PALETTE[:4])
+    panoptic = Config.fromfile(f'{BASES}/shapes_panoptic.py')
+    assert (panoptic.num_things, panoptic.num_stuff) == (len(THINGS), len(STUFF))
