@@ -1,0 +1,195 @@
+"""Each layer against a slow or a library twin, and against numbers of the official modules."""
+import pytest
+import torch
+from mmcv.ops import MultiScaleDeformableAttention
+from torch import nn
+
+from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, sine_position_encoding
+
+SHAPES = [(3, 4), (2, 1)]  # of two levels, the second with a border on every side of every sample
+
+
+def reference_sampling(value, shapes, locations, weights):
+    """Deformable attention as it is defined: one head, one query, one point, one corner at a time (zero outside)."""
+    batch, _, heads, dims = value.shape
+    queries = locations.shape[1]
+    result = value.new_zeros(batch, queries, heads, dims)
+    for b in range(batch):
+        for q in range(queries):
+            for m in range(heads):
+                start = 0
+                for level, (height, width) in enumerate(shapes):
+                    for k in range(locations.shape[-2]):
+                        x, y = (locations[b, q, m, level, k] * locations.new_tensor([width, height]) - 0.5).unbind()
+                        left, top = int(x.floor()), int(y.floor())
+                        for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
+                            if 0 <= column < width and 0 <= row < height:
+                                share = (1 - (x - column).abs()) * (1 - (y - row).abs())
+                                result[b, q, m] = result[b, q, m] + (
+                                    weights[b, q, m, level, k] * share * value[b, start + row * width + column, m])
+                    start += height * width
+    return result.flatten(2)
+
+
+def make_attention(dtype=torch.float64):
+    torch.manual_seed(0)
+    attention = MSDeformAttn(embed_dims=8, num_heads=2, num_levels=2, num_points=3).to(dtype)
+    for parameter in attention.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    tokens = sum(height * width for height, width in SHAPES)
+    query, value = torch.randn(2, 5, 8, dtype=dtype), torch.randn(2, tokens, 8, dtype=dtype)
+    return attention, query, value
+
+
+@pytest.mark.parametrize('dims', [2, 4])
+def test_deformable_attention_is_what_it_is_defined_to_be(dims):
+    attention, query, value = make_attention()
+    reference = torch.rand(2, 5, 2, dims, dtype=torch.float64)
+    offsets = attention.sampling_offsets(query).view(2, 5, 2, 2, 3, 2)
+    weights = attention.attention_weights(query).view(2, 5, 2, 6).softmax(-1).view(2, 5, 2, 2, 3)
+    sizes = torch.tensor([(width, height) for height, width in SHAPES])
+    if dims == 2:
+        locations = reference[:, :, None, :, None] + offsets / sizes[:, None]
+    else:
+        box = reference[:, :, None, :, None]
+        locations = box[..., :2] + offsets / 3 * box[..., 2:] / 2
+    expected = attention.output_proj(reference_sampling(
+        attention.value_proj(value).unflatten(-1, (2, 4)), SHAPES, locations, weights))
+    torch.testing.assert_close(attention(query, value, reference, SHAPES), expected)
+
+
+def test_deformable_attention_is_mmcvs():
+    """Without mmcv's residual."""
+    attention, query, value = make_attention(torch.float32)
+    twin = MultiScaleDeformableAttention(8, 2, 2, 3, dropout=0., batch_first=True)
+    twin.load_state_dict(attention.state_dict())
+    reference = torch.rand(2, 5, 2, 2)
+    shapes = torch.tensor(SHAPES)
+    starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
+    expected = twin(query, value=value, identity=torch.zeros_like(query), reference_points=reference,
+                    spatial_shapes=shapes, level_start_index=starts)
+    torch.testing.assert_close(attention(query, value, reference, SHAPES), expected)
+
+
+def test_gradients_of_deformable_attention():
+    attention, query, value = make_attention()
+    reference = torch.rand(1, 5, 2, 2, dtype=torch.float64) * 0.8 + 0.1
+    inputs = (query[:1, :2].requires_grad_(), value[:1].requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda q, v: attention(q, v, reference[:, :2], SHAPES), inputs, fast_mode=False, nondet_tol=1e-9)
+
+
+def test_first_offsets_point_in_all_directions():
+    """The official initialisation: head h looks along its own direction, point k + 1 pixels away."""
+    attention = MSDeformAttn(embed_dims=16, num_heads=8, num_levels=3, num_points=4)
+    attention.init_weights()
+    offsets = attention.sampling_offsets.bias.view(8, 3, 4, 2)
+    directions = torch.tensor([(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)])
+    steps = torch.arange(1, 5)
+    expected = directions[:, None, None] * steps[:, None]
+    torch.testing.assert_close(offsets, expected.expand_as(offsets).float(), atol=1e-5, rtol=0)
+    assert not attention.sampling_offsets.weight.any() and not attention.attention_weights.weight.any()
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_coordinates_stay_float32_under_amp(dtype, monkeypatch):
+    """In fp16 a coordinate near 1 is off by up to a pixel of a map of 2048."""
+    seen = []
+
+    def spy(value, shapes, locations, weights, step):
+        seen.append((value.dtype, locations.dtype, weights.dtype))
+        return ms_deform_attn.multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
+
+    monkeypatch.setattr(ms_deform_attn, 'sample_levels', spy)
+    attention, query, value = make_attention(torch.float32)
+    reference = torch.rand(1, 5, 2, 2)
+    with torch.autocast('cpu', dtype):
+        out = attention(query, value, reference, SHAPES)
+    assert seen == [(torch.float32,) * 3]
+    expected = attention(query, value, reference, SHAPES)
+    assert (out.float() - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_attention_is_multi_head_attention(masked):
+    """Output and gradients, with one mask for all heads."""
+    torch.manual_seed(0)
+    attention = Attention(16, 4)
+    twin = nn.MultiheadAttention(16, 4, batch_first=True)
+    twin.load_state_dict(attention.attn.state_dict())
+    query, key, value = torch.randn(2, 5, 16), torch.randn(2, 7, 16), torch.randn(2, 7, 16)
+    allowed = torch.rand(2, 1, 5, 7) < 0.4
+    allowed[..., 0] = True
+    out = attention(query, key, value, allowed if masked else None)
+    blocked = ~allowed.expand(-1, 4, -1, -1).flatten(0, 1) if masked else None
+    expected = twin(query, key, value, attn_mask=blocked, need_weights=False)[0]
+    torch.testing.assert_close(out, expected)
+    out.square().sum().backward()
+    expected.square().sum().backward()
+    for parameter, wanted in zip(attention.attn.parameters(), twin.parameters()):
+        torch.testing.assert_close(parameter.grad, wanted.grad)
+
+
+def random_batch_norm():
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(6).eval()
+    for value in norm.state_dict().values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 2)
+    return norm
+
+
+def test_frozen_batch_norm_is_batch_norm_in_eval_mode():
+    norm, frozen = random_batch_norm(), FrozenBN(6)
+    frozen.load_state_dict(norm.state_dict(), strict=True)  # num_batches_tracked is let pass
+    x = torch.randn(2, 6, 4, 5)
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    torch.testing.assert_close(frozen.train()(mine), norm(theirs))
+    frozen(mine).square().sum().backward()
+    norm(theirs).square().sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad)
+    assert not list(frozen.parameters()), 'nothing to train'
+
+
+def test_frozen_batch_norm_goes_back_into_batch_norm():
+    frozen, norm = FrozenBN(6), random_batch_norm()
+    missing, unexpected = norm.load_state_dict(frozen.state_dict(), strict=False)
+    assert missing in ([], ['num_batches_tracked']) and not unexpected
+    torch.testing.assert_close(norm.running_var, torch.ones(6))
+
+
+def test_frozen_batch_norm_still_reports_what_is_missing():
+    with pytest.raises(RuntimeError, match='running_var'):
+        FrozenBN(2).load_state_dict(dict(weight=torch.ones(2), bias=torch.ones(2), running_mean=torch.ones(2)))
+    with pytest.raises(RuntimeError, match='strange'):
+        FrozenBN(2).load_state_dict({**FrozenBN(2).state_dict(), 'strange': torch.ones(2)})
+
+
+def test_frozen_batch_norm_saves_no_input():
+    x = torch.randn(1, 6, 4, 5, requires_grad=True)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
+        FrozenBN(6)(x).sum()
+    assert max(saved, default=0) < x.numel(), 'the backward pass needs the scale only'
+
+
+def test_position_encoding_of_an_image():
+    """Numbers of the official module for a map of 3 x 5 with 128 features an axis."""
+    encoding = sine_position_encoding(3, 5, 128)
+    assert encoding.shape == (256, 3, 5)
+    for first, values in ((0, [-0.866025, -0.500001, -0.466871, -0.884325]),
+                          (128, [-0.587785, -0.809017, -0.122705, -0.992443])):
+        torch.testing.assert_close(encoding[first:first + 4, 1, 2], torch.tensor(values), atol=2e-6, rtol=0)
+    torch.testing.assert_close(encoding[126:128, 2, 4], torch.tensor([0.000726, 1.0]), atol=2e-6, rtol=0)
+    assert abs(float(encoding.sum()) - 1864.777) < 2e-2
+
+
+def test_position_encoding_of_a_clip():
+    encoding = sine_position_encoding(3, 5, 128, num_frames=2)
+    assert encoding.shape == (2, 256, 3, 5)
+    for frame, first, row, column, values in ((0, 0, 1, 2, [-0.866023, -1.500001, -0.250481, -1.860632]),
+                                              (1, 128, 1, 2, [-0.524994, 0.189009, -0.064269, 0.005848]),
+                                              (1, 0, 2, 4, [-0.000004, 2.0, -1.168618, 1.572194])):
+        torch.testing.assert_close(encoding[frame, first:first + 4, row, column], torch.tensor(values), atol=4e-6,
+                                   rtol=0)
+    assert abs(float(encoding.sum()) - 7384.563) < 5e-2

@@ -1,0 +1,264 @@
+"""The networks of the published configs at full size, against numbers of the official modules.
+
+Weights are drawn by their official names and go through the converter, so that names, shapes, order and forward pass
+are checked together. No recorded file is needed.
+"""
+import pytest
+import torch
+from thin import draw
+
+from m2f_mm.checkpoints import key_map, to_openmmlab
+from m2f_mm.models import (FPNPixelDecoder, Mask2FormerTransformerDecoder, MaskTransformer, MSDeformAttnPixelDecoder,
+                           mask_transformer)
+from m2f_mm.structures import attention_mask
+
+NORM, AFFINE = ('weight', 'bias', 'running_mean', 'running_var'), ('weight', 'bias')
+
+
+def spread(*parts):
+    """Every combination of the parts' alternatives, joined by dots."""
+    names = ['']
+    for part in parts:
+        part = (part,) if isinstance(part, str) else part
+        names = [f'{name}.{piece}'.lstrip('.') for name in names for piece in part]
+    return names
+
+
+def numbers(count):
+    return [str(i) for i in range(count)]
+
+
+def resnet_keys():
+    names = ['stem.conv1.weight', *spread('stem.conv1.norm', NORM)]
+    for stage, blocks in zip((2, 3, 4, 5), (3, 4, 6, 3)):
+        convs = [*spread(f'res{stage}', numbers(blocks), ('conv1', 'conv2', 'conv3')), f'res{stage}.0.shortcut']
+        names += [*spread(convs, 'weight'), *spread(convs, 'norm', NORM)]
+    return names
+
+
+def swin_keys():
+    names = [*spread('patch_embed', ('proj', 'norm'), AFFINE), *spread(('norm0', 'norm1', 'norm2', 'norm3'), AFFINE)]
+    for stage, blocks in enumerate((2, 2, 6, 2)):
+        block = spread(f'layers.{stage}.blocks', numbers(blocks))
+        names += spread(block, ('norm1', 'norm2', 'attn.qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2'), AFFINE)
+        names += spread(block, 'attn.relative_position_bias_table')
+        if stage < 3:
+            names += [f'layers.{stage}.downsample.reduction.weight', *spread(f'layers.{stage}.downsample.norm', AFFINE)]
+    return names
+
+
+def head_keys():
+    encoder = spread('transformer.encoder.layers', numbers(6))
+    linear = ('self_attn.sampling_offsets', 'self_attn.attention_weights', 'self_attn.value_proj',
+              'self_attn.output_proj', 'linear1', 'linear2', 'norm1', 'norm2')
+    pixel_decoder = [
+        'transformer.level_embed', *spread('input_proj', numbers(3), ('0', '1'), AFFINE),
+        *spread(encoder, linear, AFFINE), *spread('mask_features', AFFINE),
+        *spread(('adapter_1', 'layer_1'), ('weight', 'norm.weight', 'norm.bias'))]
+    attention = ('in_proj_weight', 'in_proj_bias', 'out_proj.weight', 'out_proj.bias')
+    predictor = [
+        *spread(('query_feat', 'query_embed', 'level_embed'), 'weight'),
+        *spread('transformer_cross_attention_layers', numbers(9), 'multihead_attn', attention),
+        *spread('transformer_self_attention_layers', numbers(9), 'self_attn', attention),
+        *spread('transformer_ffn_layers', numbers(9), ('linear1', 'linear2'), AFFINE),
+        *spread(('transformer_cross_attention_layers', 'transformer_self_attention_layers', 'transformer_ffn_layers'),
+                numbers(9), 'norm', AFFINE),
+        *spread('decoder_norm', AFFINE), *spread('class_embed', AFFINE),
+        *spread('mask_embed.layers', numbers(3), AFFINE)]
+    return [*spread('sem_seg_head.pixel_decoder', pixel_decoder), *spread('sem_seg_head.predictor', predictor)]
+
+
+class Network(torch.nn.Module):
+    """A backbone of MMDetection and our network, as ``panoptic_head``."""
+
+    def __init__(self, backbone, channels):
+        super().__init__()
+        self.backbone = backbone
+        self.panoptic_head = MaskTransformer(
+            MSDeformAttnPixelDecoder(channels), Mask2FormerTransformerDecoder(), num_classes=133)
+
+    def load_drawn(self, keys):
+        """Every tensor from its official name."""
+        shapes = {name: tuple(value.shape) for name, value in self.state_dict().items()}
+        names = key_map(keys)
+        drawn = to_openmmlab({key: draw(key, shapes[name]) for key, name in names.items()})
+        missing, unexpected = self.load_state_dict(drawn, strict=False)
+        assert not unexpected
+        assert all(name.endswith(('num_batches_tracked', 'relative_position_index')) for name in missing), missing
+        return self
+
+
+def r50():
+    backbones = pytest.importorskip('mmdet.models.backbones')
+    backbone = backbones.ResNet(50, norm_cfg=dict(type='m2f_mm.FrozenBN'), norm_eval=False)
+    return Network(backbone, [256, 512, 1024, 2048]).load_drawn([*spread('backbone', resnet_keys()), *head_keys()])
+
+
+def swin_tiny():
+    backbones = pytest.importorskip('mmdet.models.backbones')
+    return Network(backbones.SwinTransformer(drop_path_rate=0.), [96, 192, 384, 768]).load_drawn(
+        [*spread('backbone', swin_keys()), *head_keys()])
+
+
+def picture():
+    """(1, 3, 96, 128), made of integers, normalised."""
+    c, y, x = torch.meshgrid(torch.arange(3), torch.arange(96), torch.arange(128), indexing='ij')
+    pixels = (7 * x + 13 * y + 29 * c + 5 * ((x * y) % 11)) % 256
+    mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    return ((pixels - mean[:, None, None]) / std[:, None, None])[None]
+
+
+# mean, mean of absolute values, standard deviation, first three, last three
+R50 = {
+    'res2': (1.004369, 1.004369, 1.172621, (1.38012, 1.193731, 0.6045579), (4.556736, 3.30133, 1.23384)),
+    'res5': (0.8729133, 0.8729133, 1.004214, (0.4434446, 0.1990679, 0.0), (0.0, 0.0, 0.0)),
+    'mask_features': (-0.08181537, 0.5913517, 0.7405529, (0.1038573, -0.04307905, -0.2112021),
+                      (-1.501914, -1.446798, -1.449229)),
+    'memory0': (-0.008475864, 0.7933339, 1.007395, (0.8248448, 0.3246187, 0.4331988),
+                (0.4130279, 0.2982166, 0.09899709)),
+    'memory1': (-0.004111366, 0.7993278, 1.008647, (0.385912, 0.3003571, 0.3291049), (0.1882481, 0.2674404, 0.3179162)),
+    'memory2': (-0.008307541, 0.7973097, 1.006028, (1.420764, 0.6050949, 0.7343543),
+                (-0.1569679, -0.3816796, -0.2522887)),
+    'logits0': (0.01346167, 0.7976745, 1.003604, (1.253972, 1.29245, 0.7369356), (-1.986745, -0.8346861, -1.294891)),
+    'masks0': (-3.570684, 5.04225, 4.985377, (0.3137205, 1.964948, 0.7633326), (-1.154351, -1.625302, -1.796211)),
+    'logits1': (-0.1335223, 0.8798316, 1.05241, (-0.002607167, 1.541645, -0.8400377),
+                (-0.5286183, -1.437833, -0.8957342)),
+    'masks1': (0.6440696, 1.839543, 2.212726, (3.209595, 3.334718, 5.254021), (-0.6643467, -1.405776, -3.44258)),
+    'logits4': (-0.126827, 0.7429112, 0.8998731, (0.2889552, -0.9995846, 0.9420006), (0.1317507, 1.83596, 0.01064223)),
+    'masks4': (-6.334523, 6.383565, 2.050347, (-1.618675, 1.77963, 1.967721), (-9.834698, -11.08828, -5.791904)),
+    'logits9': (0.01102471, 0.7847679, 0.9765547, (1.364846, 0.2382091, 0.9610706), (0.1056565, -0.253863, 1.621771)),
+    'masks9': (1.843052, 2.587965, 2.557605, (2.500169, 3.032223, 4.628929), (-3.646307, -2.842235, -6.784472)),
+}
+SWIN_TINY = {
+    'res2': (-0.01973543, 0.8088417, 1.019736, (1.123921, 0.3512057, -0.1988515),
+             (-0.001594113, -0.1078748, -0.1741093)),
+    'res5': (-0.001334182, 0.8148636, 1.017752, (-0.9457301, -0.9216748, -0.8229463),
+             (0.1021582, 0.2641791, -0.1137756)),
+    'mask_features': (-0.1062687, 0.5368094, 0.6750335, (0.1955467, -0.04839982, 0.2536388),
+                      (-1.114888, -0.7045877, -0.2627144)),
+    'memory0': (-0.00558989, 0.7634439, 1.003429, (0.4797033, 0.159646, 0.7521239), (-0.6914745, 0.1373848, -0.175493)),
+    'memory1': (-0.002209365, 0.7847389, 1.008162, (0.8080099, 0.678242, 0.4810096),
+                (-0.1799335, -0.2152772, -0.4835631)),
+    'memory2': (-0.006427207, 0.7746713, 1.004066, (1.123402, -0.2684661, 0.092976),
+                (-0.09662843, -0.05312287, -0.7213191)),
+    'logits1': (-0.141077, 0.7925985, 1.011984, (0.1239312, -0.09106553, -0.7297307),
+                (-0.5278996, -0.5501854, -1.303142)),
+    'masks1': (2.324649, 2.83123, 2.491877, (1.080586, 5.225767, 2.694117), (0.2000639, 1.96652, -2.255969)),
+    'logits9': (0.03296913, 0.7898194, 0.9685801, (1.113615, 0.75669, 1.67596), (0.0005050302, -0.8180066, 1.752928)),
+    'masks9': (0.8202283, 3.182418, 3.950642, (-3.064708, 0.9536526, -0.9336405), (0.1626203, -2.661583, 0.02727497)),
+}
+# queries that would be blocked everywhere, for the predictions that make an attention mask
+BLOCKED = {'r50': [62, 0, 0, 0, 100, 100, 0, 100, 100], 'swin': [28, 0, 0, 0, 100, 100, 0, 100, 0]}
+
+
+@pytest.mark.parametrize('name, build, table', [('r50', r50, R50), ('swin', swin_tiny, SWIN_TINY)],
+                         ids=['r50', 'swin-tiny'])
+def test_published_network(name, build, table, monkeypatch):
+    model = build().train()
+    model.backbone.eval()
+    blocked = []
+
+    def counting(embeds, features):
+        logits = torch.matmul(embeds[:, None], features.flatten(3))
+        blocked.append(int((logits < 0).all(-1).sum()))
+        return attention_mask(embeds, features)
+
+    monkeypatch.setattr(mask_transformer, 'attention_mask', counting)
+    with torch.no_grad():
+        features = model.backbone(picture())
+        mask_features, memories = model.panoptic_head.pixel_decoder(features)
+        predictions = model.panoptic_head(features)
+    found = {'res2': features[0], 'res5': features[3], 'mask_features': mask_features}
+    found.update({f'memory{i}': memory for i, memory in enumerate(memories)})
+    for layer in (0, 1, 4, 9):
+        found[f'logits{layer}'] = predictions.class_logits[layer]
+        found[f'masks{layer}'] = torch.stack(predictions.mask_logits(layer))[:, :, 0]
+    for tensor, (mean, absolute, std, first, last) in table.items():
+        # One pixel of a late attention mask of the Swin model lies on the threshold: rounding decides.
+        tolerance = 5e-3 if name == 'swin' and tensor.endswith('9') else 1e-4
+        value = found[tensor].flatten().double()
+        numbers = torch.stack((value.mean(), value.abs().mean(), value.std(), *value[:3], *value[-3:]))
+        expected = torch.tensor((mean, absolute, std, *first, *last), dtype=torch.float64)
+        error = (numbers - expected).abs().max().item()
+        assert error <= tolerance * float(value.abs().max()), f'{tensor}: {numbers} is not {expected}'
+    assert blocked == BLOCKED[name]
+
+
+def test_parameters_of_the_published_network():
+    """Buffers of the frozen norms not counted."""
+    assert sum(parameter.numel() for parameter in r50().parameters()) == 43_983_878
+
+
+def thin_network(pixel_decoder=None, num_frames=None):
+    torch.manual_seed(0)
+    pixel_decoder = pixel_decoder or MSDeformAttnPixelDecoder(
+        [4, 8, 12, 16], 32, 24, num_layers=1, num_heads=4, feedforward_channels=16)
+    decoder = Mask2FormerTransformerDecoder(num_layers=4, embed_dims=32, num_heads=4, feedforward_channels=16)
+    model = MaskTransformer(pixel_decoder, decoder, 3, num_queries=5, mask_channels=24, num_frames=num_frames)
+    model.init_weights()
+    return model
+
+
+def thin_features(batch):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(batch, channels, 32 >> i, 40 >> i, generator=generator)
+            for i, channels in enumerate((4, 8, 12, 16))]
+
+
+def test_prediction_keeps_the_last_layer_only():
+    model, features = thin_network(), thin_features(2)
+    every, last = model.train()(features), model.eval()(features)
+    assert every.num_layers == 5 and last.num_layers == 1
+    torch.testing.assert_close(last.class_logits[-1], every.class_logits[-1])
+    torch.testing.assert_close(last.mask_embeds[-1], every.mask_embeds[-1])
+
+
+def test_image_is_a_clip_of_one_frame_without_time(monkeypatch):
+    """The clip path with T = 1 gives the image path's numbers once its temporal position is taken away."""
+    image, clip = thin_network(), thin_network(num_frames=1)
+    clip.load_state_dict(image.state_dict())
+    features = thin_features(2)
+    encoding = mask_transformer.sine_position_encoding
+    monkeypatch.setattr(
+        mask_transformer, 'sine_position_encoding', lambda height, width, feats, frames=None, **options:
+        encoding(height, width, feats, **options) if frames is None
+        else encoding(height, width, feats, **options).expand(frames, -1, -1, -1))
+    mine, theirs = clip(features), image(features)
+    for layer in range(5):
+        torch.testing.assert_close(mine.class_logits[layer], theirs.class_logits[layer])
+        torch.testing.assert_close(mine.mask_embeds[layer], theirs.mask_embeds[layer])
+
+
+def test_frames_of_a_clip_share_their_queries():
+    model = thin_network(num_frames=3)
+    predictions = model(thin_features(6))
+    assert predictions.class_logits[0].shape == (2, 5, 4)
+    assert predictions.mask_features.shape == (2, 3, 24, 32, 40)
+    assert predictions.mask_logits()[0].shape == (5, 3, 32, 40)
+
+
+def test_memories_need_not_have_the_decoders_channels():
+    fpn = FPNPixelDecoder([4, 8, 12, 16], 64, 24)
+    model = thin_network(fpn)
+    predictions = model(thin_features(1))
+    assert predictions.mask_features.shape == (1, 1, 24, 32, 40)
+    sum(x.sum() for x in predictions.class_logits + predictions.mask_embeds + [predictions.mask_features]).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize('levels', [0, 5])
+def test_encoder_levels_must_exist(levels):
+    with pytest.raises(ValueError, match=f'num_encoder_levels must be 1 to 4.*got {levels}'):
+        MSDeformAttnPixelDecoder([4, 8, 12, 16], num_encoder_levels=levels)
+
+
+def test_initialisation_is_the_official_one():
+    """The gaps that matter: level embeddings of unit size, no bias anywhere in the FPN, offsets that look around."""
+    model = thin_network()
+    decoder = model.pixel_decoder
+    assert 0.5 < float(decoder.level_encoding.weight.detach().std()) < 1.5
+    assert not decoder.mask_feature.bias.any() and not decoder.input_convs[0].conv.bias.any()
+    assert decoder.encoder.layers[0].self_attn.sampling_offsets.bias.any()
+    bound = (6 / (32 + 96)) ** 0.5  # Xavier uniform of the three projections stored as one matrix
+    weight = model.transformer_decoder.layers[0].cross_attn.attn.in_proj_weight
+    assert 0.9 * bound < float(weight.detach().abs().max()) <= bound
