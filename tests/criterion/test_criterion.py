@@ -1,0 +1,243 @@
+"""Points, costs, matching and losses against loops, library functions and numbers of the official modules."""
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion, points
+from m2f_mm.criterion.assigner import dice_cost, mask_cost
+from m2f_mm.criterion.losses import class_loss, dice_loss, mask_loss
+from m2f_mm.structures import MaskPredictions, SegTargets, sample_points
+
+LOGITS = torch.tensor([[0.5, -1, 2, -0.3], [1.5, 0.2, -2, 0.1]])
+WANTED = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]])
+
+
+@pytest.mark.parametrize('found, expected', [
+    (dice_loss(LOGITS, WANTED, torch.tensor(2)), 0.300358),
+    (mask_loss(LOGITS, WANTED, torch.tensor(2)), 0.567437),
+    (dice_cost(LOGITS, WANTED), [[0.229184, 0.540379], [0.426618, 0.371532]]),
+    (mask_cost(LOGITS, WANTED), [[0.367155, 1.317155], [0.967719, 0.767719]]),
+    (class_loss(torch.tensor([[[1, 2, 0.5], [0, 0.1, 3], [0.2, -1, 0]]]), torch.tensor([[1, 2, 2]]),
+                torch.tensor([1, 1, 0.1]), torch.tensor(1.2)), 0.474562),
+], ids=['dice', 'mask', 'dice cost', 'mask cost', 'class'])
+def test_official_numbers(found, expected):
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+def test_official_point_samples():
+    ramp = torch.arange(12.).view(1, 3, 4)
+    where = torch.tensor([[(0, 0), (0.5, 0.5), (0.125, 1 / 6), (1, 1), (0.3, 0.9)]])
+    expected = torch.tensor([[0.0, 5.5, 0.0, 2.75, 6.960002]])
+    torch.testing.assert_close(points.sample_logits(ramp, where), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(sample_points(ramp[None, :, None].transpose(1, 2), where)[:, 0], expected[None],
+                               atol=1e-5, rtol=0)
+
+
+def test_costs_are_the_losses_of_every_pair():
+    torch.manual_seed(0)
+    logits, wanted = torch.randn(5, 40) * 30, torch.rand(3, 40)
+    for cost, loss in ((mask_cost, mask_loss), (dice_cost, dice_loss)):
+        slow = torch.tensor([[loss(x[None], t[None], torch.tensor(1)) for t in wanted] for x in logits])
+        torch.testing.assert_close(cost(logits, wanted), slow)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('shared', [False, True])
+def test_binary_masks_are_sampled_like_their_float_copies(shared, dtype):
+    """Corners, edges, outside, and every pixel's centre included."""
+    torch.manual_seed(0)
+    masks = torch.rand(4, 7, 5) < 0.5
+    special = torch.tensor([(0, 0), (1, 1), (0, 1), (1, 0), (-0.2, 0.5), (1.2, 0.5), (0.5, -0.01), (0.5, 1.01)])
+    centres = torch.tensor([((x + 0.5) / 5, (y + 0.5) / 7) for x, y in itertools.product(range(5), range(7))])
+    where = torch.cat((special, centres, torch.rand(200, 2)))[None]
+    index = torch.tensor([2, 0, 2, 3, 1])
+    if not shared:
+        where = (where + torch.rand(5, 1, 2) * 0.1)
+    found = points.sample_binary_masks(masks, index, where, dtype)
+    expected = F.grid_sample(masks[index][:, None].to(dtype), 2 * where.to(dtype).expand(5, -1, -1)[:, :, None] - 1,
+                             align_corners=False)[:, 0, :, 0]
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_uncertain_points_come_first():
+    masks = torch.linspace(-4, 4, 64).view(1, 8, 8)
+    found = points.uncertain_points(masks, 40, 3.0, 0.75, 0, RandomPoints())
+    assert found.shape == (1, 40, 2)
+    certainty = points.sample_logits(masks, found).abs()[0]
+    assert certainty[:30].mean() < certainty[30:].mean()
+    assert points.uncertain_points(masks, 40, 3.0, 1.0, 0, RandomPoints()).shape == (1, 40, 2)
+
+
+def predictions_of(queries=6, classes=3, layers=2, batch=2, scale=3.0):
+    torch.manual_seed(0)
+    return MaskPredictions(
+        [torch.randn(batch, queries, classes + 1, requires_grad=True) for _ in range(layers)],
+        [(torch.randn(batch, queries, 4) * scale).requires_grad_() for _ in range(layers)],
+        torch.randn(batch, 1, 4, 6, 8, requires_grad=True))
+
+
+def targets_of(*counts, classes=3, height=24, width=32):
+    generator = torch.Generator().manual_seed(1)
+    return [SegTargets(torch.randint(0, classes, (count,), generator=generator),
+                       torch.rand(count, height, width, generator=generator) < 0.3, name=f'image_{i}.jpg')
+            for i, count in enumerate(counts)]
+
+
+class FixedPoints(RandomPoints):
+    """The same points whenever the same ones are asked for."""
+
+    def matching(self, layer, batch, num_points, device):
+        return torch.rand(batch, num_points, 2, generator=torch.Generator().manual_seed(layer))
+
+    candidates = uniform = matching
+
+
+@pytest.mark.parametrize('counts', [(3, 2), (0, 4), (0, 0), (9, 1)], ids=str)
+def test_matching_is_the_best_of_all(counts):
+    """Against every assignment there is, from costs computed pair by pair; nine objects are more than six queries."""
+    predictions, targets, assigner = predictions_of(), targets_of(*counts), HungarianAssigner(2., 5., 5., 50)
+    matchings = assigner(predictions, targets, FixedPoints())
+    first = [0, counts[0]]
+    for layer, matching in enumerate(matchings):
+        where = FixedPoints().matching(layer, 2, 50, None)
+        assert matching.counts == [min(6, count) for count in counts]
+        for b, target in enumerate(targets):
+            masks = predictions.mask_logits(layer)[b][:, 0]
+            sampled = points.sample_logits(masks, where[b:b + 1].expand(6, -1, -1))
+            probabilities = predictions.class_logits[layer][b].softmax(-1)
+            cost = torch.zeros(6, counts[b])
+            for q, n in itertools.product(range(6), range(counts[b])):
+                wanted = points.sample_logits(target.masks[n:n + 1].float(), where[b:b + 1])
+                cost[q, n] = (5 * mask_loss(sampled[q:q + 1], wanted, 1) + 5 * dice_loss(sampled[q:q + 1], wanted, 1)
+                              - 2 * probabilities[q, target.labels[n]])
+            of_image = matching.batch == b
+            queries, objects = matching.query[of_image], matching.target[of_image] - first[b]
+            assert queries.tolist() == sorted(set(queries.tolist()))
+            pairs = (cost if counts[b] <= 6 else cost.T).tolist()  # rows are at least as many as columns
+            best = min(sum(pairs[row][column] for column, row in enumerate(rows))
+                       for rows in itertools.permutations(range(len(pairs)), min(6, counts[b])))
+            assert abs(float(cost[queries, objects].sum()) - best) < 1e-3
+
+
+def test_one_transfer_to_the_host(monkeypatch):
+    """All layers and images together: one, whatever their number. And nothing asks a tensor for a number."""
+    calls = []
+    for name in ('cpu', 'item', 'tolist', 'numpy', '__bool__', '__int__', '__float__', 'nonzero'):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda self, *args, name=name, original=original:
+                            calls.append(name) or original(self, *args))
+    predictions, targets = predictions_of(layers=4), targets_of(3, 2)
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20)
+    criterion(predictions, targets)
+    assert calls == ['cpu', 'numpy']
+
+
+def slow_losses(predictions, targets, matchings, criterion):
+    """The formulas, image by image and pair by pair, on whole masks."""
+    losses = {}
+    total = max(1, sum(len(target) for target in targets))
+    for layer, matching in enumerate(matchings):
+        prefix = '' if layer == predictions.num_layers - 1 else f'd{layer}.'
+        logits = predictions.class_logits[layer]
+        weight, value = 0, 0
+        objects = torch.cat([target.labels for target in targets])
+        classes = torch.full(logits.shape[:2], logits.shape[-1] - 1)
+        for b, q, n in zip(matching.batch, matching.query, matching.target):
+            classes[b, q] = objects[n]
+        for b, q in itertools.product(*map(range, logits.shape[:2])):
+            w = criterion.class_weight[classes[b, q]]
+            value = value - w * logits[b, q].log_softmax(-1)[classes[b, q]]
+            weight = weight + w
+        losses[prefix + 'loss_cls'] = 2 * value / weight
+        masks = torch.cat([target.masks for target in targets])
+        chosen = [predictions.mask_logits(layer)[b][q, 0] for b, q in zip(matching.batch, matching.query)]
+        where = points.uncertain_points(torch.stack(chosen).detach(), criterion.num_points, 3.0, 0.75, layer,
+                                        criterion.draw)
+        mask, dice = 0, 0
+        for row, (logit, n) in enumerate(zip(chosen, matching.target)):
+            x = points.sample_logits(logit[None], where[row:row + 1])[0]
+            t = points.sample_logits(masks[n][None].float(), where[row:row + 1])[0]
+            mask = mask + F.binary_cross_entropy_with_logits(x, t)
+            p = x.sigmoid()
+            dice = dice + 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
+        losses[prefix + 'loss_mask'], losses[prefix + 'loss_dice'] = 5 * mask / total, 5 * dice / total
+    return losses
+
+
+def test_losses_are_their_formulas():
+    predictions, targets = predictions_of(layers=3), targets_of(3, 2)
+    criterion = SetCriterion(HungarianAssigner(num_points=50), [1, 1, 2, 0.1], num_points=40, draw=FixedPoints())
+    losses = criterion(predictions, targets)
+    expected = slow_losses(predictions, targets, criterion.assigner(predictions, targets, criterion.draw), criterion)
+    assert losses.keys() == expected.keys()
+    for name in losses:
+        torch.testing.assert_close(losses[name], expected[name], atol=1e-4, rtol=1e-4, msg=lambda m, name=name:
+                                   f'{name}: {m}')
+
+
+@pytest.mark.parametrize('counts', [(0, 0), (0, 3), (9, 9)], ids=str)
+def test_every_input_gets_a_gradient(counts):
+    """Whether there is nothing to find, something in one image, or more than there are queries."""
+    predictions, targets = predictions_of(), targets_of(*counts)
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20)
+    losses = criterion(predictions, targets)
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    for tensor in (*predictions.class_logits, *predictions.mask_embeds, predictions.mask_features):
+        assert tensor.grad is not None and tensor.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_float32_inside_amp(dtype):
+    predictions, targets = predictions_of(), targets_of(3, 2)
+    half = MaskPredictions([x.to(dtype) for x in predictions.class_logits],
+                           [x.to(dtype) for x in predictions.mask_embeds], predictions.mask_features.to(dtype))
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20, draw=FixedPoints())
+    with torch.autocast('cpu', dtype):
+        losses = criterion(half, targets)
+    expected = criterion(predictions, targets)
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, expected[name], atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize('part, layer, message', [
+    ('class_logits', 0, 'class logits of layer d0 are not finite for image 1 of the batch (image_1.jpg)'),
+    ('mask_embeds', 1, 'mask embeddings of the last layer are not finite for image 1 of the batch (image_1.jpg)'),
+    ('mask_features', None, 'mask features of layer d0 are not finite for image 1 of the batch (image_1.jpg)'),
+])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_what_is_not_finite_is_named(part, layer, message, value):
+    predictions = predictions_of()
+    tensors = getattr(predictions, part)
+    with torch.no_grad():
+        (tensors if layer is None else tensors[layer])[1].view(-1)[3] = value
+    with pytest.raises(FloatingPointError) as error:
+        HungarianAssigner(num_points=20)(predictions, targets_of(2, 2), RandomPoints())
+    assert message in str(error.value)
+
+
+def test_what_is_not_finite_is_named_without_any_object():
+    """SciPy would not have noticed."""
+    predictions = predictions_of()
+    with torch.no_grad():
+        predictions.class_logits[1][0, 0, 0] = float('nan')
+    with pytest.raises(FloatingPointError, match='class logits of the last layer are not finite for image 0'):
+        HungarianAssigner(num_points=20)(predictions, targets_of(0, 0), RandomPoints())
+
+
+@pytest.mark.parametrize('label', [3, -1, 255])
+def test_label_without_class_is_named(label):
+    targets = targets_of(2, 2)
+    targets[1].labels[0] = label
+    with pytest.raises(ValueError) as error:
+        HungarianAssigner(num_points=20)(predictions_of(), targets, RandomPoints())
+    assert f'image_1.jpg) has the label {label}, but the model has 3 classes' in str(error.value)
+
+
+@pytest.mark.parametrize('options', [dict(oversample_ratio=0.5), dict(importance_ratio=1.5)])
+def test_impossible_sampling_is_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        SetCriterion(HungarianAssigner(), [1, 1], **options)

@@ -1,0 +1,79 @@
+"""Targets and promises: their contracts, and promises against the masks that they stand for."""
+import pytest
+import torch
+import torch.nn.functional as F
+
+from m2f_mm.structures import MaskPredictions, SegTargets, attention_mask, resize_features
+
+
+def promise(frames=1):
+    torch.manual_seed(0)
+    return MaskPredictions([torch.randn(2, 5, 4)], [torch.randn(2, 5, 6)], torch.randn(2, frames, 6, 8, 10))
+
+
+def whole(predictions):
+    return torch.einsum('bqd,btdhw->bqthw', predictions.mask_embeds[-1], predictions.mask_features)
+
+
+@pytest.mark.parametrize('frames', [1, 3])
+def test_masks_of_all_and_of_some_queries(frames):
+    predictions = promise(frames)
+    expected = whole(predictions)
+    for found, wanted in zip(predictions.mask_logits(), expected):
+        torch.testing.assert_close(found, wanted)
+    queries = [torch.tensor([3, 0]), torch.tensor([], dtype=torch.long)]
+    some = predictions.mask_logits(queries=queries)
+    torch.testing.assert_close(some[0], expected[0, [3, 0]])
+    assert some[1].shape == (0, frames, 8, 10)
+
+
+@pytest.mark.parametrize('frames', [1, 3])
+def test_samples_of_promises_are_samples_of_masks(frames):
+    predictions = promise(frames)
+    points = torch.rand(2, 7, 2)
+    grid = 2 * points[:, :, None] - 1
+    expected = torch.stack([F.grid_sample(whole(predictions)[:, :, t], grid, align_corners=False)[..., 0]
+                            for t in range(frames)], 2).flatten(2)
+    torch.testing.assert_close(predictions.sample(-1, points), expected)
+
+
+@pytest.mark.parametrize('frames', [1, 2])
+@pytest.mark.parametrize('size', [(3, 4), (8, 10), (13, 11)])
+def test_attention_mask_is_that_of_the_resized_masks(size, frames):
+    predictions = promise(frames)
+    expected = F.interpolate(whole(predictions).flatten(0, 1).transpose(0, 1).reshape(-1, 1, 8, 10), size,
+                             mode='bilinear', align_corners=False)
+    expected = expected.view(frames, 2, 5, -1).permute(1, 2, 0, 3).flatten(2)
+    found = attention_mask(predictions.mask_embeds[-1], resize_features(predictions.mask_features, size))
+    assert found.shape == (2, 1, 5, frames * size[0] * size[1])
+    clear = expected.abs() > 1e-4
+    assert torch.equal(found[:, 0][clear], (expected >= 0)[clear])
+
+
+def test_query_that_sees_nothing_sees_everything():
+    features = torch.ones(1, 1, 2, 3, 4)
+    embeds = torch.tensor([[[-1., 0], [1., 0], [0., 0]]])
+    allowed = attention_mask(embeds, features)
+    assert allowed.all(), 'blocked everywhere, nowhere, and exactly on the threshold'
+
+
+def test_no_gradient_through_attention_masks():
+    features = torch.randn(1, 1, 2, 3, 4, requires_grad=True)
+    assert not resize_features(features, (2, 2)).requires_grad
+
+
+@pytest.mark.parametrize('labels, masks, error, message', [
+    (2, torch.zeros(2, 4, 4), TypeError, 'must be bool, got torch.float32 for a.jpg'),
+    (3, torch.zeros(2, 4, 4, dtype=torch.bool), ValueError, r'masks \(2, 4, 4\) and labels \(3,\) for a.jpg'),
+    (4, torch.zeros(4, 4, dtype=torch.bool), ValueError, r'got masks \(4, 4\)'),
+])
+def test_wrong_targets_are_refused(labels, masks, error, message):
+    with pytest.raises(error, match=message):
+        SegTargets(torch.zeros(labels, dtype=torch.long), masks, name='a.jpg')
+
+
+def test_image_is_a_clip_of_one_frame():
+    target = SegTargets(torch.zeros(2, dtype=torch.long), torch.zeros(2, 4, 5, dtype=torch.bool))
+    assert target.clip_masks.shape == (2, 1, 4, 5) and len(target) == 2
+    clip = SegTargets(torch.zeros(2, dtype=torch.long), torch.zeros(2, 3, 4, 5, dtype=torch.bool))
+    assert clip.clip_masks is clip.masks
