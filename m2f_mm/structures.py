@@ -4,8 +4,8 @@ Shapes: B images (or clips), T frames (1 for images), Q queries, C classes witho
 a mask embedding, N objects of one image, P points, H x W the padded input size, h x w the size of the mask features
 (a quarter of H x W).
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ class SegTargets:
     """
     labels: Tensor
     masks: Tensor
-    boxes: Optional[Tensor] = None
+    boxes: Tensor | None = None
     name: str = ''
 
     def __post_init__(self):
@@ -61,16 +61,16 @@ class MaskPredictions:
         mask_features: (B, T, D, h, w), shared by all layers.
         boxes: optional, one (B, Q, 4) tensor per layer.
     """
-    class_logits: List[Tensor]
-    mask_embeds: List[Tensor]
+    class_logits: list[Tensor]
+    mask_embeds: list[Tensor]
     mask_features: Tensor
-    boxes: Optional[List[Tensor]] = None
+    boxes: list[Tensor] | None = None
 
     @property
     def num_layers(self) -> int:
         return len(self.class_logits)
 
-    def mask_logits(self, layer: int = -1, queries: Optional[Sequence[Tensor]] = None) -> List[Tensor]:
+    def mask_logits(self, layer: int = -1, queries: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Masks at the size of the features: per image (n, T, h, w), for ``queries[b]`` (n,) or for all."""
         embeds = self.mask_embeds[layer]
         return [
@@ -144,7 +144,7 @@ def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:
     return allowed[:, None]
 
 
-def resize_features(features: Tensor, size: Tuple[int, int]) -> Tensor:
+def resize_features(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Mask features (B, T, D, h, w) resized bilinearly to ``size``, without gradient."""
     with torch.no_grad():
         resized = F.interpolate(features.flatten(0, 1).float() if features.dtype != torch.float64 else

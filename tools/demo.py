@@ -104,7 +104,8 @@ def report(work_dir: Path, metrics: dict) -> None:
             rows.append(f'| {name} | {value * (100 if key.startswith("coco/") else 1):.1f} |')
     table = '\n'.join(rows)
     (work_dir / 'table.md').write_text(table + '\n')
-    print(f'\n{table}\n\nThe table: {work_dir / "table.md"}\nPictures, truth beside prediction: {work_dir / "pictures"}')
+    print(f'\n{table}\n\nThe table: {work_dir / "table.md"}\n'
+          f'Pictures, truth beside prediction: {work_dir / "pictures"}')
 
 
 if __name__ == '__main__':

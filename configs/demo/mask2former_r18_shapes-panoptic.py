@@ -4,7 +4,6 @@ _base_ = [
     '../_base_/schedules/shapes_1200.py', '../_base_/default_runtime.py'
 ]
 model = dict(
-    panoptic_head=dict(num_things_classes={{_base_.num_things}}, num_stuff_classes={{_base_.num_stuff}}),
-    test_cfg=dict(panoptic_on=True, instance_on=True))
+    panoptic_head=dict(metainfo={{_base_.metainfo}}), test_cfg=dict(panoptic_on=True, instance_on=True))
 train_dataloader = dict(num_workers=1)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=400, max_keep_ckpts=1))

@@ -1,7 +1,7 @@
 """ImageNet weights of backbones by name: ``init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://resnet50')``."""
 import os
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -27,7 +27,7 @@ SOURCES = dict(
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
-def load_backbone(name: str, map_location: Optional[str] = None) -> dict:
+def load_backbone(name: str, map_location: str | None = None) -> dict:
     """Weights of a backbone: from the folder that ``M2F_MM_WEIGHTS`` names, from torch's cache, or downloaded.
 
     Args:

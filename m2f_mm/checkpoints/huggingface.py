@@ -6,20 +6,21 @@ timm's ResNet.
 Facts: huggingface/transformers, ``models/mask2former``, ``models/swin`` and ``models/resnet``.
 """
 import re
-from typing import Callable, Dict, Iterable, List, Match, Optional, Tuple, Union
+from collections.abc import Callable, Iterable
+from re import Match
 
 import torch
 from torch import Tensor
 
 from .official import _reorder as reorder_patch_merging
 
-Row = Tuple[str, Union[str, Callable[[Match], str]]]  # pattern of the whole key, our name
+Row = tuple[str, str | Callable[[Match], str]]  # pattern of the whole key, our name
 
 # Queries, keys and values are three layers there and one here: PART names the place in the concatenation.
 PART = '#'
 PARTS = {'q': 0, 'k': 1, 'v': 2, 'query': 0, 'key': 1, 'value': 2}
 
-RESNET: List[Row] = [
+RESNET: list[Row] = [
     (r'_backbone\.(.+)', r'\1'),  # timm's names are torchvision's, and so are ours
     (r'embedder\.embedder\.convolution\.weight', 'conv1.weight'),
     (r'embedder\.embedder\.normalization\.(\w+)', r'bn1.\1'),
@@ -33,7 +34,7 @@ RESNET: List[Row] = [
      lambda m: f'layer{int(m[1]) + 1}.{m[2]}.bn{int(m[3]) + 1}.{m[4]}'),
 ]
 BLOCK = r'(?:swin\.)?encoder\.layers\.(\d)\.blocks\.(\d+)\.'
-SWIN: List[Row] = [
+SWIN: list[Row] = [
     (r'(?:swin\.)?embeddings\.patch_embeddings\.projection\.(\w+)', r'patch_embed.projection.\1'),
     (r'(?:swin\.)?embeddings\.norm\.(\w+)', r'patch_embed.norm.\1'),
     (r'(?:swin\.)?embeddings\.position_embeddings', 'absolute_pos_embed'),
@@ -50,7 +51,7 @@ SWIN: List[Row] = [
     (r'hidden_states_norms\.stage(\d)\.(\w+)', lambda m: f'norm{int(m[1]) - 1}.{m[2]}'),
 ]
 ENCODER = r'encoder\.layers\.(\d+)\.'
-PIXEL_DECODER: List[Row] = [
+PIXEL_DECODER: list[Row] = [
     (r'level_embed', 'level_encoding.weight'),
     (r'input_projections\.(\d)\.0\.(\w+)', r'input_convs.\1.conv.\2'),
     (r'input_projections\.(\d)\.1\.(\w+)', r'input_convs.\1.gn.\2'),
@@ -66,7 +67,7 @@ PIXEL_DECODER: List[Row] = [
     (r'mask_projection\.(\w+)', r'mask_feature.\1'),
 ]
 DECODER = r'decoder\.layers\.(\d+)\.'
-TRANSFORMER: List[Row] = [
+TRANSFORMER: list[Row] = [
     (r'queries_features\.weight', 'query_feat.weight'),
     (r'queries_embedder\.weight', 'query_embed.weight'),
     (r'level_embed\.weight', 'level_embed.weight'),
@@ -86,10 +87,10 @@ TRANSFORMER: List[Row] = [
 IGNORED = re.compile(r'criterion\.|.*relative_position_index$|model\.pixel_level_module\.encoder\.(swin\.)?layernorm\.')
 
 
-def to_openmmlab(state_dict: Dict[str, Tensor], head: str = 'panoptic_head') -> Dict[str, Tensor]:
+def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
     """Hugging Face's weights under the names of MMDetection and of this package; see ``key_map``."""
-    result: Dict[str, Tensor] = {}
-    parts: Dict[str, List[Tuple[str, Tensor]]] = {}
+    result: dict[str, Tensor] = {}
+    parts: dict[str, list[tuple[str, Tensor]]] = {}
     for key, name in key_map(state_dict, head).items():
         name, _, part = name.partition(PART)
         if part:
@@ -103,7 +104,7 @@ def to_openmmlab(state_dict: Dict[str, Tensor], head: str = 'panoptic_head') -> 
     return result
 
 
-def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> Dict[str, str]:
+def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
     """Hugging Face's key to ours; ``#0``, ``#1``, ``#2`` behind a name are the parts that it is put together from.
 
     Args:
@@ -137,7 +138,7 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> Dict[str, str]:
     return mapped
 
 
-def _translate(key: str, table: List[Row]) -> Optional[str]:
+def _translate(key: str, table: list[Row]) -> str | None:
     """Our name by the first matching row; None without a match."""
     for pattern, name in table:
         match = re.fullmatch(pattern, key)

@@ -4,7 +4,7 @@ One table, read from the official side; ``to_openmmlab`` works on the keys alone
 Facts: facebookresearch/Mask2Former, the state dicts of its models; see ``docs/architecture.md`` for the whole map.
 """
 import re
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ PIXEL_DECODER = 'sem_seg_head.pixel_decoder.'
 PREDICTOR = 'sem_seg_head.predictor.'
 
 # pattern of the official key after its prefix, our name after ours
-BACKBONE: List[Tuple[str, str]] = [
+BACKBONE: list[tuple[str, str]] = [
     (r'stem\.conv1\.weight', r'conv1.weight'),
     (r'stem\.conv1\.norm\.(\w+)', r'bn1.\1'),
     (r'res(\d)\.(\d+)\.shortcut\.weight', r'layer{1-1}.\2.downsample.0.weight'),
@@ -27,7 +27,7 @@ BACKBONE: List[Tuple[str, str]] = [
     (r'layers\.(\d)\.(.+)', r'stages.\1.\2'),
     (r'((?:patch_embed\.norm|norm\d)\.\w+|absolute_pos_embed)', r'\1'),
 ]
-PIXEL_DECODER_KEYS: List[Tuple[str, str]] = [
+PIXEL_DECODER_KEYS: list[tuple[str, str]] = [
     (r'input_proj\.(\d+)\.0\.(\w+)', r'input_convs.\1.conv.\2'),
     (r'input_proj\.(\d+)\.1\.(\w+)', r'input_convs.\1.gn.\2'),
     (r'transformer\.level_embed', r'level_encoding.weight'),
@@ -41,7 +41,7 @@ PIXEL_DECODER_KEYS: List[Tuple[str, str]] = [
     (r'layer_(\d)\.(\w+)', r'output_convs.{fpn}.conv.\2'),
     (r'mask_features\.(\w+)', r'mask_feature.\1'),
 ]
-FPN_PIXEL_DECODER_KEYS: List[Tuple[str, str]] = [
+FPN_PIXEL_DECODER_KEYS: list[tuple[str, str]] = [
     (r'adapter_(\d)\.norm\.(\w+)', r'lateral_convs.{1-1}.gn.\2'),
     (r'adapter_(\d)\.(\w+)', r'lateral_convs.{1-1}.conv.\2'),
     (r'layer_{last}\.norm\.(\w+)', r'last_feat_conv.gn.\1'),
@@ -50,11 +50,12 @@ FPN_PIXEL_DECODER_KEYS: List[Tuple[str, str]] = [
     (r'layer_(\d)\.(\w+)', r'output_convs.{1-1}.conv.\2'),
     (r'mask_features\.(\w+)', r'mask_feature.\1'),
 ]
-PREDICTOR_KEYS: List[Tuple[str, str]] = [
+PREDICTOR_KEYS: list[tuple[str, str]] = [
     (r'static_query\.weight', r'query_feat.weight'),
     (r'(query_feat|query_embed|level_embed)\.weight', r'\1.weight'),
     (r'input_proj\.(\d+)\.(\w+)', r'decoder_input_projs.\1.\2'),
-    (r'transformer_cross_attention_layers\.(\d+)\.multihead_attn\.(.+)', r'transformer_decoder.layers.\1.cross_attn.attn.\2'),
+    (r'transformer_cross_attention_layers\.(\d+)\.multihead_attn\.(.+)',
+     r'transformer_decoder.layers.\1.cross_attn.attn.\2'),
     (r'transformer_self_attention_layers\.(\d+)\.self_attn\.(.+)', r'transformer_decoder.layers.\1.self_attn.attn.\2'),
     (r'transformer_cross_attention_layers\.(\d+)\.norm\.(\w+)', r'transformer_decoder.layers.\1.norms.0.\2'),
     (r'transformer_self_attention_layers\.(\d+)\.norm\.(\w+)', r'transformer_decoder.layers.\1.norms.1.\2'),
@@ -65,16 +66,16 @@ PREDICTOR_KEYS: List[Tuple[str, str]] = [
     (r'class_embed\.(\w+)', r'cls_embed.\1'),
     (r'mask_embed\.layers\.(\d)\.(\w+)', r'mask_embed.{1*2}.\2'),
 ]
-COMPUTE: Dict[str, Callable[[int], int]] = {'-1': lambda i: i - 1, '*2': lambda i: 2 * i}
+COMPUTE: dict[str, Callable[[int], int]] = {'-1': lambda i: i - 1, '*2': lambda i: 2 * i}
 IGNORED = ('criterion.', 'pixel_mean', 'pixel_std')
 
 
-def to_openmmlab(state_dict: Dict[str, Tensor], head: str = 'panoptic_head') -> Dict[str, Tensor]:
+def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
     """Official weights under the names of MMDetection and of this package; see ``key_map``."""
     return {name: _reorder(key, state_dict[key]) for key, name in key_map(state_dict, head).items()}
 
 
-def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> Dict[str, str]:
+def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
     """Official key to ours, for image and video models, newer and older keys (``static_query``; no
     ``pixel_decoder.``).
 
@@ -118,7 +119,7 @@ def _modern(key: str) -> str:
     return key
 
 
-def _translate(key: str, table: List[Tuple[str, str]], num_fpn: int) -> Optional[str]:
+def _translate(key: str, table: list[tuple[str, str]], num_fpn: int) -> str | None:
     """The first matching row; ``{i-1}`` and ``{i*2}`` compute with group i, ``{fpn}`` counts FPN levels from
     coarse to fine where the official names count from fine to coarse. None without a match."""
     for pattern, name in table:
@@ -127,7 +128,8 @@ def _translate(key: str, table: List[Tuple[str, str]], num_fpn: int) -> Optional
             name = match.expand(name)
             if '{fpn}' in name:
                 return name.replace('{fpn}', str(num_fpn - int(match[1])))
-            return re.sub(r'\{(\d)(-1|\*2)\}', lambda m: str(COMPUTE[m[2]](int(match[int(m[1])]))), name)
+            return re.sub(r'\{(\d)(-1|\*2)\}',
+                          lambda m, groups=match: str(COMPUTE[m[2]](int(groups[int(m[1])]))), name)
     return None
 
 

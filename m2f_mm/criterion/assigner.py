@@ -2,8 +2,8 @@
 
 Shapes: L supervised predictions, B images, Q queries, C classes, N objects of one image, P points, T frames.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Sequence
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Matching:
     batch: Tensor
     query: Tensor
     target: Tensor
-    counts: List[int]
+    counts: list[int]
 
 
 @TASK_UTILS.register_module(name='MaskHungarianAssigner')
@@ -56,7 +56,7 @@ class HungarianAssigner:
 
     @torch.no_grad()
     def __call__(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
-                 draw: RandomPoints) -> List[Matching]:
+                 draw: RandomPoints) -> list[Matching]:
         """One ``Matching`` for each prediction; at most min(Q, N) pairs per image.
 
         Raises:
@@ -74,7 +74,7 @@ class HungarianAssigner:
         return self._solve(flat[sums.numel():], costs, predictions.mask_features.device)
 
     def cost(self, predictions: MaskPredictions, layer: int, targets: Sequence[SegTargets],
-             draw: RandomPoints) -> List[Tensor]:
+             draw: RandomPoints) -> list[Tensor]:
         """The (Q, N) cost matrix of every image for one prediction."""
         probabilities = predictions.class_logits[layer].softmax(-1)
         num_classes = probabilities.shape[-1] - 1
@@ -93,7 +93,7 @@ class HungarianAssigner:
         return costs
 
     @staticmethod
-    def _solve(flat: np.ndarray, costs: List[List[Tensor]], device: torch.device) -> List[Matching]:
+    def _solve(flat: np.ndarray, costs: list[list[Tensor]], device: torch.device) -> list[Matching]:
         """SciPy's assignment for every cost matrix, in the order in which they were flattened."""
         pairs, counts, start, first = [], [], 0, 0
         for layer in costs:
@@ -132,7 +132,7 @@ def layer_name(layer: int, num_layers: int) -> str:
     return 'the last layer' if layer == num_layers - 1 else f'layer d{layer}'
 
 
-def explain_non_finite(sums: np.ndarray, costs: List[List[Tensor]], targets: Sequence[SegTargets],
+def explain_non_finite(sums: np.ndarray, costs: list[list[Tensor]], targets: Sequence[SegTargets],
                        predictions: MaskPredictions) -> None:
     """Raise the error that names the first cause; called only when something is known to be wrong."""
     num_classes = predictions.class_logits[0].shape[-1] - 1

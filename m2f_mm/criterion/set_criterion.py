@@ -2,7 +2,7 @@
 
 Shapes: L supervised predictions, B images, Q queries, C classes, D mask channels, M matched pairs, P points, T frames.
 """
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -41,7 +41,7 @@ class SetCriterion(nn.Module):
                  num_points: int = 12544,
                  oversample_ratio: float = 3.0,
                  importance_ratio: float = 0.75,
-                 draw: Optional[RandomPoints] = None):
+                 draw: RandomPoints | None = None):
         super().__init__()
         if oversample_ratio < 1 or not 0 <= importance_ratio <= 1:
             raise ValueError('oversample_ratio must be at least 1 and importance_ratio in 0..1, got '
@@ -54,7 +54,7 @@ class SetCriterion(nn.Module):
         self.importance_ratio = importance_ratio
         self.draw = draw or RandomPoints()
 
-    def forward(self, predictions: MaskPredictions, targets: Sequence[SegTargets]) -> Dict[str, Tensor]:
+    def forward(self, predictions: MaskPredictions, targets: Sequence[SegTargets]) -> dict[str, Tensor]:
         """Weighted losses ``loss_cls, loss_mask, loss_dice`` of the last prediction and ``d{i}.loss_...`` of the
         auxiliary ones, d0 made before the first decoder layer."""
         with torch.autocast(predictions.mask_features.device.type, enabled=False):
@@ -88,7 +88,7 @@ class SetCriterion(nn.Module):
         return classes
 
     def _points(self, predictions: MaskPredictions, layer: int, matching: Matching,
-                masks: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+                masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of the matched masks (M * T, h, w), the points where they are compared (M * T, P, 2), and what is
         wanted there (M * T, P)."""
         logits = matched_masks(predictions, layer, matching).flatten(0, 1)
@@ -102,7 +102,7 @@ class SetCriterion(nn.Module):
 def matched_masks(predictions: MaskPredictions, layer: int, matching: Matching) -> Tensor:
     """Mask logits of the matched queries only, (M, T, h, w); zero rows still carry the graph of every parameter."""
     embeds = predictions.mask_embeds[layer][matching.batch, matching.query].split(matching.counts)
-    masks: List[Tensor] = [contract(e, features) for e, features in zip(embeds, predictions.mask_features)]
+    masks: list[Tensor] = [contract(e, features) for e, features in zip(embeds, predictions.mask_features)]
     return torch.cat(masks)
 
 

@@ -2,7 +2,7 @@
 
 Shapes: B images, Q queries, C classes.
 """
-from typing import Dict, Iterator, List, Optional, Sequence, Union
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmdet.models.detectors import Mask2Former as StockMask2Former
@@ -17,7 +17,7 @@ from m2f_mm.postprocess.tiles import bands
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions
 
-from .mmdet_samples import (instance_result, panoptic_result, sample_sizes, semantic_result, to_targets)
+from .mmdet_samples import instance_result, panoptic_result, sample_sizes, semantic_result, to_targets
 from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts
 
 
@@ -47,22 +47,22 @@ class Mask2FormerHead(MaskTransformer):
                  in_channels: Sequence[int] = (256, 512, 1024, 2048),
                  feat_channels: int = 256,
                  out_channels: int = 256,
-                 num_things_classes: Optional[int] = None,
-                 num_stuff_classes: Optional[int] = None,
-                 metainfo: Union[dict, str, None] = None,
+                 num_things_classes: int | None = None,
+                 num_stuff_classes: int | None = None,
+                 metainfo: dict | str | None = None,
                  num_queries: int = 100,
                  num_transformer_feat_level: int = 3,
-                 pixel_decoder: Optional[dict] = None,
-                 transformer_decoder: Optional[dict] = None,
+                 pixel_decoder: dict | None = None,
+                 transformer_decoder: dict | None = None,
                  enforce_decoder_input_project: bool = False,
-                 positional_encoding: Optional[dict] = None,
-                 loss_cls: Optional[dict] = None,
-                 loss_mask: Optional[dict] = None,
-                 loss_dice: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
+                 positional_encoding: dict | None = None,
+                 loss_cls: dict | None = None,
+                 loss_mask: dict | None = None,
+                 loss_dice: dict | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
                  strides: Sequence[int] = (4, 8, 16, 32),
-                 init_cfg: Optional[dict] = None):
+                 init_cfg: dict | None = None):
         counts = class_counts('panoptic_head', metainfo, num_things_classes, num_stuff_classes)
         super().__init__(
             build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level),
@@ -73,11 +73,11 @@ class Mask2FormerHead(MaskTransformer):
         self.num_stuff_classes = counts.stuff
         self.criterion = build_criterion(self.num_classes, loss_cls, loss_mask, loss_dice, train_cfg)
 
-    def forward(self, x: Sequence[Tensor], batch_data_samples: Optional[Sequence[DetDataSample]] = None):
+    def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample] | None = None):
         """Features fine to coarse to ``MaskPredictions``; the samples are not needed."""
         return super().forward(x)
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> Dict[str, Tensor]:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""
         targets = to_targets(batch_data_samples, self.is_thing, x[0].device)
         return self.criterion(self(x), targets)
@@ -117,12 +117,12 @@ class MaskFormerFusionHead(BaseModule):
     """
 
     def __init__(self,
-                 num_things_classes: Optional[int] = None,
-                 num_stuff_classes: Optional[int] = None,
-                 metainfo: Union[dict, str, None] = None,
-                 test_cfg: Optional[dict] = None,
+                 num_things_classes: int | None = None,
+                 num_stuff_classes: int | None = None,
+                 metainfo: dict | str | None = None,
+                 test_cfg: dict | None = None,
                  loss_panoptic: None = None,
-                 init_cfg: Optional[dict] = None):
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if loss_panoptic is not None:
             raise ValueError(f'panoptic_fusion_head: loss_panoptic={loss_panoptic!r} is not supported, only None')
@@ -138,8 +138,8 @@ class MaskFormerFusionHead(BaseModule):
         return {}
 
     @torch.no_grad()
-    def predict(self, mask_cls_results: Tensor, mask_pred_results: Union[PromisedMasks, Tensor],
-                batch_data_samples: Sequence[DetDataSample], rescale: bool = False) -> List[dict]:
+    def predict(self, mask_cls_results: Tensor, mask_pred_results: PromisedMasks | Tensor,
+                batch_data_samples: Sequence[DetDataSample], rescale: bool = False) -> list[dict]:
         """
         Args:
             mask_cls_results: (B, Q, C + 1).
@@ -193,12 +193,12 @@ class Mask2Former(StockMask2Former):
     def __init__(self,
                  backbone: dict,
                  panoptic_head: dict,
-                 panoptic_fusion_head: Optional[dict] = None,
-                 neck: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Optional[dict] = None):
+                 panoptic_fusion_head: dict | None = None,
+                 neck: dict | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None):
         panoptic_head = ConfigDict(panoptic_head)
         if panoptic_fusion_head is None:
             names = ('num_things_classes', 'num_stuff_classes', 'metainfo')

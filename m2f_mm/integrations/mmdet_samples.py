@@ -1,5 +1,5 @@
 """MMDetection's data samples to and from this package's structures."""
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from m2f_mm.postprocess import Instances, Segment, Sizes
 from m2f_mm.structures import SegTargets
 
 
-def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device) -> List[SegTargets]:
+def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device) -> list[SegTargets]:
     """The objects of every image, padded with nothing to the size of the batch.
 
     Reads what this package's loader delivers (``gt_segment_map`` and ``gt_segments``) and what MMDetection's own do
@@ -41,7 +41,7 @@ def _to_target(sample: DetDataSample, is_thing: Sequence[bool], device: torch.de
 
 
 def _stock_annotations(sample: DetDataSample, is_thing: Sequence[bool], device: torch.device,
-                       name: str) -> Tuple[Tensor, Tensor]:
+                       name: str) -> tuple[Tensor, Tensor]:
     instances = sample.gt_instances
     semantic = sample.gt_sem_seg.sem_seg.to(device) if 'gt_sem_seg' in sample else None  # (1, h, w)
     if 'masks' in instances:
@@ -77,7 +77,7 @@ def _bitmaps(masks) -> Tensor:
     return masks.bool()
 
 
-def sample_sizes(sample: DetDataSample, padded: Tuple[int, int], rescale: bool) -> Sizes:
+def sample_sizes(sample: DetDataSample, padded: tuple[int, int], rescale: bool) -> Sizes:
     image = tuple(sample.img_shape[:2])
     return Sizes(tuple(padded), image, tuple(sample.ori_shape[:2]) if rescale else image)
 

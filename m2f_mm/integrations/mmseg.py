@@ -2,7 +2,7 @@
 
 Shapes: B images, C classes, H x W the size of the input or, after post-processing, of the file.
 """
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseTTAModel
@@ -32,8 +32,8 @@ class Mask2FormerSegHead(MaskTransformer):
     """
 
     def __init__(self,
-                 num_classes: Optional[int] = None,
-                 metainfo: Union[dict, str, None] = None,
+                 num_classes: int | None = None,
+                 metainfo: dict | str | None = None,
                  ignore_index: int = 255,
                  align_corners: bool = False,
                  in_channels: Sequence[int] = (256, 512, 1024, 2048),
@@ -41,16 +41,16 @@ class Mask2FormerSegHead(MaskTransformer):
                  out_channels: int = 256,
                  num_queries: int = 100,
                  num_transformer_feat_level: int = 3,
-                 pixel_decoder: Optional[dict] = None,
-                 transformer_decoder: Optional[dict] = None,
+                 pixel_decoder: dict | None = None,
+                 transformer_decoder: dict | None = None,
                  enforce_decoder_input_project: bool = False,
-                 positional_encoding: Optional[dict] = None,
-                 loss_cls: Optional[dict] = None,
-                 loss_mask: Optional[dict] = None,
-                 loss_dice: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
+                 positional_encoding: dict | None = None,
+                 loss_cls: dict | None = None,
+                 loss_mask: dict | None = None,
+                 loss_dice: dict | None = None,
+                 train_cfg: dict | None = None,
                  strides: Sequence[int] = (4, 8, 16, 32),
-                 init_cfg: Optional[dict] = None):
+                 init_cfg: dict | None = None):
         if align_corners:
             raise ValueError('decode_head: align_corners=True is not supported, only False')
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
@@ -64,13 +64,13 @@ class Mask2FormerSegHead(MaskTransformer):
         self.criterion = build_criterion(self.num_classes, loss_cls, loss_mask, loss_dice, train_cfg)
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
-             train_cfg: Optional[dict] = None) -> Dict[str, Tensor]:
+             train_cfg: dict | None = None) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""
         targets = [semantic_targets(sample, self.ignore_index, x[0].device) for sample in batch_data_samples]
         return self.criterion(self(x), targets)
 
     def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict],
-                test_cfg: Optional[dict] = None) -> Tensor:
+                test_cfg: dict | None = None) -> Tensor:
         """Class scores (B, C, H, W) at the size of the network's input, a crop of the image in slide inference."""
         size = input_size(x[0], batch_img_metas[0])
         predictions = self(x)
@@ -89,7 +89,7 @@ def semantic_targets(sample: SegDataSample, ignore_index: int, device: torch.dev
     return SegTargets(labels, semantic == labels[:, None, None], name=str(sample.get('img_path', '')))
 
 
-def input_size(finest: Tensor, meta: dict) -> Tuple[int, int]:
+def input_size(finest: Tensor, meta: dict) -> tuple[int, int]:
     """Size of the input that gave the stride-4 features.
 
     Slide inference puts the size of the crop into ``img_shape`` and leaves ``pad_shape`` to the whole image; otherwise
@@ -116,7 +116,7 @@ class MaskSegmentor(StockEncoderDecoder):
         super().__init__(*args, **kwargs)
         self.keep_logits = keep_logits
 
-    def predict(self, inputs: Tensor, data_samples: Optional[List[SegDataSample]] = None) -> List[SegDataSample]:
+    def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
         if self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
             return super().predict(inputs, data_samples)
@@ -158,7 +158,7 @@ class SegTTAModel(BaseTTAModel):
         if hasattr(self.module, 'keep_logits'):
             self.module.keep_logits = True
 
-    def merge_preds(self, data_samples_list: List[List[SegDataSample]]) -> List[SegDataSample]:
+    def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """One sample per image from the samples of its augmented versions."""
         merged = []
         for samples in data_samples_list:

@@ -4,7 +4,8 @@ An existing project changes ``type=`` and nothing else, so the nested options of
 Ours say the same with fewer words: ``transformer_decoder=dict(num_layers=9)``. An option that would have to be
 ignored is refused.
 """
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from m2f_mm.registry import DATASETS, MODELS
 
 class ClassCounts(NamedTuple):
     """What a head has to know of the classes: how many, and which are things."""
-    is_thing: List[bool]
+    is_thing: list[bool]
 
     @property
     def things(self) -> int:
@@ -26,8 +27,8 @@ class ClassCounts(NamedTuple):
         return len(self.is_thing) - self.things
 
 
-def class_counts(where: str, metainfo=None, num_things: Optional[int] = None, num_stuff: Optional[int] = None,
-                 num_classes: Optional[int] = None) -> ClassCounts:
+def class_counts(where: str, metainfo=None, num_things: int | None = None, num_stuff: int | None = None,
+                 num_classes: int | None = None) -> ClassCounts:
     """From a data set's metainfo, or from numbers; from both only where they agree.
 
     Args:
@@ -59,7 +60,7 @@ def class_counts(where: str, metainfo=None, num_things: Optional[int] = None, nu
     return ClassCounts(numbers)
 
 
-def _of_metainfo(where: str, metainfo) -> List[bool]:
+def _of_metainfo(where: str, metainfo) -> list[bool]:
     if isinstance(metainfo, str):
         with DATASETS.switch_scope_and_registry(None) as registry:  # the default scope, as for a data set itself
             dataset = registry.get(metainfo)
@@ -78,7 +79,7 @@ def _of_metainfo(where: str, metainfo) -> List[bool]:
     return [name in things for name in classes]
 
 
-def build_pixel_decoder(cfg: Dict[str, Any], in_channels: Sequence[int], feat_channels: int, out_channels: int,
+def build_pixel_decoder(cfg: dict[str, Any], in_channels: Sequence[int], feat_channels: int, out_channels: int,
                         num_levels: int) -> nn.Module:
     """One of ours by name, the stock MSDeformAttn decoder's options on ours, or any registered neck."""
     cfg = dict(cfg or dict(type='m2f_mm.MSDeformAttnPixelDecoder'))
@@ -99,7 +100,7 @@ def build_pixel_decoder(cfg: Dict[str, Any], in_channels: Sequence[int], feat_ch
     return ours(**{'num_outs': num_levels, **channels, **cfg})
 
 
-def _deformable_options(cfg: Dict[str, Any]) -> Dict[str, Any]:
+def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
     """MMMDetection's nested options of the MSDeformAttn pixel decoder."""
     cfg = dict(cfg)
     encoder = dict(cfg.pop('encoder'))
@@ -125,7 +126,7 @@ def _deformable_options(cfg: Dict[str, Any]) -> Dict[str, Any]:
     return options
 
 
-def build_transformer_decoder(cfg: Dict[str, Any]) -> Mask2FormerTransformerDecoder:
+def build_transformer_decoder(cfg: dict[str, Any]) -> Mask2FormerTransformerDecoder:
     """From the stock nested options or from ours."""
     cfg = dict(cfg or {})
     cfg.pop('type', None)
@@ -149,7 +150,7 @@ def build_transformer_decoder(cfg: Dict[str, Any]) -> Mask2FormerTransformerDeco
 
 
 def build_criterion(num_classes: int, loss_cls: dict, loss_mask: dict, loss_dice: dict,
-                    train_cfg: Optional[dict]) -> SetCriterion:
+                    train_cfg: dict | None) -> SetCriterion:
     """The losses and the assigner of the stock options; what is not given has the paper's value.
 
     ``loss_cls.class_weight`` may be left out: 1 for every class, ``no_object_weight`` (0.1) for the last.
@@ -159,8 +160,9 @@ def build_criterion(num_classes: int, loss_cls: dict, loss_mask: dict, loss_dice
     no_object = loss_cls.pop('no_object_weight', 0.1)
     class_weight = loss_cls.pop('class_weight', None) or [1.0] * num_classes + [no_object]
     if len(class_weight) != num_classes + 1:
-        raise ValueError(f'loss_cls.class_weight has {len(class_weight)} numbers, but the head has {num_classes} classes '
-                         f'and no-object: it needs {num_classes + 1}. Leave it out: it follows from the classes')
+        raise ValueError(f'loss_cls.class_weight has {len(class_weight)} numbers, but the head has {num_classes} '
+                         f'classes and no-object: it needs {num_classes + 1}. Leave it out: it follows from the '
+                         'classes')
     weights = [loss.pop('loss_weight', default) for loss, default in
                ((loss_cls, 2.0), (loss_mask, 5.0), (loss_dice, 5.0))]
     _refuse('loss_cls', loss_cls, type='CrossEntropyLoss', use_sigmoid=False, reduction='mean')
@@ -176,12 +178,12 @@ def build_criterion(num_classes: int, loss_cls: dict, loss_mask: dict, loss_dice
     return SetCriterion(assigner, class_weight, *weights, num_points=points, **sampling)
 
 
-def _cost_weights(assigner: Optional[dict], loss_weights: Sequence[float]) -> List[float]:
+def _cost_weights(assigner: dict | None, loss_weights: Sequence[float]) -> list[float]:
     """Weights of class, mask and dice cost; those of the losses unless the assigner says otherwise."""
     if assigner is None:
         return list(loss_weights)
     names = dict(ClassificationCost=0, CrossEntropyLossCost=1, DiceCost=2)
-    weights: List[Optional[float]] = [0.0, 0.0, 0.0]
+    weights: list[float | None] = [0.0, 0.0, 0.0]
     for cost in assigner.get('match_costs', ()):
         cost = dict(cost)
         name = cost.pop('type').split('.')[-1]
@@ -192,7 +194,7 @@ def _cost_weights(assigner: Optional[dict], loss_weights: Sequence[float]) -> Li
     return weights
 
 
-def _refuse(where: str, left: Dict[str, Any], **known: Any) -> None:
+def _refuse(where: str, left: dict[str, Any], **known: Any) -> None:
     """Whatever is left of the options must be known and have the only value that is computed here (... is any)."""
     for key, value in left.items():
         if key not in known:
@@ -206,11 +208,11 @@ def _refuse(where: str, left: Dict[str, Any], **known: Any) -> None:
             raise ValueError(f'{where}: {key}={value!r} is not supported, only {wanted!r}')
 
 
-def _refuse_attention(where: str, left: Dict[str, Any], **known: Any) -> None:
+def _refuse_attention(where: str, left: dict[str, Any], **known: Any) -> None:
     _refuse(where, left, embed_dims=..., dropout=0.0, attn_drop=0.0, proj_drop=0.0, batch_first=True, norm_cfg=None,
             dropout_layer=None, init_cfg=None, **known)
 
 
-def _refuse_ffn(where: str, left: Dict[str, Any]) -> None:
+def _refuse_ffn(where: str, left: dict[str, Any]) -> None:
     _refuse(where, left, embed_dims=..., num_fcs=2, ffn_drop=0.0, act_cfg=dict(type='ReLU'), add_identity=True,
             dropout_layer=None, init_cfg=None)

@@ -2,7 +2,7 @@
 
 Shapes: B images or clips, T frames (1 for images), Q queries, E channels, D mask channels, C classes.
 """
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init

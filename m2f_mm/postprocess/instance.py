@@ -2,8 +2,8 @@
 
 Shapes: Q queries, K results, C classes, D mask channels, h x w the mask features, H x W the output.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ def instance_segmentation(class_logits: Tensor,
                           mask_features: Tensor,
                           sizes: Sizes,
                           max_per_image: int = 100,
-                          is_thing: Optional[Sequence[bool]] = None) -> Instances:
+                          is_thing: Sequence[bool] | None = None) -> Instances:
     """The best (query, class) pairs with their masks; a query may appear with several classes.
 
     Args:

@@ -2,8 +2,8 @@
 
 Shapes: Q queries, K kept queries, C classes, D mask channels, h x w the mask features, H x W the output.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def panoptic_segmentation(class_logits: Tensor,
                           is_thing: Sequence[bool],
                           object_threshold: float = 0.8,
                           overlap_threshold: float = 0.8,
-                          filter_low_score: bool = True) -> Tuple[Tensor, List[Segment]]:
+                          filter_low_score: bool = True) -> tuple[Tensor, list[Segment]]:
     """Every pixel to the query that claims it most, queries that lost too much of their mask dropped.
 
     Args:
@@ -71,8 +71,8 @@ def panoptic_segmentation(class_logits: Tensor,
     return (result.masked_fill_(~inside, 0) if filter_low_score else result), segments
 
 
-def _decide(table: List[List[float]], is_thing: Sequence[bool], overlap_threshold: float,
-            filter_low_score: bool) -> Tuple[List[int], List[Segment]]:
+def _decide(table: list[list[float]], is_thing: Sequence[bool], overlap_threshold: float,
+            filter_low_score: bool) -> tuple[list[int], list[Segment]]:
     """Which kept query becomes which segment: ids by query, and the segments."""
     lookup, segments, stuff = [], [], {}
     for owned, own, both, label, score in zip(*table):

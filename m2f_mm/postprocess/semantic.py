@@ -2,7 +2,7 @@
 
 Shapes: Q queries, C classes, D mask channels, h x w the mask features, H x W the output.
 """
-from typing import Callable, Iterator, Tuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ def semantic_bands(class_logits: Tensor,
                    mask_embeds: Tensor,
                    mask_features: Tensor,
                    sizes: Sizes,
-                   resize_masks: bool = False) -> Iterator[Tuple[slice, Tensor]]:
+                   resize_masks: bool = False) -> Iterator[tuple[slice, Tensor]]:
     """Class scores, a band of output rows at a time.
 
     The score of a class is the sum over queries of class probability times mask probability; it is not normalised.
@@ -33,7 +33,10 @@ def semantic_bands(class_logits: Tensor,
         The slice of rows and the scores (C, rows, W).
     """
     classes = class_logits.softmax(-1)[:, :-1]
-    combine: Callable[[Tensor], Tensor] = lambda logits: torch.tensordot(classes.T, logits.sigmoid(), 1)
+
+    def combine(logits: Tensor) -> Tensor:
+        return torch.tensordot(classes.T, logits.sigmoid(), 1)
+
     masks = contract(mask_embeds, mask_features)[:, 0]
     if not resize_masks:
         return bands(masks, sizes, combine)

@@ -6,8 +6,8 @@ fit a budget, so memory does not grow with the number of queries times the size 
 
 Shapes: n masks, h x w their own size, H x W the output size.
 """
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -24,9 +24,9 @@ class Sizes:
         image: its part that is image.
         output: what the caller wants, usually the size of the file.
     """
-    padded: Tuple[int, int]
-    image: Tuple[int, int]
-    output: Tuple[int, int]
+    padded: tuple[int, int]
+    image: tuple[int, int]
+    output: tuple[int, int]
 
 
 class _Axis:
@@ -41,7 +41,7 @@ class _Axis:
         self.weight = position - self.low
         self.ratio, self.source = source / target, source
 
-    def needed(self, start: int, stop: int) -> Tuple[int, int]:
+    def needed(self, start: int, stop: int) -> tuple[int, int]:
         """Source positions that targets start..stop - 1 read, with one of margin against rounding."""
         if self.identity:
             return start, stop
@@ -63,7 +63,7 @@ class _Axis:
 class _Resize:
     """Rows of the bilinear resize of maps from one size to another."""
 
-    def __init__(self, source: Tuple[int, int], target: Tuple[int, int], device: torch.device):
+    def __init__(self, source: tuple[int, int], target: tuple[int, int], device: torch.device):
         self.rows = _Axis(source[0], target[0], device)
         self.columns = _Axis(source[1], target[1], device)
         self.width = target[1]
@@ -74,8 +74,8 @@ class _Resize:
 
 def bands(masks: Tensor,
           sizes: Sizes,
-          between: Optional[Callable[[Tensor], Tensor]] = None,
-          band_bytes: int = BAND_BYTES) -> Iterator[Tuple[slice, Tensor]]:
+          between: Callable[[Tensor], Tensor] | None = None,
+          band_bytes: int = BAND_BYTES) -> Iterator[tuple[slice, Tensor]]:
     """Maps at output size, band by band from the top.
 
     Args:

@@ -13,6 +13,8 @@ from m2f_mm.datasets.shapes_files import write_shapes
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASES = os.path.join(HERE, '../../configs/_base_/datasets')
+COUNTS = dict(shapes_panoptic=(4, 3), coco_panoptic=(80, 53), shapes_instance=4, coco_instance=80, shapes_semantic=7,
+              ade20k_semantic=150)
 SHARED = os.path.abspath(os.path.join(HERE, '../../../shared/data'))
 
 
@@ -56,7 +58,7 @@ def test_panoptic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')
     meta = train.metainfo
-    assert (config.num_things, config.num_stuff) == (len(meta['thing_classes']), len(meta['stuff_classes']))
+    assert (len(meta['thing_classes']), len(meta['stuff_classes'])) == COUNTS[name]
     for item in items:
         sample = item['data_samples']
         assert item['inputs'].shape == (3, *config.image_size) and item['inputs'].dtype == torch.uint8
@@ -79,13 +81,13 @@ def test_instance(open_config, name):
             dataset.ann_file = 'annotations/instances_val2017_original_10images.json'
             dataset.data_prefix = dict(img='val2017/')
     train, items = every_item(config, 'train')
-    assert config.num_things == len(train.metainfo['classes']) and config.num_stuff == 0
+    assert len(train.metainfo['classes']) == COUNTS[name]
     for item in items:
         instances = item['data_samples'].gt_instances
         assert item['inputs'].shape == (3, *config.image_size)
         masks = instances.masks.to_ndarray()
         assert masks.shape == (len(instances.labels), *config.image_size)
-        assert (instances.labels < config.num_things).all()
+        assert (instances.labels < COUNTS[name]).all()
     assert sum(len(item['data_samples'].gt_instances.labels) for item in items) > 0
     every_item(config, 'val')
     if name == 'shapes_instance':
@@ -97,11 +99,11 @@ def test_instance(open_config, name):
 def test_semantic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')
-    assert config.num_classes == len(train.metainfo['classes'])
+    assert len(train.metainfo['classes']) == COUNTS[name]
     for item in items:
         labels = item['data_samples'].gt_sem_seg.data
         assert item['inputs'].shape == (3, *config.crop_size) and labels.shape == (1, *config.crop_size)
-        assert labels[labels != 255].max() < config.num_classes
+        assert labels[labels != 255].max() < COUNTS[name]
     _, items = every_item(config, 'val')
     for item in items:
         assert item['data_samples'].gt_sem_seg.shape == item['data_samples'].ori_shape
@@ -131,4 +133,4 @@ def test_names_of_the_shapes_are_those_of_the_generator():
     assert Config.fromfile(f'{BASES}/shapes_semantic.py').metainfo == dict(classes=CLASSES, palette=PALETTE)
     assert Config.fromfile(f'{BASES}/shapes_instance.py').metainfo == dict(classes=THINGS, palette=PALETTE[:4])
     panoptic = Config.fromfile(f'{BASES}/shapes_panoptic.py')
-    assert (panoptic.num_things, panoptic.num_stuff) == (len(THINGS), len(STUFF))
+    assert panoptic.metainfo.thing_classes == THINGS and panoptic.metainfo.stuff_classes == STUFF

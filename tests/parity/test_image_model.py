@@ -1,8 +1,19 @@
 """The whole image model against the recorded official one: features, layers, matching, losses, gradients, results."""
 import pytest
 import torch
-from golden import (FORWARD, GRADIENT, LOSS, OfficialModel, ReplayPoints, assert_close, assert_matching,
-                    build_criterion, cases, load, official_loss_names)
+from golden import (
+    FORWARD,
+    GRADIENT,
+    LOSS,
+    OfficialModel,
+    ReplayPoints,
+    assert_close,
+    assert_matching,
+    build_criterion,
+    cases,
+    load,
+    official_loss_names,
+)
 
 from m2f_mm.checkpoints import key_map, to_openmmlab
 from m2f_mm.models import mask_transformer

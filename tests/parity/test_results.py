@@ -4,8 +4,13 @@ import torch
 from golden import FORWARD, assert_close, cases, load
 from test_image_model import case, images  # noqa: F401
 
-from m2f_mm.postprocess import (Sizes, instance_segmentation, panoptic_segmentation, semantic_scores,
-                                semantic_segmentation)
+from m2f_mm.postprocess import (
+    Sizes,
+    instance_segmentation,
+    panoptic_segmentation,
+    semantic_scores,
+    semantic_segmentation,
+)
 
 DESIGNED = [
     pytest.param(designed, id=designed['name']) for parameter in cases('m2f_inference') if parameter.values[0]

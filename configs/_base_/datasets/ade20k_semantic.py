@@ -3,7 +3,6 @@
 #   data/ade/ADEChallengeData2016/{images,annotations}/{training,validation}/*
 #
 # Another folder: the variable ADE_ROOT, or data_root of the data sets.
-num_classes = 150
 data_root = '{{$ADE_ROOT:data/ade/ADEChallengeData2016}}'
 dataset_type = 'ADE20KDataset'  # reduces the zero label: 0 becomes 255, 1..150 become 0..149
 crop_size = (512, 512)

@@ -1,10 +1,12 @@
 # The generated shapes in COCO panoptic form (MMDetection): python tools/dataset_converters/make_shapes.py
 #
 # Another folder: the variable SHAPES_ROOT, or data_root of the data sets and the paths of the evaluators.
-num_things = 4
-num_stuff = 3
 data_root = '{{$SHAPES_ROOT:data/shapes/}}'
-dataset_type = 'm2f_mm.PanopticDataset'  # takes the classes from the JSON
+dataset_type = 'm2f_mm.PanopticDataset'
+metainfo = dict(
+    thing_classes=('disc', 'square', 'triangle', 'ring'),
+    stuff_classes=('sky', 'ground', 'water'),
+    classes=('disc', 'square', 'triangle', 'ring', 'sky', 'ground', 'water'))
 image_size = (128, 128)
 
 train_pipeline = [
@@ -31,6 +33,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
+        metainfo=metainfo,
         ann_file='annotations/panoptic_train.json',
         data_prefix=dict(img='img_dir/train/', seg='annotations/panoptic_train/'),
         pipeline=train_pipeline))
@@ -43,6 +46,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
+        metainfo=metainfo,
         ann_file='annotations/panoptic_val.json',
         data_prefix=dict(img='img_dir/val/', seg='annotations/panoptic_val/'),
         test_mode=True,

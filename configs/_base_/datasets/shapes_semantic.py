@@ -1,7 +1,6 @@
 # The generated shapes in MMSegmentation's form: python tools/dataset_converters/make_shapes.py
 #
 # Another folder: the variable SHAPES_ROOT, or data_root of the data sets.
-num_classes = 7
 data_root = '{{$SHAPES_ROOT:data/shapes}}'
 dataset_type = 'BaseSegDataset'
 crop_size = (128, 128)

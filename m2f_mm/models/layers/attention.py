@@ -1,5 +1,4 @@
 """Multi-head attention with one mask shared by all heads."""
-from typing import Optional
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.attn = nn.MultiheadAttention(embed_dims, num_heads, batch_first=True)  # holds the parameters
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """
         Args:
             query: (B, Q, E).

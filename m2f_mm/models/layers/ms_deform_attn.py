@@ -2,7 +2,7 @@
 
 Shapes: B images, N queries, V value tokens of all levels, E channels, M heads, L levels, K points.
 """
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
@@ -25,7 +25,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         super().__init__(embed_dims, num_heads, num_levels, num_points, dropout=0., batch_first=True)
 
     def forward(self, query: Tensor, value: Tensor, reference_points: Tensor,
-                spatial_shapes: Sequence[Tuple[int, int]]) -> Tensor:
+                spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
         """
         Args:
             query: (B, N, E), position encoding included.
@@ -48,7 +48,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
             sampled = sample_levels(value.to(wide), spatial_shapes, locations, weights, self.im2col_step)
         return self.output_proj(sampled.to(value.dtype))
 
-    def _locations(self, reference: Tensor, offsets: Tensor, spatial_shapes: Sequence[Tuple[int, int]]) -> Tensor:
+    def _locations(self, reference: Tensor, offsets: Tensor, spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
         """Where to sample: (B, N, M, L, K, 2) as x, y in 0..1 of each level."""
         reference = reference[:, :, None, :, None]
         if reference.shape[-1] == 4:  # offsets in half-sizes of the box
@@ -57,7 +57,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         return reference + offsets / sizes[:, None]
 
 
-def sample_levels(value: Tensor, spatial_shapes: Sequence[Tuple[int, int]], locations: Tensor, weights: Tensor,
+def sample_levels(value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor,
                   im2col_step: int) -> Tensor:
     """The weighted sum of bilinear samples: mmcv's CUDA operator on a GPU, its PyTorch function elsewhere."""
     if not value.is_cuda:

@@ -4,7 +4,6 @@ Without padding masks an encoding depends on the sizes alone, so it is made once
 Source: DETR, supplement A.4; for clips "Mask2Former for Video Instance Segmentation", section 2.2.
 """
 import math
-from typing import Optional
 
 import torch
 from torch import Tensor
@@ -27,9 +26,9 @@ def _phases(length: int, num_feats: int, normalize: bool, device: torch.device) 
 def sine_position_encoding(height: int,
                            width: int,
                            num_feats: int,
-                           num_frames: Optional[int] = None,
+                           num_frames: int | None = None,
                            normalize: bool = True,
-                           device: torch.device = torch.device('cpu')) -> Tensor:
+                           device: torch.device | None = None) -> Tensor:
     """The encoding of every pixel of a map, in float32.
 
     Args:

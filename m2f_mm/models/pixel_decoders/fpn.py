@@ -1,5 +1,5 @@
 """The plain FPN pixel decoder of MaskFormer (section 3.3)."""
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -41,7 +41,7 @@ class FPNPixelDecoder(BaseModule):
         self.last_feat_conv = ConvModule(in_channels[-1], feat_channels, 3, padding=1, **options)
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
 
-    def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """
         Args:
             feats: backbone features (B, C, h, w), fine to coarse.

@@ -2,7 +2,7 @@
 
 Shapes: B images, E channels, L encoder levels, V tokens of all encoder levels, coarse level first.
 """
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ class MSDeformAttnEncoderLayer(BaseModule):
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
 
     def forward(self, x: Tensor, pos: Tensor, reference_points: Tensor,
-                spatial_shapes: Sequence[Tuple[int, int]]) -> Tensor:
+                spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
         """x: (B, V, E); pos: (1, V, E); reference_points: (1, V, L, 2). Returns (B, V, E)."""
         x = self.norms[0](x + self.self_attn(x + pos, x, reference_points, spatial_shapes))
         return self.norms[1](x + self.ffn(x))
@@ -40,7 +40,7 @@ class MSDeformAttnEncoder(BaseModule):
         self.layers = ModuleList(MSDeformAttnEncoderLayer(**layer) for _ in range(num_layers))
 
     def forward(self, x: Tensor, pos: Tensor, reference_points: Tensor,
-                spatial_shapes: Sequence[Tuple[int, int]]) -> Tensor:
+                spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
         for layer in self.layers:
             x = layer(x, pos, reference_points, spatial_shapes)
         return x
@@ -106,7 +106,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
             ConvModule(feat_channels, feat_channels, 3, padding=1, **fpn) for _ in range(num_fpn_levels))
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 1)
 
-    def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """
         Args:
             feats: backbone features (B, C, h, w), fine to coarse.
@@ -125,7 +125,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
                                                                  align_corners=False)))
             return self.mask_feature(outs[-1]), outs[:self.num_outs]
 
-    def _encode(self, feats: Sequence[Tensor]) -> List[Tensor]:
+    def _encode(self, feats: Sequence[Tensor]) -> list[Tensor]:
         """The deformable encoder over features given coarse to fine; returns maps of the same sizes."""
         shapes = [tuple(feat.shape[-2:]) for feat in feats]
         tokens = torch.cat([conv(feat).flatten(2) for conv, feat in zip(self.input_convs, feats)], 2).transpose(1, 2)

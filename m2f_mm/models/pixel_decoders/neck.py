@@ -1,5 +1,5 @@
 """Any registered neck as a pixel decoder."""
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule, caffe2_xavier_init
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class NeckPixelDecoder(BaseModule):
         self.neck = neck
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
 
-    def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor, List[Tensor]]:
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Features fine to coarse to mask features and ``num_outs`` memories, coarse to fine."""
         outs = self.neck(tuple(feats))
         if len(outs) <= self.num_outs:

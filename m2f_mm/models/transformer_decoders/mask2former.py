@@ -2,7 +2,7 @@
 
 Shapes: B images, Q queries, E channels, K memory tokens of one level (frame-major for a clip).
 """
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule, ModuleList
