@@ -1,0 +1,212 @@
+"""Options: the stock ones mean what they meant, those that would be ignored are refused by name."""
+import pytest
+import torch
+from thin import (CHANNELS, MASK_WIDTH, STUFF, THINGS, WIDTH, build_detector, build_segmentor, detection_batch,
+                  gradients, mmdet_config, mmseg_config, step, use_our_heads)
+
+from m2f_mm.integrations.options import class_counts
+from m2f_mm.models import FPNPixelDecoder, MSDeformAttnPixelDecoder, NeckPixelDecoder
+from m2f_mm.registry import MODELS
+
+pytest.importorskip('mmdet')
+ENCODER = 'pixel_decoder.encoder.layer_cfg'
+DECODER = 'transformer_decoder.layer_cfg'
+
+
+def head_config(option=None, value=None, train_cfg=True):
+    """The thin stock options under our type, one of them changed; ``train_cfg.`` reaches into that."""
+    model = use_our_heads(mmdet_config())
+    head = model.panoptic_head
+    head.train_cfg = model.train_cfg
+    if option is not None:
+        *path, name = option.split('.')
+        owner = head
+        for part in path:
+            owner = owner[int(part) if part.isdigit() else part]
+        owner[name] = value
+    return head
+
+
+@pytest.mark.parametrize('option, value, message', [
+    ('pixel_decoder.act_cfg', dict(type='GELU'), 'pixel_decoder: act_cfg'),
+    ('pixel_decoder.encoder.num_cp', 2, 'pixel_decoder.encoder: num_cp=2'),
+    (f'{ENCODER}.norm_cfg', dict(type='BN'), f'{ENCODER}: norm_cfg'),
+    (f'{ENCODER}.self_attn_cfg.dropout', 0.1, f'{ENCODER}.self_attn_cfg: dropout=0.1'),
+    (f'{ENCODER}.self_attn_cfg.batch_first', False, f'{ENCODER}.self_attn_cfg: batch_first=False'),
+    (f'{ENCODER}.ffn_cfg.num_fcs', 3, f'{ENCODER}.ffn_cfg: num_fcs=3'),
+    (f'{ENCODER}.ffn_cfg.ffn_drop', 0.1, f'{ENCODER}.ffn_cfg: ffn_drop=0.1'),
+    ('transformer_decoder.return_intermediate', False, 'transformer_decoder: return_intermediate=False'),
+    ('transformer_decoder.post_norm_cfg', dict(type='BN'), 'transformer_decoder: post_norm_cfg'),
+    (f'{DECODER}.cross_attn_cfg.attn_drop', 0.1, f'{DECODER}.cross_attn_cfg: attn_drop=0.1'),
+    (f'{DECODER}.self_attn_cfg.proj_drop', 0.1, f'{DECODER}.self_attn_cfg: proj_drop=0.1'),
+    (f'{DECODER}.self_attn_cfg.num_heads', 8, f'{DECODER}.self_attn_cfg: num_heads=8'),
+    (f'{DECODER}.ffn_cfg.act_cfg', dict(type='GELU'), f'{DECODER}.ffn_cfg: act_cfg'),
+    ('loss_cls.use_sigmoid', True, 'loss_cls: use_sigmoid=True'),
+    ('loss_cls.reduction', 'sum', "loss_cls: reduction='sum'"),
+    ('loss_cls.type', 'FocalLoss', "loss_cls: type='FocalLoss'"),
+    ('loss_mask.type', 'FocalLoss', "loss_mask: type='FocalLoss'"),
+    ('loss_dice.naive_dice', False, 'loss_dice: naive_dice=False'),
+    ('loss_dice.eps', 1e-3, 'loss_dice: eps=0.001'),
+    ('train_cfg.assigner.match_costs.2.eps', 1e-3, 'train_cfg.assigner DiceCost: eps=0.001'),
+    ('train_cfg.assigner.match_costs.0.type', 'FocalLossCost', 'the cost FocalLossCost is not one of'),
+], ids=lambda value: value if isinstance(value, str) and '.' in value and ':' not in value else '')
+def test_what_would_be_ignored_is_refused(option, value, message):
+    with pytest.raises(ValueError) as error:
+        MODELS.build(head_config(option, value))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize('option, error', [
+    ('num_querys', TypeError), ('pixel_decoder.num_outz', ValueError), ('pixel_decoder.encoder.num_layer', ValueError),
+    (f'{ENCODER}.self_attn_cfg.num_point', ValueError), (f'{ENCODER}.ffn_cfg.feedforward_channel', ValueError),
+    ('transformer_decoder.num_layer', ValueError), (f'{DECODER}.ffn_cfg.feedforward_channel', ValueError),
+    ('loss_cls.loss_weigth', ValueError), ('train_cfg.num_point', ValueError),
+])
+def test_misspelt_options_are_refused(option, error):
+    with pytest.raises(error, match=option.split('.')[-1]):
+        MODELS.build(head_config(option, 1))
+
+
+def test_options_reach_their_places():
+    """Numbers that differ from every default, set once under the stock names and once under ours."""
+    stock = head_config('pixel_decoder.encoder.layer_cfg.self_attn_cfg.num_points', 2)
+    stock.pixel_decoder.encoder.layer_cfg.ffn_cfg.feedforward_channels = 40
+    stock.transformer_decoder.layer_cfg.ffn_cfg.feedforward_channels = 56
+    stock.loss_cls.loss_weight, stock.loss_mask.loss_weight, stock.loss_dice.loss_weight = 3.0, 6.0, 7.0
+    for cost, weight in zip(stock.train_cfg.assigner.match_costs, (1.5, 2.5, 3.5)):
+        cost.weight = weight
+    stock.train_cfg.update(num_points=77, oversample_ratio=2.0, importance_sample_ratio=0.5)
+    ours = dict(
+        type='m2f_mm.Mask2FormerHead', in_channels=CHANNELS, feat_channels=WIDTH, out_channels=MASK_WIDTH,
+        num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=20,
+        pixel_decoder=dict(type='MSDeformAttnPixelDecoder', num_layers=1, num_heads=4, num_points=2,
+                           feedforward_channels=40),
+        transformer_decoder=dict(num_layers=4, embed_dims=WIDTH, num_heads=4, feedforward_channels=56),
+        loss_cls=dict(loss_weight=3.0), loss_mask=dict(loss_weight=6.0), loss_dice=dict(loss_weight=7.0),
+        train_cfg=dict(num_points=77, oversample_ratio=2.0, importance_sample_ratio=0.5,
+                       assigner=stock.train_cfg.assigner))
+    for head in (MODELS.build(stock), MODELS.build(ours)):
+        criterion = head.criterion
+        assert criterion.loss_weights == dict(loss_cls=3.0, loss_mask=6.0, loss_dice=7.0)
+        assert criterion.class_weight.tolist() == pytest.approx([1.0] * 8 + [0.1])
+        assert (criterion.num_points, criterion.oversample_ratio, criterion.importance_ratio) == (77, 2.0, 0.5)
+        assigner = criterion.assigner
+        assert (assigner.class_weight, assigner.mask_weight, assigner.dice_weight) == (1.5, 2.5, 3.5)
+        assert assigner.num_points == 77
+        attention = head.pixel_decoder.encoder.layers[0].self_attn
+        assert (attention.num_heads, attention.num_levels, attention.num_points) == (4, 3, 2)
+        assert head.pixel_decoder.encoder.layers[0].ffn.feedforward_channels == 40
+        assert head.transformer_decoder.layers[0].ffn.feedforward_channels == 56
+        assert len(head.transformer_decoder.layers) == 4
+    assert {key: value.shape for key, value in MODELS.build(stock).state_dict().items()} == {
+        key: value.shape for key, value in MODELS.build(ours).state_dict().items()}
+
+
+def test_costs_follow_the_losses():
+    """An assigner that is not given weighs like the losses."""
+    head = head_config('loss_mask.loss_weight', 9.0)
+    del head.train_cfg['assigner']
+    assigner = MODELS.build(head).criterion.assigner
+    assert (assigner.class_weight, assigner.mask_weight, assigner.dice_weight) == (2.0, 9.0, 5.0)
+
+
+def test_class_weight_needs_a_number_for_each_class():
+    with pytest.raises(ValueError, match='class_weight has 134 numbers, but the head has 8 classes'):
+        MODELS.build(head_config('loss_cls.class_weight', [1.0] * 133 + [0.1]))
+
+
+METAINFO = dict(classes=('a', 'b', 'c'), thing_classes=('a', 'b'), stuff_classes=('c',))
+
+
+@pytest.mark.parametrize('options, expected', [
+    (dict(num_things=2, num_stuff=1), (2, 1)),
+    (dict(num_things=2), (2, 0)),
+    (dict(num_classes=3), (0, 3)),
+    (dict(metainfo=METAINFO), (2, 1)),
+    (dict(metainfo={key.upper(): value for key, value in METAINFO.items()}), (2, 1)),
+    (dict(metainfo=dict(thing_classes=('a', 'b'), stuff_classes=('c',))), (2, 1)),
+    (dict(metainfo=dict(classes=('a', 'b', 'c'))), (3, 0)),
+    (dict(metainfo=METAINFO, num_things=2, num_stuff=1), (2, 1)),
+    (dict(metainfo=METAINFO, num_classes=3), (2, 1)),
+    (dict(metainfo='mmdet.CocoPanopticDataset'), (80, 53)),
+    (dict(metainfo='mmdet.CocoDataset'), (80, 0)),
+], ids=str)
+def test_classes_are_counted_once(options, expected):
+    counts = class_counts('panoptic_head', **options)
+    assert (counts.things, counts.stuff) == expected
+    assert counts.is_thing == [True] * expected[0] + [False] * expected[1]
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(), 'panoptic_head does not know its classes'),
+    (dict(metainfo=METAINFO, num_things=3, num_stuff=1), 'lists 2 thing classes among 3'),
+    (dict(metainfo=METAINFO, num_things=1, num_stuff=2), 'the numbers say 1 things and 2 other'),
+    (dict(metainfo=METAINFO, num_classes=150), 'say 0 things and 150 other classes'),
+    (dict(metainfo=dict(palette=[])), 'metainfo has neither classes nor thing_classes'),
+    (dict(metainfo='mmdet.NoSuchDataset'), "metainfo='mmdet.NoSuchDataset' names no registered data set"),
+], ids=str)
+def test_disagreeing_counts_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        class_counts('panoptic_head', **options)
+
+
+def test_heads_read_the_metainfo():
+    pytest.importorskip('mmseg')
+    model = use_our_heads(mmdet_config())
+    for head in (model.panoptic_head, model.panoptic_fusion_head):
+        del head['num_things_classes'], head['num_stuff_classes']
+        head.metainfo = METAINFO
+    del model.panoptic_head.loss_cls['class_weight']
+    detector = build_detector(model)
+    assert (detector.num_things_classes, detector.num_stuff_classes, detector.num_classes) == (2, 1, 3)
+    assert detector.panoptic_fusion_head.is_thing == [True, True, False]
+    model = mmseg_config()
+    del model.decode_head['num_classes'], model.decode_head.loss_cls['class_weight']
+    model.decode_head.update(type='m2f_mm.Mask2FormerSegHead', metainfo=METAINFO)
+    assert build_segmentor(model).num_classes == 3
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(align_corners=True), 'align_corners=True is not supported'),
+    (dict(no_such_option=1), 'no_such_option'),
+])
+def test_segmentation_head_refuses(change, message):
+    pytest.importorskip('mmseg')
+    head = mmseg_config().decode_head
+    head.update(type='m2f_mm.Mask2FormerSegHead', **change)
+    with pytest.raises((ValueError, TypeError), match=message):
+        MODELS.build(head)
+
+
+def test_fusion_head_refuses_a_loss():
+    with pytest.raises(ValueError, match='loss_panoptic'):
+        MODELS.build(dict(type='m2f_mm.MaskFormerFusionHead', num_things_classes=1,
+                          loss_panoptic=dict(type='CrossEntropyLoss')))
+
+
+@pytest.mark.parametrize('pixel_decoder, kind', [
+    (dict(type='mmdet.FPN'), NeckPixelDecoder),
+    (dict(type='mmdet.PAFPN'), NeckPixelDecoder),
+    (dict(type='mmdet.FPN', norm_cfg=dict(type='GN', num_groups=8)), NeckPixelDecoder),
+    (dict(type='m2f_mm.FPNPixelDecoder'), FPNPixelDecoder),
+    (dict(type='PixelDecoder', norm_cfg=dict(type='GN', num_groups=32), act_cfg=dict(type='ReLU')), FPNPixelDecoder),
+    (dict(type='m2f_mm.MSDeformAttnPixelDecoder', num_layers=1), MSDeformAttnPixelDecoder),
+    (dict(type='m2f_mm.MSDeformAttnPixelDecoder', num_layers=1, num_encoder_levels=4), MSDeformAttnPixelDecoder),
+    (None, MSDeformAttnPixelDecoder),
+], ids=['FPN', 'PAFPN', 'FPN with norm', 'ours', 'stock name', 'deformable', 'four levels', 'default'])
+def test_pixel_decoders_train(pixel_decoder, kind):
+    """Any registered neck can take the place of the pixel decoder."""
+    cfg = use_our_heads(mmdet_config())
+    cfg.panoptic_head.pixel_decoder = pixel_decoder
+    detector = build_detector(cfg).train()
+    assert type(detector.panoptic_head.pixel_decoder) is kind
+    losses = step(detector, detection_batch())
+    assert all(loss.isfinite() for loss in losses.values())
+    for name, gradient in gradients(detector).items():
+        assert gradient is not None and gradient.isfinite().all(), name
+
+
+def test_neck_with_too_few_maps_is_refused():
+    decoder = NeckPixelDecoder(torch.nn.Identity(), in_channels=[8, 8], feat_channels=8, num_outs=3)
+    with pytest.raises(ValueError, match='Identity returned 2 maps; 3 memories and the mask features need 4'):
+        decoder([torch.zeros(1, 8, 8, 8), torch.zeros(1, 8, 4, 4)])
