@@ -1,8 +1,21 @@
 """Options: the stock ones mean what they meant, those that would be ignored are refused by name."""
 import pytest
 import torch
-from thin import (CHANNELS, MASK_WIDTH, STUFF, THINGS, WIDTH, build_detector, build_segmentor, detection_batch,
-                  gradients, mmdet_config, mmseg_config, step, use_our_heads)
+from thin import (
+    CHANNELS,
+    MASK_WIDTH,
+    STUFF,
+    THINGS,
+    WIDTH,
+    build_detector,
+    build_segmentor,
+    detection_batch,
+    gradients,
+    mmdet_config,
+    mmseg_config,
+    step,
+    use_our_heads,
+)
 
 from m2f_mm.integrations.options import class_counts
 from m2f_mm.models import FPNPixelDecoder, MSDeformAttnPixelDecoder, NeckPixelDecoder

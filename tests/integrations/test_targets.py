@@ -2,8 +2,20 @@
 import numpy as np
 import pytest
 import torch
-from thin import (SEMANTIC_CLASSES, STUFF, THINGS, build_detector, build_segmentor, detection_batch, gradients,
-                  mmdet_config, mmseg_config, semantic_batch, step, use_our_heads)
+from thin import (
+    SEMANTIC_CLASSES,
+    STUFF,
+    THINGS,
+    build_detector,
+    build_segmentor,
+    detection_batch,
+    gradients,
+    mmdet_config,
+    mmseg_config,
+    semantic_batch,
+    step,
+    use_our_heads,
+)
 
 pytest.importorskip('mmdet')
 from mmdet.structures import DetDataSample  # noqa: E402

@@ -8,8 +8,13 @@ import torch
 from thin import draw
 
 from m2f_mm.checkpoints import key_map, to_openmmlab
-from m2f_mm.models import (FPNPixelDecoder, Mask2FormerTransformerDecoder, MaskTransformer, MSDeformAttnPixelDecoder,
-                           mask_transformer)
+from m2f_mm.models import (
+    FPNPixelDecoder,
+    Mask2FormerTransformerDecoder,
+    MaskTransformer,
+    MSDeformAttnPixelDecoder,
+    mask_transformer,
+)
 from m2f_mm.structures import attention_mask
 
 NORM, AFFINE = ('weight', 'bias', 'running_mean', 'running_var'), ('weight', 'bias')

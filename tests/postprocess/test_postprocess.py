@@ -5,8 +5,14 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from m2f_mm.postprocess import (Sizes, instance_segmentation, panoptic_segmentation, semantic_scores,
-                                semantic_segmentation, tiles)
+from m2f_mm.postprocess import (
+    Sizes,
+    instance_segmentation,
+    panoptic_segmentation,
+    semantic_scores,
+    semantic_segmentation,
+    tiles,
+)
 from m2f_mm.postprocess.instance import mask_boxes
 from m2f_mm.postprocess.tiles import bands
 

@@ -28,6 +28,6 @@ print('swapped')
 def test_dropin():
     tests = Path(__file__).parents[1]
     path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get('PYTHONPATH', '')])
-    done = subprocess.run([sys.executable, '-c', SCRIPT], env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}, text=True,
-                          capture_output=True)
+    environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run([sys.executable, '-c', SCRIPT], env=environment, text=True, capture_output=True)
     assert done.returncode == 0 and done.stdout.endswith('swapped\n'), done.stderr[-2000:]

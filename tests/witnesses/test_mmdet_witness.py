@@ -1,9 +1,8 @@
-"""MMDetection's own Mask2Former, built from its own installed config, against ours: two changed lines of that config."""
+"""MMDetection's own Mask2Former, built from its own installed config, against ours: two lines of it changed."""
 import pytest
 import torch
 from replay import RecordedPoints, Replay
-from thin import (assert_close, assert_same_gradients, build_detector, detection_batch, mmdet_config, step,
-                  use_our_heads)
+from thin import assert_close, assert_same_gradients, build_detector, detection_batch, mmdet_config, step, use_our_heads
 
 pytest.importorskip('mmdet')
 

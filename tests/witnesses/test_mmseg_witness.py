@@ -1,9 +1,16 @@
-"""MMSegmentation's own Mask2Former, built from its own installed config, against ours: one changed line of that config."""
+"""MMSegmentation's own Mask2Former, built from its own installed config, against ours: one line of it changed."""
 import pytest
 import torch
 from replay import RecordedPoints, Replay
-from thin import (SEMANTIC_CLASSES, assert_close, assert_same_gradients, build_segmentor, mmseg_config, semantic_batch,
-                  step)
+from thin import (
+    SEMANTIC_CLASSES,
+    assert_close,
+    assert_same_gradients,
+    build_segmentor,
+    mmseg_config,
+    semantic_batch,
+    step,
+)
 
 pytest.importorskip('mmseg')
 pytest.importorskip('mmdet', reason='mmseg builds its Mask2Former from parts of mmdet')

@@ -2,8 +2,18 @@
 import pytest
 import torch
 from replay import RecordedPoints, Replay
-from thin import (MASK_WIDTH, STUFF, THINGS, WIDTH, assert_close, build_detector, detection_batch, fill, mmdet_config,
-                  use_our_heads)
+from thin import (
+    MASK_WIDTH,
+    STUFF,
+    THINGS,
+    WIDTH,
+    assert_close,
+    build_detector,
+    detection_batch,
+    fill,
+    mmdet_config,
+    use_our_heads,
+)
 
 from m2f_mm.checkpoints.huggingface import to_openmmlab
 from m2f_mm.integrations.mmdet_samples import to_targets
