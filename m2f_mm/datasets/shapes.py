@@ -35,7 +35,7 @@ class ShapesSpec:
     """
     height: int = 128
     width: int = 128
-    difficulty: float = 0.5
+    difficulty: float = 0.4
     crowd: float = 0.1
     void: float = 0.15
     heap: float = 0.35
