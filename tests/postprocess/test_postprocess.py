@@ -76,6 +76,14 @@ def test_bands_are_the_same_however_many(sizes):
     assert torch.equal(one, many)
 
 
+def test_masks_that_need_no_resizing_are_not_changed_in_place():
+    masks = torch.randn(3, 8, 8)
+    before = masks.clone()
+    for _, band in bands(masks, Sizes((8, 8), (8, 8), (8, 8)), band_bytes=100):
+        band.zero_()
+    assert torch.equal(masks, before)
+
+
 @pytest.fixture
 def narrow(monkeypatch):
     """Several bands even for small pictures."""

@@ -123,7 +123,7 @@ def test_slide_inference(ours, type):
     """Crops of the whole image, and of it alone: one crop that covers it is whole inference."""
     cfg = our_config()
     cfg.type = type
-    cfg.test_cfg = dict(mode='slide', crop_size=(32, 64), stride=(21, 43))
+    cfg.test_cfg = dict(mode='slide', crop_size=(30, 62), stride=(17, 31))  # no multiples of 4
     sliding = predict(build_segmentor(cfg), WIDER)
     assert sliding[0].seg_logits.data.shape == (SEMANTIC_CLASSES, 42, 64)
 
