@@ -1,0 +1,19 @@
+"""Recorded cases of families that are still to come skip, each with that reason; a kind nobody knows fails."""
+import json
+
+import pytest
+from golden import ROOT
+
+BUILT = {'m2f_image', 'm2f_pixel_decoder', 'm2f_criterion', 'm2f_inference'}
+TO_COME = {
+    'm2f_video': 'video Mask2Former', 'maskformer_heads': 'MaskFormer', 'mdino': 'Mask DINO',
+    'mdino_pixel_decoder': 'Mask DINO', 'mdino_criterion': 'Mask DINO', 'mdino_inference': 'Mask DINO'
+}
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('*.json')), ids=lambda path: path.stem)
+def test_every_recorded_case_is_known(path):
+    kind = json.loads(path.read_text()).get('kind')
+    if kind in TO_COME:
+        pytest.skip(f'{TO_COME[kind]} is not built yet')
+    assert kind in BUILT, f'{path.name} records a {kind!r}, which no test here reads'
