@@ -21,7 +21,7 @@ def _child(name: str, parent: Registry, *packages: str) -> Registry:
     return Registry(name, parent=parent, scope=SCOPE, locations=[f'{SCOPE}.{package}' for package in packages])
 
 
-MODELS = _child('model', MMENGINE_MODELS, 'models', 'integrations')
+MODELS = _child('model', MMENGINE_MODELS, 'models', 'integrations', 'checkpoints')  # the last: m2f_mm:// weights
 TASK_UTILS = _child('task util', MMENGINE_TASK_UTILS, 'criterion')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')

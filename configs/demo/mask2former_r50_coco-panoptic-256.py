@@ -13,7 +13,8 @@ test_dataloader = val_dataloader
 val_evaluator = _base_.val_evaluator[:1]  # PQ; AP would need the instances JSON of the same pictures
 test_evaluator = val_evaluator
 
-model = dict(backbone=dict(init_cfg=None))  # from scratch; without this line, from ImageNet as the recipe
+# From scratch, with a norm that needs no statistics; without these lines, from ImageNet as the recipe.
+model = dict(backbone=dict(init_cfg=None, norm_cfg=dict(_delete_=True, type='GN', num_groups=32)))
 max_iters = 100
 optim_wrapper = dict(paramwise_cfg=dict(backbone_lr_mult=1.0))  # nothing pretrained to be careful with
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_iters, by_epoch=False)]

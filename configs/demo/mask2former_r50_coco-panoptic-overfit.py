@@ -20,7 +20,7 @@ test_evaluator = val_evaluator
 del train_set
 
 max_iters = 500
-optim_wrapper = dict(optimizer=dict(lr=2e-4))
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=20, by_epoch=False),
     dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_iters, by_epoch=False)

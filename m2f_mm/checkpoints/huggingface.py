@@ -6,15 +6,12 @@ timm's ResNet.
 Facts: huggingface/transformers, ``models/mask2former``, ``models/swin`` and ``models/resnet``.
 """
 import re
-from collections.abc import Callable, Iterable
-from re import Match
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from .official import _reorder as reorder_patch_merging
-
-Row = tuple[str, str | Callable[[Match], str]]  # pattern of the whole key, our name
+from .tables import Row, reorder_patch_merging, translate_keys
 
 # Queries, keys and values are three layers there and one here: PART names the place in the concatenation.
 PART = '#'
@@ -96,7 +93,7 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
         if part:
             parts.setdefault(name, []).append((part, state_dict[key]))
         elif '.encoder.layers.' in key and '.downsample.' in key:
-            result[name] = reorder_patch_merging(key, state_dict[key])
+            result[name] = reorder_patch_merging(state_dict[key])
         else:
             result[name] = state_dict[key]
     for name, values in parts.items():
@@ -121,27 +118,5 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
         'model.transformer_module.': (f'{head}.', TRANSFORMER),
         'class_predictor.': (f'{head}.cls_embed.', [(r'(\w+)', r'\1')]),
     }
-    mapped, unknown = {}, []
-    for key in keys:
-        if IGNORED.match(key):
-            continue
-        prefix = next((prefix for prefix in tables if key.startswith(prefix)), None)
-        translated = prefix and _translate(key[len(prefix):], tables[prefix][1])
-        if translated:
-            mapped[key] = tables[prefix][0] + translated
-        else:
-            unknown.append(key)
-    if unknown:
-        raise KeyError(f'{len(unknown)} keys are not those of Hugging Face\'s Mask2Former: {", ".join(unknown[:8])}'
-                       f'{", ..." if len(unknown) > 8 else ""}. Check that the file belongs to a '
-                       'Mask2FormerForUniversalSegmentation with a ResNet or Swin backbone')
-    return mapped
-
-
-def _translate(key: str, table: list[Row]) -> str | None:
-    """Our name by the first matching row; None without a match."""
-    for pattern, name in table:
-        match = re.fullmatch(pattern, key)
-        if match:
-            return match.expand(name) if isinstance(name, str) else name(match)
-    return None
+    wanted = (key for key in keys if not IGNORED.match(key))
+    return translate_keys(wanted, tables, "Hugging Face's Mask2Former with a ResNet or Swin backbone")

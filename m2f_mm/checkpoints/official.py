@@ -1,25 +1,31 @@
 """The official (detectron2) names of Mask2Former's weights, and MMDetection's.
 
-One table, read from the official side; ``to_openmmlab`` works on the keys alone and needs no model.
-Facts: facebookresearch/Mask2Former, the state dicts of its models; see ``docs/architecture.md`` for the whole map.
+``to_openmmlab`` works on the keys alone and needs no model.
+Facts: facebookresearch/Mask2Former, the state dicts of its models.
 """
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-import torch
 from torch import Tensor
+
+from .tables import Row, reorder_patch_merging, translate_keys
 
 PIXEL_DECODER = 'sem_seg_head.pixel_decoder.'
 PREDICTOR = 'sem_seg_head.predictor.'
+IGNORED = ('criterion.', 'pixel_mean', 'pixel_std')
 
-# pattern of the official key after its prefix, our name after ours
-BACKBONE: list[tuple[str, str]] = [
+
+def _stage(rest: str):
+    """The official stages res2 to res5 are OpenMMLab's layer1 to layer4; groups 2, 3, ... go into ``rest``."""
+    return lambda match: f'layer{int(match[1]) - 1}.' + rest.format(*match.groups()[1:])
+
+
+BACKBONE: list[Row] = [
     (r'stem\.conv1\.weight', r'conv1.weight'),
     (r'stem\.conv1\.norm\.(\w+)', r'bn1.\1'),
-    (r'res(\d)\.(\d+)\.shortcut\.weight', r'layer{1-1}.\2.downsample.0.weight'),
-    (r'res(\d)\.(\d+)\.shortcut\.norm\.(\w+)', r'layer{1-1}.\2.downsample.1.\3'),
-    (r'res(\d)\.(\d+)\.conv(\d)\.weight', r'layer{1-1}.\2.conv\3.weight'),
-    (r'res(\d)\.(\d+)\.conv(\d)\.norm\.(\w+)', r'layer{1-1}.\2.bn\3.\4'),
+    (r'res(\d)\.(\d+)\.shortcut\.weight', _stage('{}.downsample.0.weight')),
+    (r'res(\d)\.(\d+)\.shortcut\.norm\.(\w+)', _stage('{}.downsample.1.{}')),
+    (r'res(\d)\.(\d+)\.conv(\d)\.weight', _stage('{}.conv{}.weight')),
+    (r'res(\d)\.(\d+)\.conv(\d)\.norm\.(\w+)', _stage('{}.bn{}.{}')),
     (r'patch_embed\.proj\.(\w+)', r'patch_embed.projection.\1'),
     (r'layers\.(\d)\.blocks\.(\d+)\.attn\.(.+)', r'stages.\1.blocks.\2.attn.w_msa.\3'),
     (r'layers\.(\d)\.blocks\.(\d+)\.mlp\.fc1\.(\w+)', r'stages.\1.blocks.\2.ffn.layers.0.0.\3'),
@@ -27,30 +33,7 @@ BACKBONE: list[tuple[str, str]] = [
     (r'layers\.(\d)\.(.+)', r'stages.\1.\2'),
     (r'((?:patch_embed\.norm|norm\d)\.\w+|absolute_pos_embed)', r'\1'),
 ]
-PIXEL_DECODER_KEYS: list[tuple[str, str]] = [
-    (r'input_proj\.(\d+)\.0\.(\w+)', r'input_convs.\1.conv.\2'),
-    (r'input_proj\.(\d+)\.1\.(\w+)', r'input_convs.\1.gn.\2'),
-    (r'transformer\.level_embed', r'level_encoding.weight'),
-    (r'transformer\.encoder\.layers\.(\d+)\.self_attn\.(.+)', r'encoder.layers.\1.self_attn.\2'),
-    (r'transformer\.encoder\.layers\.(\d+)\.linear1\.(\w+)', r'encoder.layers.\1.ffn.layers.0.0.\2'),
-    (r'transformer\.encoder\.layers\.(\d+)\.linear2\.(\w+)', r'encoder.layers.\1.ffn.layers.1.\2'),
-    (r'transformer\.encoder\.layers\.(\d+)\.norm(\d)\.(\w+)', r'encoder.layers.\1.norms.{2-1}.\3'),
-    (r'adapter_(\d)\.norm\.(\w+)', r'lateral_convs.{fpn}.gn.\2'),
-    (r'adapter_(\d)\.(\w+)', r'lateral_convs.{fpn}.conv.\2'),
-    (r'layer_(\d)\.norm\.(\w+)', r'output_convs.{fpn}.gn.\2'),
-    (r'layer_(\d)\.(\w+)', r'output_convs.{fpn}.conv.\2'),
-    (r'mask_features\.(\w+)', r'mask_feature.\1'),
-]
-FPN_PIXEL_DECODER_KEYS: list[tuple[str, str]] = [
-    (r'adapter_(\d)\.norm\.(\w+)', r'lateral_convs.{1-1}.gn.\2'),
-    (r'adapter_(\d)\.(\w+)', r'lateral_convs.{1-1}.conv.\2'),
-    (r'layer_{last}\.norm\.(\w+)', r'last_feat_conv.gn.\1'),
-    (r'layer_{last}\.(\w+)', r'last_feat_conv.conv.\1'),
-    (r'layer_(\d)\.norm\.(\w+)', r'output_convs.{1-1}.gn.\2'),
-    (r'layer_(\d)\.(\w+)', r'output_convs.{1-1}.conv.\2'),
-    (r'mask_features\.(\w+)', r'mask_feature.\1'),
-]
-PREDICTOR_KEYS: list[tuple[str, str]] = [
+TRANSFORMER: list[Row] = [
     (r'static_query\.weight', r'query_feat.weight'),
     (r'(query_feat|query_embed|level_embed)\.weight', r'\1.weight'),
     (r'input_proj\.(\d+)\.(\w+)', r'decoder_input_projs.\1.\2'),
@@ -64,15 +47,52 @@ PREDICTOR_KEYS: list[tuple[str, str]] = [
     (r'transformer_ffn_layers\.(\d+)\.linear2\.(\w+)', r'transformer_decoder.layers.\1.ffn.layers.1.\2'),
     (r'decoder_norm\.(\w+)', r'transformer_decoder.post_norm.\1'),
     (r'class_embed\.(\w+)', r'cls_embed.\1'),
-    (r'mask_embed\.layers\.(\d)\.(\w+)', r'mask_embed.{1*2}.\2'),
+    (r'mask_embed\.layers\.(\d)\.(\w+)', lambda m: f'mask_embed.{2 * int(m[1])}.{m[2]}'),
 ]
-COMPUTE: dict[str, Callable[[int], int]] = {'-1': lambda i: i - 1, '*2': lambda i: 2 * i}
-IGNORED = ('criterion.', 'pixel_mean', 'pixel_std')
+
+
+def pixel_decoder_rows(num_fpn: int, deformable: bool) -> list[Row]:
+    """Rows of either pixel decoder.
+
+    Args:
+        num_fpn: its FPN steps. The official names count them from fine to coarse; so do MMDetection's in the plain
+            FPN, and from coarse to fine in the deformable one.
+        deformable: MSDeformAttn; otherwise the plain FPN.
+    """
+    def fpn(convs: str, part: str):
+        def name(match) -> str:
+            level = num_fpn - int(match[1]) if deformable else int(match[1]) - 1
+            return f'{convs}.{level}.{part}.{match[2]}'
+        return name
+
+    rows: list[Row] = [
+        (r'input_proj\.(\d+)\.0\.(\w+)', r'input_convs.\1.conv.\2'),
+        (r'input_proj\.(\d+)\.1\.(\w+)', r'input_convs.\1.gn.\2'),
+        (r'transformer\.level_embed', r'level_encoding.weight'),
+        (r'transformer\.encoder\.layers\.(\d+)\.self_attn\.(.+)', r'encoder.layers.\1.self_attn.\2'),
+        (r'transformer\.encoder\.layers\.(\d+)\.linear1\.(\w+)', r'encoder.layers.\1.ffn.layers.0.0.\2'),
+        (r'transformer\.encoder\.layers\.(\d+)\.linear2\.(\w+)', r'encoder.layers.\1.ffn.layers.1.\2'),
+        (r'transformer\.encoder\.layers\.(\d+)\.norm(\d)\.(\w+)',
+         lambda m: f'encoder.layers.{m[1]}.norms.{int(m[2]) - 1}.{m[3]}'),
+    ] if deformable else [
+        (rf'layer_{num_fpn + 1}\.norm\.(\w+)', r'last_feat_conv.gn.\1'),
+        (rf'layer_{num_fpn + 1}\.(\w+)', r'last_feat_conv.conv.\1'),
+    ]
+    return rows + [
+        (r'adapter_(\d)\.norm\.(\w+)', fpn('lateral_convs', 'gn')),
+        (r'adapter_(\d)\.(\w+)', fpn('lateral_convs', 'conv')),
+        (r'layer_(\d)\.norm\.(\w+)', fpn('output_convs', 'gn')),
+        (r'layer_(\d)\.(\w+)', fpn('output_convs', 'conv')),
+        (r'mask_features\.(\w+)', r'mask_feature.\1'),
+    ]
 
 
 def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
     """Official weights under the names of MMDetection and of this package; see ``key_map``."""
-    return {name: _reorder(key, state_dict[key]) for key, name in key_map(state_dict, head).items()}
+    return {
+        name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
+        for key, name in key_map(state_dict, head).items()
+    }
 
 
 def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
@@ -87,29 +107,16 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
     Raises:
         KeyError: names the keys that are not Mask2Former's.
     """
-    modern = {key: _modern(key) for key in keys if not key.startswith(IGNORED)}
-    adapters = {key.split('.')[2] for key in modern.values() if key.startswith(PIXEL_DECODER + 'adapter_')}
-    num_fpn = len(adapters)
-    deformable = any(key.startswith(PIXEL_DECODER + 'transformer.') for key in modern.values())
-    pixel_decoder = PIXEL_DECODER_KEYS if deformable else [
-        (pattern.replace('{last}', str(num_fpn + 1)), name) for pattern, name in FPN_PIXEL_DECODER_KEYS]
+    modern = {_modern(key): key for key in keys if not key.startswith(IGNORED)}
+    adapters = {name.split('.')[2] for name in modern if name.startswith(PIXEL_DECODER + 'adapter_')}
+    deformable = any(name.startswith(PIXEL_DECODER + 'transformer.') for name in modern)
     tables = {
         'backbone.': ('backbone.', BACKBONE),
-        PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder),
-        PREDICTOR: (f'{head}.', PREDICTOR_KEYS)
+        PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder_rows(len(adapters), deformable)),
+        PREDICTOR: (f'{head}.', TRANSFORMER)
     }
-    mapped, unknown = {}, []
-    for key, name in modern.items():
-        prefix = next((prefix for prefix in tables if name.startswith(prefix)), None)
-        translated = prefix and _translate(name[len(prefix):], tables[prefix][1], num_fpn)
-        if translated:
-            mapped[key] = tables[prefix][0] + translated
-        else:
-            unknown.append(key)
-    if unknown:
-        raise KeyError(f'{len(unknown)} keys are not those of an official Mask2Former: {", ".join(unknown[:8])}'
-                       f'{", ..." if len(unknown) > 8 else ""}. Check that the file is a detectron2 checkpoint')
-    return mapped
+    mapped = translate_keys(modern, tables, 'an official Mask2Former (detectron2)')
+    return {modern[name]: ours for name, ours in mapped.items()}
 
 
 def _modern(key: str) -> str:
@@ -117,25 +124,3 @@ def _modern(key: str) -> str:
     if key.startswith('sem_seg_head.') and not key.startswith((PIXEL_DECODER, PREDICTOR)):
         return PIXEL_DECODER + key[len('sem_seg_head.'):]
     return key
-
-
-def _translate(key: str, table: list[tuple[str, str]], num_fpn: int) -> str | None:
-    """The first matching row; ``{i-1}`` and ``{i*2}`` compute with group i, ``{fpn}`` counts FPN levels from
-    coarse to fine where the official names count from fine to coarse. None without a match."""
-    for pattern, name in table:
-        match = re.fullmatch(pattern, key)
-        if match:
-            name = match.expand(name)
-            if '{fpn}' in name:
-                return name.replace('{fpn}', str(num_fpn - int(match[1])))
-            return re.sub(r'\{(\d)(-1|\*2)\}',
-                          lambda m, groups=match: str(COMPUTE[m[2]](int(groups[int(m[1])]))), name)
-    return None
-
-
-def _reorder(key: str, value: Tensor) -> Tensor:
-    """Swin's patch merging: OpenMMLab unfolds, so its four sub-grids come channel-major and columns before rows."""
-    if '.downsample.' not in key:
-        return value
-    groups = value.unflatten(-1, (4, -1))[..., torch.tensor([0, 2, 1, 3]), :]
-    return groups.transpose(-1, -2).flatten(-2).contiguous()
