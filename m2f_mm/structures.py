@@ -97,11 +97,9 @@ class MaskPredictions:
 def contract(embeds: Tensor, features: Tensor) -> Tensor:
     """The inner product that makes masks: embeds (n, D) and features (T, D, h, w) give logits (n, T, h, w).
 
-    Computed in the wider type of the two, and in float32 inside autocast.
+    Computed in the wider type of the two, at least float32, also inside autocast.
     """
-    dtype = torch.promote_types(embeds.dtype, features.dtype)
-    if torch.is_autocast_enabled(features.device.type):
-        dtype = torch.promote_types(dtype, torch.float32)
+    dtype = torch.promote_types(torch.promote_types(embeds.dtype, features.dtype), torch.float32)
     with torch.autocast(features.device.type, enabled=False):
         masks = torch.matmul(embeds.to(dtype), features.to(dtype).flatten(2))  # (T, n, h * w)
     return masks.transpose(0, 1).unflatten(-1, features.shape[-2:])
@@ -147,6 +145,6 @@ def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:
 def resize_features(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Mask features (B, T, D, h, w) resized bilinearly to ``size``, without gradient."""
     with torch.no_grad():
-        resized = F.interpolate(features.flatten(0, 1).float() if features.dtype != torch.float64 else
-                                features.flatten(0, 1), size, mode='bilinear', align_corners=False)
+        wide = features.flatten(0, 1).to(torch.promote_types(features.dtype, torch.float32))
+        resized = F.interpolate(wide, size, mode='bilinear', align_corners=False)
     return resized.unflatten(0, features.shape[:2])

@@ -1,4 +1,4 @@
 _base_ = ['./default_runtime.py']
 default_scope = 'mmseg'
 default_hooks = dict(visualization=dict(_delete_=True, type='SegVisualizationHook'))
-visualizer = dict(type='m2f_mm.PanopticVisualizer')
+visualizer = dict(type='SegLocalVisualizer')

@@ -55,4 +55,5 @@ def load_backbone(name: str, map_location: str | None = None) -> dict:
             f'The backbone weights {source.file_name} ({source.origin}) cannot be fetched from {source.url}: {error}. '
             f'Get the file by other means and put it into a folder that the variable {FOLDER_VARIABLE} names, or pass '
             f'its path: --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{source.file_name}. To train from '
-            'scratch: --cfg-options model.backbone.init_cfg=None') from error
+            'scratch: --cfg-options model.backbone.init_cfg=None, and a norm that learns in place of FrozenBN, such as '
+            'norm_cfg=dict(_delete_=True, type="GN", num_groups=32)') from error

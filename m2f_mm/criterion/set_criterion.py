@@ -65,7 +65,7 @@ class SetCriterion(nn.Module):
             classes = torch.stack([self._classes(predictions, m, labels) for m in matchings])  # (L, B, Q)
             weights = self.class_weight.to(predictions.mask_features.dtype)
             sums = weights[classes].flatten(1).sum(1)  # (L,)
-            num_masks, *weight_sums = average_over_workers(torch.cat((sums.new_tensor([len(labels)]), sums)))
+            num_masks, *weight_sums = average_over_workers(torch.cat((sums.new_full((1,), len(labels)), sums)))
             num_masks = num_masks.clamp(min=1)
             losses = {}
             for layer, matching in enumerate(matchings):

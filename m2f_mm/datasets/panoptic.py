@@ -1,4 +1,5 @@
 """Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each picture."""
+import warnings
 from collections import Counter
 
 from mmengine.dataset import BaseDataset
@@ -14,7 +15,7 @@ class PanopticDataset(BaseDataset):
     """Any data set in COCO panoptic format, with the file names of its JSON and no need of panopticapi.
 
     The classes are those of the JSON, things first, each in the order of the category ids, unless ``metainfo`` says
-    otherwise: ``metainfo=dict(classes=(...))`` takes a subset or another order, and the segments of other categories
+    otherwise: ``metainfo=dict(classes=(...))`` takes a subset, in the same order, and the segments of other categories
     become void. A JSON without ``isthing`` needs ``thing_classes`` and ``stuff_classes`` in ``metainfo``.
 
     Each item of the data set holds: ``img_path``, ``img_id``, ``height``, ``width``; ``seg_map_path`` (None when the
@@ -45,9 +46,12 @@ class PanopticDataset(BaseDataset):
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix or dict(img='', seg=''),
                          lazy_init=True, **kwargs)
         given = {key: value for key, value in self._metainfo.items() if key in (metainfo or {})}
-        self._content = self._read()  # once: the classes are wanted now, the items at full_init
-        self._metainfo.update(
-            resolve_metainfo(given, self.METAINFO, self._content['categories'], self.ann_file))
+        # The JSON is read once: the classes are wanted now, the items at full_init. An inferencer wants the classes only
+        # and may have no JSON.
+        known = {'classes', 'thing_classes', 'stuff_classes'} <= {*self.METAINFO, *given}
+        self._content = None if lazy_init and known else self._read()
+        categories = self._content['categories'] if self._content else []
+        self._metainfo.update(resolve_metainfo(given, self.METAINFO, categories, self.ann_file))
         if not lazy_init:
             self.full_init()
 
@@ -56,6 +60,11 @@ class PanopticDataset(BaseDataset):
         labels = category_labels(content['categories'], self._metainfo['classes'], self.ann_file)
         wanted = {label: category_id for category_id, label in labels.items() if label >= 0}
         self.category_ids = [wanted[label] for label in range(len(wanted))]  # of each label
+        things = self.category_ids[:len(self._metainfo['thing_classes'])]
+        if things != sorted(things):
+            warnings.warn(f'The thing classes {self._metainfo["thing_classes"]} are not in the order of the category '
+                          f'ids in {self.ann_file} ({things}). Panoptic quality counts them right, but MMDetection\'s '
+                          'CocoMetric does not: list them by id where mask AP is wanted', stacklevel=2)
         annotations = {}
         for annotation in content.get('annotations', []):
             self._require(annotation, ('image_id', 'file_name', 'segments_info'), 'annotation')

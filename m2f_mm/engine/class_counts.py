@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, DefaultScope
 
 
 class HeadClasses(NamedTuple):
@@ -68,9 +68,19 @@ def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
             if head is None:
                 continue
             name = f'{place}.{slot}[{index}]' if several else f'{place}.{slot}'
-            found.append(HeadClasses(name, *(count_or_none(read(head, key)) for key in
-                                             ('num_classes', 'num_things_classes', 'num_stuff_classes'))))
+            found.append(HeadClasses(name, *counts_of(head, name)))
     return found
+
+
+def counts_of(head: Any, name: str) -> tuple[int | None, int | None, int | None]:
+    """Classes, things and stuff of a built head or of its config, which may name a metainfo instead."""
+    if isinstance(head, dict) and head.get('metainfo') is not None:
+        from m2f_mm.integrations.options import class_counts  # not needed where the numbers are given
+        counts = class_counts(name, *(head.get(key) for key in ('metainfo', 'num_things_classes', 'num_stuff_classes',
+                                                                'num_classes')))
+        split = counts.things > 0  # a purely semantic head has classes only
+        return len(counts.is_thing), counts.things if split else None, counts.stuff if split else None
+    return tuple(count_or_none(read(head, key)) for key in ('num_classes', 'num_things_classes', 'num_stuff_classes'))
 
 
 def read(owner: Any, key: str) -> Any:
@@ -126,4 +136,6 @@ def check_class_counts(cfg: Config, parts: tuple[str, ...] = ('train', 'val', 't
     scope = cfg.get('default_scope')
     data = [item for part in parts if cfg.get(f'{part}_dataloader')
             for item in configured_data(cfg[f'{part}_dataloader']['dataset'], f'{part}_dataloader.dataset', scope)]
-    require_agreement(heads_of(cfg.model), data)
+    with DefaultScope.overwrite_default_scope(scope):
+        heads = heads_of(cfg.model)
+    require_agreement(heads, data)

@@ -1,7 +1,20 @@
 """The only room that knows the data samples of MMDetection and MMSegmentation; each part needs its own stack alone."""
+import warnings
 from importlib.util import find_spec
 
+
+def _broken(name: str, error: ImportError) -> None:
+    warnings.warn(f'{name} is installed but cannot be imported ({error}), so the parts of m2f_mm for it are missing; '
+                  'tools/doctor.py says what to do', stacklevel=2)
+
+
 if find_spec('mmdet') is not None:
-    from .mmdet import Mask2Former, Mask2FormerHead, MaskFormerFusionHead  # noqa: F401
+    try:
+        from .mmdet import Mask2Former, Mask2FormerHead, MaskFormerFusionHead  # noqa: F401
+    except ImportError as error:
+        _broken('MMDetection', error)
 if find_spec('mmseg') is not None:
-    from .mmseg import Mask2FormerSegHead, MaskSegmentor, SegTTAModel  # noqa: F401
+    try:
+        from .mmseg import Mask2FormerSegHead, MaskSegmentor, SegTTAModel  # noqa: F401
+    except ImportError as error:
+        _broken('MMSegmentation', error)

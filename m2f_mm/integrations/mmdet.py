@@ -18,7 +18,7 @@ from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions
 
 from .mmdet_samples import instance_result, panoptic_result, sample_sizes, semantic_result, to_targets
-from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts
+from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts, refuse_encoding
 
 
 @MODELS.register_module()
@@ -63,6 +63,7 @@ class Mask2FormerHead(MaskTransformer):
                  test_cfg: dict | None = None,
                  strides: Sequence[int] = (4, 8, 16, 32),
                  init_cfg: dict | None = None):
+        refuse_encoding('panoptic_head.positional_encoding', positional_encoding)
         counts = class_counts('panoptic_head', metainfo, num_things_classes, num_stuff_classes)
         super().__init__(
             build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level),

@@ -54,7 +54,7 @@ def _stock_annotations(sample: DetDataSample, is_thing: Sequence[bool], device: 
         raise ValueError(f'The annotations of {name or "an image"} have no masks (only {sorted(instances.keys())}). '
                          'Load them with dict(type="LoadAnnotations", with_mask=True), or panoptic ones with '
                          'dict(type="m2f_mm.LoadPanopticSegments")')
-    if semantic is not None:
+    if semantic is not None and not all(is_thing):  # a head without stuff has no use for the map
         classes = semantic.unique()
         ignored = sample.gt_sem_seg.get('ignore_index', 255)
         stuff = [c for c in classes.tolist() if c != ignored and not (c < len(is_thing) and is_thing[c])]

@@ -16,7 +16,7 @@ from m2f_mm.postprocess import Sizes, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import SegTargets
 
-from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts
+from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts, refuse_encoding
 
 
 @MODELS.register_module()
@@ -53,6 +53,7 @@ class Mask2FormerSegHead(MaskTransformer):
                  init_cfg: dict | None = None):
         if align_corners:
             raise ValueError('decode_head: align_corners=True is not supported, only False')
+        refuse_encoding('decode_head.positional_encoding', positional_encoding)
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
         super().__init__(
             build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level),

@@ -1,4 +1,4 @@
-"""Configs of MMMDetection's and MMSegmentation's Mask2Former heads, and this package's shorter ones, to built parts.
+"""Configs of MMDetection's and MMSegmentation's Mask2Former heads, and this package's shorter ones, to built parts.
 
 An existing project changes ``type=`` and nothing else, so the nested options of the stock heads are read as they are.
 Ours say the same with fewer words: ``transformer_decoder=dict(num_layers=9)``. An option that would have to be
@@ -7,6 +7,7 @@ ignored is refused.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mmengine.fileio import list_from_file
 from torch import nn
 
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
@@ -27,15 +28,15 @@ class ClassCounts(NamedTuple):
         return len(self.is_thing) - self.things
 
 
-def class_counts(where: str, metainfo=None, num_things: int | None = None, num_stuff: int | None = None,
-                 num_classes: int | None = None) -> ClassCounts:
+def class_counts(where: str, metainfo: dict | str | None = None, num_things: int | None = None,
+                 num_stuff: int | None = None, num_classes: int | None = None) -> ClassCounts:
     """From a data set's metainfo, or from numbers; from both only where they agree.
 
     Args:
         where: what the error message calls the owner of the options.
         metainfo: a dict with ``classes`` or ``thing_classes`` and ``stuff_classes``, or the type of a registered data
             set.
-        num_things, num_stuff: MMMDetection's numbers; things come first.
+        num_things, num_stuff: MMDetection's numbers; things come first.
         num_classes: MMSegmentation's number; everything is stuff.
     """
     counted = None
@@ -70,6 +71,8 @@ def _of_metainfo(where: str, metainfo) -> list[bool]:
     metainfo = {key.lower(): value for key, value in metainfo.items()}
     things, stuff = metainfo.get('thing_classes'), metainfo.get('stuff_classes')
     classes = metainfo.get('classes')
+    if isinstance(classes, str):  # MMEngine reads a file of names here
+        classes = list_from_file(classes)
     if classes is None:
         if things is None:
             raise ValueError(f'{where}: metainfo has neither classes nor thing_classes, only {sorted(metainfo)}')
@@ -79,16 +82,16 @@ def _of_metainfo(where: str, metainfo) -> list[bool]:
     return [name in things for name in classes]
 
 
-def build_pixel_decoder(cfg: dict[str, Any], in_channels: Sequence[int], feat_channels: int, out_channels: int,
+def build_pixel_decoder(cfg: dict[str, Any] | None, in_channels: Sequence[int], feat_channels: int, out_channels: int,
                         num_levels: int) -> nn.Module:
     """One of ours by name, the stock MSDeformAttn decoder's options on ours, or any registered neck."""
     cfg = dict(cfg or dict(type='m2f_mm.MSDeformAttnPixelDecoder'))
-    name = cfg['type'].split('.')[-1] if isinstance(cfg['type'], str) else cfg['type'].__name__
+    name = _name(cfg['type'])
     channels = dict(in_channels=list(in_channels), feat_channels=feat_channels, out_channels=out_channels)
     if name == 'MSDeformAttnPixelDecoder':
         cfg.pop('type')
         cfg = _deformable_options(cfg) if 'encoder' in cfg else cfg
-        return MSDeformAttnPixelDecoder(**{'num_encoder_levels': num_levels, **channels, **cfg})
+        return MSDeformAttnPixelDecoder(**{'num_encoder_levels': num_levels, 'num_outs': num_levels, **channels, **cfg})
     if name == 'PixelDecoder':  # MMDetection's name for the same module
         name = 'FPNPixelDecoder'
         _refuse('pixel_decoder', {key: cfg.pop(key) for key in ('act_cfg', 'init_cfg') if key in cfg},
@@ -101,12 +104,12 @@ def build_pixel_decoder(cfg: dict[str, Any], in_channels: Sequence[int], feat_ch
 
 
 def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
-    """MMMDetection's nested options of the MSDeformAttn pixel decoder."""
+    """MMDetection's nested options of the MSDeformAttn pixel decoder."""
     cfg = dict(cfg)
     encoder = dict(cfg.pop('encoder'))
     layer = dict(encoder.pop('layer_cfg'))
     attention, ffn = dict(layer.pop('self_attn_cfg')), dict(layer.pop('ffn_cfg', {}))
-    cfg.pop('positional_encoding', None)  # follows from feat_channels
+    refuse_encoding('pixel_decoder.positional_encoding', cfg.pop('positional_encoding', None))
     cfg.pop('strides', None)
     norm_cfg = cfg.pop('norm_cfg', dict(type='GN', num_groups=32))
     options = dict(
@@ -126,10 +129,12 @@ def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def build_transformer_decoder(cfg: dict[str, Any]) -> Mask2FormerTransformerDecoder:
+def build_transformer_decoder(cfg: dict[str, Any] | None) -> Mask2FormerTransformerDecoder:
     """From the stock nested options or from ours."""
     cfg = dict(cfg or {})
-    cfg.pop('type', None)
+    kind = cfg.pop('type', 'Mask2FormerTransformerDecoder')
+    if _name(kind) != 'Mask2FormerTransformerDecoder':
+        return MODELS.build(dict(cfg, type=kind))
     if 'layer_cfg' not in cfg:
         return Mask2FormerTransformerDecoder(**cfg)
     layer = dict(cfg.pop('layer_cfg'))
@@ -149,7 +154,8 @@ def build_transformer_decoder(cfg: dict[str, Any]) -> Mask2FormerTransformerDeco
     return Mask2FormerTransformerDecoder(**options)
 
 
-def build_criterion(num_classes: int, loss_cls: dict, loss_mask: dict, loss_dice: dict,
+def build_criterion(num_classes: int, loss_cls: dict | None, loss_mask: dict | None,
+                    loss_dice: dict | None,
                     train_cfg: dict | None) -> SetCriterion:
     """The losses and the assigner of the stock options; what is not given has the paper's value.
 
@@ -173,7 +179,7 @@ def build_criterion(num_classes: int, loss_cls: dict, loss_mask: dict, loss_dice
     assigner = HungarianAssigner(*_cost_weights(train.pop('assigner', None), weights), num_points=points)
     sampling = dict(oversample_ratio=train.pop('oversample_ratio', 3.0),
                     importance_ratio=train.pop('importance_sample_ratio', 0.75))
-    train.pop('sampler', None)
+    _refuse('train_cfg.sampler', dict(train.pop('sampler', None) or {}), type='MaskPseudoSampler')
     _refuse('train_cfg', train)
     return SetCriterion(assigner, class_weight, *weights, num_points=points, **sampling)
 
@@ -183,8 +189,14 @@ def _cost_weights(assigner: dict | None, loss_weights: Sequence[float]) -> list[
     if assigner is None:
         return list(loss_weights)
     names = dict(ClassificationCost=0, CrossEntropyLossCost=1, DiceCost=2)
-    weights: list[float | None] = [0.0, 0.0, 0.0]
-    for cost in assigner.get('match_costs', ()):
+    weights = [0.0, 0.0, 0.0]
+    assigner = dict(assigner)
+    costs = assigner.pop('match_costs', None)
+    if not costs:
+        raise ValueError('train_cfg.assigner has no match_costs, so nothing would decide which query gets which '
+                         'object. Leave the assigner out: the weights of the losses are then those of the costs')
+    _refuse('train_cfg.assigner', assigner, type='HungarianAssigner')
+    for cost in costs:
         cost = dict(cost)
         name = cost.pop('type').split('.')[-1]
         if name not in names:
@@ -194,6 +206,16 @@ def _cost_weights(assigner: dict | None, loss_weights: Sequence[float]) -> list[
     return weights
 
 
+def refuse_encoding(where: str, cfg: dict[str, Any] | None) -> None:
+    """The position encoding follows from the channels; what an option says about it must be what is computed."""
+    _refuse(where, dict(cfg or {}), num_feats=..., normalize=True, temperature=10000, init_cfg=None)
+
+
+def _name(kind: str | type) -> str:
+    """The name of a registered class, without its scope."""
+    return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
+
+
 def _refuse(where: str, left: dict[str, Any], **known: Any) -> None:
     """Whatever is left of the options must be known and have the only value that is computed here (... is any)."""
     for key, value in left.items():
@@ -201,7 +223,7 @@ def _refuse(where: str, left: dict[str, Any], **known: Any) -> None:
             raise ValueError(f'{where}: unknown option {key}={value!r}')
         wanted = known[key]
         if key == 'type':
-            value = value.split('.')[-1] if isinstance(value, str) else value.__name__
+            value = _name(value)
         if isinstance(wanted, dict) and isinstance(value, dict):
             value = {k: v for k, v in value.items() if k in wanted}
         if wanted is not ... and value != wanted:

@@ -38,8 +38,8 @@ class MaskTransformer(BaseModule):
                  num_levels: int = 3,
                  mask_channels: int = 256,
                  project_memory: bool = False,
-                 num_frames: int = None,
-                 init_cfg: dict = None):
+                 num_frames: int | None = None,
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         dims = transformer_decoder.embed_dims
         self.num_classes = num_classes
@@ -68,6 +68,10 @@ class MaskTransformer(BaseModule):
             In training mode the predictions before the first and after every layer, otherwise the last one only.
         """
         mask_features, memories = self.pixel_decoder(feats)
+        if len(memories) != len(self.decoder_input_projs):
+            raise ValueError(f'{type(self.pixel_decoder).__name__} gives {len(memories)} memories, but the transformer '
+                             f'decoder attends to {len(self.decoder_input_projs)}: make num_outs of the one and '
+                             'num_transformer_feat_level of the other agree')
         frames = self.num_frames or 1
         mask_features = mask_features.unflatten(0, (-1, frames))  # (B, T, D, h, w)
         memories = [project(memory) for project, memory in zip(self.decoder_input_projs, memories)]
@@ -110,5 +114,3 @@ class MaskTransformer(BaseModule):
         for projection in self.decoder_input_projs:
             if isinstance(projection, nn.Conv2d):
                 caffe2_xavier_init(projection)
-
-

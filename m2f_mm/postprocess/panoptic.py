@@ -60,9 +60,9 @@ def panoptic_segmentation(class_logits: Tensor,
         winner = (probabilities * scores[:, None, None]).argmax(0)  # (rows, W), the first of equals
         own = probabilities >= 0.5
         hit = own.gather(0, winner[None])[0]
-        counts[0] += torch.bincount(winner.flatten(), minlength=count)
+        counts[0].scatter_add_(0, winner.flatten(), torch.ones_like(winner).flatten())  # bincount would ask the device
         counts[1] += own.flatten(1).sum(1)
-        counts[2] += torch.bincount(winner[hit], minlength=count)
+        counts[2].scatter_add_(0, winner.flatten(), hit.long().flatten())
         owner[rows] = winner.int()
         inside[rows] = hit
     table = torch.cat((counts.double(), labels[None].double(), scores[None].double())).tolist()  # the one transfer

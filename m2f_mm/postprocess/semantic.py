@@ -43,11 +43,15 @@ def semantic_bands(class_logits: Tensor,
     return ((rows, combine(logits)) for rows, logits in bands(masks, sizes))
 
 
-def semantic_scores(*args, **kwargs) -> Tensor:
+def semantic_scores(class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
+                    resize_masks: bool = False) -> Tensor:
     """The whole (C, H, W) map of class scores; arguments as ``semantic_bands``."""
-    return torch.cat([scores for _, scores in semantic_bands(*args, **kwargs)], 1)
+    bands_of_scores = semantic_bands(class_logits, mask_embeds, mask_features, sizes, resize_masks)
+    return torch.cat([scores for _, scores in bands_of_scores], 1)
 
 
-def semantic_segmentation(*args, **kwargs) -> Tensor:
+def semantic_segmentation(class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
+                          resize_masks: bool = False) -> Tensor:
     """The label map (H, W), int64, without the (C, H, W) map; arguments as ``semantic_bands``."""
-    return torch.cat([scores.argmax(0) for _, scores in semantic_bands(*args, **kwargs)])
+    bands_of_scores = semantic_bands(class_logits, mask_embeds, mask_features, sizes, resize_masks)
+    return torch.cat([scores.argmax(0) for _, scores in bands_of_scores])

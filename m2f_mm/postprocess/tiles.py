@@ -34,7 +34,7 @@ class _Axis:
 
     def __init__(self, source: int, target: int, device: torch.device):
         self.identity = source == target
-        scale = torch.tensor(source / target, dtype=torch.float32, device=device)
+        scale = torch.full((), source / target, dtype=torch.float32, device=device)
         position = (scale * (torch.arange(target, dtype=torch.float32, device=device) + 0.5) - 0.5).clamp(min=0)
         self.low = position.long().clamp(max=source - 1)
         self.high = (self.low + 1).clamp(max=source - 1)

@@ -68,6 +68,12 @@ def test_disagreement_names_both_places(model, dataset, message):
         check_class_counts(config(model, dataset))
 
 
+def test_head_that_names_a_metainfo_is_compared():
+    head = dict(panoptic_head=dict(metainfo=dict(thing_classes=('a', 'b', 'c'), stuff_classes=('sky', ))))
+    with pytest.raises(ValueError, match=r'num_things_classes is 3, .* lists 2 thing_classes'):
+        check_class_counts(config(head, data()))
+
+
 def test_only_the_named_parts_are_compared():
     cfg = config(dict(decode_head=dict(num_classes=9)), data())
     check_class_counts(cfg, parts=('test', ))

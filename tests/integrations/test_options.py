@@ -69,6 +69,35 @@ def test_what_would_be_ignored_is_refused(option, value, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize('option, value, message', [
+    ('positional_encoding.normalize', False, 'panoptic_head.positional_encoding: normalize=False'),
+    ('pixel_decoder.positional_encoding.temperature', 20, 'pixel_decoder.positional_encoding: temperature=20'),
+    ('train_cfg.assigner', dict(type='HungarianAssigner'), 'no match_costs'),
+    ('train_cfg.assigner.type', 'MaxIoUAssigner', 'MaxIoUAssigner'),
+    ('train_cfg.sampler', dict(type='RandomSampler'), 'RandomSampler'),
+])
+def test_what_cannot_be_followed_is_refused(option, value, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(head_config(option, value))
+
+
+def test_another_decoder_is_looked_up():
+    with pytest.raises(KeyError, match='NoSuchDecoder'):
+        MODELS.build(head_config('transformer_decoder', dict(type='m2f_mm.NoSuchDecoder')))
+
+
+def test_levels_must_agree():
+    """Fewer memories than the decoder attends to: a message, not a silent third of the work."""
+    head = MODELS.build(head_config('pixel_decoder.num_outs', 2))
+    with pytest.raises(ValueError, match='gives 2 memories, but the transformer decoder attends to 3'):
+        head([torch.rand(1, channels, 32 // 2**i, 32 // 2**i) for i, channels in enumerate(CHANNELS)])
+
+
+def test_classes_from_a_file(tmp_path):
+    (tmp_path / 'names.txt').write_text('cat\ndog\n')
+    assert len(class_counts('head', dict(classes=str(tmp_path / 'names.txt'))).is_thing) == 2
+
+
 @pytest.mark.parametrize('option, error', [
     ('num_querys', TypeError), ('pixel_decoder.num_outz', ValueError), ('pixel_decoder.encoder.num_layer', ValueError),
     (f'{ENCODER}.self_attn_cfg.num_point', ValueError), (f'{ENCODER}.ffn_cfg.feedforward_channel', ValueError),

@@ -21,6 +21,8 @@ class PackPanopticInputs(BaseTransform):
     - ``gt_segments``: ``InstanceData(labels=int64 (N,))``. Segments that a crop has left no pixel of keep their
       number; the official panoptic recipe trains on them as empty masks.
 
+    ``BatchFixedSizePad`` needs ``pad_mask=False`` with it: there is no mask of an instance to pad.
+
     Without a map in the results (a test pipeline) the sample has meta information only.
 
     Args:
@@ -38,6 +40,7 @@ class PackPanopticInputs(BaseTransform):
         if 'gt_seg_map' in results:
             seg_map = results['gt_seg_map'].astype(np.int32) - FIRST_SEGMENT
             sample.gt_segment_map = PixelData(data=torch.from_numpy(seg_map.clip(min=-1).astype(np.int16))[None])
+            sample.gt_instances = InstanceData()  # MMDetection's data preprocessor looks whether it has masks
             sample.gt_segments = InstanceData(labels=torch.from_numpy(results['gt_segment_labels']))
         image = results['img'] if results['img'].ndim == 3 else results['img'][..., None]
         return dict(inputs=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), data_samples=sample)

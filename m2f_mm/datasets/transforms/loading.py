@@ -42,6 +42,8 @@ class LoadPanopticSegments(BaseTransform):
     - ``gt_segment_labels`` int64 (N,): label of each segment that is not crowd;
     - ``seg_fields``: says to OpenMMLab's transforms that there is a map to move.
 
+    A picture that comes without a data set (OpenMMLab's inferencers) passes untouched.
+
     Args:
         mismatch: what to do when the JSON and the PNG name different ids: 'error', 'warn' or 'ignore'. Without error,
             ids that only the PNG has are void, and segments that only the JSON has are left out.
@@ -60,6 +62,8 @@ class LoadPanopticSegments(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
+        if 'seg_map_path' not in results:  # an inferencer gives a picture and nothing else
+            return results
         path = results['seg_map_path']
         shape = (results['height'], results['width'])
         segments = [segment for segment in results['segments_info'] if not segment['iscrowd']]

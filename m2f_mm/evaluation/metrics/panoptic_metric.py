@@ -73,6 +73,8 @@ class PanopticMetric(BaseMetric):
             if item is None:
                 raise ValueError(f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
                                  f'evaluator and data loader must use the same annotation file')
+            if 'pred_panoptic_seg' not in sample:
+                raise ValueError('the model gives no pred_panoptic_seg; switch it on: model.test_cfg.panoptic_on=True')
             panoptic_seg = sample['pred_panoptic_seg']['sem_seg'].cpu().numpy()
             pred_map, pred_labels = decode_panoptic_seg(panoptic_seg.reshape(panoptic_seg.shape[-2:]), num_classes)
             record = self._write_prediction(item, pred_map, pred_labels) if self.outfile_prefix else None

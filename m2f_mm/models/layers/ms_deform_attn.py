@@ -3,9 +3,10 @@
 Shapes: B images, N queries, V value tokens of all levels, E channels, M heads, L levels, K points.
 """
 from collections.abc import Sequence
+from functools import cache, lru_cache
 
 import torch
-from mmcv.ops import MultiScaleDeformableAttention
+from mmcv.ops import MultiScaleDeformableAttention, get_compiling_cuda_version
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
 from torch import Tensor
 
@@ -53,19 +54,36 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         reference = reference[:, :, None, :, None]
         if reference.shape[-1] == 4:  # offsets in half-sizes of the box
             return reference[..., :2] + offsets / self.num_points * reference[..., 2:] * 0.5
-        sizes = offsets.new_tensor([(width, height) for height, width in spatial_shapes])
-        return reference + offsets / sizes[:, None]
+        sizes, _, _ = level_tensors(tuple(spatial_shapes), offsets.device)
+        return reference + offsets / sizes.to(offsets.dtype)[:, None]
 
 
 def sample_levels(value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor,
                   im2col_step: int) -> Tensor:
-    """The weighted sum of bilinear samples: mmcv's CUDA operator on a GPU, its PyTorch function elsewhere."""
-    if not value.is_cuda:
+    """The weighted sum of bilinear samples: mmcv's CUDA operator where there is one, its PyTorch function elsewhere."""
+    if not (value.is_cuda and has_cuda_operator()):
         return multi_scale_deformable_attn_pytorch(value, spatial_shapes, locations, weights)
-    shapes = torch.tensor(spatial_shapes, dtype=torch.long)
-    starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
-    shapes, starts = (t.pin_memory().to(value.device, non_blocking=True) for t in (shapes, starts))
+    _, shapes, starts = level_tensors(tuple(spatial_shapes), value.device)
     batch = value.shape[0]
     step = next(step for step in range(min(batch, im2col_step), 0, -1) if batch % step == 0)  # the kernel's demand
     return MultiScaleDeformableAttnFunction.apply(value.contiguous(), shapes, starts, locations.contiguous(),
                                                   weights.contiguous(), step)
+
+
+@cache
+def has_cuda_operator() -> bool:
+    """Whether mmcv was compiled with CUDA; without nvcc it has its CPU operators only."""
+    return get_compiling_cuda_version() != 'not available'
+
+
+@lru_cache(maxsize=64)
+def level_tensors(spatial_shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What the device has to know of the levels, copied to it once per set of sizes.
+
+    Returns:
+        Width and height of each level, float32 (L, 2); height and width, int64 (L, 2); first token, int64 (L,).
+    """
+    with torch.inference_mode(False):  # kept for later calls, which may train
+        shapes = torch.tensor(spatial_shapes, dtype=torch.long)
+        starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
+        return shapes.flip(1).float().to(device), shapes.to(device), starts.to(device)

@@ -28,8 +28,8 @@ class FPNPixelDecoder(BaseModule):
                  feat_channels: int = 256,
                  out_channels: int = 256,
                  num_outs: int = 3,
-                 norm_cfg: dict = dict(type='GN', num_groups=32),
-                 init_cfg: dict = None):
+                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.num_outs = num_outs
         self.embed_dims = feat_channels

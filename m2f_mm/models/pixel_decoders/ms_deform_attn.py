@@ -77,9 +77,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
                  num_heads: int = 8,
                  num_points: int = 4,
                  feedforward_channels: int = 1024,
-                 norm_cfg: dict = dict(type='GN', num_groups=32),
-                 input_norm_cfg: dict = dict(type='GN', num_groups=32),
-                 init_cfg: dict = None):
+                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
+                 input_norm_cfg: dict | None = dict(type='GN', num_groups=32),
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if not 1 <= num_encoder_levels <= len(in_channels):
             raise ValueError(f'num_encoder_levels must be 1 to {len(in_channels)}, the number of in_channels, got '

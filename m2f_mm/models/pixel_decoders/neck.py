@@ -28,7 +28,7 @@ class NeckPixelDecoder(BaseModule):
                  feat_channels: int = 256,
                  out_channels: int = 256,
                  num_outs: int = 3,
-                 init_cfg: dict = None):
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.num_outs = num_outs
         self.embed_dims = feat_channels
