@@ -7,7 +7,7 @@ import argparse
 import torch
 from mmengine.config import Config
 
-import m2f_mm  # noqa: F401  registers checkpoint types and configs
+import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
 from m2f_mm.apis.command_line import (
     add_common_arguments,
     build_runner,

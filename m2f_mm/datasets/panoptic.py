@@ -46,8 +46,8 @@ class PanopticDataset(BaseDataset):
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix or dict(img='', seg=''),
                          lazy_init=True, **kwargs)
         given = {key: value for key, value in self._metainfo.items() if key in (metainfo or {})}
-        # The JSON is read once: the classes are wanted now, the items at full_init. An inferencer wants the classes only
-        # and may have no JSON.
+        # The JSON is read once: the classes are wanted now, the items at full_init. An inferencer wants the classes
+        # only and may have no JSON.
         known = {'classes', 'thing_classes', 'stuff_classes'} <= {*self.METAINFO, *given}
         self._content = None if lazy_init and known else self._read()
         categories = self._content['categories'] if self._content else []

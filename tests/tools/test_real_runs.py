@@ -70,12 +70,16 @@ def test_stock_train_tool_with_everything(package, task, shapes, tmp_path):
     config.write_text(SHORT.format(task=task, iters=2, batch=1) + """
 custom_hooks = [dict(type='EMAHook', begin_iter=0)]
 optim_wrapper = dict(accumulative_counts=2)
-default_hooks = dict(checkpoint=dict(interval=1))
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
 """)
     tool = stock_tool(package, 'train.py')
     run(sys.executable, tool, config, '--work-dir', tmp_path / 'work', cwd=tmp_path, shapes=shapes)
-    first = torch.load(tmp_path / 'work' / 'iter_2.pth', weights_only=False)
-    assert any(key.startswith('module.backbone.') for key in first['ema_state_dict'])
+    head = 'panoptic_head' if package == 'mmdet' else 'decode_head'
+    for iteration, updated in ((1, False), (2, True)):  # two batches make one step, and the average lags behind it
+        saved = torch.load(tmp_path / 'work' / f'iter_{iteration}.pth', weights_only=False)
+        average = saved['state_dict'][f'{head}.cls_embed.weight']
+        trained = saved['ema_state_dict'][f'module.{head}.cls_embed.weight']
+        assert torch.equal(average, trained) is not updated
     output = run(sys.executable, tool, config, '--work-dir', tmp_path / 'work', '--resume', '--cfg-options',
                  'train_cfg.max_iters=3', cwd=tmp_path, shapes=shapes)
     assert 'resumed' in output.lower() and (tmp_path / 'work' / 'iter_3.pth').is_file()
