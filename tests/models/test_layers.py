@@ -2,33 +2,13 @@
 import pytest
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
+from slow import slow_sampling
 from torch import nn
 
 from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, sine_position_encoding
+from m2f_mm.models.layers.deformable_sampling import sample_levels
 
 SHAPES = [(3, 4), (2, 1)]  # of two levels, the second with a border on every side of every sample
-
-
-def reference_sampling(value, shapes, locations, weights):
-    """Deformable attention as it is defined: one head, one query, one point, one corner at a time (zero outside)."""
-    batch, _, heads, dims = value.shape
-    queries = locations.shape[1]
-    result = value.new_zeros(batch, queries, heads, dims)
-    for b in range(batch):
-        for q in range(queries):
-            for m in range(heads):
-                start = 0
-                for level, (height, width) in enumerate(shapes):
-                    for k in range(locations.shape[-2]):
-                        x, y = (locations[b, q, m, level, k] * locations.new_tensor([width, height]) - 0.5).unbind()
-                        left, top = int(x.floor()), int(y.floor())
-                        for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
-                            if 0 <= column < width and 0 <= row < height:
-                                share = (1 - (x - column).abs()) * (1 - (y - row).abs())
-                                result[b, q, m] = result[b, q, m] + (
-                                    weights[b, q, m, level, k] * share * value[b, start + row * width + column, m])
-                    start += height * width
-    return result.flatten(2)
 
 
 def make_attention(dtype=torch.float64):
@@ -53,7 +33,7 @@ def test_deformable_attention_is_what_it_is_defined_to_be(dims):
     else:
         box = reference[:, :, None, :, None]
         locations = box[..., :2] + offsets / 3 * box[..., 2:] / 2
-    expected = attention.output_proj(reference_sampling(
+    expected = attention.output_proj(slow_sampling(
         attention.value_proj(value).unflatten(-1, (2, 4)), SHAPES, locations, weights))
     torch.testing.assert_close(attention(query, value, reference, SHAPES), expected)
 
@@ -96,9 +76,9 @@ def test_coordinates_stay_float32_under_amp(dtype, monkeypatch):
     """In fp16 a coordinate near 1 is off by up to a pixel of a map of 2048."""
     seen = []
 
-    def spy(value, shapes, locations, weights, step):
+    def spy(value, shapes, locations, weights, *options):
         seen.append((value.dtype, locations.dtype, weights.dtype))
-        return ms_deform_attn.multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
+        return sample_levels(value, shapes, locations, weights, *options)
 
     monkeypatch.setattr(ms_deform_attn, 'sample_levels', spy)
     attention, query, value = make_attention(torch.float32)

@@ -1,0 +1,90 @@
+"""The weighted sum of bilinear samples at the heart of deformable attention (Deformable DETR, equation 3), and the one
+place that chooses how it is computed.
+
+Shapes: B images, N queries, V value tokens of all levels, M heads, D channels of a head, L levels, K points.
+"""
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from importlib.util import find_spec
+
+import torch
+from mmcv.ops import get_compiling_cuda_version
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
+from torch import Tensor
+
+from .sparse_sampling import SparseSampling
+
+BACKENDS = ('auto', 'mmcv', 'deformops', 'sparse', 'pytorch')
+
+
+def sample_levels(value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor,
+                  im2col_step: int = 64, backend: str = 'auto') -> Tensor:
+    """Sum over levels and points of weight times bilinear sample, zero outside of a level.
+
+    Args:
+        value: (B, V, M, D), the levels one after the other, each row-major.
+        spatial_shapes: (height, width) of each level; the products add up to V.
+        locations: (B, N, M, L, K, 2) as x, y in 0..1 of each level; 0 is the left edge of the first pixel.
+        weights: (B, N, M, L, K).
+        im2col_step: images that mmcv's operator takes at once.
+        backend: see ``choose_backend``.
+
+    Returns:
+        (B, N, M * D).
+    """
+    backend = choose_backend(backend, value.device.type)
+    if backend == 'sparse':
+        return SparseSampling.apply(value, locations, weights, tuple(spatial_shapes))
+    if backend == 'pytorch':
+        return multi_scale_deformable_attn_pytorch(value, spatial_shapes, locations, weights)
+    _, shapes, starts = level_tensors(tuple(spatial_shapes), value.device)
+    if backend == 'deformops':
+        from deformops.registry import msda
+        return msda(value, shapes, starts, locations, weights.flatten(3))
+    batch = value.shape[0]
+    step = next(step for step in range(min(batch, im2col_step), 0, -1) if batch % step == 0)  # the kernel's demand
+    return MultiScaleDeformableAttnFunction.apply(value.contiguous(), shapes, starts, locations.contiguous(),
+                                                  weights.contiguous(), step)
+
+
+@cache
+def choose_backend(wanted: str, device: str) -> str:
+    """Which of the implementations runs.
+
+    - ``'mmcv'``: mmcv's CUDA operator, the default on a GPU;
+    - ``'deformops'``: the kernels of the package of that name (Python >= 3.12, torch >= 2.11), second choice on a GPU;
+    - ``'sparse'``: ``SparseSampling``, the default on a CPU;
+    - ``'pytorch'``: mmcv's PyTorch function, everywhere else.
+
+    Raises:
+        ValueError: the wanted one is unknown, or cannot run on ``device``.
+    """
+    usable = dict(
+        mmcv=device == 'cuda' and get_compiling_cuda_version() != 'not available',
+        deformops=find_spec('deformops') is not None,
+        sparse=device == 'cpu',
+        pytorch=True)
+    if wanted == 'auto':
+        candidates = ('sparse', 'pytorch') if device != 'cuda' else ('mmcv', 'deformops', 'pytorch')
+        return next(name for name in candidates if usable[name])
+    if wanted not in usable:
+        raise ValueError(f'deformable attention: backend must be one of {BACKENDS}, got {wanted!r}')
+    if not usable[wanted]:
+        cure = dict(mmcv='it needs a GPU and an mmcv compiled with CUDA (python tools/doctor.py tells)',
+                    deformops='pip install deformops (Python >= 3.12, torch >= 2.11)', sparse='it is for CPUs only')
+        raise ValueError(f"deformable attention: backend {wanted!r} does not run on {device!r}: {cure[wanted]}. "
+                         "backend='auto' takes the best that there is")
+    return wanted
+
+
+@lru_cache(maxsize=64)
+def level_tensors(spatial_shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What the device has to know of the levels, copied to it once per set of sizes.
+
+    Returns:
+        Width and height of each level, float32 (L, 2); height and width, int64 (L, 2); first token, int64 (L,).
+    """
+    with torch.inference_mode(False):  # kept for later calls, which may train
+        shapes = torch.tensor(spatial_shapes, dtype=torch.long)
+        starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
+        return shapes.flip(1).float().to(device), shapes.to(device), starts.to(device)
