@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 
-os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # read when torch is imported: no line per profiled run
+os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # both read when torch is imported: no line per profiled run
+os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR')
 
 import torch  # noqa: E402
 
@@ -110,6 +111,7 @@ def compare(case: str,
             equal: Callable[[object, object], str],
             metrics: Sequence[str] = ('memory', 'time'),
             repeats: int = 5,
+            before: Callable[[], None] = lambda: None,
             targets: dict[str, float] | None = None,
             limits: dict[str, float] | None = None,
             note: str = '') -> list[Row]:
@@ -122,6 +124,7 @@ def compare(case: str,
             where that is too far. Then nothing is measured and the rows say so.
         metrics: of 'memory', 'time', 'syncs'.
         repeats: timed runs of each side.
+        before: called before every run, neither timed nor counted; frees the gradients of both sides, for example.
         targets, limits: by metric, see ``Row``.
     """
     base = dict(case=case, part=part, peer=peer, note=note)
@@ -130,7 +133,12 @@ def compare(case: str,
         return Row(metric=metric, target=(targets or {}).get(metric), limit=(limits or {}).get(metric),
                    **base | values)
 
+    def measure(what: Callable[[Callable], float], run: Callable[[], object]) -> float:
+        before()
+        return what(run)
+
     try:
+        before()
         tolerance = equal(ours(), theirs())
     except AssertionError as error:
         return [row(metric, outputs_equal=False, note=f'not measured, the results differ: {error}')
@@ -139,12 +147,12 @@ def compare(case: str,
     for metric in metrics:
         values = dict(outputs_equal=True, tolerance=tolerance)
         if metric == 'time':
-            pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
+            pairs = [(measure(seconds, ours), measure(seconds, theirs)) for _ in range(repeats)]
             mine, others = (statistics.median(side) for side in zip(*pairs))
             rows.append(row(metric, ours=mine, theirs=others, spread=quartiles([a / b for a, b in pairs]), **values))
         else:
-            measure = peak_memory if metric == 'memory' else lambda run: count_syncs(run).total
-            rows.append(row(metric, ours=measure(ours), theirs=measure(theirs), **values))
+            what = peak_memory if metric == 'memory' else lambda run: count_syncs(run).total
+            rows.append(row(metric, ours=measure(what, ours), theirs=measure(what, theirs), **values))
     return rows
 
 
@@ -167,11 +175,28 @@ def peak_memory(run: Callable[[], object]) -> int:
         result = run()
     del result
     now = peak = 0
-    for event in profile.kineto_results.events():  # in the order of time
-        if event.name() == '[memory]':
-            now += event.nbytes()
-            peak = max(peak, now)
+    alive = set()
+    for address, size in allocations(profile.kineto_results):
+        if size > 0:
+            alive.add(address)
+        elif address not in alive:  # from before the start
+            continue
+        else:
+            alive.remove(address)
+        now += size
+        peak = max(peak, now)
     return peak
+
+
+def allocations(results) -> list[tuple[int, int]]:
+    """Address and bytes of what was allocated, and freed (negative), in the order of time."""
+    found, events = [], list(results.experimental_event_tree())
+    while events:
+        event = events.pop()
+        events.extend(event.children)
+        if event.tag == torch._C._profiler._EventType.Allocation:
+            found.append((event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size))
+    return [(address, size) for _, address, size in sorted(found, key=lambda item: item[0])]
 
 
 @contextmanager
