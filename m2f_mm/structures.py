@@ -4,12 +4,14 @@ Shapes: B images (or clips), T frames (1 for images), Q queries, C classes witho
 a mask embedding, N objects of one image, P points, H x W the padded input size, h x w the size of the mask features
 (a quarter of H x W).
 """
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .bilinear import corners
 
 
 @dataclass
@@ -78,20 +80,27 @@ class MaskPredictions:
             for b in range(embeds.shape[0])
         ]
 
-    def sample(self, layer: int, points: Tensor) -> Tensor:
-        """Mask logits of all queries at points that they share.
+    @torch.no_grad()
+    def samples(self, points: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Mask logits of all queries at points that they share, layer after layer, without gradient.
 
         Args:
-            layer: index of the layer.
-            points: (B, P, 2) as x, y in 0..1 of the padded image, the same for every frame.
+            points: for each layer (B, P, 2) as x, y in 0..1 of the padded image, the same for every frame.
 
-        Returns:
+        Yields:
             (B, Q, T * P) logits, frame-major.
         """
-        sampled = sample_points(self.mask_features, points)  # (B, T, D, P)
-        embeds = self.mask_embeds[layer]
-        logits = torch.matmul(embeds[:, None].to(sampled.dtype), sampled)  # (B, T, Q, P)
-        return logits.transpose(1, 2).flatten(2)
+        batch, frames, _, *size = self.mask_features.shape
+        dtype = torch.promote_types(self.mask_features.dtype, torch.float32)
+        pixels = self.mask_features.to(dtype).permute(0, 1, 3, 4, 2).flatten(0, 3)  # (B * T * h * w, D), a copy
+        first = torch.arange(batch * frames, device=pixels.device).view(batch, frames, 1, 1) * (size[0] * size[1])
+        for embeds, where in zip(self.mask_embeds, points):
+            index, factors = (torch.stack(parts, -1) for parts in zip(*corners(where, size, dtype)))  # (B, P, 4)
+            index = index[:, None] + first  # (B, T, P, 4)
+            factors = factors[:, None].expand_as(index)
+            sampled = F.embedding_bag(index.flatten(0, 2), pixels, mode='sum',
+                                      per_sample_weights=factors.flatten(0, 2))  # four rows, weighted and added
+            yield embeds.to(dtype) @ sampled.unflatten(0, (batch, -1)).mT
 
 
 def contract(embeds: Tensor, features: Tensor) -> Tensor:
@@ -103,23 +112,6 @@ def contract(embeds: Tensor, features: Tensor) -> Tensor:
     with torch.autocast(features.device.type, enabled=False):
         masks = torch.matmul(embeds.to(dtype), features.to(dtype).flatten(2))  # (T, n, h * w)
     return masks.transpose(0, 1).unflatten(-1, features.shape[-2:])
-
-
-def sample_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples of float maps at shared points, zero outside (PointRend's convention, align_corners false).
-
-    Args:
-        maps: (B, T, D, h, w).
-        points: (B, P, 2) as x, y in 0..1; location 0 is the left edge of the first pixel.
-
-    Returns:
-        (B, T, D, P) in the dtype of ``maps``, at least float32.
-    """
-    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    frames = maps.shape[1]
-    grid = (2 * points.to(maps.dtype) - 1)[:, None, :, None].expand(-1, frames, -1, -1, -1)  # (B, T, P, 1, 2)
-    sampled = F.grid_sample(maps.flatten(0, 1), grid.flatten(0, 1), align_corners=False)  # (B * T, D, P, 1)
-    return sampled.squeeze(-1).unflatten(0, (-1, frames))
 
 
 def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ def test_samples_of_promises_are_samples_of_masks(frames):
     grid = 2 * points[:, :, None] - 1
     expected = torch.stack([F.grid_sample(whole(predictions)[:, :, t], grid, align_corners=False)[..., 0]
                             for t in range(frames)], 2).flatten(2)
-    torch.testing.assert_close(predictions.sample(-1, points), expected)
+    (found,) = predictions.samples([points])
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize('frames', [1, 2])

@@ -19,18 +19,22 @@ from .points import RandomPoints, sample_binary_masks
 
 @dataclass
 class Matching:
-    """The matched pairs of one prediction, images one after the other, queries ascending within an image.
+    """The matched pairs of all predictions: image after image, in it layer after layer, in that queries ascending.
 
     Args:
-        batch: image of each pair, (M,).
-        query: its query, (M,).
-        target: its object, counted over the whole batch, (M,).
-        counts: pairs per image; known on the host, so nobody has to ask the device.
+        layer, batch, query: prediction, image and query of each pair, int64 (R,).
+        target: its object, counted within the image, int64 (R,).
+        counts: pairs by image and layer; known on the host, so nobody has to ask the device.
     """
+    layer: Tensor
     batch: Tensor
     query: Tensor
     target: Tensor
-    counts: list[int]
+    counts: list[list[int]]
+
+    def by_image(self, pairs: Tensor) -> tuple[Tensor, ...]:
+        """Split something with one row for each pair, (R, ...)."""
+        return pairs.split([sum(counts) for counts in self.counts])
 
 
 @TASK_UTILS.register_module(name='MaskHungarianAssigner')
@@ -55,60 +59,55 @@ class HungarianAssigner:
         self.num_points = num_points
 
     @torch.no_grad()
-    def __call__(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
-                 draw: RandomPoints) -> list[Matching]:
-        """One ``Matching`` for each prediction; at most min(Q, N) pairs per image.
+    def __call__(self, predictions: MaskPredictions, targets: Sequence[SegTargets], draw: RandomPoints) -> Matching:
+        """At most min(Q, N) pairs for each image and prediction.
 
         Raises:
             FloatingPointError: where a prediction or a cost is not finite; names layer and image.
             ValueError: where a label is no class of the model; names image and label.
         """
-        costs = [
-            self.cost(predictions, layer, targets, draw) for layer in range(predictions.num_layers)
-        ]  # L x B x (Q, N)
-        sums = torch.stack([torch.stack([t.flatten(1).sum(1) for t in (logits, embeds, predictions.mask_features)])
-                            for logits, embeds in zip(predictions.class_logits, predictions.mask_embeds)])  # (L, 3, B)
+        costs = self.costs(predictions, targets, draw)
+        sums = prediction_sums(predictions)
         flat = torch.cat([sums.flatten()] + [cost.flatten() for layer in costs for cost in layer]).cpu().numpy()
         if not np.isfinite(flat).all():
             explain_non_finite(flat[:sums.numel()].reshape(sums.shape), costs, targets, predictions)
         return self._solve(flat[sums.numel():], costs, predictions.mask_features.device)
 
-    def cost(self, predictions: MaskPredictions, layer: int, targets: Sequence[SegTargets],
-             draw: RandomPoints) -> list[Tensor]:
-        """The (Q, N) cost matrix of every image for one prediction."""
-        probabilities = predictions.class_logits[layer].softmax(-1)
-        num_classes = probabilities.shape[-1] - 1
-        points = draw.matching(layer, len(targets), self.num_points, probabilities.device)
-        logits = predictions.sample(layer, points)  # (B, Q, T * P)
+    def costs(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
+              draw: RandomPoints) -> list[list[Tensor]]:
+        """The (Q, N) cost matrix of every prediction and image, L x B of them."""
+        device = predictions.mask_features.device
+        points = [draw.matching(layer, len(targets), self.num_points, device)
+                  for layer in range(predictions.num_layers)]
+        probabilities = torch.stack(predictions.class_logits).softmax(-1)  # (L, B, Q, C + 1)
+        labels = [target.labels.clamp(0, probabilities.shape[-1] - 2) for target in targets]
+        unknown = [known != target.labels for known, target in zip(labels, targets)]
         costs = []
-        for b, target in enumerate(targets):
-            masks = target.clip_masks  # (N, T, H, W)
-            index = torch.arange(masks.shape[0] * masks.shape[1], device=masks.device)
-            wanted = sample_binary_masks(masks.flatten(0, 1), index, points[b:b + 1], logits.dtype)
-            wanted = wanted.unflatten(0, masks.shape[:2]).flatten(1)  # (N, T * P)
-            labels = target.labels.clamp(0, num_classes - 1)
-            cost = (self.mask_weight * mask_cost(logits[b], wanted) + self.dice_weight * dice_cost(logits[b], wanted) -
-                    self.class_weight * probabilities[b][:, labels])
-            costs.append(cost.masked_fill(labels != target.labels, float('inf')))  # found out after the transfer
+        for layer, logits in enumerate(predictions.samples(points)):  # (B, Q, T * P)
+            costs.append([])
+            for b, target in enumerate(targets):
+                masks = target.clip_masks.flatten(0, 1)  # (N * T, H, W)
+                index = torch.arange(len(masks), device=device)
+                wanted = sample_binary_masks(masks, index, points[layer][b:b + 1], logits.dtype)
+                wanted = wanted.view(len(target), logits.shape[-1])  # (N, T * P)
+                cost = (self.mask_weight * mask_cost(logits[b], wanted) +
+                        self.dice_weight * dice_cost(logits[b], wanted) -
+                        self.class_weight * probabilities[layer, b][:, labels[b]])
+                costs[-1].append(cost.masked_fill_(unknown[b], float('inf')))  # found out after the transfer
         return costs
 
     @staticmethod
-    def _solve(flat: np.ndarray, costs: list[list[Tensor]], device: torch.device) -> list[Matching]:
+    def _solve(flat: np.ndarray, costs: list[list[Tensor]], device: torch.device) -> Matching:
         """SciPy's assignment for every cost matrix, in the order in which they were flattened."""
-        pairs, counts, start, first = [], [], 0, 0
-        for layer in costs:
-            counts.append([])
-            first = 0
-            for b, cost in enumerate(layer):
-                matrix = flat[start:start + cost.numel()].reshape(cost.shape)
+        pairs, start = [[] for _ in costs[0]], 0
+        for layer, matrices in enumerate(costs):
+            for b, cost in enumerate(matrices):
+                queries, objects = linear_sum_assignment(flat[start:start + cost.numel()].reshape(cost.shape))
+                pairs[b].append(np.stack(np.broadcast_arrays(layer, b, queries, objects)))
                 start += cost.numel()
-                queries, objects = linear_sum_assignment(matrix)
-                pairs.append(np.stack((np.full_like(queries, b), queries, objects + first)))
-                counts[-1].append(len(queries))
-                first += cost.shape[1]
-        packed = torch.from_numpy(np.concatenate(pairs, axis=1)).to(device, non_blocking=True)
-        sizes = [sum(count) for count in counts]
-        return [Matching(*part, count) for part, count in zip(packed.split(sizes, dim=1), counts)]
+        packed = torch.from_numpy(np.concatenate([pair for image in pairs for pair in image], axis=1))
+        counts = [[pair.shape[1] for pair in image] for image in pairs]
+        return Matching(*packed.to(device, non_blocking=True), counts)
 
 
 def mask_cost(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -125,6 +124,14 @@ def dice_cost(logits: Tensor, wanted: Tensor) -> Tensor:
     both = probabilities @ wanted.T
     either = probabilities.sum(-1)[:, None] + wanted.sum(-1)
     return 1 - (2 * both + 1) / (either + 1)
+
+
+def prediction_sums(predictions: MaskPredictions) -> Tensor:
+    """Sums of class logits, mask embeddings and mask features, (L, 3, B): not finite if any of their numbers is not."""
+    logits, embeds = (torch.stack(layers).flatten(2).sum(2) for layers in
+                      (predictions.class_logits, predictions.mask_embeds))
+    features = predictions.mask_features.flatten(1).sum(1)
+    return torch.stack((logits, embeds, features.expand_as(logits)), 1)
 
 
 def layer_name(layer: int, num_layers: int) -> str:

@@ -1,33 +1,34 @@
 """The loss terms of mask classification, each over all rows at once (Mask2Former, section 3.3; MaskFormer, 3.2).
 
-Shapes: M masks, P points, C classes without no-object.
+Shapes: L supervised predictions, B images, Q queries, C classes without no-object, R masks, P points.
 """
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def class_loss(logits: Tensor, classes: Tensor, class_weight: Tensor, weight_sum: Tensor) -> Tensor:
-    """Cross-entropy of all queries, each with the weight of its class, over ``weight_sum``.
+def class_loss(logits: Tensor, classes: Tensor, class_weight: Tensor, weight_sums: Tensor) -> Tensor:
+    """Cross-entropy of the queries, each with the weight of its class, over ``weight_sums``: one number a layer.
 
-    With the sum of the weights of these queries that is the weighted mean.
+    With the sums of the weights of these queries that is the weighted mean.
 
     Args:
-        logits: (B, Q, C + 1).
-        classes: (B, Q), C is no-object.
+        logits: (L, B, Q, C + 1).
+        classes: (L, B, Q), C is no-object.
         class_weight: (C + 1,).
+        weight_sums: (L,).
     """
-    losses = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), class_weight, reduction='sum')
-    return losses / weight_sum
+    losses = F.cross_entropy(logits.flatten(0, 2), classes.flatten(), class_weight, reduction='none')
+    return losses.view(len(logits), -1).sum(1) / weight_sums
 
 
-def mask_loss(logits: Tensor, wanted: Tensor, num_masks: Tensor) -> Tensor:
-    """Sum over masks of the mean binary cross-entropy at their points, over ``num_masks``; both (M, P)."""
-    return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none').mean(1).sum() / num_masks
+def mask_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Mean binary cross-entropy of each mask at its points; both (R, P), returns (R,)."""
+    return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none').mean(1)
 
 
-def dice_loss(logits: Tensor, wanted: Tensor, num_masks: Tensor) -> Tensor:
-    """Sum over masks of the dice loss at their points (1 added above and below), over ``num_masks``; both (M, P)."""
+def dice_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Dice loss of each mask at its points, with 1 added above and below; both (R, P), returns (R,)."""
     probabilities = logits.sigmoid()
     both = (probabilities * wanted).sum(-1)
     either = probabilities.sum(-1) + wanted.sum(-1)
-    return (1 - (2 * both + 1) / (either + 1)).sum() / num_masks
+    return 1 - (2 * both + 1) / (either + 1)

@@ -3,6 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from m2f_mm.bilinear import corners
+
 
 class RandomPoints:
     """Every random draw of a training step comes from here, so that a test can replay recorded ones.
@@ -42,21 +44,16 @@ def sample_binary_masks(masks: Tensor, index: Tensor, points: Tensor, dtype: tor
     Returns:
         (M, P), in 0..1.
     """
-    height, width = masks.shape[-2:]
-    grid = 2 * points.to(dtype) - 1  # the detour of grid_sample, for the same rounding
-    x = ((grid[..., 0] + 1) * width - 1) / 2
-    y = ((grid[..., 1] + 1) * height - 1) / 2
-    left, top = x.floor(), y.floor()
-    index = index[:, None]
+    size = masks.shape[-2:]
+    flat, first = masks.flatten(), index[:, None] * (size[0] * size[1])
     sampled = torch.zeros((), dtype=dtype, device=masks.device)
-    for column, weight_x in ((left, left + 1 - x), (left + 1, x - left)):
-        for row, weight_y in ((top, top + 1 - y), (top + 1, y - top)):
-            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            taps = masks[index, row.clamp(0, height - 1).long(), column.clamp(0, width - 1).long()]
-            sampled = sampled + (weight_x * weight_y * inside) * taps
+    for pixel, factor in corners(points, size, dtype):
+        pixel = pixel + first
+        sampled = sampled + factor * flat.index_select(0, pixel.flatten()).view(pixel.shape)
     return sampled
 
 
+@torch.no_grad()
 def uncertain_points(masks: Tensor, num_points: int, oversample_ratio: float, importance_ratio: float, layer: int,
                      draw: RandomPoints) -> Tensor:
     """Points where predictions are least certain, plus uniform ones (PointRend, section 3.3 "training").
@@ -73,12 +70,12 @@ def uncertain_points(masks: Tensor, num_points: int, oversample_ratio: float, im
     """
     num_masks = masks.shape[0]
     num_uncertain = int(importance_ratio * num_points)
-    with torch.no_grad():
+    points = []
+    if num_uncertain > 0:
         candidates = draw.candidates(layer, num_masks, int(oversample_ratio * num_points), masks.device)
-        certainty = sample_logits(masks, candidates).abs()
+        certainty = sample_logits(masks, candidates).abs_()
         chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
-        points = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
-        if num_uncertain < num_points:
-            rest = draw.uniform(layer, num_masks, num_points - num_uncertain, masks.device)
-            points = torch.cat((points, rest), 1)
-    return points
+        points.append(candidates.gather(1, chosen[..., None].expand(-1, -1, 2)))
+    if num_uncertain < num_points:
+        points.append(draw.uniform(layer, num_masks, num_points - num_uncertain, masks.device))
+    return torch.cat(points, 1)

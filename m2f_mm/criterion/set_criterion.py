@@ -1,6 +1,6 @@
 """Predictions and targets in, a dict of losses out (Mask2Former, section 3.2.1 and 3.3).
 
-Shapes: L supervised predictions, B images, Q queries, C classes, D mask channels, M matched pairs, P points, T frames.
+Shapes: L supervised predictions, B images, Q queries, C classes, R matched pairs of all layers, P points, T frames.
 """
 from collections.abc import Sequence
 
@@ -59,51 +59,65 @@ class SetCriterion(nn.Module):
         auxiliary ones, d0 made before the first decoder layer."""
         with torch.autocast(predictions.mask_features.device.type, enabled=False):
             predictions = at_least_float32(predictions)
-            matchings = self.assigner(predictions, targets, self.draw)
-            labels = torch.cat([target.labels for target in targets])
-            masks = torch.cat([target.clip_masks for target in targets])  # (N of the batch, T, H, W)
-            classes = torch.stack([self._classes(predictions, m, labels) for m in matchings])  # (L, B, Q)
-            weights = self.class_weight.to(predictions.mask_features.dtype)
+            matching = self.assigner(predictions, targets, self.draw)
+            logits = torch.stack(predictions.class_logits)  # (L, B, Q, C + 1)
+            classes = wanted_classes(logits, matching, targets)
+            weights = self.class_weight.to(logits.dtype)
             sums = weights[classes].flatten(1).sum(1)  # (L,)
-            num_masks, *weight_sums = average_over_workers(torch.cat((sums.new_full((1,), len(labels)), sums)))
+            num_masks = sum(len(target) for target in targets)
+            num_masks, *weight_sums = average_over_workers(torch.cat((sums.new_full((1,), num_masks), sums)))
             num_masks = num_masks.clamp(min=1)
-            losses = {}
-            for layer, matching in enumerate(matchings):
-                logits, points, wanted = self._points(predictions, layer, matching, masks)
-                sampled = sample_logits(logits, points)
-                terms = dict(
-                    loss_cls=class_loss(predictions.class_logits[layer], classes[layer], weights, weight_sums[layer]),
-                    loss_mask=mask_loss(sampled, wanted, num_masks),
-                    loss_dice=dice_loss(sampled, wanted, num_masks))
-                prefix = '' if layer == predictions.num_layers - 1 else f'd{layer}.'
-                losses.update({prefix + name: self.loss_weights[name] * value for name, value in terms.items()})
-        return losses
+            sampled, wanted = self._points(predictions, matching, targets)  # (R * T, P)
+            rows = matching.layer.repeat_interleave(predictions.mask_features.shape[1])
+            of_layer = rows == torch.arange(len(logits), device=logits.device)[:, None]  # (L, R * T)
+            terms = dict(
+                loss_cls=class_loss(logits, classes, weights, torch.stack(weight_sums)),
+                loss_mask=(of_layer * mask_loss(sampled, wanted)).sum(1) / num_masks,
+                loss_dice=(of_layer * dice_loss(sampled, wanted)).sum(1) / num_masks)
+        prefixes = [f'd{layer}.' for layer in range(len(logits) - 1)] + ['']
+        return {prefix + name: self.loss_weights[name] * value
+                for prefix, values in zip(prefixes, zip(*terms.values())) for name, value in zip(terms, values)}
 
-    @staticmethod
-    def _classes(predictions: MaskPredictions, matching: Matching, labels: Tensor) -> Tensor:
-        """The class that every query is to predict, (B, Q); C for those without a pair."""
-        no_object = predictions.class_logits[0].shape[-1] - 1
-        classes = labels.new_full(predictions.class_logits[0].shape[:2], no_object)
-        classes[matching.batch, matching.query] = labels[matching.target]
-        return classes
+    def _points(self, predictions: MaskPredictions, matching: Matching,
+                targets: Sequence[SegTargets]) -> tuple[Tensor, Tensor]:
+        """Logits of all matched masks at the points where they are compared, and what is wanted there, (R * T, P)."""
+        masks = matched_masks(predictions, matching)
+        points = self._uncertain_points(masks, matching.counts)
+        sampled = [sample_logits(logits.flatten(0, 1), where) for logits, where in zip(masks, points)]
+        wanted = []
+        for target, index, where in zip(targets, matching.by_image(matching.target), points):
+            frames = target.clip_masks.shape[1]
+            index = (index[:, None] * frames + torch.arange(frames, device=index.device)).flatten()
+            wanted.append(sample_binary_masks(target.clip_masks.flatten(0, 1), index, where, sampled[0].dtype))
+        return torch.cat(sampled), torch.cat(wanted)
 
-    def _points(self, predictions: MaskPredictions, layer: int, matching: Matching,
-                masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the matched masks (M * T, h, w), the points where they are compared (M * T, P, 2), and what is
-        wanted there (M * T, P)."""
-        logits = matched_masks(predictions, layer, matching).flatten(0, 1)
-        points = uncertain_points(logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio,
-                                  layer, self.draw)
-        frames = masks.shape[1]
-        index = (matching.target[:, None] * frames + torch.arange(frames, device=masks.device)).flatten()
-        return logits, points, sample_binary_masks(masks.flatten(0, 1), index, points, logits.dtype)
+    def _uncertain_points(self, masks: Sequence[Tensor], counts: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Where to compare the masks of every image: (R * T, P, 2). Drawn layer by layer, as the official code does."""
+        chosen = [[] for _ in masks]
+        for layer, parts in enumerate(zip(*(logits.detach().split(n) for logits, n in zip(masks, counts)))):
+            parts = [part.flatten(0, 1) for part in parts]
+            points = uncertain_points(torch.cat(parts) if len(parts) > 1 else parts[0], self.num_points,
+                                      self.oversample_ratio, self.importance_ratio, layer, self.draw)
+            for image, part in zip(chosen, points.split([len(part) for part in parts])):
+                image.append(part)
+        return [torch.cat(image) for image in chosen]
 
 
-def matched_masks(predictions: MaskPredictions, layer: int, matching: Matching) -> Tensor:
-    """Mask logits of the matched queries only, (M, T, h, w); zero rows still carry the graph of every parameter."""
-    embeds = predictions.mask_embeds[layer][matching.batch, matching.query].split(matching.counts)
-    masks: list[Tensor] = [contract(e, features) for e, features in zip(embeds, predictions.mask_features)]
-    return torch.cat(masks)
+def wanted_classes(logits: Tensor, matching: Matching, targets: Sequence[SegTargets]) -> Tensor:
+    """The class that every query is to predict, (L, B, Q); C, no-object, for those without a pair."""
+    classes = torch.full(logits.shape[:3], logits.shape[-1] - 1, device=logits.device)
+    labels = torch.cat([t.labels[index] for t, index in zip(targets, matching.by_image(matching.target))])
+    classes[matching.layer, matching.batch, matching.query] = labels
+    return classes
+
+
+def matched_masks(predictions: MaskPredictions, matching: Matching) -> list[Tensor]:
+    """Mask logits of the matched queries only: for each image (R of it, T, h, w).
+
+    One product for all layers of an image. No rows still carry the graph of every parameter.
+    """
+    embeds = torch.stack(predictions.mask_embeds)[matching.layer, matching.batch, matching.query]
+    return [contract(*pair) for pair in zip(matching.by_image(embeds), predictions.mask_features)]
 
 
 def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:

@@ -8,19 +8,19 @@ import torch.nn.functional as F
 from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion, points
 from m2f_mm.criterion.assigner import dice_cost, mask_cost
 from m2f_mm.criterion.losses import class_loss, dice_loss, mask_loss
-from m2f_mm.structures import MaskPredictions, SegTargets, sample_points
+from m2f_mm.structures import MaskPredictions, SegTargets
 
 LOGITS = torch.tensor([[0.5, -1, 2, -0.3], [1.5, 0.2, -2, 0.1]])
 WANTED = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]])
 
 
 @pytest.mark.parametrize('found, expected', [
-    (dice_loss(LOGITS, WANTED, torch.tensor(2)), 0.300358),
-    (mask_loss(LOGITS, WANTED, torch.tensor(2)), 0.567437),
+    (dice_loss(LOGITS, WANTED).mean(), 0.300358),
+    (mask_loss(LOGITS, WANTED).mean(), 0.567437),
     (dice_cost(LOGITS, WANTED), [[0.229184, 0.540379], [0.426618, 0.371532]]),
     (mask_cost(LOGITS, WANTED), [[0.367155, 1.317155], [0.967719, 0.767719]]),
-    (class_loss(torch.tensor([[[1, 2, 0.5], [0, 0.1, 3], [0.2, -1, 0]]]), torch.tensor([[1, 2, 2]]),
-                torch.tensor([1, 1, 0.1]), torch.tensor(1.2)), 0.474562),
+    (class_loss(torch.tensor([[[[1, 2, 0.5], [0, 0.1, 3], [0.2, -1, 0]]]]), torch.tensor([[[1, 2, 2]]]),
+                torch.tensor([1, 1, 0.1]), torch.tensor([1.2])), [0.474562]),
 ], ids=['dice', 'mask', 'dice cost', 'mask cost', 'class'])
 def test_official_numbers(found, expected):
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
@@ -31,15 +31,15 @@ def test_official_point_samples():
     where = torch.tensor([[(0, 0), (0.5, 0.5), (0.125, 1 / 6), (1, 1), (0.3, 0.9)]])
     expected = torch.tensor([[0.0, 5.5, 0.0, 2.75, 6.960002]])
     torch.testing.assert_close(points.sample_logits(ramp, where), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(sample_points(ramp[None, :, None].transpose(1, 2), where)[:, 0], expected[None],
-                               atol=1e-5, rtol=0)
+    one = MaskPredictions([], [torch.ones(1, 1, 1)], ramp.view(1, 1, 1, 3, 4))
+    torch.testing.assert_close(next(one.samples([where])), expected[None], atol=1e-5, rtol=0)
 
 
 def test_costs_are_the_losses_of_every_pair():
     torch.manual_seed(0)
     logits, wanted = torch.randn(5, 40) * 30, torch.rand(3, 40)
     for cost, loss in ((mask_cost, mask_loss), (dice_cost, dice_loss)):
-        slow = torch.tensor([[loss(x[None], t[None], torch.tensor(1)) for t in wanted] for x in logits])
+        slow = torch.tensor([[loss(x[None], t[None]) for t in wanted] for x in logits])
         torch.testing.assert_close(cost(logits, wanted), slow)
 
 
@@ -98,11 +98,10 @@ class FixedPoints(RandomPoints):
 def test_matching_is_the_best_of_all(counts):
     """Against every assignment there is, from costs computed pair by pair; nine objects are more than six queries."""
     predictions, targets, assigner = predictions_of(), targets_of(*counts), HungarianAssigner(2., 5., 5., 50)
-    matchings = assigner(predictions, targets, FixedPoints())
-    first = [0, counts[0]]
-    for layer, matching in enumerate(matchings):
+    matching = assigner(predictions, targets, FixedPoints())
+    assert matching.counts == [[min(6, count)] * 2 for count in counts]
+    for layer in range(2):
         where = FixedPoints().matching(layer, 2, 50, None)
-        assert matching.counts == [min(6, count) for count in counts]
         for b, target in enumerate(targets):
             masks = predictions.mask_logits(layer)[b][:, 0]
             sampled = points.sample_logits(masks, where[b:b + 1].expand(6, -1, -1))
@@ -110,10 +109,10 @@ def test_matching_is_the_best_of_all(counts):
             cost = torch.zeros(6, counts[b])
             for q, n in itertools.product(range(6), range(counts[b])):
                 wanted = points.sample_logits(target.masks[n:n + 1].float(), where[b:b + 1])
-                cost[q, n] = (5 * mask_loss(sampled[q:q + 1], wanted, 1) + 5 * dice_loss(sampled[q:q + 1], wanted, 1)
+                cost[q, n] = (5 * mask_loss(sampled[q:q + 1], wanted) + 5 * dice_loss(sampled[q:q + 1], wanted)
                               - 2 * probabilities[q, target.labels[n]])
-            of_image = matching.batch == b
-            queries, objects = matching.query[of_image], matching.target[of_image] - first[b]
+            chosen = (matching.batch == b) & (matching.layer == layer)
+            queries, objects = matching.query[chosen], matching.target[chosen]
             assert queries.tolist() == sorted(set(queries.tolist()))
             pairs = (cost if counts[b] <= 6 else cost.T).tolist()  # rows are at least as many as columns
             best = min(sum(pairs[row][column] for column, row in enumerate(rows))
@@ -134,31 +133,31 @@ def test_one_transfer_to_the_host(monkeypatch):
     assert calls == ['cpu', 'numpy']
 
 
-def slow_losses(predictions, targets, matchings, criterion):
+def slow_losses(predictions, targets, matching, criterion):
     """The formulas, image by image and pair by pair, on whole masks."""
     losses = {}
     total = max(1, sum(len(target) for target in targets))
-    for layer, matching in enumerate(matchings):
+    for layer in range(predictions.num_layers):
         prefix = '' if layer == predictions.num_layers - 1 else f'd{layer}.'
+        of_layer = matching.layer == layer
+        pairs = list(zip(*(rows[of_layer].tolist() for rows in (matching.batch, matching.query, matching.target))))
         logits = predictions.class_logits[layer]
         weight, value = 0, 0
-        objects = torch.cat([target.labels for target in targets])
         classes = torch.full(logits.shape[:2], logits.shape[-1] - 1)
-        for b, q, n in zip(matching.batch, matching.query, matching.target):
-            classes[b, q] = objects[n]
+        for b, q, n in pairs:
+            classes[b, q] = targets[b].labels[n]
         for b, q in itertools.product(*map(range, logits.shape[:2])):
             w = criterion.class_weight[classes[b, q]]
             value = value - w * logits[b, q].log_softmax(-1)[classes[b, q]]
             weight = weight + w
         losses[prefix + 'loss_cls'] = 2 * value / weight
-        masks = torch.cat([target.masks for target in targets])
-        chosen = [predictions.mask_logits(layer)[b][q, 0] for b, q in zip(matching.batch, matching.query)]
+        chosen = [predictions.mask_logits(layer)[b][q, 0] for b, q, _ in pairs]
         where = points.uncertain_points(torch.stack(chosen).detach(), criterion.num_points, 3.0, 0.75, layer,
                                         criterion.draw)
         mask, dice = 0, 0
-        for row, (logit, n) in enumerate(zip(chosen, matching.target)):
+        for row, (logit, (b, _, n)) in enumerate(zip(chosen, pairs)):
             x = points.sample_logits(logit[None], where[row:row + 1])[0]
-            t = points.sample_logits(masks[n][None].float(), where[row:row + 1])[0]
+            t = points.sample_logits(targets[b].masks[n][None].float(), where[row:row + 1])[0]
             mask = mask + F.binary_cross_entropy_with_logits(x, t)
             p = x.sigmoid()
             dice = dice + 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)

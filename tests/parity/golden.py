@@ -151,12 +151,11 @@ def official_loss_names(losses):
     return names
 
 
-def assert_matching(matchings, expected, targets_per_image):
+def assert_matching(matching, expected):
     """Every pair equals the recorded one; ``expected`` is tag -> image -> [queries, targets]."""
-    first = [sum(targets_per_image[:b]) for b in range(len(targets_per_image))]
-    for layer, matching in enumerate(matchings):
-        tag = 'final' if layer == len(matchings) - 1 else f'aux_{layer}'
-        for b, (queries, objects) in enumerate(expected[tag]):
-            of_image = matching.batch == b
-            assert matching.query[of_image].tolist() == queries.tolist(), f'{tag}, image {b}'
-            assert (matching.target[of_image] - first[b]).tolist() == objects.tolist(), f'{tag}, image {b}'
+    for tag, images in expected.items():
+        layer = len(matching.counts[0]) - 1 if tag == 'final' else int(tag.removeprefix('aux_'))
+        for b, (queries, objects) in enumerate(images):
+            chosen = (matching.batch == b) & (matching.layer == layer)
+            assert matching.query[chosen].tolist() == queries.tolist(), f'{tag}, image {b}'
+            assert matching.target[chosen].tolist() == objects.tolist(), f'{tag}, image {b}'

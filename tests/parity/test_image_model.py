@@ -113,13 +113,12 @@ def test_training_step(case):
     criterion = build_criterion(info['cfg'], ReplayPoints(recorded['random']['train'], predictions.num_layers))
     targets = [SegTargets(target['labels'], target['masks']) for target in expected['targets']]
 
-    for layer in range(predictions.num_layers):
+    costs = criterion.assigner.costs(predictions, targets, criterion.draw)
+    for layer, of_layer in enumerate(costs):
         tag = 'final' if layer == predictions.num_layers - 1 else f'aux_{layer}'
-        for cost, wanted in zip(
-                criterion.assigner.cost(predictions, layer, targets, criterion.draw), expected['cost'][tag]):
+        for cost, wanted in zip(of_layer, expected['cost'][tag]):
             assert_close(cost, wanted, FORWARD, f'cost {tag}')
-    matchings = criterion.assigner(predictions, targets, criterion.draw)
-    assert_matching(matchings, expected['matcher'], [len(target) for target in targets])
+    assert_matching(criterion.assigner(predictions, targets, criterion.draw), expected['matcher'])
 
     losses = criterion(predictions, targets)
     total = sum(losses.values())
@@ -159,4 +158,5 @@ def test_promises_are_masks(case):
     embeds, features = predictions.mask_embeds[-1], predictions.mask_features
     whole = torch.stack([contract(e, f) for e, f in zip(embeds, features)])[:, :, 0]  # (B, Q, h, w)
     slow = torch.nn.functional.grid_sample(whole, 2 * points[:, :, None] - 1, align_corners=False)[..., 0]
-    assert_close(predictions.sample(-1, points), slow, 1e-5, 'sampled promises')
+    *_, last = predictions.samples([points] * predictions.num_layers)
+    assert_close(last, slow, 1e-5, 'sampled promises')

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from m2f_mm.bilinear import neighbours
+
 
 class SparseSampling(torch.autograd.Function):
     """``SparseSampling.apply(value, locations, weights, spatial_shapes)``; arguments as in ``sample_levels``."""
@@ -63,26 +65,13 @@ def corners(locations: Tensor, spatial_shapes: tuple[tuple[int, int], ...]) -> I
     head = torch.arange(heads).view(-1, 1)
     offset = (start * heads + head).int()  # (B, 1, M, L * K)
     x, y = locations.flatten(-3, -2).unbind(-1)  # (B, N, M, L * K)
-    columns, rows = _axis(x, width), _axis(y, height)
-    for row, down, slope_y in rows:
+    columns, rows = neighbours(x * width - 0.5, width), neighbours(y * height - 0.5, height)
+    for (row, down, inside_y), sign_y in zip(rows, (-1, 1)):
         row = row * (width * heads) + offset
-        for column, across, slope_x in columns:
+        for (column, across, inside_x), sign_x in zip(columns, (-1, 1)):
             index = torch.add(row, column, alpha=heads)
-            yield tuple(part.view(locations.shape[:-1]) for part in (index, across, down, slope_x, slope_y))
-
-
-def _axis(coordinate: Tensor, length: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Of the pixel before and the pixel after a coordinate: position (int32, within the level), bilinear factor (zero
-    outside), and the factor's derivative by the coordinate."""
-    place = coordinate * length - 0.5
-    first = place.floor()
-    fraction = place - first
-    neighbours = []
-    for position, factor, slope in ((first, 1 - fraction, -length), (first + 1, fraction, length)):
-        inside = (position >= 0) & (position < length)
-        kept = torch.minimum(position.int().clamp_(min=0), length - 1)  # int first: what is not finite stays inside
-        neighbours.append((kept, factor * inside, slope * inside))
-    return neighbours
+            slopes = (inside_x * (sign_x * width), inside_y * (sign_y * height))
+            yield tuple(part.view(locations.shape[:-1]) for part in (index, across, down, *slopes))
 
 
 def _rows(entries: Tensor) -> Tensor:
