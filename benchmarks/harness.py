@@ -21,8 +21,8 @@ import torch  # noqa: E402
 
 from .syncs import Syncs, count_syncs  # noqa: E402
 
-__all__ = ['METRICS', 'Row', 'Scale', 'Syncs', 'compare', 'count_syncs', 'environment', 'left_out', 'peak_memory',
-           'relative_difference', 'seconds']
+__all__ = ['METRICS', 'Row', 'Scale', 'Syncs', 'compare', 'count_syncs', 'environment', 'kept_memory', 'left_out',
+           'peak_memory', 'relative_difference', 'seconds']
 
 METRICS = {'time': 's', 'memory': 'bytes', 'syncs': 'count', 'activations': 'bytes'}
 ENOUGH = 60  # seconds of timing after which three runs suffice
@@ -166,14 +166,26 @@ def left_out(case: str, part: str, metric: str, peer: str, reason: str, **values
 
 def peak_memory(run: Callable[[], object]) -> int:
     """Peak of bytes allocated above the start while ``run`` runs; its result is alive until it returns."""
+    return max_and_last(run)[0]
+
+
+def kept_memory(run: Callable[[], object]) -> int:
+    """Bytes that are allocated when ``run`` is done, with its result alive, and were not at the start."""
+    return max_and_last(run)[1]
+
+
+def max_and_last(run: Callable[[], object]) -> tuple[int, int]:
+    """Bytes allocated above the start: the most at any time, and at the end."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         start = torch.cuda.memory_allocated()
-        run()
+        result = run()
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - start
+        last = torch.cuda.memory_allocated() - start
+        del result
+        return torch.cuda.max_memory_allocated() - start, last
     with collector_off(), torch.autograd.profiler.profile(use_kineto=True, profile_memory=True) as profile:
         result = run()
     del result
@@ -188,7 +200,7 @@ def peak_memory(run: Callable[[], object]) -> int:
             alive.remove(address)
         now += size
         peak = max(peak, now)
-    return peak
+    return peak, now
 
 
 def allocations(results) -> list[tuple[int, int]]:

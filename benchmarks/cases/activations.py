@@ -1,0 +1,168 @@
+"""What a training step keeps for its backward pass: one image of 1024 x 1024, 14 objects, ResNet-50, float32.
+
+Counted: the storages that the graph holds once the loss is known, each once, without parameters and buffers. Deformable
+attention counts as its CUDA operator, which keeps values, sampling locations and weights; a stand-in that keeps just
+these takes its place on both sides. Peer: MMDetection's model. Equal: each of the 30 losses, with equal weights,
+objects and points.
+
+Targets: at most 0.68 of the peer's with nothing recomputed, and at most 0.35 with the options of ``LOW_MEMORY``, which
+recompute. The last two rows check the count against the allocator: bytes that are allocated when the loss is known and
+were not before, which include what is no tensor of the graph.
+"""
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from unittest.mock import patch
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from benchmarks import peers
+from benchmarks.harness import Row, Scale, kept_memory, left_out
+from benchmarks.training import LAYERS, autocast, equal_losses, replaying, same_points, total
+
+# Our options that trade time for memory, as docs/ describes them.
+LOW_MEMORY = dict(backbone=dict(with_cp=True), checkpointing=True)
+TARGETS = {'nothing recomputed': 0.68, 'low memory': 0.35}
+# The part of the model that a module is counted as, by the end of its name; the innermost one counts.
+PARTS = {
+    'backbone': 'backbone',
+    'pixel_decoder': 'pixel decoder, rest',
+    'encoder.layers.#.self_attn': 'deformable attention',
+    'encoder.layers.#.ffn': 'encoder FFN',
+    'transformer_decoder.layers.#': 'transformer decoder, rest',
+    'transformer_decoder.layers.#.cross_attn': 'cross-attention',
+    'criterion': 'criterion',
+}
+REST = 'heads, masks and losses outside of these'
+
+
+class Packed:
+    """A saved tensor while the graph holds it."""
+
+    def __init__(self, tensor: Tensor, part: str, number: int):
+        self.tensor = tensor
+        self.part = part
+        self.number = number
+
+
+@dataclass
+class Kept:
+    """Bytes kept for backward, by part of the model."""
+    by_part: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_part.values())
+
+
+class CountedOperator(torch.autograd.Function):
+    """Keeps for backward what the CUDA operator of deformable attention keeps; the encoder's shapes only."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(value, locations, weights)
+        return value.flatten(2).clone()  # as many queries as values
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        value, locations, weights = ctx.saved_tensors
+        return grad.view_as(value), torch.zeros_like(locations), torch.zeros_like(weights)
+
+
+def counted_operator(value: Tensor, shapes, locations: Tensor, weights: Tensor, *args, **kwargs) -> Tensor:
+    return CountedOperator.apply(value.contiguous(), locations.contiguous(), weights.contiguous())
+
+
+@contextmanager
+def operator_counted() -> Iterator[None]:
+    """Deformable attention of both sides keeps what the CUDA operator would."""
+    from m2f_mm.models.layers import ms_deform_attn
+    with patch.object(ms_deform_attn, 'sample_levels', counted_operator), \
+            patch('mmcv.ops.multi_scale_deform_attn.multi_scale_deformable_attn_pytorch', counted_operator):
+        yield
+
+
+def rows(scale: Scale) -> Iterator[Row]:
+    size = 256 if scale.quick else 1024
+    objects = 14
+    inputs = peers.images(1, size, size).to(scale.device)
+    samples = peers.samples(1, size, size, objects)
+    ours = peers.our_detector().to(scale.device).train()
+    theirs = peers.mmdet_detector(ours).to(scale.device).train()
+    settings = {'nothing recomputed': ours, 'low memory': None}
+    try:
+        settings['low memory'] = peers.our_detector(**LOW_MEMORY).to(scale.device).train()
+    except (TypeError, ValueError) as error:
+        yield left_out('activations', 'low memory', 'activations', 'mmdet', str(error), target=TARGETS['low memory'])
+
+    def forward(model: nn.Module) -> dict[str, Tensor]:
+        with autocast(scale.device, scale.dtype):
+            return model.loss(inputs, samples)
+
+    found = {}
+    with operator_counted():
+        for setting, model in settings.items():
+            if model is None:
+                continue
+            with same_points(model.panoptic_head) as points:
+                run = partial(forward, model)
+                losses, mine = kept(model, run)
+                their_run = replaying(partial(forward, theirs), points, range(LAYERS))
+                if 'theirs' not in found:
+                    found['theirs'] = kept(theirs, their_run)
+                their_losses, others = found['theirs']
+                tolerance = equal_losses(losses, their_losses, 1e-4 if scale.dtype == 'float32' else 3e-2)
+                del losses
+                base = dict(case='activations', metric='activations', peer='mmdet', outputs_equal=True,
+                            tolerance=tolerance)
+                title = f'training step, {size} x {size}, {objects} objects, {setting}'
+                yield Row(part=title, ours=mine.total, theirs=others.total, target=TARGETS[setting], **base)
+                for part in sorted({*mine.by_part, *others.by_part}, key=lambda name: -others.by_part.get(name, 0)):
+                    yield Row(part=f'{title}: {part}', ours=mine.by_part.get(part, 0),
+                              theirs=others.by_part.get(part, 0), **base)
+                yield Row(part=f'{title}: by the allocator', ours=kept_memory(lambda run=run: total(run())),
+                          theirs=kept_memory(lambda run=their_run: total(run())), **base)
+
+
+def kept(model: nn.Module, run: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], Kept]:
+    """The losses without graph, and what their graph held."""
+    alive: WeakSet[Packed] = WeakSet()
+    stack, numbers = [REST], count()
+
+    def pack(tensor: Tensor) -> Packed:
+        packed = Packed(tensor.detach(), stack[-1], next(numbers))  # an output would hold its own graph for ever
+        alive.add(packed)
+        return packed
+
+    handles = []
+    for name, module in model.named_modules():
+        part = part_of(name)
+        if part:
+            handles.append(module.register_forward_pre_hook(lambda *_, part=part: stack.append(part)))
+            handles.append(module.register_forward_hook(lambda *_: stack.pop() and None, always_call=True))
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    with saved_tensors_hooks(pack, lambda packed: packed.tensor):
+        losses = run()
+        loss = total(losses)
+    for handle in handles:
+        handle.remove()
+    result, seen = Kept(), set()
+    for packed in sorted(alive, key=lambda packed: packed.number):  # a storage counts where it was saved first
+        storage = packed.tensor.untyped_storage()
+        if storage.data_ptr() not in own | seen:
+            seen.add(storage.data_ptr())
+            result.by_part[packed.part] += storage.nbytes()
+    del loss
+    return {name: value.detach() for name, value in losses.items()}, result
+
+
+def part_of(name: str) -> str | None:
+    """What a module is counted as, None for the same as what calls it."""
+    name = '.'.join('#' if piece.isdigit() else piece for piece in name.split('.'))
+    return next((part for end, part in PARTS.items() if name == end or name.endswith('.' + end)), None)
