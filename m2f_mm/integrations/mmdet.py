@@ -3,21 +3,23 @@
 Shapes: B images, Q queries, C classes.
 """
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from mmdet.models.detectors import Mask2Former as StockMask2Former
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
+from mmengine.structures import PixelData
 from torch import Tensor
 
 from m2f_mm.models import MaskTransformer
 from m2f_mm.postprocess import Sizes, instance_segmentation, panoptic_segmentation, semantic_segmentation
-from m2f_mm.postprocess.tiles import bands
+from m2f_mm.postprocess.tiles import logits_type, tiles
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions
 
-from .mmdet_samples import instance_result, panoptic_result, sample_sizes, semantic_result, to_targets
+from .mmdet_samples import instance_result, panoptic_codes, sample_sizes, semantic_result, to_targets
 from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts, refuse_encoding
 
 
@@ -102,8 +104,11 @@ class PromisedMasks:
 
     def __iter__(self) -> Iterator[Tensor]:
         whole = Sizes(self.padded, self.padded, self.padded)
-        for masks in self.predictions.mask_logits():
-            yield torch.cat([band for _, band in bands(masks[:, 0], whole)], 1)
+        for embeds, features in zip(self.predictions.mask_embeds[-1], self.predictions.mask_features):
+            masks = torch.empty(len(embeds), *self.padded, dtype=logits_type(features), device=features.device)
+            for rows, queries, logits in tiles(embeds, features, whole):
+                masks[queries, rows] = logits
+            yield masks
 
 
 @MODELS.register_module()
@@ -113,7 +118,8 @@ class MaskFormerFusionHead(BaseModule):
     Args:
         num_things_classes, num_stuff_classes, metainfo: as for the head.
         test_cfg: ``panoptic_on`` (True), ``instance_on``, ``semantic_on`` (False), ``object_mask_thr`` (0.8),
-            ``iou_thr`` (0.8), ``filter_low_score`` (False), ``max_per_image`` (100).
+            ``iou_thr`` (0.8), ``filter_low_score`` (False), ``max_per_image`` (100), ``instance_masks``: 'bitmap'
+            or 'rle', masks as COCO's run-length codes, an eighth of the memory and read by ``CocoMetric`` as they are.
         loss_panoptic: the stock option; must be None.
     """
 
@@ -132,6 +138,7 @@ class MaskFormerFusionHead(BaseModule):
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
         self.num_classes = len(counts.is_thing)
+        self.register_buffer('things', torch.tensor(counts.is_thing), persistent=False)
         self.test_cfg = test_cfg or {}
 
     def loss(self, **kwargs) -> dict:
@@ -165,12 +172,13 @@ class MaskFormerFusionHead(BaseModule):
         test_cfg, results = self.test_cfg, {}
         panoptic_on, instance_on = test_cfg.get('panoptic_on', True), test_cfg.get('instance_on', False)
         if panoptic_on:
-            segment_map, segments = panoptic_segmentation(
+            codes, _ = panoptic_segmentation(
                 *promise, self.is_thing, test_cfg.get('object_mask_thr', 0.8), test_cfg.get('iou_thr', 0.8),
-                test_cfg.get('filter_low_score', False))
-            results['pan_results'] = panoptic_result(segment_map, segments, self.num_classes)
+                test_cfg.get('filter_low_score', False), partial(panoptic_codes, num_classes=self.num_classes))
+            results['pan_results'] = PixelData(sem_seg=codes[None])
         if instance_on:
-            instances = instance_segmentation(*promise, test_cfg.get('max_per_image', 100), self.is_thing)
+            instances = instance_segmentation(*promise, test_cfg.get('max_per_image', 100), self.things,
+                                              test_cfg.get('instance_masks', 'bitmap'))
             results['ins_results'] = instance_result(instances)
         if test_cfg.get('semantic_on', False):
             labels = semantic_segmentation(*promise, resize_masks=panoptic_on or instance_on)

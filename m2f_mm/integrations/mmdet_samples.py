@@ -82,14 +82,16 @@ def sample_sizes(sample: DetDataSample, padded: tuple[int, int], rescale: bool) 
     return Sizes(tuple(padded), image, tuple(sample.ori_shape[:2]) if rescale else image)
 
 
-def panoptic_result(segment_map: Tensor, segments: Sequence[Segment], num_classes: int) -> PixelData:
-    """MMDetection's encoding: class + 1000 * instance, ``num_classes`` is void, things are counted from 1."""
+def panoptic_codes(segments: Sequence[Segment], num_classes: int) -> list[int]:
+    """MMDetection's encoding of void and each segment: class + 1000 * instance.
+
+    ``num_classes`` is void, things are counted from 1.
+    """
     codes, things = [num_classes], 0
     for segment in segments:
         things += segment.is_thing
         codes.append(segment.label + (things * INSTANCE_OFFSET if segment.is_thing else 0))
-    codes = torch.tensor(codes, dtype=torch.int32, device=segment_map.device)
-    return PixelData(sem_seg=codes[segment_map.long()][None])
+    return codes
 
 
 def instance_result(instances: Instances) -> InstanceData:

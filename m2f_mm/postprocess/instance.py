@@ -1,6 +1,7 @@
 """Instance segmentation from mask predictions (Mask2Former's official inference).
 
-Shapes: Q queries, K results, C classes, D mask channels, h x w the mask features, H x W the output.
+Shapes: Q queries, K results, n masks (a query may appear with several classes), C classes, D mask channels, h x w the
+mask features, H x W the output.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,25 +9,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from m2f_mm.structures import contract
+from .mask_stores import Bitmaps, RunLengths
+from .tiles import Sizes, sigmoid_, tiles
 
-from .tiles import Sizes, bands
+STORES = dict(bitmap=Bitmaps, rle=RunLengths)
 
 
 @dataclass
 class Instances:
-    """K instances of one image, in no order.
+    """K instances of one image, in the order in which ``topk`` gives them, which is none.
 
     Args:
         scores: class probability times mean probability of the mask's pixels, (K,).
         labels: (K,).
-        masks: bool (K, H, W).
+        masks: bool (K, H, W), or K run-length codes in COCO's compressed form, as pycocotools reads and writes them.
         boxes: tight boxes of the masks (K, 4) as x0, y0, x1, y1 in output pixels, x1 and y1 exclusive; zero for an
             empty mask.
     """
     scores: Tensor
     labels: Tensor
-    masks: Tensor
+    masks: Tensor | list[dict]
     boxes: Tensor
 
 
@@ -35,8 +37,12 @@ def instance_segmentation(class_logits: Tensor,
                           mask_features: Tensor,
                           sizes: Sizes,
                           max_per_image: int = 100,
-                          is_thing: Sequence[bool] | None = None) -> Instances:
+                          is_thing: Sequence[bool] | Tensor | None = None,
+                          mask_form: str = 'bitmap',
+                          tile_bytes: int | None = None) -> Instances:
     """The best (query, class) pairs with their masks; a query may appear with several classes.
+
+    The device is waited for once, for the numbers of results and masks, and once more to fetch masks as codes.
 
     Args:
         class_logits: (Q, C + 1), the last is no-object.
@@ -44,35 +50,51 @@ def instance_segmentation(class_logits: Tensor,
         mask_features: (1, D, h, w).
         sizes: of padded input, image and output.
         max_per_image: pairs chosen; all Q * C where there are fewer.
-        is_thing: for each class; pairs of other classes are dropped after the choice.
+        is_thing: for each class; pairs of other classes are dropped after the choice. A bool tensor on the device
+            of the predictions saves a copy.
+        mask_form: 'bitmap' or 'rle', see ``Instances.masks``. Codes take a bit per pixel while they are made.
+        tile_bytes: see ``tiles``.
     """
-    num_classes = class_logits.shape[-1] - 1
+    if mask_form not in STORES:
+        raise ValueError(f'mask_form must be one of {", ".join(STORES)}, got {mask_form!r}')
+    scores, labels, source, queries = _choose(class_logits, max_per_image, is_thing)
+    height, width = sizes.output
+    count = len(queries)
+    store = STORES[mask_form](source, count, height, width)
+    mass = torch.zeros(count, height, device=scores.device)  # sums of rows, so that no sum depends on the tiles
+    area = torch.zeros(count, height, dtype=torch.int32, device=scores.device)
+    columns = torch.zeros(count, width, dtype=torch.uint8, device=scores.device)
+    for rows, chunk, logits in tiles(mask_embeds[queries], mask_features, sizes, tile_bytes):
+        masks = logits > 0
+        store.put(chunk, rows, masks)
+        area[chunk, rows] = masks.sum(-1, dtype=torch.int32)
+        columns[chunk] |= masks.view(torch.uint8).amax(1)
+        mass[chunk, rows] = sigmoid_(logits).mul_(masks).sum(-1).to(mass.dtype)
+    quality = (mass.double().sum(1) / (area.sum(1) + 1e-6)).to(scores.dtype)
+    boxes = torch.stack((_span(columns > 0), _span(area > 0)), 2).flatten(1).float()
+    return Instances(scores * quality[source], labels, store.finish(), boxes[source])
+
+
+def _choose(class_logits: Tensor, max_per_image: int,
+            is_thing: Sequence[bool] | Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scores, labels and index of the mask of the K best pairs, and the n queries whose masks they are."""
+    num_queries, num_classes = class_logits.shape[0], class_logits.shape[1] - 1
     probabilities = class_logits.softmax(-1)[:, :-1].flatten()
     scores, index = probabilities.topk(min(max_per_image, len(probabilities)), sorted=False)
     labels, queries = index % num_classes, index.div(num_classes, rounding_mode='floor')
+    chosen = torch.ones_like(labels, dtype=torch.bool)
     if is_thing is not None:
-        things = torch.tensor(is_thing, dtype=torch.bool, device=labels.device)[labels]
-        scores, labels, queries = scores[things], labels[things], queries[things]
-    unique, inverse = queries.unique(return_inverse=True)  # each mask is made once
-
-    masks = torch.zeros(len(unique), *sizes.output, dtype=torch.bool, device=scores.device)
-    inside = torch.zeros(len(unique), dtype=torch.float64, device=scores.device)  # float64: bands add up exactly enough
-    area = torch.zeros_like(inside)
-    for rows, logits in bands(contract(mask_embeds[unique], mask_features)[:, 0], sizes):
-        band = logits > 0
-        masks[:, rows] = band
-        inside += (logits.sigmoid_() * band).flatten(1).sum(1)
-        area += band.flatten(1).sum(1)
-    quality = (inside / (area + 1e-6)).to(scores.dtype)
-    return Instances(scores * quality[inverse], labels, masks[inverse], mask_boxes(masks)[inverse])
+        chosen = torch.as_tensor(is_thing, dtype=torch.bool, device=labels.device)[labels]
+    used = torch.zeros(num_queries, dtype=torch.uint8, device=labels.device)
+    used.scatter_reduce_(0, queries, chosen.to(torch.uint8), 'amax')
+    count, masks = torch.stack((chosen.sum(), used.sum())).tolist()
+    chosen = (~chosen).to(torch.uint8).argsort(stable=True)[:count]
+    numbers = used.cumsum(0) - 1
+    return scores[chosen], labels[chosen], numbers[queries[chosen]], (1 - used).argsort(stable=True)[:masks]
 
 
-def mask_boxes(masks: Tensor) -> Tensor:
-    """Tight boxes of bool masks (K, H, W) as x0, y0, x1, y1 with x1, y1 exclusive, float32 (K, 4)."""
-    boxes = []
-    for along in (1, 2):  # columns, then rows
-        used = masks.any(along).to(torch.uint8)
-        first = used.argmax(1)
-        last = used.shape[1] - used.flip(1).argmax(1)
-        boxes.append(torch.stack((first, last), 1) * used.any(1, keepdim=True))
-    return torch.stack(boxes, 2).flatten(1).float()
+def _span(used: Tensor) -> Tensor:
+    """First used position and end of the last, for each row of bool (n, length): int64 (n, 2), zeros where none is."""
+    used = used.to(torch.uint8)
+    last = used.shape[1] - used.flip(1).argmax(1)
+    return torch.stack((used.argmax(1), last), 1) * used.amax(1, keepdim=True)

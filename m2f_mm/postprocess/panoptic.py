@@ -1,16 +1,15 @@
 """Panoptic segmentation from mask predictions (MaskFormer, section 3.4; Mask2Former's official inference).
 
-Shapes: Q queries, K kept queries, C classes, D mask channels, h x w the mask features, H x W the output.
+Shapes: Q queries, K kept queries, C classes, D mask channels, h x w the mask features, H x W the output; q queries and
+r rows of a tile.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from m2f_mm.structures import contract
-
-from .tiles import Sizes, bands
+from .tiles import Sizes, first_argmax, sigmoid_, tiles
 
 
 @dataclass
@@ -29,8 +28,12 @@ def panoptic_segmentation(class_logits: Tensor,
                           is_thing: Sequence[bool],
                           object_threshold: float = 0.8,
                           overlap_threshold: float = 0.8,
-                          filter_low_score: bool = True) -> tuple[Tensor, list[Segment]]:
+                          filter_low_score: bool = True,
+                          codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None,
+                          tile_bytes: int | None = None) -> tuple[Tensor, list[Segment]]:
     """Every pixel to the query that claims it most, queries that lost too much of their mask dropped.
+
+    Three times the device is waited for: for the number of kept queries, for the areas, and to send what they mean.
 
     Args:
         class_logits: (Q, C + 1), the last is no-object.
@@ -41,34 +44,53 @@ def panoptic_segmentation(class_logits: Tensor,
         object_threshold: class probability that a query must exceed.
         overlap_threshold: share of a query's own mask (probability >= 0.5) that it must own at the end.
         filter_low_score: leave pixels void where their owner's own mask is below 0.5 (MaskFormer does not).
+        codes: what the map says for void and for each segment, K + 1 numbers; by default 0 and the ids.
+        tile_bytes: see ``tiles``.
 
     Returns:
         int32 (H, W) map of segment ids, 0 is void, and the segments, ids 1, 2, ... in the order of the queries.
     """
     scores, labels = class_logits.softmax(-1).max(-1)
     keep = (labels != class_logits.shape[-1] - 1) & (scores > object_threshold)
-    scores, labels = scores[keep], labels[keep]
-    count = len(scores)
-    owner = torch.zeros(sizes.output, dtype=torch.int32, device=scores.device)  # kept query + 1, void 0
-    if count == 0:
-        return owner, []
-    counts = torch.zeros(3, count, dtype=torch.long, device=scores.device)  # owned, own mask, both
-    inside = torch.ones(sizes.output, dtype=torch.bool, device=scores.device)
-    masks = contract(mask_embeds[keep], mask_features)[:, 0]  # (K, h, w)
-    for rows, logits in bands(masks, sizes):
-        probabilities = logits.sigmoid_()
-        winner = (probabilities * scores[:, None, None]).argmax(0)  # (rows, W), the first of equals
-        own = probabilities >= 0.5
-        hit = own.gather(0, winner[None])[0]
-        counts[0].scatter_add_(0, winner.flatten(), torch.ones_like(winner).flatten())  # bincount would ask the device
-        counts[1] += own.flatten(1).sum(1)
-        counts[2].scatter_add_(0, winner.flatten(), hit.long().flatten())
-        owner[rows] = winner.int()
-        inside[rows] = hit
-    table = torch.cat((counts.double(), labels[None].double(), scores[None].double())).tolist()  # the one transfer
+    kept = (~keep).to(torch.uint8).argsort(stable=True)[:int(keep.sum())]
+    scores, labels = scores[kept], labels[kept]
+    owners, counts = _owners(scores, mask_embeds[kept], mask_features, sizes, filter_low_score, tile_bytes)
+    table = torch.cat((counts.double(), labels[None].double(), scores[None].double())).tolist()
     lookup, segments = _decide(table, is_thing, overlap_threshold, filter_low_score)
-    result = torch.tensor(lookup, dtype=torch.int32, device=scores.device)[owner.long()]
-    return (result.masked_fill_(~inside, 0) if filter_low_score else result), segments
+    meanings = list(codes(segments)) if codes else [0, *(segment.id for segment in segments)]
+    lookup = torch.tensor([meanings[0], *(meanings[i] for i in lookup)], dtype=torch.int32).to(scores.device)
+    return lookup.index_select(0, owners.flatten()).view(sizes.output), segments
+
+
+def _owners(scores: Tensor, embeds: Tensor, features: Tensor, sizes: Sizes, filter_low_score: bool,
+            tile_bytes: int | None) -> tuple[Tensor, Tensor]:
+    """The winner of every pixel among K queries, and what each has.
+
+    Returns:
+        int32 (H, W), 0 where nobody is and 1 + the index of the query elsewhere; and (3, K) numbers of pixels: that a
+        query owns, of its own mask, of both at once.
+    """
+    owners = torch.zeros(sizes.output, dtype=torch.int32, device=scores.device)
+    counts = torch.zeros(3, len(scores), dtype=torch.long, device=scores.device)
+    for rows, queries, logits in tiles(embeds, features, sizes, tile_bytes):
+        probabilities = sigmoid_(logits)
+        own = probabilities >= 0.5
+        counts[1, queries] += own.flatten(1).sum(1)
+        value, index = first_argmax(probabilities.mul_(scores[queries, None, None]))
+        hit = own.gather(0, index[None])[0]
+        if queries.start == 0:
+            best, winner, inside = value, index, hit
+        else:  # a later query must claim more to win
+            better = value > best
+            best = torch.maximum(best, value)
+            winner = torch.where(better, index + queries.start, winner)
+            inside = torch.where(better, hit, inside)
+        if queries.stop == len(scores):
+            flat = winner.flatten()
+            counts[0].scatter_add_(0, flat, torch.ones_like(flat))  # bincount would ask the device
+            counts[2].scatter_add_(0, flat, inside.flatten().long())
+            owners[rows] = (winner + 1).mul_(inside) if filter_low_score else winner + 1
+    return owners, counts
 
 
 def _decide(table: list[list[float]], is_thing: Sequence[bool], overlap_threshold: float,

@@ -7,17 +7,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from m2f_mm.structures import contract
-
-from .tiles import Sizes, bands
+from .tiles import ROWS, Blocks, RowResize, Sizes, first_argmax, logits_type, resize_columns, sigmoid_, tiles
 
 
-def semantic_bands(class_logits: Tensor,
-                   mask_embeds: Tensor,
-                   mask_features: Tensor,
-                   sizes: Sizes,
-                   resize_masks: bool = False) -> Iterator[tuple[slice, Tensor]]:
-    """Class scores, a band of output rows at a time.
+def semantic_blocks(class_logits: Tensor,
+                    mask_embeds: Tensor,
+                    mask_features: Tensor,
+                    sizes: Sizes,
+                    resize_masks: bool = False,
+                    tile_bytes: int | None = None) -> Iterator[Tensor]:
+    """Class scores (C, rows, W), block after block of a few output rows from the top.
 
     The score of a class is the sum over queries of class probability times mask probability; it is not normalised.
 
@@ -28,30 +27,55 @@ def semantic_bands(class_logits: Tensor,
         sizes: of padded input, image and output.
         resize_masks: resize mask logits to the output and combine there, as models with a panoptic or instance output
             do; by default combine at the padded size and resize the scores, as semantic-only models do.
-
-    Yields:
-        The slice of rows and the scores (C, rows, W).
+        tile_bytes: see ``tiles``.
     """
     classes = class_logits.softmax(-1)[:, :-1]
+    if resize_masks or sizes.image == sizes.output:
+        yield from _combined(classes, mask_embeds, mask_features, sizes, tile_bytes)
+        return
+    height, width = sizes.output
+    at_image = Blocks(_combined(classes, mask_embeds, mask_features, Sizes(sizes.padded, sizes.image, sizes.image),
+                                tile_bytes))
+    to_output = RowResize(sizes.image[0], height, mask_features.device)
+    for start in range(0, height, ROWS):
+        stop = min(start + ROWS, height)
+        top, bottom = to_output.needed(start, stop)
+        yield to_output(resize_columns(at_image(top, bottom), width), start, stop, top)
 
-    def combine(logits: Tensor) -> Tensor:
-        return torch.tensordot(classes.T, logits.sigmoid(), 1)
 
-    masks = contract(mask_embeds, mask_features)[:, 0]
-    if not resize_masks:
-        return bands(masks, sizes, combine)
-    return ((rows, combine(logits)) for rows, logits in bands(masks, sizes))
+def _combined(classes: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
+              tile_bytes: int | None) -> Iterator[Tensor]:
+    """Sums over queries at the size of the output, ``ROWS`` rows each; ``classes``: probabilities (Q, C)."""
+    last = len(mask_embeds)
+    for rows, queries, logits in tiles(mask_embeds, mask_features, sizes, tile_bytes):
+        parts = logits.split(ROWS, 1)
+        if queries.start == 0:
+            scores = [logits.new_zeros(classes.shape[1], part[0].numel()) for part in parts]
+        for score, part in zip(scores, parts):
+            score.addmm_(classes[queries].T.to(part.dtype), sigmoid_(part.clone()).flatten(1))
+        if queries.stop == last:
+            yield from (score.unflatten(1, (-1, sizes.output[1])) for score in scores)
 
 
 def semantic_scores(class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
-                    resize_masks: bool = False) -> Tensor:
-    """The whole (C, H, W) map of class scores; arguments as ``semantic_bands``."""
-    bands_of_scores = semantic_bands(class_logits, mask_embeds, mask_features, sizes, resize_masks)
-    return torch.cat([scores for _, scores in bands_of_scores], 1)
+                    resize_masks: bool = False, tile_bytes: int | None = None) -> Tensor:
+    """The whole (C, H, W) map of class scores; arguments as ``semantic_blocks``."""
+    shape, dtype = (class_logits.shape[-1] - 1, *sizes.output), logits_type(mask_features)
+    result = torch.empty(shape, dtype=dtype, device=mask_features.device)
+    start = 0
+    for scores in semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes):
+        result[:, start:start + scores.shape[1]] = scores
+        start += scores.shape[1]
+    return result
 
 
 def semantic_segmentation(class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
-                          resize_masks: bool = False) -> Tensor:
-    """The label map (H, W), int64, without the (C, H, W) map; arguments as ``semantic_bands``."""
-    bands_of_scores = semantic_bands(class_logits, mask_embeds, mask_features, sizes, resize_masks)
-    return torch.cat([scores.argmax(0) for _, scores in bands_of_scores])
+                          resize_masks: bool = False, tile_bytes: int | None = None) -> Tensor:
+    """The label map (H, W), int64, without the (C, H, W) map; arguments as ``semantic_blocks``."""
+    blocks = semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes)
+    result = torch.empty(sizes.output, dtype=torch.long, device=mask_features.device)
+    start = 0
+    for scores in blocks:
+        result[start:start + scores.shape[1]] = first_argmax(scores)[1]
+        start += scores.shape[1]
+    return result

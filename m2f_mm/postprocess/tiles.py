@@ -1,18 +1,29 @@
-"""Mask logits at output size, a band of rows at a time.
+"""Mask logits at output size, a tile at a time: so many rows of so many queries.
 
-Masks are predicted at a quarter of the padded input. The official code resizes all of them to the padded size, crops
-the padding, and resizes again to the output. Here the same two bilinear resizes are made for as many output rows as
-fit a budget, so memory does not grow with the number of queries times the size of the picture.
+Masks are predicted at a quarter of the padded input. The official code makes and resizes all of them to the padded
+size, crops the padding, and resizes again to the output. Here the product that makes a mask and the same two bilinear
+resizes are made for as many queries and output rows as fit a budget, so memory grows neither with the queries nor with
+the height of the picture.
 
-Shapes: n masks, h x w their own size, H x W the output size.
+Results do not depend on the budget, to the last bit. The rounding of a matrix product may change with its shape, so
+products have one shape, whatever the tile: ``FEATURE_ROWS`` rows of the features, and blocks of ``ROWS`` rows and
+``QUERIES`` queries. Everything else is elementwise (``sigmoid_`` says what that takes) or a sum along one row.
+
+Shapes: n queries, D mask channels, h x w the mask features, H x W the output, q queries and r rows of a tile.
 """
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-BAND_BYTES = 64 * 2**20
+from m2f_mm.structures import contract
+
+TILE_BYTES = dict(cpu=8 * 2**20, cuda=64 * 2**20)  # what a cache holds; what keeps a GPU busy
+FEATURE_ROWS = 2
+ROWS = 8  # every tile but the last has a multiple of this many rows
+QUERIES = 128
 
 
 @dataclass(frozen=True)
@@ -29,8 +40,35 @@ class Sizes:
     output: tuple[int, int]
 
 
-class _Axis:
-    """Bilinear interpolation along one axis, with PyTorch's coordinates (align_corners false)."""
+class Blocks:
+    """Rows of maps out of consecutive blocks, which are made when they are needed and forgotten once passed.
+
+    Args:
+        blocks: (n, rows, width) each, from the top.
+    """
+
+    def __init__(self, blocks: Iterator[Tensor]):
+        self.blocks = blocks
+        self.held = []
+        self.first = self.end = 0  # the rows that are held
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop - 1``; ``start`` never decreases from call to call."""
+        self._forget(start)
+        while self.end < stop:
+            self.held.append(next(self.blocks))
+            self.end += self.held[-1].shape[1]
+            self._forget(start)
+        rows = torch.cat(self.held, 1) if len(self.held) > 1 else self.held[0]
+        return rows[:, start - self.first:stop - self.first]
+
+    def _forget(self, start: int) -> None:
+        while self.held and self.first + self.held[0].shape[1] <= start:
+            self.first += self.held.pop(0).shape[1]
+
+
+class RowResize:
+    """Rows of a bilinear resize of the height, with PyTorch's coordinates (align_corners false)."""
 
     def __init__(self, source: int, target: int, device: torch.device):
         self.identity = source == target
@@ -38,67 +76,108 @@ class _Axis:
         position = (scale * (torch.arange(target, dtype=torch.float32, device=device) + 0.5) - 0.5).clamp(min=0)
         self.low = position.long().clamp(max=source - 1)
         self.high = (self.low + 1).clamp(max=source - 1)
-        self.weight = position - self.low
+        self.weight = (position - self.low)[:, None]
         self.ratio, self.source = source / target, source
 
     def needed(self, start: int, stop: int) -> tuple[int, int]:
-        """Source positions that targets start..stop - 1 read, with one of margin against rounding."""
+        """Source rows that targets start..stop - 1 read, with one of margin against rounding."""
         if self.identity:
             return start, stop
         first = int((start + 0.5) * self.ratio - 0.5) - 1
         last = int((stop - 0.5) * self.ratio - 0.5) + 2
         return max(first, 0), min(last + 1, self.source)
 
-    def blend(self, x: Tensor, dim: int, start: int, stop: int, offset: int) -> Tensor:
-        """Targets start..stop - 1 from ``x``, whose first position along ``dim`` is source position ``offset``."""
+    def __call__(self, x: Tensor, start: int, stop: int, offset: int) -> Tensor:
+        """Targets start..stop - 1 from ``x`` (n, rows, width), whose first row is source row ``offset``."""
         if self.identity:
-            return x.narrow(dim, start - offset, stop - start)
+            return x[:, start - offset:stop - offset]
         weight = self.weight[start:stop].to(x.dtype)
-        weight = weight[:, None] if dim == -2 else weight
-        low = x.index_select(dim, self.low[start:stop] - offset)
-        high = x.index_select(dim, self.high[start:stop] - offset)
+        low = x.index_select(1, self.low[start:stop] - offset)
+        high = x.index_select(1, self.high[start:stop] - offset)
         return low.mul_(1 - weight).add_(high.mul_(weight))
 
 
-class _Resize:
-    """Rows of the bilinear resize of maps from one size to another."""
-
-    def __init__(self, source: tuple[int, int], target: tuple[int, int], device: torch.device):
-        self.rows = _Axis(source[0], target[0], device)
-        self.columns = _Axis(source[1], target[1], device)
-        self.width = target[1]
-
-    def __call__(self, x: Tensor, start: int, stop: int, offset: int) -> Tensor:
-        return self.rows.blend(self.columns.blend(x, -1, 0, self.width, 0), -2, start, stop, offset)
+def resize_columns(x: Tensor, width: int) -> Tensor:
+    """Maps (n, rows, w) resized bilinearly to ``width``; rows stay."""
+    if x.shape[-1] == width:
+        return x
+    return F.interpolate(x[None], (x.shape[1], width), mode='bilinear', align_corners=False)[0]
 
 
-def bands(masks: Tensor,
-          sizes: Sizes,
-          between: Callable[[Tensor], Tensor] | None = None,
-          band_bytes: int = BAND_BYTES) -> Iterator[tuple[slice, Tensor]]:
-    """Maps at output size, band by band from the top.
+def tiles(embeds: Tensor, features: Tensor, sizes: Sizes,
+          tile_bytes: int | None = None) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Mask logits at output size.
 
     Args:
-        masks: (n, h, w) logits.
-        sizes: where they go.
-        between: turns a band of logits at the padded size, cropped to the image, (n, rows, width) into what is
-            resized to the output; nothing by default.
-        band_bytes: bound on the size of one band of ``n`` maps.
+        embeds: (n, D).
+        features: (1, D, h, w).
+        sizes: of padded input, image and output.
+        tile_bytes: bound on the size of a tile, which has at least ``ROWS`` rows; by default what suits the device.
 
     Yields:
-        The slice of output rows and the maps there, (n, rows, W). The maps may be changed in place.
+        Rows, queries, and the logits there, (q, r, W), which may be changed in place. Rows come from the top; for
+        each band of rows there is a tile for each chunk of queries, in order.
     """
+    if not len(embeds):
+        return
     height, width = sizes.output
-    widest = max(width, sizes.padded[1]) * max(1.0, sizes.image[0] / height)
-    step = max(1, int(band_bytes / (max(1, len(masks)) * widest * masks.element_size())))
-    to_padded = _Resize(masks.shape[-2:], sizes.padded, masks.device)
-    to_output = _Resize(sizes.image, sizes.output, masks.device)
+    mask_height, mask_width = features.shape[-2:]
+    chunks = [slice(first, min(first + QUERIES, len(embeds))) for first in range(0, len(embeds), QUERIES)]
+    masks = [Blocks(_products(embeds[queries], features)) for queries in chunks]
+    to_padded = RowResize(mask_height, sizes.padded[0], features.device)
+    to_output = RowResize(sizes.image[0], height, features.device)
+    untouched = (mask_height, mask_width) == sizes.padded and sizes.image == sizes.output
+    tile_bytes = tile_bytes or TILE_BYTES.get(features.device.type, TILE_BYTES['cuda'])
+    for start, stop in _bands(sizes, min(len(embeds), QUERIES), tile_bytes):
+        top, bottom = to_output.needed(start, stop)
+        low, high = to_padded.needed(top, bottom)
+        for queries, rows in zip(chunks, masks):
+            logits = resize_columns(rows(low, high), sizes.padded[1])[..., :sizes.image[1]]
+            logits = to_padded(resize_columns(logits, width), top, bottom, low)  # columns first: there are fewer rows
+            logits = to_output(logits, start, stop, top)
+            yield slice(start, stop), queries, logits.clone() if untouched else logits
+
+
+def _products(embeds: Tensor, features: Tensor) -> Iterator[Tensor]:
+    """Mask logits (q, ``FEATURE_ROWS``, w) at the size of the features, from the top."""
+    for row in range(0, features.shape[2], FEATURE_ROWS):
+        yield contract(embeds, features[:, :, row:row + FEATURE_ROWS])[:, 0]
+
+
+def _bands(sizes: Sizes, queries: int, tile_bytes: int) -> Iterator[tuple[int, int]]:
+    """First row and end of each band of output rows; the rows between, at the padded size, fit the budget, too."""
+    height, width = sizes.output
+    row_bytes = max(1, queries) * width * 4 * max(1.0, sizes.image[0] / height)
+    step = max(1, int(tile_bytes / row_bytes / ROWS)) * ROWS
     for start in range(0, height, step):
-        stop = min(start + step, height)
-        top, bottom = to_output.rows.needed(start, stop)
-        low, high = to_padded.rows.needed(top, bottom)
-        logits = to_padded(masks[:, low:high], top, bottom, low)[..., :sizes.image[1]]
-        if between is not None:
-            logits = between(logits)
-        result = to_output(logits, start, stop, top)
-        yield slice(start, stop), result.clone() if result._is_view() else result
+        yield start, min(start + step, height)
+
+
+def logits_type(features: Tensor) -> torch.dtype:
+    """Of the logits that features give: at least float32."""
+    return torch.promote_types(features.dtype, torch.float32)
+
+
+def sigmoid_(x: Tensor) -> Tensor:
+    """The sigmoid in place, the same for a value wherever it stands.
+
+    On CPU ``torch.sigmoid`` computes the end of a run of memory, and of each thread's part of it, with another function
+    than the rest, and the two round differently.
+    """
+    return x.neg_().exp_().add_(1).reciprocal_() if x.device.type == 'cpu' else x.sigmoid_()
+
+
+def first_argmax(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest value along the first axis and where it is, the first of equals: like ``x.max(0)``, but not as slow.
+
+    On CPU PyTorch reduces the first axis with a vectorized ``amax``, but with a scalar loop for ``max`` and ``argmax``.
+
+    Returns:
+        Values and int64 indices.
+    """
+    best = x.amax(0)
+    kind = torch.uint8 if len(x) <= 256 else torch.int16
+    backwards = torch.arange(len(x) - 1, -1, -1, device=x.device).to(kind)
+    hits = (x == best).view(torch.uint8).to(kind)
+    index = hits.mul_(backwards.view(-1, *[1] * (x.dim() - 1))).amax(0)
+    return best, len(x) - 1 - index.long()
