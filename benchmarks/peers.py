@@ -76,7 +76,7 @@ def our_detector(queries: int = 100, **head_options) -> nn.Module:
     model.backbone.init_cfg = None
     model.backbone.update(head_options.pop('backbone', {}))
     model.test_cfg.update(dict(panoptic_on=True, instance_on=True, filter_low_score=True, object_mask_thr=0.5,
-                               iou_thr=0.1), **head_options.pop('test_cfg', {}))
+                               iou_thr=0.1) | head_options.pop('test_cfg', {}))
     model.panoptic_head.update(dict(num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=queries),
                                **head_options)
     detector = draw_weights(build(model, 'mmdet'))
@@ -92,7 +92,7 @@ def mmdet_detector(ours: nn.Module, queries: int = 100, **test_cfg) -> nn.Module
                             / 'mask2former_r50_8xb2-lsj-50e_coco-panoptic.py').model
     model.backbone.init_cfg = None
     model.panoptic_head.num_queries = queries
-    model.test_cfg.update(object_mask_thr=0.5, iou_thr=0.1, **test_cfg)
+    model.test_cfg.update(dict(object_mask_thr=0.5, iou_thr=0.1) | test_cfg)
     detector = build(model, 'mmdet')
     same_weights(ours, detector)
     return detector

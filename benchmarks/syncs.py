@@ -151,9 +151,9 @@ class Operators(TorchDispatchMode):
                 if name != 'repeat_interleave.Tensor' or (kwargs or {}).get('output_size') is None:
                     self.found.where[f'{name}  {caller()}'] += 1
             elif plain in ('index', 'index_put', 'index_put_', '_index_put_impl_'):
-                for index in args[1]:
-                    if index is not None and index.dtype in (torch.bool, torch.uint8):
-                        self.found.where[f'{plain}(mask)  {caller()}'] += 1
+                masks = [index for index in args[1] if index is not None and index.dtype in (torch.bool, torch.uint8)]
+                if not (len(masks) == 1 and plain != 'index' and args[2].numel() == 1):  # that fills, and asks nobody
+                    self.found.where.update([f'{plain}(mask)  {caller()}'] * len(masks))
         return func(*args, **kwargs or {})
 
 

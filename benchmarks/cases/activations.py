@@ -11,18 +11,16 @@ were not before, which include what is no tensor of the graph.
 """
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from unittest.mock import patch
 from weakref import WeakSet
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from benchmarks import peers
+from benchmarks.counted_operator import operator_counted
 from benchmarks.harness import Row, Scale, kept_memory, left_out
 from benchmarks.training import LAYERS, autocast, equal_losses, replaying, same_points, total
 
@@ -59,33 +57,6 @@ class Kept:
     @property
     def total(self) -> int:
         return sum(self.by_part.values())
-
-
-class CountedOperator(torch.autograd.Function):
-    """Keeps for backward what the CUDA operator of deformable attention keeps; the encoder's shapes only."""
-
-    @staticmethod
-    def forward(ctx, value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(value, locations, weights)
-        return value.flatten(2).clone()  # as many queries as values
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        value, locations, weights = ctx.saved_tensors
-        return grad.view_as(value), torch.zeros_like(locations), torch.zeros_like(weights)
-
-
-def counted_operator(value: Tensor, shapes, locations: Tensor, weights: Tensor, *args, **kwargs) -> Tensor:
-    return CountedOperator.apply(value.contiguous(), locations.contiguous(), weights.contiguous())
-
-
-@contextmanager
-def operator_counted() -> Iterator[None]:
-    """Deformable attention of both sides keeps what the CUDA operator would."""
-    from m2f_mm.models.layers import ms_deform_attn
-    with patch.object(ms_deform_attn, 'sample_levels', counted_operator), \
-            patch('mmcv.ops.multi_scale_deform_attn.multi_scale_deformable_attn_pytorch', counted_operator):
-        yield
 
 
 def rows(scale: Scale) -> Iterator[Row]:
