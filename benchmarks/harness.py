@@ -38,11 +38,13 @@ class Scale:
         quick: smaller sizes and fewer repetitions, to see whether everything runs.
         device: 'cpu' or 'cuda'.
         dtype: 'float32', or the type of autocast ('bfloat16', 'float16').
+        metrics: of those that need separate runs, what to measure: 'memory', 'time'.
         options: of one case, as ``NAME=VALUE`` on the command line, e.g. ``photo=...``.
     """
     quick: bool = False
     device: str = 'cpu'
     dtype: str = 'float32'
+    metrics: tuple[str, ...] = ('memory', 'time')
     options: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -31,7 +31,7 @@ def run_case(case: str, arguments: argparse.Namespace) -> dict:
     """Rows and environment of one case, measured in this process; an error becomes a row."""
     from benchmarks.harness import Row, Scale, environment
     warnings.filterwarnings('ignore')
-    scale = Scale(arguments.quick, arguments.device, arguments.dtype, dict(arguments.option))
+    scale = Scale(arguments.quick, arguments.device, arguments.dtype, tuple(arguments.metrics), dict(arguments.option))
     rows = []
     try:
         for row in importlib.import_module(f'benchmarks.cases.{case}').rows(scale):
@@ -84,6 +84,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--quick', action='store_true', help='small sizes; writes quick.json')
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16', 'float16'))
+    parser.add_argument('--metrics', nargs='+', choices=('memory', 'time'), default=['memory', 'time'],
+                        help='memory alone is exact on a busy machine, too')
     parser.add_argument('--option', nargs='*', default=[], type=lambda text: tuple(text.split('=', 1)),
                         metavar='NAME=VALUE', help='options of single cases, see their files')
     parser.add_argument('--out', type=Path, help='the JSON file; benchmarks/results/cpu.json')
@@ -98,7 +100,8 @@ def main() -> None:
         return
     out = arguments.out or RESULTS / ('quick.json' if arguments.quick else 'cpu.json')
     results = {}
-    passed_on = [f'--device={arguments.device}', f'--dtype={arguments.dtype}'] + ['--quick'] * arguments.quick
+    passed_on = [f'--device={arguments.device}', f'--dtype={arguments.dtype}', '--metrics',
+                 *arguments.metrics] + ['--quick'] * arguments.quick
     if arguments.option:
         passed_on += ['--option', *('='.join(pair) for pair in arguments.option)]
     for case in arguments.cases:

@@ -63,7 +63,7 @@ def step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, objects: i
             'head', f'training step, {size} x {size}, {objects} objects, {queries} queries, batch {batch}', 'mmdet',
             partial(head_step, ours, mine, samples),
             replaying(partial(head_step, theirs, others, samples), points, range(LAYERS)),
-            equal, repeats=scale.repeats, targets=targets,
+            equal, metrics=scale.metrics, repeats=scale.repeats, targets=targets,
             before=partial(free_gradients, ours, theirs, features=mine + others))
 
 

@@ -84,7 +84,8 @@ def mmdet_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, obje
             'model', part(size, objects, queries, batch), 'mmdet',
             partial(model_step, ours, inputs, samples, scale.dtype),
             replaying(partial(model_step, theirs, inputs, samples, scale.dtype), points, range(LAYERS)),
-            equal, repeats=scale.repeats, targets=targets, before=partial(free_gradients, ours, theirs))
+            equal, metrics=scale.metrics, repeats=scale.repeats, targets=targets,
+            before=partial(free_gradients, ours, theirs))
 
 
 
@@ -114,7 +115,8 @@ def hugging_face_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: in
             partial(model_step, ours, inputs, samples, scale.dtype),
             replaying(partial(transformers_step, theirs, inputs, masks, labels, scale.dtype), points,
                       [LAYERS - 1, *range(LAYERS - 1)]),  # its last layer comes first
-            equal, repeats=scale.repeats, targets=targets, before=partial(free_gradients, ours, theirs))
+            equal, metrics=scale.metrics, repeats=scale.repeats, targets=targets,
+            before=partial(free_gradients, ours, theirs))
 
 
 def prediction(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, targets: dict | None = None) -> list[Row]:
@@ -127,5 +129,5 @@ def prediction(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, targ
             return model.predict(inputs, peers.samples(1, size, size, 1))
 
     return compare('model', f'prediction with panoptic and instance output, {size} x {size}', 'mmdet',
-                   partial(predict, ours), partial(predict, theirs), equal_results, repeats=scale.repeats,
-                   targets=targets)
+                   partial(predict, ours), partial(predict, theirs), equal_results, metrics=scale.metrics,
+                   repeats=scale.repeats, targets=targets)
