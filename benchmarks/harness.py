@@ -21,8 +21,8 @@ import torch  # noqa: E402
 
 from .syncs import Syncs, count_syncs  # noqa: E402
 
-__all__ = ['METRICS', 'Row', 'Scale', 'Syncs', 'compare', 'count_syncs', 'environment', 'kept_memory', 'left_out',
-           'peak_memory', 'relative_difference', 'seconds']
+__all__ = ['METRICS', 'Row', 'Scale', 'Syncs', 'available_memory', 'compare', 'count_syncs', 'environment',
+           'kept_memory', 'left_out', 'peak_memory', 'relative_difference', 'seconds']
 
 METRICS = {'time': 's', 'memory': 'bytes', 'syncs': 'count', 'activations': 'bytes'}
 ENOUGH = 60  # seconds of timing after which three runs suffice
@@ -279,3 +279,12 @@ def processor() -> str:
             return next(line.split(':', 1)[1].strip() for line in file if line.startswith('model name'))
     except (OSError, StopIteration):
         return platform.processor()
+
+
+def available_memory() -> int:
+    """Bytes that programs can still take, by the kernel's estimate; very many where it gives none."""
+    try:
+        with open('/proc/meminfo') as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith('MemAvailable'))
+    except (OSError, StopIteration):
+        return 2**60
