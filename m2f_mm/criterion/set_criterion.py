@@ -67,40 +67,51 @@ class SetCriterion(nn.Module):
             num_masks = sum(len(target) for target in targets)
             num_masks, *weight_sums = average_over_workers(torch.cat((sums.new_full((1,), num_masks), sums)))
             num_masks = num_masks.clamp(min=1)
-            sampled, wanted = self._points(predictions, matching, targets)  # (R * T, P)
-            rows = matching.layer.repeat_interleave(predictions.mask_features.shape[1])
-            of_layer = rows == torch.arange(len(logits), device=logits.device)[:, None]  # (L, R * T)
+            mask_terms, dice_terms = self._mask_terms(predictions, matching, targets)  # (L,)
             terms = dict(
                 loss_cls=class_loss(logits, classes, weights, torch.stack(weight_sums)),
-                loss_mask=(of_layer * mask_loss(sampled, wanted)).sum(1) / num_masks,
-                loss_dice=(of_layer * dice_loss(sampled, wanted)).sum(1) / num_masks)
+                loss_mask=mask_terms / num_masks,
+                loss_dice=dice_terms / num_masks)
         prefixes = [f'd{layer}.' for layer in range(len(logits) - 1)] + ['']
         return {prefix + name: self.loss_weights[name] * value
                 for prefix, values in zip(prefixes, zip(*terms.values())) for name, value in zip(terms, values)}
 
-    def _points(self, predictions: MaskPredictions, matching: Matching,
-                targets: Sequence[SegTargets]) -> tuple[Tensor, Tensor]:
-        """Logits of all matched masks at the points where they are compared, and what is wanted there, (R * T, P)."""
-        masks = matched_masks(predictions, matching)
-        points = self._uncertain_points(masks, matching.counts)
-        sampled = [sample_logits(logits.flatten(0, 1), where) for logits, where in zip(masks, points)]
-        wanted = []
-        for target, index, where in zip(targets, matching.by_image(matching.target), points):
-            frames = target.clip_masks.shape[1]
-            index = (index[:, None] * frames + torch.arange(frames, device=index.device)).flatten()
-            wanted.append(sample_binary_masks(target.clip_masks.flatten(0, 1), index, where, sampled[0].dtype))
-        return torch.cat(sampled), torch.cat(wanted)
+    def _mask_terms(self, predictions: MaskPredictions, matching: Matching,
+                    targets: Sequence[SegTargets]) -> tuple[Tensor, Tensor]:
+        """Sums over the matched masks of binary cross-entropy and dice loss, (L,) each.
 
-    def _uncertain_points(self, masks: Sequence[Tensor], counts: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Where to compare the masks of every image: (R * T, P, 2). Drawn layer by layer, as the official code does."""
-        chosen = [[] for _ in masks]
-        for layer, parts in enumerate(zip(*(logits.detach().split(n) for logits, n in zip(masks, counts)))):
-            parts = [part.flatten(0, 1) for part in parts]
-            points = uncertain_points(torch.cat(parts) if len(parts) > 1 else parts[0], self.num_points,
-                                      self.oversample_ratio, self.importance_ratio, layer, self.draw)
-            for image, part in zip(chosen, points.split([len(part) for part in parts])):
-                image.append(part)
-        return [torch.cat(image) for image in chosen]
+        The masks of all layers are one product for each image; points are drawn and compared layer by layer, which
+        bounds what exists at once.
+        """
+        masks = zip(*(logits.split(counts) for logits, counts in
+                      zip(matched_masks(predictions, matching), matching.counts)))
+        objects = zip(*(index.split(counts) for index, counts in
+                        zip(matching.by_image(matching.target), matching.counts)))
+        terms = []
+        for layer, (logits, index) in enumerate(zip(masks, objects)):  # of each image (n, T, h, w) and (n,)
+            logits = join([part.flatten(0, 1) for part in logits])  # (n * T, h, w) of all images
+            points = uncertain_points(logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio,
+                                      layer, self.draw)
+            sampled = sample_logits(logits, points)
+            wanted = sample_objects(targets, index, points, sampled.dtype)
+            terms.append((mask_loss(sampled, wanted).sum(), dice_loss(sampled, wanted).sum()))
+        return tuple(torch.stack(term) for term in zip(*terms))
+
+
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """``torch.cat`` that copies only where there is something to join."""
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def sample_objects(targets: Sequence[SegTargets], index: Sequence[Tensor], points: Tensor,
+                   dtype: torch.dtype) -> Tensor:
+    """What is wanted at points (M * T, P, 2) of the objects ``index``, (n,) of each image: (M * T, P)."""
+    frames = targets[0].clip_masks.shape[1]
+    sampled = []
+    for target, objects, where in zip(targets, index, points.split([frames * len(objects) for objects in index])):
+        rows = (objects[:, None] * frames + torch.arange(frames, device=objects.device)).flatten()
+        sampled.append(sample_binary_masks(target.clip_masks.flatten(0, 1), rows, where, dtype))
+    return join(sampled)
 
 
 def wanted_classes(logits: Tensor, matching: Matching, targets: Sequence[SegTargets]) -> Tensor:
