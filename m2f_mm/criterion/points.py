@@ -27,9 +27,33 @@ class RandomPoints:
 
 
 def sample_logits(masks: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples of float masks (M, h, w) at points (M, P, 2), zero outside: (M, P)."""
-    grid = (2 * points.to(masks.dtype) - 1)[:, :, None]
-    return F.grid_sample(masks[:, None], grid, align_corners=False)[:, 0, :, 0]
+    """Bilinear samples of float masks (M, h, w) at points (M, P, 2), zero outside: (M, P).
+
+    The points have no gradient, and the masks are not kept for the backward pass.
+    """
+    return _PointSamples.apply(masks, points.to(masks.dtype))
+
+
+def _grid_samples(masks: Tensor, points: Tensor) -> Tensor:
+    return F.grid_sample(masks[:, None], (2 * points - 1)[:, :, None], align_corners=False)[:, 0, :, 0]
+
+
+class _PointSamples(torch.autograd.Function):
+    """``F.grid_sample`` keeps its input, here the masks of all layers, for a gradient of the grid that nobody wants."""
+
+    @staticmethod
+    def forward(ctx, masks: Tensor, points: Tensor) -> Tensor:
+        ctx.save_for_backward(points)
+        ctx.shape = masks.shape
+        return _grid_samples(masks, points)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        with torch.enable_grad():  # sampling is linear: any masks of this shape have the same gradient
+            masks = grad.new_zeros(ctx.shape, requires_grad=True)
+            sampled = _grid_samples(masks, *ctx.saved_tensors)
+        return *torch.autograd.grad(sampled, masks, grad), None
 
 
 def sample_binary_masks(masks: Tensor, index: Tensor, points: Tensor, dtype: torch.dtype) -> Tensor:

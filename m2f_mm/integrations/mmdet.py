@@ -38,6 +38,8 @@ class Mask2FormerHead(MaskTransformer):
         pixel_decoder: a pixel decoder or any registered neck; MSDeformAttn by default.
         transformer_decoder: options of ``Mask2FormerTransformerDecoder`` or the stock nested ones.
         enforce_decoder_input_project: project the memories even where the channels agree.
+        checkpointing: 'none', 'ffn' or 'full': what pixel decoder and transformer decoder make again in the backward
+            pass instead of keeping it. ``backbone=dict(with_cp=True)`` does it for the backbone.
         positional_encoding: the stock option; what it says follows from the channels.
         loss_cls, loss_mask, loss_dice: the stock options; ``loss_weight`` is 2, 5, 5 by default.
         train_cfg: points and assigner, as in the stock configs.
@@ -57,6 +59,7 @@ class Mask2FormerHead(MaskTransformer):
                  pixel_decoder: dict | None = None,
                  transformer_decoder: dict | None = None,
                  enforce_decoder_input_project: bool = False,
+                 checkpointing: str = 'none',
                  positional_encoding: dict | None = None,
                  loss_cls: dict | None = None,
                  loss_mask: dict | None = None,
@@ -68,8 +71,9 @@ class Mask2FormerHead(MaskTransformer):
         refuse_encoding('panoptic_head.positional_encoding', positional_encoding)
         counts = class_counts('panoptic_head', metainfo, num_things_classes, num_stuff_classes)
         super().__init__(
-            build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level),
-            build_transformer_decoder(transformer_decoder), len(counts.is_thing), num_queries,
+            build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level,
+                                checkpointing),
+            build_transformer_decoder(transformer_decoder, checkpointing), len(counts.is_thing), num_queries,
             num_transformer_feat_level, out_channels, enforce_decoder_input_project, init_cfg=init_cfg)
         self.is_thing = counts.is_thing
         self.num_things_classes = counts.things

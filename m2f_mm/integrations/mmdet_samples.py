@@ -36,7 +36,8 @@ def _to_target(sample: DetDataSample, is_thing: Sequence[bool], device: torch.de
     else:
         labels, masks = _stock_annotations(sample, is_thing, device, name)
     height, width = sample.get('batch_input_shape', masks.shape[-2:])
-    masks = F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]))
+    if masks.shape[-2:] != (height, width):  # a copy of all masks
+        masks = F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]))
     return SegTargets(labels.long(), masks, name=name)
 
 

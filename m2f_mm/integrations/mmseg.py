@@ -44,6 +44,7 @@ class Mask2FormerSegHead(MaskTransformer):
                  pixel_decoder: dict | None = None,
                  transformer_decoder: dict | None = None,
                  enforce_decoder_input_project: bool = False,
+                 checkpointing: str = 'none',
                  positional_encoding: dict | None = None,
                  loss_cls: dict | None = None,
                  loss_mask: dict | None = None,
@@ -56,8 +57,9 @@ class Mask2FormerSegHead(MaskTransformer):
         refuse_encoding('decode_head.positional_encoding', positional_encoding)
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
         super().__init__(
-            build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level),
-            build_transformer_decoder(transformer_decoder), len(counts.is_thing), num_queries,
+            build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level,
+                                checkpointing),
+            build_transformer_decoder(transformer_decoder, checkpointing), len(counts.is_thing), num_queries,
             num_transformer_feat_level, out_channels, enforce_decoder_input_project, init_cfg=init_cfg)
         self.align_corners = align_corners
         self.ignore_index = ignore_index

@@ -83,7 +83,7 @@ def _of_metainfo(where: str, metainfo) -> list[bool]:
 
 
 def build_pixel_decoder(cfg: dict[str, Any] | None, in_channels: Sequence[int], feat_channels: int, out_channels: int,
-                        num_levels: int) -> nn.Module:
+                        num_levels: int, checkpointing: str) -> nn.Module:
     """One of ours by name, the stock MSDeformAttn decoder's options on ours, or any registered neck."""
     cfg = dict(cfg or dict(type='m2f_mm.MSDeformAttnPixelDecoder'))
     name = _name(cfg['type'])
@@ -91,7 +91,8 @@ def build_pixel_decoder(cfg: dict[str, Any] | None, in_channels: Sequence[int], 
     if name == 'MSDeformAttnPixelDecoder':
         cfg.pop('type')
         cfg = _deformable_options(cfg) if 'encoder' in cfg else cfg
-        return MSDeformAttnPixelDecoder(**{'num_encoder_levels': num_levels, 'num_outs': num_levels, **channels, **cfg})
+        defaults = dict(num_encoder_levels=num_levels, num_outs=num_levels, checkpointing=checkpointing)
+        return MSDeformAttnPixelDecoder(**{**defaults, **channels, **cfg})
     if name == 'PixelDecoder':  # MMDetection's name for the same module
         name = 'FPNPixelDecoder'
         _refuse('pixel_decoder', {key: cfg.pop(key) for key in ('act_cfg', 'init_cfg') if key in cfg},
@@ -120,7 +121,8 @@ def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
         feedforward_channels=ffn.pop('feedforward_channels', 1024),
         num_outs=cfg.pop('num_outs', 3),
         norm_cfg=norm_cfg,
-        input_norm_cfg=norm_cfg)
+        input_norm_cfg=norm_cfg,
+        **{name: cfg.pop(name) for name in ('deform_attn_backend', 'checkpointing') if name in cfg})
     _refuse('pixel_decoder', cfg, act_cfg=dict(type='ReLU'), init_cfg=None)
     _refuse('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
     _refuse('pixel_decoder.encoder.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
@@ -129,14 +131,14 @@ def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def build_transformer_decoder(cfg: dict[str, Any] | None) -> Mask2FormerTransformerDecoder:
+def build_transformer_decoder(cfg: dict[str, Any] | None, checkpointing: str) -> Mask2FormerTransformerDecoder:
     """From the stock nested options or from ours."""
     cfg = dict(cfg or {})
     kind = cfg.pop('type', 'Mask2FormerTransformerDecoder')
     if _name(kind) != 'Mask2FormerTransformerDecoder':
         return MODELS.build(dict(cfg, type=kind))
     if 'layer_cfg' not in cfg:
-        return Mask2FormerTransformerDecoder(**cfg)
+        return Mask2FormerTransformerDecoder(**{'checkpointing': checkpointing, **cfg})
     layer = dict(cfg.pop('layer_cfg'))
     cross, own = dict(layer.pop('cross_attn_cfg')), dict(layer.pop('self_attn_cfg', {}))
     ffn = dict(layer.pop('ffn_cfg', {}))
@@ -145,7 +147,8 @@ def build_transformer_decoder(cfg: dict[str, Any] | None) -> Mask2FormerTransfor
         num_layers=cfg.pop('num_layers'),
         embed_dims=cross.pop('embed_dims', 256),
         num_heads=cross.pop('num_heads', 8),
-        feedforward_channels=ffn.pop('feedforward_channels', 2048))
+        feedforward_channels=ffn.pop('feedforward_channels', 2048),
+        checkpointing=cfg.pop('checkpointing', checkpointing))
     _refuse(where, cfg, return_intermediate=True, post_norm_cfg=dict(type='LN'), init_cfg=None)
     _refuse(f'{where}.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
     _refuse_attention(f'{where}.layer_cfg.cross_attn_cfg', cross)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from m2f_mm.structures import MaskPredictions, attention_mask, resize_features
 
-from .layers import sine_position_encoding
+from .layers import Position, sine_position
+from .transformer_decoders import Memory
 
 
 class MaskTransformer(BaseModule):
@@ -75,8 +76,7 @@ class MaskTransformer(BaseModule):
         frames = self.num_frames or 1
         mask_features = mask_features.unflatten(0, (-1, frames))  # (B, T, D, h, w)
         memories = [project(memory) for project, memory in zip(self.decoder_input_projs, memories)]
-        values = [self._tokens(memory) + self.level_embed.weight[i] for i, memory in enumerate(memories)]
-        keys = [value + self._positions(memory) for value, memory in zip(values, memories)]
+        levels = [self._memory(memory, level) for memory, level in zip(memories, self.level_embed.weight)]
         guides = [resize_features(mask_features, memory.shape[-2:]) for memory in memories]
 
         class_logits, mask_embeds = [], []
@@ -89,24 +89,17 @@ class MaskTransformer(BaseModule):
             with torch.no_grad(), torch.autocast(embeds.device.type, enabled=False):
                 return attention_mask(embeds, guides[level])
 
-        query = self.query_feat.weight.expand(values[0].shape[0], -1, -1)  # (B, Q, E)
-        query = self.transformer_decoder(query, self.query_embed.weight, keys, values, predict)
+        query = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)  # (B, Q, E)
+        query = self.transformer_decoder(query, self.query_embed.weight, levels, predict)
         class_logits.append(self.cls_embed(query))
         mask_embeds.append(self.mask_embed(query))
         return MaskPredictions(class_logits, mask_embeds, mask_features)
 
-    def _tokens(self, memory: Tensor) -> Tensor:
-        """(B * T, E, h, w) to (B, T * h * w, E), frame-major."""
-        tokens = memory.flatten(2).transpose(1, 2)
-        return tokens.unflatten(0, (-1, self.num_frames or 1)).flatten(1, 2)
-
-    def _positions(self, memory: Tensor) -> Tensor:
-        """The position of every token of a level, (1, T * h * w, E)."""
-        height, width = memory.shape[-2:]
-        encoding = sine_position_encoding(height, width, memory.shape[1] // 2, self.num_frames, device=memory.device)
-        if self.num_frames is None:
-            encoding = encoding[None]
-        return encoding.flatten(2).transpose(1, 2).flatten(0, 1)[None].to(memory.dtype)
+    def _memory(self, memory: Tensor, level: Tensor) -> Memory:
+        """A map (B * T, E, h, w) as the tokens of one level, frame-major, and what is to be added to them."""
+        tokens = memory.flatten(2).transpose(1, 2).unflatten(0, (-1, self.num_frames or 1)).flatten(1, 2)
+        position = sine_position(*memory.shape[-2:], memory.shape[1] // 2, self.num_frames, device=memory.device)
+        return Memory(tokens.contiguous(), position.at_level(level), Position([]).at_level(level))
 
     def init_weights(self) -> None:
         """The official initialisation; embeddings and prediction heads keep PyTorch's."""

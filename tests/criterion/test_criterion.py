@@ -35,6 +35,16 @@ def test_official_point_samples():
     torch.testing.assert_close(next(one.samples([where])), expected[None], atol=1e-5, rtol=0)
 
 
+def test_samples_have_a_gradient_and_keep_no_mask():
+    masks = torch.randn(3, 6, 8, dtype=torch.float64, requires_grad=True)
+    where = torch.rand(3, 10, 2, dtype=torch.float64) * 1.2 - 0.1
+    assert torch.autograd.gradcheck(lambda x: points.sample_logits(x, where), masks)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.shape) or x, lambda x: x):
+        points.sample_logits(masks, where)
+    assert kept == [where.shape]
+
+
 def test_costs_are_the_losses_of_every_pair():
     torch.manual_seed(0)
     logits, wanted = torch.randn(5, 40) * 30, torch.rand(3, 40)

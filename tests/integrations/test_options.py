@@ -144,6 +144,20 @@ def test_options_reach_their_places():
         key: value.shape for key, value in MODELS.build(ours).state_dict().items()}
 
 
+@pytest.mark.parametrize('short', [False, True], ids=['stock options', 'short ones'])
+def test_how_to_compute_reaches_the_parts(short):
+    cfg = head_config('checkpointing', 'ffn')
+    if short:
+        cfg.pixel_decoder = dict(type='m2f_mm.MSDeformAttnPixelDecoder', num_heads=4, num_layers=1)
+    cfg.pixel_decoder.deform_attn_backend = 'pytorch'
+    head = MODELS.build(cfg)
+    layer = head.pixel_decoder.encoder.layers[0]
+    assert (layer.checkpointing, layer.self_attn.backend) == ('ffn', 'pytorch')
+    assert head.pixel_decoder.checkpointing == head.transformer_decoder.checkpointing == 'ffn'
+    with pytest.raises(ValueError, match="checkpointing must be one of .*'everything'"):
+        MODELS.build(head_config('checkpointing', 'everything'))
+
+
 def test_costs_follow_the_losses():
     """An assigner that is not given weighs like the losses."""
     head = head_config('loss_mask.loss_weight', 9.0)

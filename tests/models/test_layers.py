@@ -5,7 +5,7 @@ from mmcv.ops import MultiScaleDeformableAttention
 from slow import slow_sampling
 from torch import nn
 
-from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, sine_position_encoding
+from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, sine_position
 from m2f_mm.models.layers.deformable_sampling import sample_levels
 
 SHAPES = [(3, 4), (2, 1)]  # of two levels, the second with a border on every side of every sample
@@ -155,7 +155,7 @@ def test_frozen_batch_norm_saves_no_input():
 
 def test_position_encoding_of_an_image():
     """Numbers of the official module for a map of 3 x 5 with 128 features an axis."""
-    encoding = sine_position_encoding(3, 5, 128)
+    encoding = sine_position(3, 5, 128).tokens().T.view(256, 3, 5)
     assert encoding.shape == (256, 3, 5)
     for first, values in ((0, [-0.866025, -0.500001, -0.466871, -0.884325]),
                           (128, [-0.587785, -0.809017, -0.122705, -0.992443])):
@@ -165,7 +165,7 @@ def test_position_encoding_of_an_image():
 
 
 def test_position_encoding_of_a_clip():
-    encoding = sine_position_encoding(3, 5, 128, num_frames=2)
+    encoding = sine_position(3, 5, 128, num_frames=2).tokens().view(2, 3, 5, 256).permute(0, 3, 1, 2)
     assert encoding.shape == (2, 256, 3, 5)
     for frame, first, row, column, values in ((0, 0, 1, 2, [-0.866023, -1.500001, -0.250481, -1.860632]),
                                               (1, 128, 1, 2, [-0.524994, 0.189009, -0.064269, 0.005848]),
@@ -173,3 +173,30 @@ def test_position_encoding_of_a_clip():
         torch.testing.assert_close(encoding[frame, first:first + 4, row, column], torch.tensor(values), atol=4e-6,
                                    rtol=0)
     assert abs(float(encoding.sum()) - 7384.563) < 5e-2
+
+
+@pytest.mark.parametrize('frames', [None, 2])
+def test_projected_position_is_the_projection_of_the_position(frames):
+    torch.manual_seed(0)
+    weight, level = torch.randn(7, 16), torch.randn(16)
+    position = sine_position(3, 5, 8, frames).at_level(level)
+    expected = (sine_position(3, 5, 8, frames).tokens() + level) @ weight.T
+    torch.testing.assert_close(position.project(weight), expected)
+    torch.testing.assert_close(position.tokens() @ weight.T, expected)
+
+
+def test_positions_may_be_added_inside_of_attention():
+    """Once for every level in deformable attention, for keys and values in the other."""
+    attention, _, value = make_attention()
+    positions = [sine_position(height, width, 4).at_level(torch.randn(8).double()) for height, width in SHAPES]
+    tokens = torch.cat([position.tokens() for position in positions])
+    query, reference = torch.randn_like(value), torch.rand(1, value.shape[1], 2, 2).double()
+    torch.testing.assert_close(attention(query, value, reference, SHAPES, positions),
+                               attention(query + tokens, value, reference, SHAPES), atol=1e-6, rtol=1e-6)
+
+    attention = Attention(8, 2)
+    query, memory = torch.randn(2, 5, 8), torch.randn(2, 12, 8)
+    keys, values = sine_position(3, 4, 4), sine_position(3, 4, 4).at_level(torch.randn(8))
+    torch.testing.assert_close(
+        attention(query, memory, memory, key_position=keys, value_position=values),
+        attention(query, memory + keys.tokens(), memory + values.tokens()), atol=1e-6, rtol=1e-5)

@@ -194,11 +194,12 @@ def test_parameters_of_the_published_network():
     assert sum(parameter.numel() for parameter in r50().parameters()) == 43_983_878
 
 
-def thin_network(pixel_decoder=None, num_frames=None):
+def thin_network(pixel_decoder=None, num_frames=None, checkpointing='none'):
     torch.manual_seed(0)
     pixel_decoder = pixel_decoder or MSDeformAttnPixelDecoder(
-        [4, 8, 12, 16], 32, 24, num_layers=1, num_heads=4, feedforward_channels=16)
-    decoder = Mask2FormerTransformerDecoder(num_layers=4, embed_dims=32, num_heads=4, feedforward_channels=16)
+        [4, 8, 12, 16], 32, 24, num_layers=1, num_heads=4, feedforward_channels=16, checkpointing=checkpointing)
+    decoder = Mask2FormerTransformerDecoder(num_layers=4, embed_dims=32, num_heads=4, feedforward_channels=16,
+                                            checkpointing=checkpointing)
     model = MaskTransformer(pixel_decoder, decoder, 3, num_queries=5, mask_channels=24, num_frames=num_frames)
     model.init_weights()
     return model
@@ -223,11 +224,9 @@ def test_image_is_a_clip_of_one_frame_without_time(monkeypatch):
     image, clip = thin_network(), thin_network(num_frames=1)
     clip.load_state_dict(image.state_dict())
     features = thin_features(2)
-    encoding = mask_transformer.sine_position_encoding
-    monkeypatch.setattr(
-        mask_transformer, 'sine_position_encoding', lambda height, width, feats, frames=None, **options:
-        encoding(height, width, feats, **options) if frames is None
-        else encoding(height, width, feats, **options).expand(frames, -1, -1, -1))
+    position = mask_transformer.sine_position
+    monkeypatch.setattr(mask_transformer, 'sine_position', lambda height, width, feats, frames=None, **options:
+                        position(height, width, feats, **options))
     mine, theirs = clip(features), image(features)
     for layer in range(5):
         torch.testing.assert_close(mine.class_logits[layer], theirs.class_logits[layer])
@@ -267,3 +266,28 @@ def test_initialisation_is_the_official_one():
     bound = (6 / (32 + 96)) ** 0.5  # Xavier uniform of the three projections stored as one matrix
     weight = model.transformer_decoder.layers[0].cross_attn.attn.in_proj_weight
     assert 0.9 * bound < float(weight.detach().abs().max()) <= bound
+
+
+@pytest.mark.parametrize('checkpointing', ['ffn', 'full'])
+def test_recomputing_changes_memory_only(checkpointing):
+    """Same predictions and gradients from less that is kept."""
+    plain, lean = thin_network(), thin_network(checkpointing=checkpointing)
+    lean.load_state_dict(plain.state_dict())
+    kept, gradients = [], []
+    for model in (plain, lean):
+        storages = set()
+        with torch.autograd.graph.saved_tensors_hooks(
+                lambda x, storages=storages: storages.add((x.data_ptr(), x.numel())) or x, lambda x: x):
+            predictions = model(thin_features(2))
+        kept.append(sum(count for _, count in storages))
+        sum(x.square().sum() for x in (*predictions.class_logits, *predictions.mask_embeds,
+                                       predictions.mask_features)).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert kept[1] < (0.99 if checkpointing == 'ffn' else 0.5) * kept[0]
+    for mine, theirs in zip(*gradients):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_unknown_checkpointing_is_refused():
+    with pytest.raises(ValueError, match="checkpointing must be one of .*got 'all'"):
+        MSDeformAttnPixelDecoder(checkpointing='all')

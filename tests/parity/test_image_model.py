@@ -61,7 +61,7 @@ def test_pixel_decoder(case):
         hook.remove()
     for layer, wanted in zip(layers, expected['encoder_layers']):
         assert_close(layer, wanted, FORWARD, 'encoder layer')
-    (_, _, reference, shapes), out = attention[0]
+    (_, _, reference, shapes, _), out = attention[0]
     assert_close(reference.expand_as(expected['deform0']['reference_points']),
                  expected['deform0']['reference_points'], FORWARD, 'reference points')
     assert [list(shape) for shape in shapes] == expected['deform0']['spatial_shapes'].tolist()

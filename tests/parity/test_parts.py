@@ -6,7 +6,7 @@ from golden import FORWARD, LOSS, ReplayPoints, assert_close, assert_matching, c
 from m2f_mm.checkpoints import to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
 from m2f_mm.models import MSDeformAttn, MSDeformAttnPixelDecoder
-from m2f_mm.models.layers import sine_position_encoding
+from m2f_mm.models.layers import sine_position
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 
@@ -49,11 +49,13 @@ def test_position_encodings(path):
     flat = modules['position_embedding_sine']
     height, width = flat['shape'][-2:]
     for normalize, name in ((True, 'out_no_mask'), (False, 'out_not_normalized')):
-        encoding = sine_position_encoding(height, width, flat['num_pos_feats'], normalize=normalize)
+        tokens = sine_position(height, width, flat['num_pos_feats'], normalize=normalize).tokens()
+        encoding = tokens.T.unflatten(1, (height, width))
         assert_close(encoding.expand_as(flat[name]), flat[name], 1e-5, name)
     clip = modules['position_embedding_sine_3d']
     frames, height, width = clip['shape'][1], *clip['shape'][-2:]
-    encoding = sine_position_encoding(height, width, clip['num_pos_feats'], frames)
+    tokens = sine_position(height, width, clip['num_pos_feats'], frames).tokens()
+    encoding = tokens.unflatten(0, (frames, height, width)).permute(0, 3, 1, 2)
     assert_close(encoding[None].expand_as(clip['out_no_mask']), clip['out_no_mask'], 1e-5, 'clip')
 
 

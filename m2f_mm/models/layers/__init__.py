@@ -1,6 +1,7 @@
 from .attention import Attention
 from .frozen_bn import FrozenBN
 from .ms_deform_attn import MSDeformAttn
-from .position_encoding import sine_position_encoding
+from .position_encoding import Position, sine_position
+from .recompute import check_checkpointing, recompute
 
-__all__ = ['Attention', 'FrozenBN', 'MSDeformAttn', 'sine_position_encoding']
+__all__ = ['Attention', 'FrozenBN', 'MSDeformAttn', 'Position', 'check_checkpointing', 'recompute', 'sine_position']

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .position_encoding import Position
+
 
 class Attention(nn.Module):
     """``nn.MultiheadAttention``'s parameters, computed by PyTorch's scaled dot product attention.
@@ -20,12 +22,19 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.attn = nn.MultiheadAttention(embed_dims, num_heads, batch_first=True)  # holds the parameters
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self,
+                query: Tensor,
+                key: Tensor,
+                value: Tensor,
+                mask: Tensor | None = None,
+                key_position: Position | None = None,
+                value_position: Position | None = None) -> Tensor:
         """
         Args:
             query: (B, Q, E).
             key, value: (B, K, E).
             mask: bool (B, 1, Q, K), true where attention is allowed.
+            key_position, value_position: of the K tokens, where they are not added yet.
 
         Returns:
             (B, Q, E).
@@ -33,7 +42,14 @@ class Attention(nn.Module):
         weights = self.attn.in_proj_weight.chunk(3)
         biases = self.attn.in_proj_bias.chunk(3)
         q, k, v = (
-            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, length, dims)
-            for x, weight, bias in zip((query, key, value), weights, biases))
+            project(x, weight, bias, position).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, n, d)
+            for x, weight, bias, position in zip((query, key, value), weights, biases,
+                                                 (None, key_position, value_position)))
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.attn.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+def project(x: Tensor, weight: Tensor, bias: Tensor, position: Position | None) -> Tensor:
+    """``F.linear(x + position, weight, bias)`` for tokens (B, K, E)."""
+    projected = F.linear(x, weight, bias)
+    return projected if position is None else projected.add_(position.project(weight))

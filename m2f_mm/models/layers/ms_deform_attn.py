@@ -5,12 +5,14 @@ Shapes: B images, N queries, V value tokens of all levels, E channels, M heads, 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from mmcv.ops import MultiScaleDeformableAttention
 from torch import Tensor
 
 from m2f_mm.registry import MODELS
 
 from .deformable_sampling import level_tensors, sample_levels
+from .position_encoding import Position
 
 
 @MODELS.register_module()
@@ -36,30 +38,43 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         super().__init__(embed_dims, num_heads, num_levels, num_points, dropout=0., batch_first=True)
         self.backend = backend
 
-    def forward(self, query: Tensor, value: Tensor, reference_points: Tensor,
-                spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
+    def forward(self,
+                query: Tensor,
+                value: Tensor,
+                reference_points: Tensor,
+                spatial_shapes: Sequence[tuple[int, int]],
+                positions: Sequence[Position] = ()) -> Tensor:
         """
         Args:
-            query: (B, N, E), position encoding included.
+            query: (B, N, E).
             value: (B, V, E), the levels one after the other, each row-major.
             reference_points: (B or 1, N, L, 2) as x, y, or (B or 1, N, L, 4) as cx, cy, w, h, all in 0..1.
             spatial_shapes: (height, width) of each level; the products add up to V.
+            positions: of the queries, where they are not added yet; one after the other they make up N.
 
         Returns:
             (B, N, E), before any residual.
         """
-        batch, num_queries, _ = query.shape
-        heads = (self.num_heads, self.num_levels, self.num_points)
         value = self.value_proj(value).unflatten(-1, (self.num_heads, -1))  # (B, V, M, E / M)
-        weights = self.attention_weights(query).view(batch, num_queries, self.num_heads, -1)
-        offsets = self.sampling_offsets(query).view(batch, num_queries, *heads, 2)
+        offsets, weights = self._offsets_and_weights(query, positions)
         with torch.autocast(query.device.type, enabled=False):
             wide = torch.promote_types(value.dtype, torch.float32)
-            weights = weights.to(wide).softmax(-1).view(batch, num_queries, *heads)
+            weights = weights.to(wide).flatten(-2).softmax(-1).view(weights.shape)
             locations = self._locations(reference_points.to(wide), offsets.to(wide), spatial_shapes)
             sampled = sample_levels(value.to(wide), spatial_shapes, locations, weights, self.im2col_step,
                                     self.backend)
         return self.output_proj(sampled.to(value.dtype))
+
+    def _offsets_and_weights(self, query: Tensor, positions: Sequence[Position]) -> tuple[Tensor, Tensor]:
+        """Offsets (B, N, M, L, K, 2) and weights before the softmax (B, N, M, L, K), in one product."""
+        layers = (self.sampling_offsets, self.attention_weights)
+        weight = torch.cat([layer.weight for layer in layers])
+        projected = F.linear(query, weight, torch.cat([layer.bias for layer in layers]))
+        if positions:
+            projected = projected.add_(torch.cat([position.project(weight) for position in positions]))
+        offsets, weights = projected.split([layer.out_features for layer in layers], -1)
+        heads = (self.num_heads, self.num_levels, self.num_points)
+        return offsets.unflatten(-1, (*heads, 2)), weights.unflatten(-1, heads)
 
     def _locations(self, reference: Tensor, offsets: Tensor, spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
         """Where to sample: (B, N, M, L, K, 2) as x, y in 0..1 of each level."""

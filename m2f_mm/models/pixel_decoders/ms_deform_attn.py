@@ -13,23 +13,25 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import MSDeformAttn, sine_position_encoding
+from ..layers import MSDeformAttn, Position, check_checkpointing, recompute, sine_position
 
 
 class MSDeformAttnEncoderLayer(BaseModule):
     """Deformable self-attention over all levels and a feed-forward network, post-norm."""
 
-    def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, feedforward_channels: int):
+    def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, feedforward_channels: int,
+                 backend: str, checkpointing: str):
         super().__init__()
-        self.self_attn = MSDeformAttn(embed_dims, num_heads, num_levels, num_points)
+        self.self_attn = MSDeformAttn(embed_dims, num_heads, num_levels, num_points, backend)
         self.ffn = FFN(embed_dims, feedforward_channels, ffn_drop=0., add_identity=False)
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
+        self.checkpointing = checkpointing
 
-    def forward(self, x: Tensor, pos: Tensor, reference_points: Tensor,
+    def forward(self, x: Tensor, positions: Sequence[Position], reference_points: Tensor,
                 spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
-        """x: (B, V, E); pos: (1, V, E); reference_points: (1, V, L, 2). Returns (B, V, E)."""
-        x = self.norms[0](x + self.self_attn(x + pos, x, reference_points, spatial_shapes))
-        return self.norms[1](x + self.ffn(x))
+        """x: (B, V, E); positions: of each level; reference_points: (1, V, L, 2). Returns (B, V, E)."""
+        x = self.norms[0](x + self.self_attn(x, x, reference_points, spatial_shapes, positions))
+        return self.norms[1](x + recompute(self.checkpointing == 'ffn', self.ffn, x))
 
 
 class MSDeformAttnEncoder(BaseModule):
@@ -39,10 +41,10 @@ class MSDeformAttnEncoder(BaseModule):
         super().__init__()
         self.layers = ModuleList(MSDeformAttnEncoderLayer(**layer) for _ in range(num_layers))
 
-    def forward(self, x: Tensor, pos: Tensor, reference_points: Tensor,
+    def forward(self, x: Tensor, positions: Sequence[Position], reference_points: Tensor,
                 spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
         for layer in self.layers:
-            x = layer(x, pos, reference_points, spatial_shapes)
+            x = recompute(layer.checkpointing == 'full', layer, x, positions, reference_points, spatial_shapes)
         return x
 
 
@@ -65,6 +67,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
             ``DIM_FEEDFORWARD`` says).
         norm_cfg: norm of the FPN convolutions; None gives them a bias instead.
         input_norm_cfg: norm of the projections into the encoder.
+        deform_attn_backend: implementation of deformable attention, see ``choose_backend``.
+        checkpointing: what is made again in the backward pass instead of kept: 'none', 'ffn' (the hidden layers of the
+            encoder's feed-forward networks) or 'full' (all of encoder layers and FPN steps).
     """
 
     def __init__(self,
@@ -79,6 +84,8 @@ class MSDeformAttnPixelDecoder(BaseModule):
                  feedforward_channels: int = 1024,
                  norm_cfg: dict | None = dict(type='GN', num_groups=32),
                  input_norm_cfg: dict | None = dict(type='GN', num_groups=32),
+                 deform_attn_backend: str = 'auto',
+                 checkpointing: str = 'none',
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if not 1 <= num_encoder_levels <= len(in_channels):
@@ -97,7 +104,10 @@ class MSDeformAttnPixelDecoder(BaseModule):
             num_heads=num_heads,
             num_levels=num_encoder_levels,
             num_points=num_points,
-            feedforward_channels=feedforward_channels)
+            feedforward_channels=feedforward_channels,
+            backend=deform_attn_backend,
+            checkpointing=check_checkpointing(checkpointing))
+        self.checkpointing = checkpointing
         fpn = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
         self.lateral_convs = ModuleList(
             ConvModule(channels, feat_channels, 1, act_cfg=None, **fpn)
@@ -118,25 +128,21 @@ class MSDeformAttnPixelDecoder(BaseModule):
         with torch.autocast(feats[0].device.type, enabled=False):  # float32, as the official code insists
             feats = [feat.float() if feat.dtype in (torch.float16, torch.bfloat16) else feat for feat in feats]
             outs = self._encode(list(reversed(feats))[:len(self.input_convs)])
-            for feat, lateral, output in zip(
-                    reversed(feats[:len(self.lateral_convs)]), self.lateral_convs, self.output_convs):
-                size = feat.shape[-2:]
-                outs.append(output(lateral(feat) + F.interpolate(outs[-1], size, mode='bilinear',
-                                                                 align_corners=False)))
+            for feat, *convs in zip(reversed(feats[:len(self.lateral_convs)]), self.lateral_convs, self.output_convs):
+                outs.append(recompute(self.checkpointing == 'full', fpn_step, *convs, feat, outs[-1]))
             return self.mask_feature(outs[-1]), outs[:self.num_outs]
 
     def _encode(self, feats: Sequence[Tensor]) -> list[Tensor]:
         """The deformable encoder over features given coarse to fine; returns maps of the same sizes."""
         shapes = [tuple(feat.shape[-2:]) for feat in feats]
         tokens = torch.cat([conv(feat).flatten(2) for conv, feat in zip(self.input_convs, feats)], 2).transpose(1, 2)
-        device, num_feats = tokens.device, self.embed_dims // 2
+        device = tokens.device
         positions = [
-            sine_position_encoding(h, w, num_feats, device=device).flatten(1).T + self.level_encoding.weight[i]
+            sine_position(h, w, self.embed_dims // 2, device=device).at_level(self.level_encoding.weight[i])
             for i, (h, w) in enumerate(shapes)
         ]
         reference = torch.cat([pixel_centres(h, w, device) for h, w in shapes])  # (V, 2)
-        memory = self.encoder(tokens, torch.cat(positions)[None].to(tokens.dtype),
-                              reference[None, :, None].expand(1, -1, len(shapes), -1), shapes)
+        memory = self.encoder(tokens, positions, reference[None, :, None].expand(1, -1, len(shapes), -1), shapes)
         parts = memory.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
         return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
 
@@ -153,6 +159,11 @@ class MSDeformAttnPixelDecoder(BaseModule):
         for conv in (*(c.conv for c in self.lateral_convs), *(c.conv for c in self.output_convs), self.mask_feature):
             caffe2_xavier_init(conv)
         nn.init.normal_(self.level_encoding.weight)
+
+
+def fpn_step(lateral: nn.Module, output: nn.Module, feat: Tensor, coarser: Tensor) -> Tensor:
+    """The next finer map of the pathway, at the size of ``feat``."""
+    return output(lateral(feat) + F.interpolate(coarser, feat.shape[-2:], mode='bilinear', align_corners=False))
 
 
 def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:

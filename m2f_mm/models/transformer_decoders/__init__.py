@@ -1,3 +1,3 @@
-from .mask2former import Mask2FormerTransformerDecoder
+from .mask2former import Mask2FormerTransformerDecoder, Memory
 
-__all__ = ['Mask2FormerTransformerDecoder']
+__all__ = ['Mask2FormerTransformerDecoder', 'Memory']

@@ -3,6 +3,7 @@
 Shapes: B images, Q queries, E channels, K memory tokens of one level (frame-major for a clip).
 """
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule, ModuleList
@@ -10,7 +11,20 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import Attention
+from ..layers import Attention, Position, check_checkpointing, recompute
+
+
+class Memory(NamedTuple):
+    """One level of what the pixel decoder gives.
+
+    Args:
+        tokens: (B, K, E), without any position.
+        position: of the tokens, the embedding of the level included; keys have it.
+        level: the embedding of the level alone; values have it.
+    """
+    tokens: Tensor
+    position: Position
+    level: Position
 
 
 class Mask2FormerDecoderLayer(BaseModule):
@@ -31,19 +45,19 @@ class Mask2FormerDecoderLayer(BaseModule):
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
         self.pre_norm = pre_norm
 
-    def forward(self, query: Tensor, query_pos: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, mask: Tensor) -> Tensor:
         """
         Args:
             query: content of the queries, (B, Q, E).
             query_pos: their positions, (Q, E) or (B, Q, E).
-            key: memory with its position added, (B, K, E).
-            value: memory, (B, K, E).
+            memory: what they look at.
             mask: bool (B, 1, Q, K), true where a query may look.
 
         Returns:
             (B, Q, E).
         """
-        query = self._residual(0, query, lambda x: self.cross_attn(x + query_pos, key, value, mask))
+        query = self._residual(0, query, lambda x: self.cross_attn(
+            x + query_pos, memory.tokens, memory.tokens, mask, memory.position, memory.level))
         query = self._residual(1, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x))
         return self._residual(2, query, self.ffn)
 
@@ -64,6 +78,8 @@ class Mask2FormerTransformerDecoder(BaseModule):
         num_heads: attention heads.
         feedforward_channels: hidden channels of the feed-forward networks.
         pre_norm: see the layer.
+        checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'ffn' has
+            nothing to save here.
     """
 
     def __init__(self,
@@ -71,21 +87,23 @@ class Mask2FormerTransformerDecoder(BaseModule):
                  embed_dims: int = 256,
                  num_heads: int = 8,
                  feedforward_channels: int = 2048,
-                 pre_norm: bool = False):
+                 pre_norm: bool = False,
+                 checkpointing: str = 'none'):
         super().__init__()
+        self.checkpointing = check_checkpointing(checkpointing)
         self.num_layers = num_layers
         self.embed_dims = embed_dims
         self.layers = ModuleList(
             Mask2FormerDecoderLayer(embed_dims, num_heads, feedforward_channels, pre_norm) for _ in range(num_layers))
         self.post_norm = nn.LayerNorm(embed_dims)
 
-    def forward(self, query: Tensor, query_pos: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor],
+    def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory],
                 predict: Callable[[Tensor, int], Tensor]) -> Tensor:
         """
         Args:
             query: (B, Q, E), the learned queries.
             query_pos: (Q, E), their learned positions.
-            keys, values: per level, coarse to fine, (B, K, E).
+            memories: the levels, coarse to fine.
             predict: called with the normalised queries (B, Q, E) and the index of the next level, before every layer;
                 returns the attention mask of that level.
 
@@ -93,9 +111,9 @@ class Mask2FormerTransformerDecoder(BaseModule):
             The normalised queries after the last layer, (B, Q, E).
         """
         for i, layer in enumerate(self.layers):
-            level = i % len(keys)
+            level = i % len(memories)
             mask = predict(self.post_norm(query), level)
-            query = layer(query, query_pos, keys[level], values[level], mask)
+            query = recompute(self.checkpointing == 'full', layer, query, query_pos, memories[level], mask)
         return self.post_norm(query)
 
     def init_weights(self) -> None:
