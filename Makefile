@@ -1,4 +1,5 @@
-# make demo | make test do everything, set-up included. Variables: STACK, PYTHON, VENV, PYTEST_ARGS, DEMO_ARGS.
+# make demo | make test do everything, set-up included.
+# Variables: STACK, PYTHON, VENV, PYTEST_ARGS, DEMO_ARGS, BENCH_ARGS.
 SHELL := /bin/bash
 STACK ?= onedl
 OTHER_STACK = $(if $(filter onedl,$(STACK)),openmmlab,onedl)
@@ -7,7 +8,7 @@ BIN = $(abspath $(VENV))/bin
 RUN = $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install test smoke demo lint doctor clean
+.PHONY: help install test smoke demo lint doctor bench bench-gpu clean
 
 help:
 	@echo 'make demo      set-up, then train, evaluate and draw on a generated data set'
@@ -16,6 +17,8 @@ help:
 	@echo 'make install   set-up only: virtual environment, dependencies, mmcv compiled once'
 	@echo 'make doctor    what is installed, what is broken, what to do about it'
 	@echo 'make lint      ruff'
+	@echo 'make bench     set-up, then time and memory beside other implementations; writes docs/benchmarks.md'
+	@echo 'make bench-gpu the same on a GPU, with an mmcv compiled for it'
 	@echo 'make clean     remove both environments, compiled wheels and everything generated'
 	@echo
 	@echo 'STACK=onedl (default) or openmmlab, PYTHON=python3 (3.10 to 3.12), VENV=.venv or .venv-openmmlab'
@@ -44,6 +47,14 @@ lint: install
 
 doctor:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/doctor.py; else $${PYTHON:-python3} tools/doctor.py; fi
+
+bench: install
+	$(RUN) -m benchmarks.run $(BENCH_ARGS)
+	$(RUN) -m benchmarks.table
+
+bench-gpu: install
+	$(RUN) -m benchmarks.gpu $(BENCH_ARGS)
+	$(RUN) -m benchmarks.table
 
 clean:
 	rm -rf .venv .venv-openmmlab .cache .pytest_cache .ruff_cache build dist *.egg-info demo_out work_dirs

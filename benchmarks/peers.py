@@ -20,6 +20,9 @@ from m2f_mm.registry import MODELS
 
 THINGS, STUFF = 80, 53  # COCO panoptic
 CHANNELS = (256, 512, 1024, 2048)
+THRESHOLDS = dict(object_mask_thr=0.5, iou_thr=0.1, filter_low_score=True)  # keep some segments of a random network
+MMDET_CONFIGS = {'r50': 'mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
+                 'swin-l': 'mask2former_swin-l-p4-w12-384-in21k_16xb1-lsj-100e_coco-panoptic.py'}
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
 
@@ -64,35 +67,46 @@ def same_weights(ours: nn.Module, theirs: nn.Module) -> None:
     assert not missing and not unexpected, f'weights differ in {(missing + unexpected)[:5]}'
 
 
-def our_detector(queries: int = 100, **head_options) -> nn.Module:
-    """Ours as the shipped R50 config has it, with COCO's number of classes and mmdet's thresholds.
+def mmdet_config(backbone: str) -> ConfigDict:
+    """The ``model`` of MMDetection's own COCO panoptic config, as its wheel installed it; nothing dropped at random."""
+    import mmdet
+    model = Config.fromfile(Path(mmdet.__file__).parent / '.mim/configs/mask2former' / MMDET_CONFIGS[backbone]).model
+    model.backbone.init_cfg = None
+    if 'drop_path_rate' in model.backbone:
+        model.backbone.drop_path_rate = 0.
+    return model
+
+
+def our_detector(queries: int = 100, backbone: str = 'r50', backbone_options: dict | None = None,
+                 test_cfg: dict | None = None, **head_options) -> nn.Module:
+    """Ours as the shipped R50 config has it, with COCO's number of classes, and thresholds that keep some segments.
 
     Args:
         queries: number of queries.
-        head_options: changed in ``panoptic_head``; ``backbone=dict(...)`` and ``test_cfg=dict(...)`` change those.
+        backbone: 'r50' or 'swin-l'.
+        backbone_options, test_cfg, head_options: changed in the config's part of that name.
     """
     import mmdet.models  # noqa: F401
     model = Config.fromfile(CONFIGS / '_base_/models/mask2former_r50.py').model
-    model.backbone.init_cfg = None
-    model.backbone.update(head_options.pop('backbone', {}))
-    model.test_cfg.update(dict(panoptic_on=True, instance_on=True, filter_low_score=True, object_mask_thr=0.5,
-                               iou_thr=0.1) | head_options.pop('test_cfg', {}))
-    model.panoptic_head.update(dict(num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=queries),
-                               **head_options)
+    if backbone != 'r50':
+        stock = mmdet_config(backbone)
+        model.backbone = stock.backbone
+        model.panoptic_head.in_channels = stock.panoptic_head.in_channels
+    model.backbone.update(dict(init_cfg=None) | (backbone_options or {}))
+    model.test_cfg.update(dict(panoptic_on=True, instance_on=True) | THRESHOLDS | (test_cfg or {}))
+    model.panoptic_head.update(dict(num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=queries)
+                               | head_options)
     detector = draw_weights(build(model, 'mmdet'))
     tell_apart(detector.panoptic_head)
     return detector
 
 
-def mmdet_detector(ours: nn.Module, queries: int = 100, **test_cfg) -> nn.Module:
-    """MMDetection's own, from its own installed config, with the weights of ``ours``."""
-    import mmdet
+def mmdet_detector(ours: nn.Module, queries: int = 100, backbone: str = 'r50', **test_cfg) -> nn.Module:
+    """MMDetection's own, with the weights of ``ours``."""
     import mmdet.models  # noqa: F401
-    model = Config.fromfile(Path(mmdet.__file__).parent / '.mim/configs/mask2former'
-                            / 'mask2former_r50_8xb2-lsj-50e_coco-panoptic.py').model
-    model.backbone.init_cfg = None
+    model = mmdet_config(backbone)
     model.panoptic_head.num_queries = queries
-    model.test_cfg.update(dict(object_mask_thr=0.5, iou_thr=0.1) | test_cfg)
+    model.test_cfg.update(THRESHOLDS | test_cfg)
     detector = build(model, 'mmdet')
     same_weights(ours, detector)
     return detector
@@ -181,8 +195,9 @@ def segment_map(height: int, width: int, objects: int, seed: int = 0) -> np.ndar
     return np.minimum(grid, objects - 1).astype(np.int16)
 
 
-def samples(batch: int, height: int, width: int, objects: int = 20, stuff: int = 4, own_loader: bool = False) -> list:
-    """Annotated data samples as the preprocessor leaves them.
+def samples(batch: int, height: int, width: int, objects: int = 20, stuff: int = 4, own_loader: bool = False,
+            device: str = 'cpu') -> list:
+    """Annotated data samples as the preprocessor leaves them on ``device``.
 
     Args:
         batch, height, width: of the images.
@@ -209,7 +224,7 @@ def samples(batch: int, height: int, width: int, objects: int = 20, stuff: int =
             sample.gt_instances = InstanceData(labels=torch.from_numpy(labels[:things]), bboxes=torch.zeros(things, 4),
                                                masks=BitmapMasks(bitmaps, height, width))
             sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(labels[segments].astype(np.int64))[None])
-        result.append(sample)
+        result.append(sample.to(device))
     return result
 
 

@@ -4,8 +4,8 @@
     python -m benchmarks.run --cases head syncs     some
     python -m benchmarks.run --quick                small sizes, to see whether everything runs
 
-The file is benchmarks/results/cpu.json; rows of cases that were not run are kept, and docs/benchmarks.md is written
-anew from it.
+The file is benchmarks/results/cpu.json; rows of cases that were not run are kept. ``python -m benchmarks.table`` makes
+docs/benchmarks.md of it.
 """
 import argparse
 import importlib

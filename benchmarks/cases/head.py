@@ -52,7 +52,7 @@ def step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, objects: i
          batch: int = 1, targets: dict | None = None) -> list[Row]:
     """Rows for one setting."""
     mine, others = ([f.to(scale.device).requires_grad_() for f in random_features(batch, size)] for _ in range(2))
-    samples = peers.samples(batch, size, size, objects)
+    samples = peers.samples(batch, size, size, objects, device=scale.device)
 
     def equal(our_losses, their_losses) -> str:
         words = equal_losses(our_losses, their_losses, 1e-4)

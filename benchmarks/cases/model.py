@@ -4,7 +4,8 @@ Peers: MMDetection's ``Mask2Former`` in the size of its COCO panoptic config, an
 ``Mask2FormerForUniversalSegmentation``, all with the same weights, normalised images, objects and random points, and
 with batch norms whose statistics and weights are frozen. Equal: every loss (of transformers the total) and every
 gradient. Prediction, against MMDetection, ends with panoptic maps and instances at the size of the input; equal: both,
-but for one pixel in a thousand.
+but for one pixel in a thousand. In half precision, where rounding decides over attention masks and pairs, the total
+loss and the panoptic map have to agree within a tenth.
 
 Targets: training at 512 x 512 and 1024 x 1024 at most 0.50 of MMDetection's peak memory and 0.60 of its time, 0.65 and
 0.75 of transformers'; prediction at 1024 x 1024 at most 0.40 and 0.70 of MMDetection's. The sweeps over objects,
@@ -18,7 +19,7 @@ from torch import nn
 
 from benchmarks import peers
 from benchmarks.harness import Row, Scale, compare, left_out, relative_difference
-from benchmarks.prediction import equal_results
+from benchmarks.prediction import alike_results, equal_results
 from benchmarks.training import (
     LAYERS,
     autocast,
@@ -55,7 +56,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         theirs = peers.transformers_model(ours).to(scale.device)
     except ImportError:
         for metric in ('memory', 'time'):
-            yield left_out('model', 'training step', metric, 'transformers', 'pip install -r requirements/bench.txt')
+            yield left_out('model', 'training step', metric, 'transformers', 'pip install "transformers>=5.0,<6"')
         return
     for size in scale.sizes(512, 1024):
         yield from hugging_face_step(ours, theirs, scale, size, targets=TRAINING['transformers'])
@@ -70,13 +71,12 @@ def mmdet_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, obje
     """Rows for one setting against MMDetection."""
     ours.train(), theirs.train()
     inputs = peers.images(batch, size, size).to(scale.device)
-    samples = peers.samples(batch, size, size, objects)
-    loose = 1 if scale.dtype == 'float32' else 300  # a mantissa of 8 instead of 24 bits
+    samples = peers.samples(batch, size, size, objects, device=scale.device)
 
     def equal(our_losses, their_losses) -> str:
-        words = equal_losses(our_losses, their_losses, loose * 1e-4)
-        if loose > 1:
-            return words  # a matching that rounding decides may change single gradients
+        if scale.dtype != 'float32':  # rounding decides over attention masks and pairs
+            return alike(total(our_losses), total(their_losses))
+        words = equal_losses(our_losses, their_losses, 1e-4)
         return f'{words}, {equal_gradients(gradients(ours), gradients(theirs), 1e-2)}'
 
     with same_points(ours.panoptic_head) as points:
@@ -97,11 +97,13 @@ def hugging_face_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: in
     from m2f_mm.integrations.mmdet_samples import to_targets
     ours.train()
     inputs = peers.images(batch, size, size).to(scale.device)
-    samples = peers.samples(batch, size, size, objects)
+    samples = peers.samples(batch, size, size, objects, device=scale.device)
     wanted = to_targets(samples, ours.panoptic_head.is_thing, inputs.device)
     masks, labels = [target.masks.float() for target in wanted], [target.labels for target in wanted]
 
     def equal(our_losses, their_loss) -> str:
+        if scale.dtype != 'float32':
+            return alike(total(our_losses), their_loss)
         difference = relative_difference(total(our_losses), their_loss)
         assert difference <= 1e-4, f'the loss differs by {difference:.1e} of its value'
         expected = to_openmmlab(gradients(theirs))
@@ -119,6 +121,14 @@ def hugging_face_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: in
             before=partial(free_gradients, ours, theirs))
 
 
+def alike(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float = 0.1) -> str:
+    """Total losses in half precision."""
+    assert bool(theirs.isfinite()), f'the loss of the peer is {float(theirs)}'
+    difference = relative_difference(ours.float(), theirs.float())
+    assert difference <= tolerance, f'the loss differs by {difference:.1e} of its value'
+    return f'total loss within {difference:.0e}'
+
+
 def prediction(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, targets: dict | None = None) -> list[Row]:
     """Rows for panoptic and instance results of one image."""
     ours.eval(), theirs.eval()
@@ -126,8 +136,9 @@ def prediction(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, targ
 
     def predict(model: nn.Module) -> list:
         with torch.no_grad(), autocast(scale.device, scale.dtype):
-            return model.predict(inputs, peers.samples(1, size, size, 1))
+            return model.predict(inputs, peers.samples(1, size, size, 1, device=scale.device))
 
     return compare('model', f'prediction with panoptic and instance output, {size} x {size}', 'mmdet',
-                   partial(predict, ours), partial(predict, theirs), equal_results, metrics=scale.metrics,
+                   partial(predict, ours), partial(predict, theirs),
+                   equal_results if scale.dtype == 'float32' else alike_results, metrics=scale.metrics,
                    repeats=scale.repeats, targets=targets)

@@ -28,7 +28,7 @@ SIZE = 256
 
 def rows(scale: Scale) -> Iterator[Row]:
     ours = peers.our_detector(test_cfg=dict(object_mask_thr=0., iou_thr=0.))
-    theirs = peers.mmdet_detector(ours, object_mask_thr=0., iou_thr=0., filter_low_score=True)
+    theirs = peers.mmdet_detector(ours, object_mask_thr=0., iou_thr=0.)
     with operator_counted():
         yield from training(ours, theirs)
         yield prediction(ours, theirs)
