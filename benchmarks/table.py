@@ -88,7 +88,7 @@ def aim(row: dict) -> str:
 
 
 def reach(row: dict) -> str:
-    return ratio(row) if row['target'] is not None else amount(row['ours'], METRICS[row['metric']])
+    return f'{row["ratio"]:.3f}' if row['target'] is not None else amount(row['ours'], METRICS[row['metric']])
 
 
 def remarks(rows: list[dict]) -> list[str]:
