@@ -47,7 +47,7 @@ def _combined(classes: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes
               tile_bytes: int | None) -> Iterator[Tensor]:
     """Sums over queries at the size of the output, ``ROWS`` rows each; ``classes``: probabilities (Q, C)."""
     last = len(mask_embeds)
-    for rows, queries, logits in tiles(mask_embeds, mask_features, sizes, tile_bytes):
+    for _, queries, logits in tiles(mask_embeds, mask_features, sizes, tile_bytes):
         parts = logits.split(ROWS, 1)
         if queries.start == 0:
             scores = [logits.new_zeros(classes.shape[1], part[0].numel()) for part in parts]

@@ -12,6 +12,7 @@ from m2f_mm.postprocess import (
     semantic_segmentation,
 )
 
+
 @each_size
 @pytest.mark.parametrize('resize_masks', [False, True])
 def test_semantic(sizes, resize_masks):

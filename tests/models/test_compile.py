@@ -1,0 +1,83 @@
+"""``torch.compile`` of the network: one graph, the same numbers; the criterion stays outside."""
+import pytest
+import torch
+from thin import assert_close, build_detector, detection_batch, mmdet_config, use_our_heads
+
+pytest.importorskip('mmdet')
+
+# 'aot_eager' traces forward and backward as any backend gets them, and then runs them without a C++ compiler.
+BACKEND = 'aot_eager'
+
+
+@pytest.fixture
+def detector():
+    cfg = use_our_heads(mmdet_config())
+    cfg.type = 'm2f_mm.Mask2Former'
+    cfg.backbone.norm_cfg = dict(type='m2f_mm.FrozenBN')
+    detector = build_detector(cfg)
+    torch._dynamo.reset()
+    return detector
+
+
+def sample_by_pytorch(detector):
+    """The backward pass of the sparse products goes through SciPy, which no compiler looks into."""
+    for layer in detector.panoptic_head.pixel_decoder.encoder.layers:
+        layer.self_attn.backend = 'pytorch'
+
+
+def network(detector):
+    """Backbone and head; a function, since the structure that comes out is not what is compiled."""
+    def run(images):
+        predictions = detector.panoptic_head(detector.backbone(images))
+        return predictions.class_logits, predictions.mask_embeds, predictions.mask_features
+    return run
+
+
+def test_prediction_is_one_graph(detector):
+    run = network(detector.eval())
+    images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = run(images), torch.compile(run, fullgraph=True, backend=BACKEND)(images)
+    for mine, theirs in zip(torch.utils._pytree.tree_leaves(found), torch.utils._pytree.tree_leaves(expected)):
+        assert_close(mine, theirs, 1e-5)
+
+
+def test_training_is_one_graph(detector):
+    """Outputs and the gradients of every parameter."""
+    sample_by_pytorch(detector)
+    run = network(detector.train())
+    images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+    def step(forward):
+        detector.zero_grad()
+        outputs = torch.utils._pytree.tree_leaves(forward(images))
+        sum(output.square().mean() for output in outputs).backward()
+        return outputs, {name: p.grad.clone() for name, p in detector.named_parameters() if p.grad is not None}
+
+    expected, expected_gradients = step(run)
+    found, gradients = step(torch.compile(run, fullgraph=True, backend=BACKEND))
+    for mine, theirs in zip(found, expected):
+        assert_close(mine, theirs, 1e-5)
+    assert gradients.keys() == expected_gradients.keys() and len(gradients) > 100
+    for name, gradient in gradients.items():
+        assert_close(gradient, expected_gradients[name], 1e-3, name)
+
+
+def test_losses_of_a_compiled_network(detector):
+    """Compiled in place, as a user does it; matching and losses are not compiled and give what they gave before."""
+    sample_by_pytorch(detector.train())
+    head = detector.panoptic_head
+    data = detector.data_preprocessor(detection_batch(), True)
+
+    def losses():
+        torch.manual_seed(0)
+        return detector.loss(data['inputs'], data['data_samples'])
+
+    expected = losses()
+    detector.backbone.compile(backend='eager', fullgraph=True)
+    head.forward = torch.compile(head.forward, backend='eager')  # what comes out is a structure of this package
+    found = losses()
+    assert found.keys() == expected.keys()
+    for name, loss in found.items():
+        assert_close(loss, expected[name], 1e-4, name)
+    sum(found.values()).backward()
