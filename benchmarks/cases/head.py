@@ -2,8 +2,10 @@
 
 Peer: MMDetection's ``Mask2FormerHead`` in the full size of its COCO panoptic config, with the same weights, features,
 annotations (as its own loader delivers them) and random points. Equal: each of the 30 losses and every gradient, those
-of the features included. Targets: at 512 x 512 and 1024 x 1024 with 20 objects at most 0.40 of the peer's peak memory
-and 0.35 of its time. The sweeps over objects, queries and batch, at 256 x 256, have no target.
+of the features included, as far as rounding at the threshold of attention masks allows (``benchmarks/training.py``).
+
+Targets: at 512 x 512 and 1024 x 1024 with 20 objects at most 0.40 of the peer's peak memory and 0.35 of its time. The
+sweeps over objects, queries and batch, at 256 x 256, have no target.
 """
 from collections.abc import Iterator
 from functools import partial
@@ -55,15 +57,15 @@ def step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, objects: i
     samples = peers.samples(batch, size, size, objects, device=scale.device)
 
     def equal(our_losses, their_losses) -> str:
-        words = equal_losses(our_losses, their_losses, 1e-4)
-        return f'{words}, {equal_gradients(gradients(ours, mine), gradients(theirs, others), 1e-2)}'
+        words = equal_losses(our_losses, their_losses)
+        return f'{words}, {equal_gradients(gradients(ours, mine), gradients(theirs, others))}'
 
     with same_points(ours) as points:
         return compare(
             'head', f'training step, {size} x {size}, {objects} objects, {queries} queries, batch {batch}', 'mmdet',
             partial(head_step, ours, mine, samples),
             replaying(partial(head_step, theirs, others, samples), points, range(LAYERS)),
-            equal, metrics=scale.metrics, repeats=scale.repeats, targets=targets,
+            equal, metrics=scale.metrics, repeats=scale.repeats if targets else min(3, scale.repeats), targets=targets,
             before=partial(free_gradients, ours, theirs, features=mine + others))
 
 

@@ -24,7 +24,7 @@ from benchmarks.prediction import equal_labels
 
 TARGETS = dict(memory=0.15)
 GIB = 2**30
-NEED = 20 * GIB  # what the peer needs at the full size, with the others of its process
+NEED = 14 * GIB  # what the peer needs at the full size, with the others of its process
 PHOTO_LIMIT = 6e9
 CLASSES = 150
 

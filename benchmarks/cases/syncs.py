@@ -41,12 +41,12 @@ def training(ours: nn.Module, theirs: nn.Module) -> Iterator[Row]:
         stock = peers.samples(2, SIZE, SIZE, 14, stuff=2)
         losses = model_step(ours, inputs, stock)
         their_step = replaying(partial(model_step, theirs, inputs, stock), points, range(LAYERS))
-        tolerance = equal_losses(losses, their_step(), 1e-4)
+        tolerance = equal_losses(losses, their_step())
         free_gradients(ours, theirs)
         others = count_syncs(their_step)
         for title, samples in (("MMDetection's loader", stock),
                                ("this package's loader", peers.samples(2, SIZE, SIZE, 14, 2, own_loader=True))):
-            equal = equal_losses(model_step(ours, inputs, samples), losses, 1e-4) and tolerance
+            equal = equal_losses(model_step(ours, inputs, samples), losses) and tolerance
             free_gradients(ours)
             yield row(f'training step of 2 images, samples of {title}',
                       count_syncs(partial(model_step, ours, inputs, samples)), others, equal)

@@ -108,3 +108,38 @@ def test_weights_through_a_converter_of_the_other_direction():
     ours = dict(both=torch.rand(3, 2), same=torch.rand(3))
     assign(ours, theirs, convert)
     assert all(torch.equal(value, ours[name]) for name, value in convert(theirs).items())
+
+
+def test_equal_losses_and_gradients():
+    from benchmarks.training import equal_gradients, equal_losses
+    losses = dict(loss=torch.tensor(2.), other=torch.tensor([1.]))
+    assert '2 terms within 0e+00' in equal_losses(losses, dict(loss=torch.tensor(2.), other=torch.tensor(1.)))
+    with pytest.raises(AssertionError, match='a loss differs'):  # the total agrees
+        equal_losses(losses, dict(loss=torch.tensor(2.01), other=torch.tensor(0.99)))
+    with pytest.raises(AssertionError, match='total loss'):
+        equal_losses(losses, dict(loss=torch.tensor(2.001), other=torch.tensor(1.)))
+    with pytest.raises(AssertionError, match='different losses'):
+        equal_losses(losses, dict(loss=torch.tensor(2.)))
+    with pytest.raises(AssertionError, match='total loss'):
+        equal_losses(losses, dict(loss=torch.tensor(float('nan')), other=torch.tensor(1.)), loose=True)
+    gradients = dict(a=torch.ones(4), b=torch.ones(3))
+    with pytest.raises(AssertionError, match='a gradient differs'):
+        equal_gradients(gradients, dict(a=torch.ones(4), b=1.1 * torch.ones(3)))
+
+
+def test_equal_results():
+    from mmengine.structures import InstanceData
+
+    from benchmarks.prediction import equal_instances, equal_labels, equal_panoptic
+    panoptic = torch.tensor([[1005, 2005, 3007, 90]])
+    assert '4 segments' in equal_panoptic(panoptic, torch.tensor([[1005, 3005, 4007, 90]])), 'numbers may have gaps'
+    with pytest.raises(AssertionError, match='25.0% of the panoptic map'):
+        equal_panoptic(panoptic, torch.tensor([[1005, 2005, 3008, 90]]))
+    instances = InstanceData(scores=torch.tensor([0.5, 0.9]), labels=torch.tensor([3, 4]),
+                             masks=torch.eye(2, dtype=torch.bool)[:, None])
+    assert '2 instances' in equal_instances(instances, instances[[1, 0]]), 'there is no order'
+    with pytest.raises(AssertionError, match='of the pixels of the instances'):
+        equal_instances(instances, InstanceData(scores=instances.scores, labels=instances.labels,
+                                                masks=~instances.masks))
+    with pytest.raises(AssertionError, match='proves nothing'):
+        equal_labels(torch.zeros(2, 2), torch.zeros(2, 2))
