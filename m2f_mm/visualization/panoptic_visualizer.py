@@ -20,7 +20,7 @@ class PanopticVisualizer(Visualizer):
     """Ground truth beside the prediction, one row for each kind of result: panoptic, instances, semantic.
 
     Reads from a data sample whatever is there: ``gt_segment_map`` with ``gt_segments`` (of ``PackPanopticInputs``),
-    ``gt_panoptic_seg``, ``gt_instances`` with masks, ``gt_sem_seg``; ``pred_panoptic_seg``, ``pred_instances``,
+    ``gt_panoptic_seg``, ``gt_instances`` with masks (bitmaps, polygons or run-length codes), ``gt_sem_seg``; ``pred_panoptic_seg``, ``pred_instances``,
     ``pred_sem_seg``. Class names and colours come from the metainfo of the data set.
 
     Args:
@@ -116,7 +116,7 @@ class PanopticVisualizer(Visualizer):
             column = 'prediction'
             if 'pred_panoptic_seg' in sample:
                 found['panoptic', column] = self._from_panoptic(sample.pred_panoptic_seg)
-            if 'pred_instances' in sample and 'masks' in sample.pred_instances:
+            if 'pred_instances' in sample and _drawable(sample.pred_instances.get('masks')):
                 found['instance', column] = _from_instances(sample.pred_instances, pred_score_thr)
             if 'pred_sem_seg' in sample:
                 found['semantic', column] = self._from_semantic(sample.pred_sem_seg)
@@ -181,8 +181,16 @@ def _from_segment_map(index: np.ndarray, labels: np.ndarray) -> Segments:
     return Segments(index == np.arange(len(labels))[:, None, None], labels)
 
 
+def _drawable(masks) -> bool:
+    """Whether there are masks whose size is known; a list of no codes has none."""
+    return masks is not None and not (isinstance(masks, list) and not masks)
+
+
 def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments:
     masks = instances.masks
+    if isinstance(masks, list):  # run-length codes
+        from pycocotools import mask as coco_masks
+        masks = coco_masks.decode(masks).transpose(2, 0, 1)
     masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's Bitmap-, PolygonMasks
     labels = instances.labels.numpy()
     if 'scores' not in instances:

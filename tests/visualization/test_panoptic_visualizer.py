@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from PIL import Image
+from pycocotools import mask as coco_masks
 
 from m2f_mm.registry import VISUALIZERS
 from m2f_mm.visualization import PanopticVisualizer
@@ -71,12 +72,14 @@ def test_every_kind_gets_a_row_with_the_truth_derived(visualizer):
     assert share(panel(drawn, row=2)[32:], 2) > 0.5 and share(panel(drawn, row=2, column=1)[32:], 2) > 0.5
 
 
-@pytest.mark.parametrize('form', ['tensor', 'array', 'bitmap', 'polygon'])
+@pytest.mark.parametrize('form', ['tensor', 'array', 'bitmap', 'polygon', 'rle'])
 def test_masks_of_every_form(visualizer, form):
     masks = np.zeros((1, 30, 40), np.uint8)
     masks[0, 5:25, 5:25] = 1
     if form == 'tensor':
         masks = torch.from_numpy(masks).bool()
+    elif form == 'rle':
+        masks = [coco_masks.encode(np.asfortranarray(mask)) for mask in masks]
     elif form in ('bitmap', 'polygon'):
         structures = pytest.importorskip('mmdet.structures.mask')
         polygons = [[np.array([5.0, 5, 25, 5, 25, 25, 5, 25])]]
@@ -93,6 +96,8 @@ def test_nothing_to_draw_is_no_error(visualizer):
     nobody = InstanceData(masks=torch.zeros(0, 30, 40, dtype=torch.bool), labels=torch.zeros(0, dtype=torch.long),
                           scores=torch.zeros(0))
     assert (panel(visualizer.draw(IMAGE, sample(pred_instances=nobody))) == 100).all()
+    nobody = InstanceData(masks=[], labels=torch.zeros(0, dtype=torch.long), scores=torch.zeros(0))
+    np.testing.assert_array_equal(visualizer.draw(IMAGE, sample(pred_instances=nobody)), IMAGE)
     void = PixelData(sem_seg=torch.full((1, 30, 40), 3))
     assert (panel(visualizer.draw(IMAGE, sample(pred_panoptic_seg=void))) == 100).all()
     ignored = PixelData(sem_seg=torch.full((1, 30, 40), 255))
