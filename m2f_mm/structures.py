@@ -92,7 +92,7 @@ class MaskPredictions:
         """
         batch, frames, _, *size = self.mask_features.shape
         dtype = torch.promote_types(self.mask_features.dtype, torch.float32)
-        pixels = self.mask_features.to(dtype).permute(0, 1, 3, 4, 2).flatten(0, 3)  # (B * T * h * w, D), a copy
+        pixels = self.mask_features.to(dtype).permute(0, 1, 3, 4, 2).contiguous().flatten(0, 3)  # (B * T * h * w, D)
         first = torch.arange(batch * frames, device=pixels.device).view(batch, frames, 1, 1) * (size[0] * size[1])
         for embeds, where in zip(self.mask_embeds, points):
             index, factors = (torch.stack(parts, -1) for parts in zip(*corners(where, size, dtype)))  # (B, P, 4)

@@ -57,7 +57,7 @@ class MaskTransformer(BaseModule):
         self.level_embed = nn.Embedding(num_levels, dims)
         self.cls_embed = nn.Linear(dims, num_classes + 1)
         self.mask_embed = nn.Sequential(
-            nn.Linear(dims, dims), nn.ReLU(inplace=True), nn.Linear(dims, dims), nn.ReLU(inplace=True),
+            nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(),
             nn.Linear(dims, mask_channels))
 
     def forward(self, feats: Sequence[Tensor]) -> MaskPredictions:

@@ -52,4 +52,4 @@ class Attention(nn.Module):
 def project(x: Tensor, weight: Tensor, bias: Tensor, position: Position | None) -> Tensor:
     """``F.linear(x + position, weight, bias)`` for tokens (B, K, E)."""
     projected = F.linear(x, weight, bias)
-    return projected if position is None else projected.add_(position.project(weight))
+    return projected if position is None else projected + position.project(weight)

@@ -71,7 +71,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         weight = torch.cat([layer.weight for layer in layers])
         projected = F.linear(query, weight, torch.cat([layer.bias for layer in layers]))
         if positions:
-            projected = projected.add_(torch.cat([position.project(weight) for position in positions]))
+            projected = projected + torch.cat([position.project(weight) for position in positions])
         offsets, weights = projected.split([layer.out_features for layer in layers], -1)
         heads = (self.num_heads, self.num_levels, self.num_points)
         return offsets.unflatten(-1, (*heads, 2)), weights.unflatten(-1, heads)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import MSDeformAttn, Position, check_checkpointing, recompute, sine_position
+from ..layers import MSDeformAttn, Position, check_checkpointing, feed_forward, recompute, sine_position
 
 
 class MSDeformAttnEncoderLayer(BaseModule):
@@ -23,7 +22,7 @@ class MSDeformAttnEncoderLayer(BaseModule):
                  backend: str, checkpointing: str):
         super().__init__()
         self.self_attn = MSDeformAttn(embed_dims, num_heads, num_levels, num_points, backend)
-        self.ffn = FFN(embed_dims, feedforward_channels, ffn_drop=0., add_identity=False)
+        self.ffn = feed_forward(embed_dims, feedforward_channels)
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
         self.checkpointing = checkpointing
 
@@ -162,8 +161,12 @@ class MSDeformAttnPixelDecoder(BaseModule):
 
 
 def fpn_step(lateral: nn.Module, output: nn.Module, feat: Tensor, coarser: Tensor) -> Tensor:
-    """The next finer map of the pathway, at the size of ``feat``."""
-    return output(lateral(feat) + F.interpolate(coarser, feat.shape[-2:], mode='bilinear', align_corners=False))
+    """The next finer map of the pathway, at the size of ``feat``.
+
+    The encoder's maps are token-major; in rows, the small map does not hand that layout on to the large ones.
+    """
+    return output(lateral(feat) + F.interpolate(coarser.contiguous(), feat.shape[-2:], mode='bilinear',
+                                                align_corners=False))
 
 
 def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:

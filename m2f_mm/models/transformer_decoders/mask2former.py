@@ -5,13 +5,12 @@ Shapes: B images, Q queries, E channels, K memory tokens of one level (frame-maj
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import Attention, Position, check_checkpointing, recompute
+from ..layers import Attention, Position, check_checkpointing, feed_forward, recompute
 
 
 class Memory(NamedTuple):
@@ -41,7 +40,7 @@ class Mask2FormerDecoderLayer(BaseModule):
         super().__init__()
         self.cross_attn = Attention(embed_dims, num_heads)
         self.self_attn = Attention(embed_dims, num_heads)
-        self.ffn = FFN(embed_dims, feedforward_channels, ffn_drop=0., add_identity=False)
+        self.ffn = feed_forward(embed_dims, feedforward_channels)
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
         self.pre_norm = pre_norm
 
