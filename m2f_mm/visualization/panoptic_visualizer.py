@@ -20,8 +20,9 @@ class PanopticVisualizer(Visualizer):
     """Ground truth beside the prediction, one row for each kind of result: panoptic, instances, semantic.
 
     Reads from a data sample whatever is there: ``gt_segment_map`` with ``gt_segments`` (of ``PackPanopticInputs``),
-    ``gt_panoptic_seg``, ``gt_instances`` with masks (bitmaps, polygons or run-length codes), ``gt_sem_seg``; ``pred_panoptic_seg``, ``pred_instances``,
-    ``pred_sem_seg``. Class names and colours come from the metainfo of the data set.
+    ``gt_panoptic_seg``, ``gt_instances`` with masks (bitmaps, polygons or run-length codes), ``gt_sem_seg``;
+    ``pred_panoptic_seg``, ``pred_instances``, ``pred_sem_seg``. Class names and colours come from the metainfo of
+    the data set.
 
     Args:
         alpha: opacity of the colours.
