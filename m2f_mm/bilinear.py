@@ -24,10 +24,10 @@ def neighbours(place: Tensor, length: int | Tensor) -> list[tuple[Tensor, Tensor
     fraction = place - first
     found = []
     for position, factor in ((first, 1 - fraction), (first + 1, fraction)):
-        inside = (position >= 0) & (position < length)
+        inside = ~((position < 0) | (position >= length))  # what is no number is not hidden
         kept = position.int().clamp_(min=0)  # int first: what is not finite becomes a number
         kept = kept.clamp_(max=length - 1) if isinstance(length, int) else torch.minimum(kept, length - 1)
-        found.append((kept, factor * inside, inside))
+        found.append((kept, torch.where(inside, factor, 0), inside))
     return found
 
 

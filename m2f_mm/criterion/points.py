@@ -73,7 +73,8 @@ def sample_binary_masks(masks: Tensor, index: Tensor, points: Tensor, dtype: tor
     sampled = torch.zeros((), dtype=dtype, device=masks.device)
     for pixel, factor in corners(points, size, dtype):
         pixel = pixel + first
-        sampled = sampled + factor * flat.index_select(0, pixel.flatten()).view(pixel.shape)
+        hit = flat.index_select(0, pixel.flatten()).view(pixel.shape)
+        sampled = sampled + torch.where(hit, factor, 0)
     return sampled
 
 

@@ -65,12 +65,13 @@ def corners(locations: Tensor, spatial_shapes: tuple[tuple[int, int], ...]) -> I
     head = torch.arange(heads).view(-1, 1)
     offset = (start * heads + head).int()  # (B, 1, M, L * K)
     x, y = locations.flatten(-3, -2).unbind(-1)  # (B, N, M, L * K)
+    across_unit, down_unit = width.to(x.dtype), height.to(x.dtype)
     columns, rows = neighbours(x * width - 0.5, width), neighbours(y * height - 0.5, height)
     for (row, down, inside_y), sign_y in zip(rows, (-1, 1)):
         row = row * (width * heads) + offset
         for (column, across, inside_x), sign_x in zip(columns, (-1, 1)):
             index = torch.add(row, column, alpha=heads)
-            slopes = (inside_x * (sign_x * width), inside_y * (sign_y * height))
+            slopes = (torch.where(inside_x, sign_x * across_unit, 0), torch.where(inside_y, sign_y * down_unit, 0))
             yield tuple(part.view(locations.shape[:-1]) for part in (index, across, down, *slopes))
 
 
