@@ -13,6 +13,7 @@ Shapes: n queries, D mask channels, h x w the mask features, H x W the output, q
 """
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import floor
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,8 @@ from m2f_mm.structures import contract
 TILE_BYTES = dict(cpu=8 * 2**20, cuda=64 * 2**20)  # what a cache holds; what keeps a GPU busy
 FEATURE_ROWS = 2
 ROWS = 8  # every tile but the last has a multiple of this many rows
-QUERIES = 128
+QUERIES = 100  # as many as the published models have
+MARGIN = 0.01  # of a row
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ class RowResize:
         self.ratio, self.source = source / target, source
 
     def needed(self, start: int, stop: int) -> tuple[int, int]:
-        """Source rows that targets start..stop - 1 read, with one of margin against rounding."""
+        """Source rows that targets start..stop - 1 read, with a margin for float32's rounding of positions."""
         if self.identity:
             return start, stop
-        first = int((start + 0.5) * self.ratio - 0.5) - 1
-        last = int((stop - 0.5) * self.ratio - 0.5) + 2
+        first = floor((start + 0.5) * self.ratio - 0.5 - MARGIN)
+        last = floor((stop - 0.5) * self.ratio - 0.5 + MARGIN) + 1
         return max(first, 0), min(last + 1, self.source)
 
     def __call__(self, x: Tensor, start: int, stop: int, offset: int) -> Tensor:

@@ -10,7 +10,7 @@ from m2f_mm.postprocess import (
     semantic_scores,
     semantic_segmentation,
 )
-from m2f_mm.postprocess.tiles import QUERIES, ROWS, Blocks, first_argmax, tiles
+from m2f_mm.postprocess.tiles import QUERIES, ROWS, Blocks, RowResize, first_argmax, tiles
 
 each_budget = pytest.mark.parametrize('tile_bytes', [1, 20000, 100000], ids=['narrow', 'some rows', 'more rows'])
 each_number = pytest.mark.parametrize('queries', [7, 300], ids=['few', 'several products'])
@@ -90,6 +90,16 @@ class TestNothingDependsOnTheBudget:
             assert torch.equal(getattr(found, name), getattr(expected, name))
         same = found.masks == expected.masks
         assert same if form == 'rle' else same.all()
+
+
+@pytest.mark.parametrize('source, target', [(540, 2160), (2160, 540), (4001, 6003), (1, 7), (7, 1), (9999, 10007)])
+def test_needed_rows_hold_what_is_read(source, target):
+    resize = RowResize(source, target, torch.device('cpu'))
+    for start in range(0, target, 13):
+        stop = min(start + 8, target)
+        first, end = resize.needed(start, stop)
+        low, high = int(resize.low[start:stop].min()), int(resize.high[start:stop].max())
+        assert first <= low <= high < end and (end - first) - (high - low + 1) <= 2
 
 
 @pytest.mark.parametrize('heights', [[5], [2, 2, 2, 1], [1] * 9, [4, 4, 3]])
