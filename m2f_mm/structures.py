@@ -49,6 +49,11 @@ class SegTargets:
         return self.masks if self.masks.dim() == 4 else self.masks[:, None]
 
 
+class Expendable(list):
+    """Features of the backbone that nobody needs afterwards: a pixel decoder empties the list as it goes, so that in
+    prediction each map is freed once it has been used."""
+
+
 @dataclass
 class MaskPredictions:
     """Class scores and *promises* of masks of every supervised layer.

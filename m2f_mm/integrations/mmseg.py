@@ -14,7 +14,7 @@ from torch import Tensor
 from m2f_mm.models import MaskTransformer
 from m2f_mm.postprocess import Sizes, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
-from m2f_mm.structures import SegTargets
+from m2f_mm.structures import Expendable, SegTargets
 
 from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts, refuse_encoding
 
@@ -123,7 +123,7 @@ class MaskSegmentor(StockEncoderDecoder):
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
         if self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
             return super().predict(inputs, data_samples)
-        predictions = self.decode_head(self.extract_feat(inputs))
+        predictions = self.decode_head(Expendable(self.extract_feat(inputs)))
         for b, sample in enumerate(data_samples):
             sizes = segmentor_sizes(inputs, sample)
             labels = semantic_segmentation(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],

@@ -19,12 +19,6 @@ def detector():
     return detector
 
 
-def sample_by_pytorch(detector):
-    """The backward pass of the sparse products goes through SciPy, which no compiler looks into."""
-    for layer in detector.panoptic_head.pixel_decoder.encoder.layers:
-        layer.self_attn.backend = 'pytorch'
-
-
 def network(detector):
     """Backbone and head; a function, since the structure that comes out is not what is compiled."""
     def run(images):
@@ -44,7 +38,6 @@ def test_prediction_is_one_graph(detector):
 
 def test_training_is_one_graph(detector):
     """Outputs and the gradients of every parameter."""
-    sample_by_pytorch(detector)
     run = network(detector.train())
     images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 
@@ -65,7 +58,7 @@ def test_training_is_one_graph(detector):
 
 def test_losses_of_a_compiled_network(detector):
     """Compiled in place, as a user does it; matching and losses are not compiled and give what they gave before."""
-    sample_by_pytorch(detector.train())
+    detector.train()
     head = detector.panoptic_head
     data = detector.data_preprocessor(detection_batch(), True)
 

@@ -33,6 +33,8 @@ def sample_levels(value: Tensor, spatial_shapes: Sequence[tuple[int, int]], loca
         (B, N, M * D).
     """
     backend = choose_backend(backend, value.device.type)
+    if backend == 'sparse' and torch.compiler.is_compiling() and torch.is_grad_enabled():
+        backend = 'pytorch'  # SciPy, in the other's backward pass, is nothing that a compiler can look into
     if backend == 'sparse':
         return SparseSampling.apply(value, locations, weights, tuple(spatial_shapes))
     if backend == 'pytorch':
@@ -53,7 +55,7 @@ def choose_backend(wanted: str, device: str) -> str:
 
     - ``'mmcv'``: mmcv's CUDA operator, the default on a GPU;
     - ``'deformops'``: the kernels of the package of that name (Python >= 3.12, torch >= 2.11), second choice on a GPU;
-    - ``'sparse'``: ``SparseSampling``, the default on a CPU;
+    - ``'sparse'``: ``SparseSampling``, the default on a CPU, except where training is compiled;
     - ``'pytorch'``: mmcv's PyTorch function, everywhere else.
 
     Raises:

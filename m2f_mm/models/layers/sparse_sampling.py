@@ -7,6 +7,7 @@ backward pass, as in mmcv's CUDA operator.
 
 Shapes: B images, N queries, V value tokens of all levels, M heads, D channels of a head, L levels, K points.
 """
+import math
 import warnings
 from collections.abc import Iterator
 
@@ -16,6 +17,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from m2f_mm.bilinear import neighbours
+
+ENTRIES = 2**21  # entries of a sparse matrix at once; 1024 x 1024 pixels need a little less
 
 
 class SparseSampling(torch.autograd.Function):
@@ -27,27 +30,40 @@ class SparseSampling(torch.autograd.Function):
         ctx.save_for_backward(value, locations, weights)
         ctx.spatial_shapes = spatial_shapes
         table = value.reshape(-1, value.shape[-1])
-        result = sum(
-            F.embedding_bag(_rows(index), table, mode='sum', per_sample_weights=_rows(weights * across * down))
-            for index, across, down, _, _ in corners(locations, spatial_shapes))
-        return result.view(*weights.shape[:2], -1)
+        result = value.new_zeros(*weights.shape[:3], value.shape[-1])
+        for part in _pieces(weights):
+            for index, across, down, _, _ in corners(locations[:, part], spatial_shapes):
+                entries = weights[:, part] * across * down
+                result[:, part] += F.embedding_bag(_rows(index), table, mode='sum',
+                                                   per_sample_weights=_rows(entries)).view_as(result[:, part])
+        return result.flatten(2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         value, locations, weights = ctx.saved_tensors
-        table, grad = value.reshape(-1, value.shape[-1]), grad.reshape(-1, value.shape[-1])  # (B V M, D), (B N M, D)
+        table, grad = value.reshape(-1, value.shape[-1]), grad.unflatten(-1, value.shape[2:])  # (B V M, D), (B, N, M, D)
         grad_table, grad_weights = torch.zeros_like(table), torch.zeros_like(weights)
-        grad_x, grad_y = torch.zeros_like(weights), torch.zeros_like(weights)
-        for index, across, down, slope_x, slope_y in corners(locations, ctx.spatial_shapes):
-            factors = across * down
-            grad_table += transposed_product(_rows(index), _rows(weights * factors), grad, len(table))
-            dots = row_products(grad, table, _rows(index)).view(weights.shape)
-            grad_weights.addcmul_(dots, factors)
-            grad_x.addcmul_(dots, down * slope_x)
-            grad_y.addcmul_(dots, across * slope_y)
-        grad_locations = torch.stack((grad_x.mul_(weights), grad_y.mul_(weights)), -1)
+        grad_locations = torch.zeros_like(locations)
+        for part in _pieces(weights):
+            dense, weight = grad[:, part].flatten(0, 2), weights[:, part]
+            grad_weight, (grad_x, grad_y) = grad_weights[:, part], grad_locations[:, part].unbind(-1)
+            for index, across, down, slope_x, slope_y in corners(locations[:, part], ctx.spatial_shapes):
+                factors = across * down
+                grad_table += transposed_product(_rows(index), _rows(weight * factors), dense, len(table))
+                dots = row_products(dense, table, _rows(index)).view(weight.shape)
+                grad_weight.addcmul_(dots, factors)
+                dots *= weight
+                grad_x.addcmul_(dots, down * slope_x)
+                grad_y.addcmul_(dots, across * slope_y)
         return grad_table.view(value.shape), grad_locations, grad_weights, None
+
+
+def _pieces(weights: Tensor) -> list[slice]:
+    """Queries that are sampled at once: what exists in between is bounded by ``ENTRIES`` numbers of each kind."""
+    batch, queries, *rest = weights.shape
+    step = max(1, ENTRIES // (batch * math.prod(rest)))
+    return [slice(start, start + step) for start in range(0, queries, step)]
 
 
 def corners(locations: Tensor, spatial_shapes: tuple[tuple[int, int], ...]) -> Iterator[tuple]:

@@ -2,7 +2,7 @@
 
 Shapes: B images, E channels, L encoder levels, V tokens of all encoder levels, coarse level first.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, xavier_in
 from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
+from m2f_mm.structures import Expendable
 
 from ..layers import MSDeformAttn, Position, check_checkpointing, feed_forward, recompute, sine_position
 
@@ -118,29 +119,38 @@ class MSDeformAttnPixelDecoder(BaseModule):
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """
         Args:
-            feats: backbone features (B, C, h, w), fine to coarse.
+            feats: backbone features (B, C, h, w), fine to coarse; an ``Expendable`` list is empty afterwards.
 
         Returns:
             Mask features (B, out_channels, h, w) at the size of the finest input, and ``num_outs`` memories
             (B, E, h, w), coarse to fine.
         """
+        feats = feats if isinstance(feats, Expendable) else list(feats)
         with torch.autocast(feats[0].device.type, enabled=False):  # float32, as the official code insists
-            feats = [feat.float() if feat.dtype in (torch.float16, torch.bfloat16) else feat for feat in feats]
-            outs = self._encode(list(reversed(feats))[:len(self.input_convs)])
-            for feat, *convs in zip(reversed(feats[:len(self.lateral_convs)]), self.lateral_convs, self.output_convs):
-                outs.append(recompute(self.checkpointing == 'full', fpn_step, *convs, feat, outs[-1]))
-            return self.mask_feature(outs[-1]), outs[:self.num_outs]
+            outs = self._encode(feats)
+            for lateral, output in zip(self.lateral_convs, self.output_convs):
+                finer = self._recompute(lateral, at_least_float32(feats.pop()))
+                outs.append(self._recompute(fpn_step, output, finer, outs[-1]))
+                del finer
+            mask_features = self.mask_feature(outs[-1])
+        return mask_features, outs[:self.num_outs]
 
-    def _encode(self, feats: Sequence[Tensor]) -> list[Tensor]:
-        """The deformable encoder over features given coarse to fine; returns maps of the same sizes."""
-        shapes = [tuple(feat.shape[-2:]) for feat in feats]
-        tokens = torch.cat([conv(feat).flatten(2) for conv, feat in zip(self.input_convs, feats)], 2).transpose(1, 2)
+    def _recompute(self, function: Callable[..., Tensor], *inputs) -> Tensor:
+        return recompute(self.checkpointing == 'full', function, *inputs)
+
+    def _encode(self, feats: list[Tensor]) -> list[Tensor]:
+        """The deformable encoder over the last of the features, coarse to fine, which are taken off the list; returns
+        maps of the same sizes."""
+        maps = [self._recompute(conv, at_least_float32(feats.pop())) for conv in self.input_convs]
+        shapes = [tuple(each.shape[-2:]) for each in maps]
+        tokens = torch.cat([each.flatten(2) for each in maps], 2).transpose(1, 2)
         device = tokens.device
         positions = [
             sine_position(h, w, self.embed_dims // 2, device=device).at_level(self.level_encoding.weight[i])
             for i, (h, w) in enumerate(shapes)
         ]
         reference = torch.cat([pixel_centres(h, w, device) for h, w in shapes])  # (V, 2)
+        del maps
         memory = self.encoder(tokens, positions, reference[None, :, None].expand(1, -1, len(shapes), -1), shapes)
         parts = memory.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
         return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
@@ -160,13 +170,17 @@ class MSDeformAttnPixelDecoder(BaseModule):
         nn.init.normal_(self.level_encoding.weight)
 
 
-def fpn_step(lateral: nn.Module, output: nn.Module, feat: Tensor, coarser: Tensor) -> Tensor:
-    """The next finer map of the pathway, at the size of ``feat``.
+def fpn_step(output: nn.Module, finer: Tensor, coarser: Tensor) -> Tensor:
+    """The next finer map of the pathway.
 
     The encoder's maps are token-major; in rows, the small map does not hand that layout on to the large ones.
     """
-    return output(lateral(feat) + F.interpolate(coarser.contiguous(), feat.shape[-2:], mode='bilinear',
-                                                align_corners=False))
+    coarser = coarser.contiguous()
+    return output(F.interpolate(coarser, finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer))
+
+
+def at_least_float32(feat: Tensor) -> Tensor:
+    return feat.float() if feat.dtype in (torch.float16, torch.bfloat16) else feat
 
 
 def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
