@@ -18,7 +18,7 @@ from torch import Tensor
 
 from m2f_mm.bilinear import neighbours
 
-ENTRIES = 2**21  # entries of a sparse matrix at once; 1024 x 1024 pixels need a little less
+ENTRIES = 2**19  # of a sparse matrix at once; what fits into the caches is faster, too
 
 
 class SparseSampling(torch.autograd.Function):
@@ -31,7 +31,7 @@ class SparseSampling(torch.autograd.Function):
         ctx.spatial_shapes = spatial_shapes
         table = value.reshape(-1, value.shape[-1])
         result = value.new_zeros(*weights.shape[:3], value.shape[-1])
-        for part in _pieces(weights):
+        for part in _pieces(weights, ENTRIES):
             for index, across, down, _, _ in corners(locations[:, part], spatial_shapes):
                 entries = weights[:, part] * across * down
                 result[:, part] += F.embedding_bag(_rows(index), table, mode='sum',
@@ -42,10 +42,11 @@ class SparseSampling(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         value, locations, weights = ctx.saved_tensors
-        table, grad = value.reshape(-1, value.shape[-1]), grad.unflatten(-1, value.shape[2:])  # (B V M, D), (B, N, M, D)
+        table = value.reshape(-1, value.shape[-1])  # (B * V * M, D)
+        grad = grad.unflatten(-1, value.shape[2:])  # (B, N, M, D)
         grad_table, grad_weights = torch.zeros_like(table), torch.zeros_like(weights)
         grad_locations = torch.zeros_like(locations)
-        for part in _pieces(weights):
+        for part in _pieces(weights, 4 * ENTRIES):  # every piece costs a pass over the table
             dense, weight = grad[:, part].flatten(0, 2), weights[:, part]
             grad_weight, (grad_x, grad_y) = grad_weights[:, part], grad_locations[:, part].unbind(-1)
             for index, across, down, slope_x, slope_y in corners(locations[:, part], ctx.spatial_shapes):
@@ -59,10 +60,10 @@ class SparseSampling(torch.autograd.Function):
         return grad_table.view(value.shape), grad_locations, grad_weights, None
 
 
-def _pieces(weights: Tensor) -> list[slice]:
-    """Queries that are sampled at once: what exists in between is bounded by ``ENTRIES`` numbers of each kind."""
+def _pieces(weights: Tensor, entries: int) -> list[slice]:
+    """Queries that are sampled at once, so that no matrix has more than ``entries`` entries."""
     batch, queries, *rest = weights.shape
-    step = max(1, ENTRIES // (batch * math.prod(rest)))
+    step = max(1, entries // (batch * math.prod(rest)))
     return [slice(start, start + step) for start in range(0, queries, step)]
 
 
