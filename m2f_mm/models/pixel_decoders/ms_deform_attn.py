@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable
 
-from ..layers import MSDeformAttn, Position, check_checkpointing, feed_forward, recompute, sine_position
+from ..layers import FeedForward, MSDeformAttn, Position, check_checkpointing, recompute, sine_position
 
 
 class MSDeformAttnEncoderLayer(BaseModule):
@@ -23,7 +23,7 @@ class MSDeformAttnEncoderLayer(BaseModule):
                  backend: str, checkpointing: str):
         super().__init__()
         self.self_attn = MSDeformAttn(embed_dims, num_heads, num_levels, num_points, backend)
-        self.ffn = feed_forward(embed_dims, feedforward_channels)
+        self.ffn = FeedForward(embed_dims, feedforward_channels)
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
         self.checkpointing = checkpointing
 
@@ -130,7 +130,8 @@ class MSDeformAttnPixelDecoder(BaseModule):
             outs = self._encode(feats)
             for lateral, output in zip(self.lateral_convs, self.output_convs):
                 finer = self._recompute(lateral, at_least_float32(feats.pop()))
-                outs.append(self._recompute(fpn_step, output, finer, outs[-1]))
+                finer = self._recompute(add_upsampled, finer, outs[-1])
+                outs.append(self._recompute(output, finer))
                 del finer
             mask_features = self.mask_feature(outs[-1])
         return mask_features, outs[:self.num_outs]
@@ -170,13 +171,12 @@ class MSDeformAttnPixelDecoder(BaseModule):
         nn.init.normal_(self.level_encoding.weight)
 
 
-def fpn_step(output: nn.Module, finer: Tensor, coarser: Tensor) -> Tensor:
-    """The next finer map of the pathway.
+def add_upsampled(finer: Tensor, coarser: Tensor) -> Tensor:
+    """``coarser`` at the size of ``finer``, plus ``finer``.
 
     The encoder's maps are token-major; in rows, the small map does not hand that layout on to the large ones.
     """
-    coarser = coarser.contiguous()
-    return output(F.interpolate(coarser, finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer))
+    return F.interpolate(coarser.contiguous(), finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer)
 
 
 def at_least_float32(feat: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import Attention, Position, check_checkpointing, feed_forward, recompute
+from ..layers import Attention, FeedForward, Position, check_checkpointing, recompute
 
 
 class Memory(NamedTuple):
@@ -40,7 +40,7 @@ class Mask2FormerDecoderLayer(BaseModule):
         super().__init__()
         self.cross_attn = Attention(embed_dims, num_heads)
         self.self_attn = Attention(embed_dims, num_heads)
-        self.ffn = feed_forward(embed_dims, feedforward_channels)
+        self.ffn = FeedForward(embed_dims, feedforward_channels)
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
         self.pre_norm = pre_norm
 
