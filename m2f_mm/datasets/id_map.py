@@ -5,17 +5,32 @@
   padding. So OpenMMLab's resize, flip, crop and pad (which fills with 255) move it like any semantic map.
 - In a data sample: ``gt_segment_map`` int16, i is segment i, -1 is void.
 """
+import cv2
 import numpy as np
 
 IGNORE = 255
 FIRST_SEGMENT = 256
 MAX_SEGMENTS = np.iinfo(np.int16).max
+_TABLE_SIZE = 1 << 20
 
 
 def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
     """Segment ids int32 (H, W) of an RGB picture uint8 (H, W, 3)."""
-    rgb = rgb.astype(np.int32)
-    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+    return _read_as_number(rgb, cv2.COLOR_RGB2RGBA)
+
+
+def bgr_to_id(bgr: np.ndarray) -> np.ndarray:
+    """``rgb_to_id`` of a picture as OpenCV reads it."""
+    return _read_as_number(bgr, cv2.COLOR_BGR2RGBA)
+
+
+def _read_as_number(pixels: np.ndarray, to_rgba: int) -> np.ndarray:
+    if not pixels.size:
+        return np.zeros(pixels.shape[:2], np.int32)
+    quads = cv2.cvtColor(np.ascontiguousarray(pixels), to_rgba)  # their bytes are the id, but for the last one
+    ids = quads.view('<i4')[..., 0]
+    ids &= 0xffffff
+    return ids
 
 
 def id_to_rgb(ids: np.ndarray) -> np.ndarray:
@@ -49,10 +64,29 @@ class IdRuns:
         return np.repeat(run_values, self.lengths).reshape(self.shape)
 
 
+def common_runs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Runs in reading order in which neither of two maps (H, W) changes: both values of each run, and its length."""
+    first, second = first.reshape(-1), second.reshape(-1)
+    changes = first[1:] != first[:-1]
+    changes |= second[1:] != second[:-1]
+    starts = np.flatnonzero(changes) + 1
+    starts = np.concatenate(([0], starts)) if first.size else starts
+    return first[starts], second[starts], np.diff(starts, append=first.size)
+
+
 def positions(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Where in ``known`` (K,), distinct ids in any order, each of ``ids`` stands; -1 where it does not."""
     if not len(known):
         return np.full(ids.shape, -1)
     order = np.argsort(known)
-    found = order[np.searchsorted(known, ids, sorter=order).clip(max=len(known) - 1)]
-    return np.where(known[found] == ids, found, -1)
+    ascending = known[order]
+    place = np.searchsorted(ascending[1:], ids, side='right')  # of the last one that is not above, else of the first
+    return np.where(ascending[place] == ids, order[place], -1)
+
+
+def distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ones of integers (N,), ascending, and where in them each value stands (N,)."""
+    if not values.size or values.min() < 0 or values.max() >= _TABLE_SIZE:
+        return np.unique(values, return_inverse=True)
+    present = np.bincount(values) > 0  # a table instead of a sort
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[values]

@@ -1,12 +1,17 @@
 from .panoptic_quality import (
-                               INSTANCE_OFFSET,
-                               PanopticStats,
-                               decode_panoptic_seg,
-                               mean_quality,
-                               panoptic_quality,
-                               panoptic_stats,
+    INSTANCE_OFFSET,
+    PanopticStats,
+    decode_codes,
+    decode_panoptic_seg,
+    match_segments,
+    mean_quality,
+    panoptic_quality,
+    panoptic_stats,
+    require_equal_sizes,
+    segment_overlap,
 )
 
 __all__ = [
-    'INSTANCE_OFFSET', 'PanopticStats', 'decode_panoptic_seg', 'mean_quality', 'panoptic_quality', 'panoptic_stats'
+    'INSTANCE_OFFSET', 'PanopticStats', 'decode_codes', 'decode_panoptic_seg', 'match_segments', 'mean_quality',
+    'panoptic_quality', 'panoptic_stats', 'require_equal_sizes', 'segment_overlap'
 ]

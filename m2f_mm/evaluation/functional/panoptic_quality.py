@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...datasets.id_map import IdRuns
+from ...datasets.id_map import IdRuns, common_runs, distinct
 
 INSTANCE_OFFSET = 1000  # MMDetection's encoding of a predicted segment: class + 1000 * instance
 
@@ -44,20 +44,33 @@ def decode_panoptic_seg(panoptic_seg: np.ndarray, num_classes: int) -> tuple[np.
         index of the segment at each pixel (H, W), -1 is void; label of each segment (P,).
     """
     runs = IdRuns(panoptic_seg)
-    ids = runs.ids()
-    ids = ids[ids % INSTANCE_OFFSET < num_classes]
-    index = np.searchsorted(ids, runs.values).clip(max=max(len(ids) - 1, 0))
-    is_segment = ids[index] == runs.values if len(ids) else np.zeros(len(runs.values), bool)
-    return runs.replace(np.where(is_segment, index, -1)), ids % INSTANCE_OFFSET
+    index, labels = decode_codes(runs.values, num_classes)
+    return runs.replace(index), labels
+
+
+def decode_codes(codes: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """``decode_panoptic_seg`` for any set of MMDetection's codes (R,)."""
+    found, index = distinct(codes)
+    is_segment = found % INSTANCE_OFFSET < num_classes
+    number = np.where(is_segment, np.cumsum(is_segment) - 1, -1)
+    return number[index], found[is_segment] % INSTANCE_OFFSET
+
+
+def segment_overlap(gt: np.ndarray, pred: np.ndarray, pixels: np.ndarray, num_gt: int, num_pred: int) -> np.ndarray:
+    """Pixels that every two segments share, int64 (1 + G, 1 + P); row 0 and column 0 are void.
+
+    Args:
+        gt, pred: index of the segment in each region, -1 is void, (R,).
+        pixels: size of each region, (R,).
+    """
+    pairs = (gt.astype(np.int64) + 1) * (num_pred + 1) + (pred + 1)
+    shared = np.bincount(pairs, weights=pixels, minlength=(num_gt + 1) * (num_pred + 1))  # float64: exact below 2 ** 53
+    return shared.astype(np.int64).reshape(num_gt + 1, num_pred + 1)
 
 
 def panoptic_stats(gt_map: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarray, pred_map: np.ndarray,
                    pred_labels: np.ndarray, num_classes: int) -> PanopticStats:
-    """Match the segments of one picture.
-
-    A pair of one class whose IoU exceeds 1/2 is a match; there can be one at most for each segment. Void does not
-    count into the union. A predicted segment without a partner is forgiven when more than half of it lies on void or
-    on the crowd region of its class; of several crowd regions of a class the last one counts (as in panopticapi).
+    """Match the segments of one picture, see ``match_segments``.
 
     Args:
         gt_map: index of the segment at each pixel, (H, W), -1 is void.
@@ -66,13 +79,33 @@ def panoptic_stats(gt_map: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarr
         pred_map: like ``gt_map``.
         pred_labels: (P,).
     """
+    require_equal_sizes(gt_map, pred_map)
+    overlap = segment_overlap(*common_runs(gt_map, pred_map), len(gt_labels), len(pred_labels))
+    return match_segments(overlap, gt_labels, gt_crowd, pred_labels, num_classes)
+
+
+def require_equal_sizes(gt_map: np.ndarray, pred_map: np.ndarray) -> None:
     if gt_map.shape != pred_map.shape:
         raise ValueError(f'ground truth is {gt_map.shape[0]}x{gt_map.shape[1]} pixels (HxW), but the prediction '
                          f'{pred_map.shape[0]}x{pred_map.shape[1]}; predictions must have the size of the original '
                          f'picture')
+
+
+def match_segments(overlap: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarray, pred_labels: np.ndarray,
+                   num_classes: int) -> PanopticStats:
+    """Match the segments of one picture.
+
+    A pair of one class whose IoU exceeds 1/2 is a match; there can be one at most for each segment. Void does not
+    count into the union. A predicted segment without a partner is forgiven when more than half of it lies on void or
+    on the crowd region of its class; of several crowd regions of a class the last one counts (as in panopticapi).
+
+    Args:
+        overlap: from ``segment_overlap``.
+        gt_labels: (G,).
+        gt_crowd: whether a segment is a crowd region, bool (G,).
+        pred_labels: (P,).
+    """
     num_gt, num_pred = len(gt_labels), len(pred_labels)
-    pairs = (gt_map.astype(np.int64) + 1) * (num_pred + 1) + (pred_map + 1)  # row 0 and column 0 are void
-    overlap = np.bincount(pairs.ravel(), minlength=(num_gt + 1) * (num_pred + 1)).reshape(num_gt + 1, num_pred + 1)
     gt_area, pred_area = overlap.sum(1)[1:], overlap.sum(0)[1:]
     on_void, overlap = overlap[0, 1:], overlap[1:, 1:]  # (P,), (G, P)
 

@@ -9,11 +9,20 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ...datasets.id_map import IdRuns, positions
+from ...datasets.id_map import common_runs, positions
 from ...datasets.io import read_panoptic_json, read_panoptic_png, write_json, write_panoptic_png
 from ...datasets.panoptic import PanopticDataset
 from ...registry import METRICS
-from ..functional import PanopticStats, decode_panoptic_seg, mean_quality, panoptic_quality, panoptic_stats
+from ..functional import (
+    PanopticStats,
+    decode_codes,
+    decode_panoptic_seg,
+    match_segments,
+    mean_quality,
+    panoptic_quality,
+    require_equal_sizes,
+    segment_overlap,
+)
 
 
 @METRICS.register_module()
@@ -75,10 +84,10 @@ class PanopticMetric(BaseMetric):
                                  f'evaluator and data loader must use the same annotation file')
             if 'pred_panoptic_seg' not in sample:
                 raise ValueError('the model gives no pred_panoptic_seg; switch it on: model.test_cfg.panoptic_on=True')
-            panoptic_seg = sample['pred_panoptic_seg']['sem_seg'].cpu().numpy()
-            pred_map, pred_labels = decode_panoptic_seg(panoptic_seg.reshape(panoptic_seg.shape[-2:]), num_classes)
-            record = self._write_prediction(item, pred_map, pred_labels) if self.outfile_prefix else None
-            stats = None if self.format_only else _sparse(self._stats(item, pred_map, pred_labels, num_classes))
+            codes = sample['pred_panoptic_seg']['sem_seg'].cpu().numpy()
+            codes = codes.reshape(codes.shape[-2:])
+            record = self._write_prediction(item, codes, num_classes) if self.outfile_prefix else None
+            stats = None if self.format_only else _sparse(self._stats(item, codes, num_classes))
             self.results.append((stats, record))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
@@ -114,25 +123,32 @@ class PanopticMetric(BaseMetric):
         self._truth = {item['img_id']: item for item in dataset.data_list}
         self._category_ids = dataset.category_ids
 
-    def _stats(self, item: dict, pred_map: np.ndarray, pred_labels: np.ndarray, num_classes: int) -> PanopticStats:
-        segments = item['segments_info']
+    def _stats(self, item: dict, codes: np.ndarray, num_classes: int) -> PanopticStats:
+        """Of one picture; everything is looked up per run of pixels in which neither map changes."""
+        # Matches add up in the order of the ids, as in panopticapi; of crowd regions the last one counts.
+        segments = sorted(item['segments_info'], key=lambda s: (s['iscrowd'], 0 if s['iscrowd'] else s['id']))
         if item['seg_map_path'] is None:  # nobody annotated this picture: all of it is void
-            gt_map = np.full((item['height'], item['width']), -1)
+            gt_ids = np.zeros((item['height'], item['width']), np.int32)
         else:
-            runs = IdRuns(read_panoptic_png(item['seg_map_path'], self.backend_args))
-            unknown = set(runs.ids().tolist()) - {0, *(s['id'] for s in segments), *item['void_ids']}
-            if unknown:
-                warnings.warn(f'{item["seg_map_path"]}: segments {sorted(unknown)[:10]} are not in '
-                              f'{self.ann_file}; they count as void', stacklevel=2)
-            gt_map = runs.replace(positions(runs.values, np.array([s['id'] for s in segments], np.int32)))
+            gt_ids = read_panoptic_png(item['seg_map_path'], self.backend_args)
         try:
-            return panoptic_stats(gt_map, np.array([s['category'] for s in segments], np.int64),
-                                  np.array([s['iscrowd'] for s in segments], bool), pred_map, pred_labels, num_classes)
+            require_equal_sizes(gt_ids, codes)
         except ValueError as error:
             raise ValueError(f'{item["img_path"]}: {error}') from error
+        gt_ids, codes, pixels = common_runs(gt_ids, codes)
+        gt_index = positions(gt_ids, np.array([s['id'] for s in segments], np.int32))
+        unknown = set(np.unique(gt_ids[gt_index < 0]).tolist()) - {0, *item['void_ids']}
+        if unknown:
+            warnings.warn(f'{item["seg_map_path"]}: segments {sorted(unknown)[:10]} are not in '
+                          f'{self.ann_file}; they count as void', stacklevel=2)
+        pred_index, pred_labels = decode_codes(codes, num_classes)
+        overlap = segment_overlap(gt_index, pred_index, pixels, len(segments), len(pred_labels))
+        return match_segments(overlap, np.array([s['category'] for s in segments], np.int64),
+                              np.array([s['iscrowd'] for s in segments], bool), pred_labels, num_classes)
 
-    def _write_prediction(self, item: dict, pred_map: np.ndarray, pred_labels: np.ndarray) -> dict:
+    def _write_prediction(self, item: dict, codes: np.ndarray, num_classes: int) -> dict:
         """Write the PNG; segment i gets the id i + 1."""
+        pred_map, pred_labels = decode_panoptic_seg(codes, num_classes)
         name = item['seg_map_name'] or f'{os.path.splitext(os.path.basename(item["img_path"]))[0]}.png'
         write_panoptic_png(os.path.join(f'{self.outfile_prefix}.panoptic', name), pred_map + 1)
         areas = np.bincount(pred_map.ravel() + 1, minlength=len(pred_labels) + 1)[1:]
