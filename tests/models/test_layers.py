@@ -131,6 +131,20 @@ def test_frozen_batch_norm_is_batch_norm_in_eval_mode():
     assert not list(frozen.parameters()), 'nothing to train'
 
 
+def test_frozen_batch_norm_in_place():
+    """Only where it is asked for, and no gradient is wanted."""
+    x = torch.randn(2, 6, 4, 5)
+    expected, plain, lean = FrozenBN(6)(x), FrozenBN(6), FrozenBN(6, inplace=True)
+    with torch.no_grad():
+        assert plain(x) is not x
+        overwritten = x.clone()
+        assert lean(overwritten) is overwritten
+        torch.testing.assert_close(overwritten, expected)
+    kept = x.clone().requires_grad_()
+    lean(kept).sum().backward()
+    assert torch.equal(kept, x) and kept.grad is not None
+
+
 def test_frozen_batch_norm_goes_back_into_batch_norm():
     frozen, norm = FrozenBN(6), random_batch_norm()
     missing, unexpected = norm.load_state_dict(frozen.state_dict(), strict=False)

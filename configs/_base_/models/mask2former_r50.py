@@ -9,7 +9,7 @@ model = dict(
         num_stages=4,
         out_indices=(0, 1, 2, 3),
         frozen_stages=-1,
-        norm_cfg=dict(type='m2f_mm.FrozenBN'),
+        norm_cfg=dict(type='m2f_mm.FrozenBN', inplace=True),
         norm_eval=False,
         zero_init_residual=False,  # a frozen norm that starts at zero would switch its block off for good
         style='pytorch',

@@ -17,11 +17,13 @@ class FrozenBN(nn.Module):
     Args:
         num_features: channels.
         eps: added to the variance.
+        inplace: overwrite the input where no gradient is wanted; for norms behind a convolution, as all of a ResNet's.
     """
     _abbr_ = 'bn'  # OpenMMLab names the layer after this: bn1, bn2, ...
 
-    def __init__(self, num_features: int, eps: float = 1e-5):
+    def __init__(self, num_features: int, eps: float = 1e-5, inplace: bool = False):
         super().__init__()
+        self.inplace = inplace
         self.num_features = num_features
         self.eps = eps
         self.register_buffer('weight', torch.ones(num_features))
@@ -32,7 +34,10 @@ class FrozenBN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
-        return torch.addcmul(shift.to(x.dtype)[:, None, None], x, scale.to(x.dtype)[:, None, None])
+        scale, shift = (values.to(x.dtype)[:, None, None] for values in (scale, shift))
+        if self.inplace and not torch.is_grad_enabled():
+            return x.mul_(scale).add_(shift)
+        return torch.addcmul(shift, x, scale)
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
                               error_msgs):
@@ -43,4 +48,4 @@ class FrozenBN(nn.Module):
             unexpected_keys.remove(counter)
 
     def extra_repr(self) -> str:
-        return f'{self.num_features}, eps={self.eps}'
+        return f'{self.num_features}, eps={self.eps}, inplace={self.inplace}'
