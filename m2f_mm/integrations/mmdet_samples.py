@@ -23,28 +23,55 @@ def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], devic
     Raises:
         ValueError: where a sample has no masks at all; names the image and the transform that would load them.
     """
-    return [_to_target(sample, is_thing, device) for sample in samples]
+    maps = {i: sample.gt_sem_seg.sem_seg.to(device) for i, sample in enumerate(samples)
+            if 'gt_sem_seg' in sample and not all(is_thing)}  # (1, h, w); a head without stuff has no use for them
+    stuff = _stuff_labels({i: (samples[i], semantic) for i, semantic in maps.items()}, is_thing) if maps else {}
+    return [_to_target(sample, maps.get(i), stuff.get(i), device) for i, sample in enumerate(samples)]
 
 
-def _to_target(sample: DetDataSample, is_thing: Sequence[bool], device: torch.device) -> SegTargets:
-    name = str(sample.get('img_path', ''))
+def _to_target(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | None,
+               device: torch.device) -> SegTargets:
+    name = _name(sample)
     if 'gt_segment_map' in sample:
         segment_map = sample.gt_segment_map.data.to(device)  # (1, h, w)
         labels = sample.gt_segments.labels.to(device)
         index = torch.arange(len(labels), dtype=segment_map.dtype, device=device)
         masks = segment_map == index[:, None, None]
     else:
-        labels, masks = _stock_annotations(sample, is_thing, device, name)
+        labels, masks = _stock_annotations(sample, semantic, stuff, device)
     height, width = sample.get('batch_input_shape', masks.shape[-2:])
     if masks.shape[-2:] != (height, width):  # a copy of all masks
         masks = F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]))
     return SegTargets(labels.long(), masks, name=name)
 
 
-def _stock_annotations(sample: DetDataSample, is_thing: Sequence[bool], device: torch.device,
-                       name: str) -> tuple[Tensor, Tensor]:
+def _name(sample: DetDataSample) -> str:
+    return str(sample.get('img_path', ''))
+
+
+def _stuff_labels(annotated: dict[int, tuple[DetDataSample, Tensor]], is_thing: Sequence[bool]) -> dict[int, Tensor]:
+    """The classes of stuff on each map, ascending; the host waits once for the whole batch."""
+    num_classes = len(is_thing)
+    semantic = next(iter(annotated.values()))[1]
+    seen = semantic.new_zeros((len(annotated), num_classes + 2), dtype=torch.uint8)  # classes, then unknown, ignored
+    for (sample, semantic), seen_here in zip(annotated.values(), seen):
+        labels = torch.where((semantic < 0) | (semantic >= num_classes), num_classes, semantic.long())
+        labels[semantic == sample.gt_sem_seg.get('ignore_index', 255)] = num_classes + 1
+        seen_here.index_fill_(0, labels.flatten(), 1)
+    stuff = []
+    for (sample, _), seen_here in zip(annotated.values(), seen.tolist()):
+        if seen_here[num_classes]:
+            raise ValueError(f'gt_sem_seg of {_name(sample) or "an image"} has labels that are neither one of the '
+                             f'{num_classes} classes nor its ignore_index. Number the classes 0..{num_classes - 1}, '
+                             'and set ignore_index to what stands for void')
+        stuff.append([label for label in range(num_classes) if seen_here[label] and not is_thing[label]])
+    labels = torch.tensor(sum(stuff, []), dtype=torch.long, device=semantic.device)
+    return dict(zip(annotated, labels.split([len(s) for s in stuff])))
+
+
+def _stock_annotations(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | None,
+                       device: torch.device) -> tuple[Tensor, Tensor]:
     instances = sample.gt_instances
-    semantic = sample.gt_sem_seg.sem_seg.to(device) if 'gt_sem_seg' in sample else None  # (1, h, w)
     if 'masks' in instances:
         masks = _bitmaps(instances.masks).to(device, non_blocking=True)
         labels = instances.labels.to(device)
@@ -52,16 +79,13 @@ def _stock_annotations(sample: DetDataSample, is_thing: Sequence[bool], device: 
         masks = semantic.new_zeros((0, *semantic.shape[-2:]), dtype=torch.bool)
         labels = torch.zeros(0, dtype=torch.long, device=device)
     else:
-        raise ValueError(f'The annotations of {name or "an image"} have no masks (only {sorted(instances.keys())}). '
-                         'Load them with dict(type="LoadAnnotations", with_mask=True), or panoptic ones with '
-                         'dict(type="m2f_mm.LoadPanopticSegments")')
-    if semantic is not None and not all(is_thing):  # a head without stuff has no use for the map
-        classes = semantic.unique()
-        ignored = sample.gt_sem_seg.get('ignore_index', 255)
-        stuff = [c for c in classes.tolist() if c != ignored and not (c < len(is_thing) and is_thing[c])]
-        stuff = torch.tensor(stuff, dtype=torch.long, device=device)
+        raise ValueError(f'The annotations of {_name(sample) or "an image"} have no masks (only '
+                         f'{sorted(instances.keys())}). Load them with dict(type="LoadAnnotations", with_mask=True), '
+                         'or panoptic ones with dict(type="m2f_mm.LoadPanopticSegments")')
+    if semantic is not None:
         if semantic.shape[-2:] != masks.shape[-2:]:  # the preprocessor padded one of them
             height, width = (max(a, b) for a, b in zip(semantic.shape[-2:], masks.shape[-2:]))
+            ignored = sample.gt_sem_seg.get('ignore_index', 255)
             semantic, masks = (F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=fill)
                                for x, fill in ((semantic, ignored), (masks, False)))
         labels = torch.cat((labels, stuff))

@@ -93,6 +93,24 @@ def test_stuff_comes_from_the_semantic_map(instances):
     assert torch.equal(target.masks[-1], torch.from_numpy(sky))
 
 
+def test_stuff_of_a_batch():
+    """Each image keeps its own; one without a map has none."""
+    (first, sky), (second, _) = with_semantic(), with_semantic(instances=False, ignore=SKY)
+    second.gt_sem_seg.sem_seg[:] = SKY
+    second.gt_sem_seg.set_metainfo(dict(ignore_index=SKY))  # as MMDetection's PackDetInputs
+    both = to_targets([first, from_instances(polygons()), second, first], IS_THING, torch.device('cpu'))
+    assert [target.labels.tolist() for target in both] == [[2, 0, SKY], [2, 0], [], [2, 0, SKY]]
+    assert torch.equal(both[3].masks[-1], torch.from_numpy(sky))
+
+
+@pytest.mark.parametrize('label', [len(IS_THING), -1, 254])
+def test_unknown_labels_of_the_semantic_map(label):
+    annotated, _ = with_semantic()
+    annotated.gt_sem_seg.sem_seg[0, 0, 0] = label
+    with pytest.raises(ValueError, match=r'gt_sem_seg of a\.jpg has labels .* 0\.\.\d, and set ignore_index'):
+        to_targets([annotated], IS_THING, torch.device('cpu'))
+
+
 @pytest.mark.parametrize('annotated', [from_our_loader, lambda: with_semantic()[0]], ids=['our loader', 'stock'])
 def test_padding_is_nothing(annotated):
     annotated = annotated()
