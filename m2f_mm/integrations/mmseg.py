@@ -123,6 +123,8 @@ class MaskSegmentor(StockEncoderDecoder):
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
         if self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
             return super().predict(inputs, data_samples)
+        if inputs.device.type == 'cpu':  # oneDNN copies maps in rows into this layout for every 1x1 convolution
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         predictions = self.decode_head(Expendable(self.extract_feat(inputs)))
         for b, sample in enumerate(data_samples):
             sizes = segmentor_sizes(inputs, sample)

@@ -3,7 +3,7 @@ import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor
 
-TOKENS = 2**14  # that have a hidden layer at once in prediction
+TOKENS = 2**13  # that have a hidden layer at once in prediction
 
 
 class FeedForward(FFN):

@@ -61,6 +61,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
             wide = torch.promote_types(value.dtype, torch.float32)
             weights = weights.to(wide).flatten(-2).softmax(-1).view(weights.shape)
             locations = self._locations(reference_points.to(wide), offsets.to(wide), spatial_shapes)
+            del offsets  # part of a larger tensor that nothing needs any more
             sampled = sample_levels(value.to(wide), spatial_shapes, locations, weights, self.im2col_step,
                                     self.backend)
         return self.output_proj(sampled.to(value.dtype))

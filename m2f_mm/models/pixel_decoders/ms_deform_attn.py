@@ -41,12 +41,6 @@ class MSDeformAttnEncoder(BaseModule):
         super().__init__()
         self.layers = ModuleList(MSDeformAttnEncoderLayer(**layer) for _ in range(num_layers))
 
-    def forward(self, x: Tensor, positions: Sequence[Position], reference_points: Tensor,
-                spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
-        for layer in self.layers:
-            x = recompute(layer.checkpointing == 'full', layer, x, positions, reference_points, spatial_shapes)
-        return x
-
 
 @MODELS.register_module()
 class MSDeformAttnPixelDecoder(BaseModule):
@@ -129,12 +123,19 @@ class MSDeformAttnPixelDecoder(BaseModule):
         with torch.autocast(feats[0].device.type, enabled=False):  # float32, as the official code insists
             outs = self._encode(feats)
             for lateral, output in zip(self.lateral_convs, self.output_convs):
-                finer = self._recompute(lateral, at_least_float32(feats.pop()))
-                finer = self._recompute(add_upsampled, finer, outs[-1])
-                outs.append(self._recompute(output, finer))
-                del finer
+                finer = [self._convolved(lateral, [at_least_float32(feats.pop())])]
+                finer.append(self._recompute(add_upsampled, finer.pop(), outs[-1]))
+                outs.append(self._convolved(output, finer))
             mask_features = self.mask_feature(outs[-1])
         return mask_features, outs[:self.num_outs]
+
+    def _convolved(self, module: ConvModule, x: list[Tensor]) -> Tensor:
+        """The module applied to the one map of a list, which ends where nothing needs it any more: these are large."""
+        if self.checkpointing == 'full':
+            return self._recompute(module, x.pop())
+        x = module.conv(x.pop())
+        x = module.norm(x) if module.with_norm else x
+        return module.activate(x) if module.with_activation else x
 
     def _recompute(self, function: Callable[..., Tensor], *inputs) -> Tensor:
         return recompute(self.checkpointing == 'full', function, *inputs)
@@ -152,8 +153,10 @@ class MSDeformAttnPixelDecoder(BaseModule):
         ]
         reference = torch.cat([pixel_centres(h, w, device) for h, w in shapes])  # (V, 2)
         del maps
-        memory = self.encoder(tokens, positions, reference[None, :, None].expand(1, -1, len(shapes), -1), shapes)
-        parts = memory.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
+        reference = reference[None, :, None].expand(1, -1, len(shapes), -1)
+        for layer in self.encoder.layers:  # here, for a call of the encoder would hold the first tokens to its end
+            tokens = self._recompute(layer, tokens, positions, reference, shapes)
+        parts = tokens.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
         return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
 
     def init_weights(self) -> None:
@@ -174,9 +177,10 @@ class MSDeformAttnPixelDecoder(BaseModule):
 def add_upsampled(finer: Tensor, coarser: Tensor) -> Tensor:
     """``coarser`` at the size of ``finer``, plus ``finer``.
 
-    The encoder's maps are token-major; in rows, the small map does not hand that layout on to the large ones.
+    The encoder's maps are token-major; the small one takes the layout of the large one, lest it hand on its own.
     """
-    return F.interpolate(coarser.contiguous(), finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer)
+    layout = torch.channels_last if finer.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    return F.interpolate(coarser.clone(memory_format=layout), finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer)
 
 
 def at_least_float32(feat: Tensor) -> Tensor:
