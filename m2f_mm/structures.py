@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .bilinear import corners
 
@@ -58,13 +58,14 @@ class Expendable(list):
 class MaskPredictions:
     """Class scores and *promises* of masks of every supervised layer.
 
-    The mask logit of query q at a pixel is ``mask_embed[q] . mask_features[pixel]``. Sampling and resizing are linear
-    in the features, so no method here needs the (Q, h, w) masks of all queries: pixels are made only where somebody
-    looks (Mask2Former, section 3.2; the promise is this package's own way to compute it).
+    The mask logit of query q at a pixel is ``mask_embed[q] . mask_features[pixel]``, plus a constant of the query where
+    the embedding has one channel more than the features. Sampling and resizing are linear in the features, so no method
+    here needs the (Q, h, w) masks of all queries: pixels are made only where somebody looks (Mask2Former, section 3.2;
+    the promise is this package's own way to compute it).
 
     Args:
         class_logits: one (B, Q, C + 1) tensor per layer, the last class is no-object; the last entry is the output.
-        mask_embeds: one (B, Q, D) tensor per layer.
+        mask_embeds: one (B, Q, D) tensor per layer, or (B, Q, D + 1) with the constants last.
         mask_features: (B, T, D, h, w), shared by all layers.
         boxes: optional, one (B, Q, 4) tensor per layer.
     """
@@ -105,17 +106,50 @@ class MaskPredictions:
             factors = factors[:, None].expand_as(index)
             sampled = F.embedding_bag(index.flatten(0, 2), pixels, mode='sum',
                                       per_sample_weights=factors.flatten(0, 2))  # four rows, weighted and added
-            yield embeds.to(dtype) @ sampled.unflatten(0, (batch, -1)).mT
+            covered = factors.sum(-1).flatten(1)[:, None]  # (B, 1, T * P): masks are zero outside, constant and all
+            yield inner(embeds.to(dtype), sampled.unflatten(0, (batch, -1)).mT, covered)
+
+
+def inner(embeds: Tensor, features: Tensor, covered: Tensor | float = 1.) -> Tensor:
+    """The inner product that makes masks.
+
+    Args:
+        embeds: (..., n, D), or (..., n, D + 1) with a constant for each row.
+        features: (..., D, m).
+        covered: factor of the constants, broadcast to (..., n, m).
+
+    Returns:
+        (..., n, m)
+    """
+    channels = features.shape[-2]
+    logits = embeds[..., :channels] @ features
+    return logits if embeds.shape[-1] == channels else logits.add_(embeds[..., channels:] * covered)
+
+
+def fold(embeds: Tensor, projection: nn.Conv2d) -> Tensor:
+    """Embeddings for the input of a 1x1 convolution instead of its output, which then need not be made:
+    ``e . (W x + b) = (e W) . x + e . b``.
+
+    Args:
+        embeds: (B, Q, D).
+        projection: from E to D channels.
+
+    Returns:
+        (B, Q, E + 1), at least float32, also inside autocast; the constant is last.
+    """
+    with torch.autocast(embeds.device.type, enabled=False):
+        weight = torch.cat((projection.weight.flatten(1), projection.bias[:, None]), 1)  # (D, E + 1)
+        return embeds.to(torch.promote_types(embeds.dtype, weight.dtype)) @ weight
 
 
 def contract(embeds: Tensor, features: Tensor) -> Tensor:
-    """The inner product that makes masks: embeds (n, D) and features (T, D, h, w) give logits (n, T, h, w).
+    """Masks: embeds (n, D or D + 1) and features (T, D, h, w) give logits (n, T, h, w).
 
     Computed in the wider type of the two, at least float32, also inside autocast.
     """
     dtype = torch.promote_types(torch.promote_types(embeds.dtype, features.dtype), torch.float32)
     with torch.autocast(features.device.type, enabled=False):
-        masks = torch.matmul(embeds.to(dtype), features.to(dtype).flatten(2))  # (T, n, h * w)
+        masks = inner(embeds.to(dtype), features.to(dtype).flatten(2))  # (T, n, h * w)
     return masks.transpose(0, 1).unflatten(-1, features.shape[-2:])
 
 
@@ -127,13 +161,13 @@ def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:
     resizing the mask of every query.
 
     Args:
-        embeds: mask embeddings (B, Q, D) of the previous prediction.
+        embeds: mask embeddings (B, Q, D or D + 1) of the previous prediction.
         features: mask features resized to the size of the level, (B, T, D, h', w').
 
     Returns:
         bool (B, 1, Q, T * h' * w'), true where attention is allowed; the axis of 1 stands for all heads.
     """
-    logits = torch.matmul(embeds[:, None].to(features.dtype), features.flatten(3))  # (B, T, Q, h' * w')
+    logits = inner(embeds[:, None].to(features.dtype), features.flatten(3))  # (B, T, Q, h' * w')
     blocked = (logits.sigmoid() < 0.5).transpose(1, 2).flatten(2)
     allowed = ~blocked | blocked.all(-1, keepdim=True)
     return allowed[:, None]

@@ -3,21 +3,38 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from m2f_mm.structures import MaskPredictions, SegTargets, attention_mask, resize_features
+from m2f_mm.structures import MaskPredictions, SegTargets, attention_mask, fold, resize_features
+
+CONSTANT = pytest.mark.parametrize('constant', [0, 1], ids=['', 'with constants'])
 
 
-def promise(frames=1):
+def promise(frames=1, constant=0):
     torch.manual_seed(0)
-    return MaskPredictions([torch.randn(2, 5, 4)], [torch.randn(2, 5, 6)], torch.randn(2, frames, 6, 8, 10))
+    return MaskPredictions([torch.randn(2, 5, 4)], [torch.randn(2, 5, 6 + constant)], torch.randn(2, frames, 6, 8, 10))
 
 
 def whole(predictions):
-    return torch.einsum('bqd,btdhw->bqthw', predictions.mask_embeds[-1], predictions.mask_features)
+    embeds = predictions.mask_embeds[-1]
+    constants = embeds[..., 6:].sum(-1)
+    masks = torch.einsum('bqd,btdhw->bqthw', embeds[..., :6], predictions.mask_features)
+    return masks + constants[:, :, None, None, None]
 
 
+def test_folding_a_projection_into_embeddings():
+    torch.manual_seed(0)
+    projection, embeds, x = torch.nn.Conv2d(6, 4, 1), torch.randn(2, 5, 4), torch.randn(2, 6, 8, 10)
+    expected = torch.einsum('bqd,bdhw->bqhw', embeds, projection(x))
+    folded = MaskPredictions([], [fold(embeds, projection)], x[:, None])
+    assert folded.mask_embeds[0].shape == (2, 5, 7)
+    torch.testing.assert_close(torch.stack(folded.mask_logits())[:, :, 0], expected)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(fold(embeds, projection), folded.mask_embeds[0]), 'float32 whatever is around it'
+
+
+@CONSTANT
 @pytest.mark.parametrize('frames', [1, 3])
-def test_masks_of_all_and_of_some_queries(frames):
-    predictions = promise(frames)
+def test_masks_of_all_and_of_some_queries(frames, constant):
+    predictions = promise(frames, constant)
     expected = whole(predictions)
     for found, wanted in zip(predictions.mask_logits(), expected):
         torch.testing.assert_close(found, wanted)
@@ -27,10 +44,11 @@ def test_masks_of_all_and_of_some_queries(frames):
     assert some[1].shape == (0, frames, 8, 10)
 
 
+@CONSTANT
 @pytest.mark.parametrize('frames', [1, 3])
-def test_samples_of_promises_are_samples_of_masks(frames):
-    predictions = promise(frames)
-    points = torch.rand(2, 7, 2)
+def test_samples_of_promises_are_samples_of_masks(frames, constant):
+    predictions = promise(frames, constant)
+    points = torch.cat((torch.rand(2, 7, 2), torch.tensor([[0, 0.5], [1, 0.99]]).expand(2, -1, -1)), 1)  # and the edge
     grid = 2 * points[:, :, None] - 1
     expected = torch.stack([F.grid_sample(whole(predictions)[:, :, t], grid, align_corners=False)[..., 0]
                             for t in range(frames)], 2).flatten(2)
@@ -38,10 +56,11 @@ def test_samples_of_promises_are_samples_of_masks(frames):
     torch.testing.assert_close(found, expected)
 
 
+@CONSTANT
 @pytest.mark.parametrize('frames', [1, 2])
 @pytest.mark.parametrize('size', [(3, 4), (8, 10), (13, 11)])
-def test_attention_mask_is_that_of_the_resized_masks(size, frames):
-    predictions = promise(frames)
+def test_attention_mask_is_that_of_the_resized_masks(size, frames, constant):
+    predictions = promise(frames, constant)
     expected = F.interpolate(whole(predictions).flatten(0, 1).transpose(0, 1).reshape(-1, 1, 8, 10), size,
                              mode='bilinear', align_corners=False)
     expected = expected.view(frames, 2, 5, -1).permute(1, 2, 0, 3).flatten(2)

@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
-from m2f_mm.structures import MaskPredictions, attention_mask, resize_features
+from m2f_mm.structures import MaskPredictions, attention_mask, fold, resize_features
 
 from .layers import Position, sine_position
 from .transformer_decoders import Memory
@@ -21,7 +21,8 @@ class MaskTransformer(BaseModule):
     frames to the pixel decoder and one sequence of tokens to the transformer decoder.
 
     Args:
-        pixel_decoder: features fine to coarse -> (mask features, memories coarse to fine); has ``embed_dims``.
+        pixel_decoder: features fine to coarse -> (mask features, memories coarse to fine); has ``embed_dims``. Where it
+            has a ``mask_projection``, a last 1x1 convolution, the embeddings go through that instead of the pixels.
         transformer_decoder: see ``Mask2FormerTransformerDecoder``.
         num_classes: C; the class head has C + 1 outputs, the last is no-object.
         num_queries: Q.
@@ -68,7 +69,8 @@ class MaskTransformer(BaseModule):
         Returns:
             In training mode the predictions before the first and after every layer, otherwise the last one only.
         """
-        mask_features, memories = self.pixel_decoder(feats)
+        projection = getattr(self.pixel_decoder, 'mask_projection', None)
+        mask_features, memories = self.pixel_decoder(feats, **{} if projection is None else dict(project=False))
         if len(memories) != len(self.decoder_input_projs):
             raise ValueError(f'{type(self.pixel_decoder).__name__} gives {len(memories)} memories, but the transformer '
                              f'decoder attends to {len(self.decoder_input_projs)}: make num_outs of the one and '
@@ -81,8 +83,12 @@ class MaskTransformer(BaseModule):
 
         class_logits, mask_embeds = [], []
 
-        def predict(query: Tensor, level: int) -> Tensor:
+        def embed(query: Tensor) -> Tensor:
             embeds = self.mask_embed(query)
+            return embeds if projection is None else fold(embeds, projection)
+
+        def predict(query: Tensor, level: int) -> Tensor:
+            embeds = embed(query)
             if self.training:
                 class_logits.append(self.cls_embed(query))
                 mask_embeds.append(embeds)
@@ -92,7 +98,7 @@ class MaskTransformer(BaseModule):
         query = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)  # (B, Q, E)
         query = self.transformer_decoder(query, self.query_embed.weight, levels, predict)
         class_logits.append(self.cls_embed(query))
-        mask_embeds.append(self.mask_embed(query))
+        mask_embeds.append(embed(query))
         return MaskPredictions(class_logits, mask_embeds, mask_features)
 
     def _memory(self, memory: Tensor, level: Tensor) -> Memory:

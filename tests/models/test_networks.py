@@ -15,7 +15,7 @@ from m2f_mm.models import (
     MSDeformAttnPixelDecoder,
     mask_transformer,
 )
-from m2f_mm.structures import attention_mask
+from m2f_mm.structures import attention_mask, inner
 
 NORM, AFFINE = ('weight', 'bias', 'running_mean', 'running_var'), ('weight', 'bias')
 
@@ -164,7 +164,7 @@ def test_published_network(name, build, table, monkeypatch):
     blocked = []
 
     def counting(embeds, features):
-        logits = torch.matmul(embeds[:, None], features.flatten(3))
+        logits = inner(embeds[:, None], features.flatten(3))
         blocked.append(int((logits < 0).all(-1).sum()))
         return attention_mask(embeds, features)
 
@@ -237,8 +237,35 @@ def test_frames_of_a_clip_share_their_queries():
     model = thin_network(num_frames=3)
     predictions = model(thin_features(6))
     assert predictions.class_logits[0].shape == (2, 5, 4)
-    assert predictions.mask_features.shape == (2, 3, 24, 32, 40)
+    assert predictions.mask_features.shape == (2, 3, 32, 32, 40)
     assert predictions.mask_logits()[0].shape == (5, 3, 32, 40)
+
+
+def test_last_projection_of_pixels_goes_into_the_embeddings(monkeypatch):
+    """The slow twin: mask features that are made, embeddings as they come out of the network; same gradients, too."""
+    model, features = thin_network(), thin_features(2)
+    torch.nn.init.normal_(model.pixel_decoder.mask_feature.bias)
+    results = []
+    for folded in (True, False):
+        if not folded:
+            monkeypatch.setattr(MSDeformAttnPixelDecoder, 'mask_projection', None)
+            monkeypatch.setattr(MSDeformAttnPixelDecoder, 'forward', projecting(MSDeformAttnPixelDecoder.forward))
+        model.zero_grad()
+        predictions = model(features)
+        assert predictions.mask_features.shape[2] == (32 if folded else 24)
+        masks = torch.stack([torch.stack(predictions.mask_logits(layer)) for layer in range(predictions.num_layers)])
+        masks.square().mean().backward()
+        results.append([masks.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
+    assert len(results[0]) == len(results[1])
+    for mine, theirs in zip(*results):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def projecting(forward):
+    def run(self, feats):
+        features, memories = forward(self, feats, project=False)
+        return self.mask_feature(features), memories
+    return run
 
 
 def test_memories_need_not_have_the_decoders_channels():

@@ -110,10 +110,16 @@ class MSDeformAttnPixelDecoder(BaseModule):
             ConvModule(feat_channels, feat_channels, 3, padding=1, **fpn) for _ in range(num_fpn_levels))
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 1)
 
-    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    @property
+    def mask_projection(self) -> nn.Conv2d:
+        """The 1x1 convolution that ``forward`` may leave to its caller."""
+        return self.mask_feature
+
+    def forward(self, feats: Sequence[Tensor], project: bool = True) -> tuple[Tensor, list[Tensor]]:
         """
         Args:
             feats: backbone features (B, C, h, w), fine to coarse; an ``Expendable`` list is empty afterwards.
+            project: end with ``mask_projection``; without it the mask features have E channels.
 
         Returns:
             Mask features (B, out_channels, h, w) at the size of the finest input, and ``num_outs`` memories
@@ -126,7 +132,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
                 finer = [self._convolved(lateral, [at_least_float32(feats.pop())])]
                 finer.append(self._recompute(add_upsampled, finer.pop(), outs[-1]))
                 outs.append(self._convolved(output, finer))
-            mask_features = self.mask_feature(outs[-1])
+            mask_features = self.mask_projection(outs[-1]) if project else outs[-1]
         return mask_features, outs[:self.num_outs]
 
     def _convolved(self, module: ConvModule, x: list[Tensor]) -> Tensor:
@@ -180,7 +186,8 @@ def add_upsampled(finer: Tensor, coarser: Tensor) -> Tensor:
     The encoder's maps are token-major; the small one takes the layout of the large one, lest it hand on its own.
     """
     layout = torch.channels_last if finer.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    return F.interpolate(coarser.clone(memory_format=layout), finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer)
+    coarser = coarser.clone(memory_format=layout)
+    return F.interpolate(coarser, finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer)
 
 
 def at_least_float32(feat: Tensor) -> Tensor:
