@@ -225,7 +225,7 @@ def measure_samples(dataset: Dataset, indices: list[int]) -> list[dict[str, floa
 
 def summary(laps: list[dict[str, float]]) -> list[dict]:
     """Each part's median seconds and its share of all the time, the largest first."""
-    names = sorted({name for lap in laps for name in lap})
+    names = {name for lap in laps for name in lap}
     total = sum(sum(lap.values()) for lap in laps)
     parts = [dict(part=name, seconds=statistics.median(lap.get(name, 0.) for lap in laps),
                   share=sum(lap.get(name, 0.) for lap in laps) / total) for name in names]
@@ -241,12 +241,11 @@ def throughput(iterations: list[dict], samples: list[dict], batch_size: int, wor
                 keeps_up=workers > 0 and batch <= step, workers_needed=math.ceil(sample * batch_size / step))
 
 
-def table(parts: list[dict]) -> list[str]:
-    return [f'  {part["part"]:24s}{part["seconds"] * 1e3:10.1f} ms{part["share"]:8.1%}' for part in parts]
-
-
 def report(found: dict) -> str:
     """What was found, for people."""
+    def table(parts: list[dict]) -> list[str]:
+        return [f'  {part["part"]:24s}{part["seconds"] * 1e3:10.1f} ms{part["share"]:8.1%}' for part in parts]
+
     loader = found['loader']
     total = statistics.median(sum(lap.values()) for lap in found['iterations'])
     verdict = 'keeps up' if loader['keeps_up'] else 'does not keep up'
@@ -254,13 +253,13 @@ def report(found: dict) -> str:
         verdict = 'has no worker, so that every step waits for its batch'
     return '\n'.join([
         f'An iteration takes {total:.3f} s (median of {len(found["iterations"])}) on {found["device"]} with '
-        f'{found["batch_size"]} pictures', *table(found['parts']), '',
-        f'A sample takes {loader["seconds_per_sample"]:.3f} s (mean of {len(found["samples"])}) in one thread',
-        *table(found['transforms']), '',
-        f'The loader {verdict}: {loader["workers"]} workers with a core each make a batch in '
+        f'{found["batch_size"]} pictures', *table(found['parts']),
+        f'\nA sample takes {loader["seconds_per_sample"]:.3f} s (mean of {len(found["samples"])}) in one thread',
+        *table(found['transforms']),
+        f'\nThe loader {verdict}: {loader["workers"]} workers with a core each make a batch in '
         f'{loader["seconds_per_batch"]:.3f} s, a step takes {loader["seconds_per_step"]:.3f} s.',
-        f'Workers needed: {loader["workers_needed"]}; cores here: {os.cpu_count()}.', '',
-        f'A step, without the optimizer, allocates {found["peak_memory"] / 2**20:.1f} MiB above its start. '
+        f'Workers needed: {loader["workers_needed"]}; cores here: {os.cpu_count()}.',
+        f'\nA step, without the optimizer, allocates {found["peak_memory"] / 2**20:.1f} MiB above its start. '
         f'It would wait for a device {found["syncs"]} times:',
         *(f'  {times:4d}  {place}' for place, times in found['syncs_where'].items())])
 
@@ -281,10 +280,9 @@ def profile(cfg: Config, args: argparse.Namespace) -> dict:
     # The same seed gives the same pictures; what chance does to them is drawn anew.
     sampler = DATA_SAMPLERS.build(cfg.train_dataloader.sampler, default_args=dict(dataset=dataset, seed=runner.seed))
     samples = measure_samples(dataset, list(islice(sampler, batch_size * (args.warmup + args.iters))))
-    device = next(runner.model.parameters()).device
-    return dict(config=args.config, device=torch.cuda.get_device_name() if device.type == 'cuda' else device.type,
-                threads=torch.get_num_threads(), batch_size=batch_size, iterations=iterations,
-                parts=summary(iterations), samples=samples, transforms=summary(samples), **found,
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
+    return dict(config=args.config, device=device, threads=torch.get_num_threads(), batch_size=batch_size,
+                iterations=iterations, parts=summary(iterations), samples=samples, transforms=summary(samples), **found,
                 loader=throughput(iterations, samples, batch_size, cfg.train_dataloader.get('num_workers', 0)))
 
 
