@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
@@ -189,13 +189,10 @@ def count(runner: Runner, batch: dict) -> dict:
     """
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks is in the repository only
     from benchmarks.harness import count_syncs, peak_memory
+    step = partial(runner.model.train_step, batch, optim_wrapper=runner.optim_wrapper)
     found = []
-
-    def step() -> None:
-        found.append(count_syncs(lambda: runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)))
-
     with patch.object(runner.optim_wrapper.optimizer, 'step', lambda *_, **__: None):
-        peak = peak_memory(step)
+        peak = peak_memory(lambda: found.append(count_syncs(step)))
     return dict(peak_memory=peak, syncs=found[0].total, syncs_where=dict(found[0].where.most_common()))
 
 
@@ -256,7 +253,7 @@ def report(found: dict) -> str:
         f'{found["batch_size"]} pictures', *table(found['parts']),
         f'\nA sample takes {loader["seconds_per_sample"]:.3f} s (mean of {len(found["samples"])}) in one thread',
         *table(found['transforms']),
-        f'\nThe loader {verdict}: {loader["workers"]} workers with a core each make a batch in '
+        f'\nThe loader {verdict}: with a core for each of its {loader["workers"]} workers it makes a batch in '
         f'{loader["seconds_per_batch"]:.3f} s, a step takes {loader["seconds_per_step"]:.3f} s.',
         f'Workers needed: {loader["workers_needed"]}; cores here: {os.cpu_count()}.',
         f'\nA step, without the optimizer, allocates {found["peak_memory"] / 2**20:.1f} MiB above its start. '
