@@ -1,7 +1,8 @@
 from .panoptic import CocoPanopticDataset, PanopticDataset
-from .transforms import ColorAugSSD, FixedSizeCrop, LoadImage, LoadPanopticSegments, PackPanopticInputs, ResizeScale
+from .transforms import (ColorAugSSD, FixedSizeCrop, LargeScaleJitter, LoadImage, LoadPanopticSegments,
+                         PackPanopticInputs, ResizeScale)
 
 __all__ = [
-    'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop', 'LoadImage', 'LoadPanopticSegments', 'PackPanopticInputs',
-    'PanopticDataset', 'ResizeScale'
+    'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments',
+    'PackPanopticInputs', 'PanopticDataset', 'ResizeScale'
 ]

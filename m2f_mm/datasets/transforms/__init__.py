@@ -1,6 +1,9 @@
 from .colour import ColorAugSSD
 from .formatting import PackPanopticInputs
-from .large_scale_jitter import FixedSizeCrop, ResizeScale
+from .large_scale_jitter import FixedSizeCrop, LargeScaleJitter, ResizeScale
 from .loading import LoadImage, LoadPanopticSegments
 
-__all__ = ['ColorAugSSD', 'FixedSizeCrop', 'LoadImage', 'LoadPanopticSegments', 'PackPanopticInputs', 'ResizeScale']
+__all__ = [
+    'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments', 'PackPanopticInputs',
+    'ResizeScale'
+]

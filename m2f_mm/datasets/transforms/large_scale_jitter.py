@@ -1,7 +1,8 @@
 """Large-scale jitter as the official recipes have it: a random size within a scaled box, then a fixed window.
 
-Both transforms move whatever is in the results: ``img``, ``gt_seg_map`` (semantic or segments), ``gt_masks`` and
-``gt_bboxes`` of MMDetection.
+The transforms move whatever is in the results: ``img``, ``gt_seg_map`` (semantic or segments), ``gt_masks`` and
+``gt_bboxes`` of MMDetection. ``LargeScaleJitter`` is what the recipes use; ``ResizeScale`` and ``FixedSizeCrop`` are its
+two halves under the names of detectron2.
 """
 from collections.abc import Sequence
 
@@ -40,23 +41,21 @@ class ResizeScale(BaseTransform):
     def _factor(self) -> float:
         return np.random.uniform(*self.ratio_range)
 
-    def transform(self, results: dict) -> dict:
-        h, w = results['img'].shape[:2]
+    def _new_shape(self, image: np.ndarray) -> tuple[int, int]:
+        h, w = image.shape[:2]
         factor = self._factor()
         ratio = min(self.scale[0] * factor / w, self.scale[1] * factor / h)
-        shape = max(round(h * ratio), 1), max(round(w * ratio), 1)
+        return max(round(h * ratio), 1), max(round(w * ratio), 1)
+
+    def transform(self, results: dict) -> dict:
+        shape = self._new_shape(results['img'])
+        _resize_instances(results, shape)
         results['img'] = mmcv.imresize(results['img'], shape[::-1], interpolation='bilinear', backend='pillow')
         results['img_shape'] = shape
-        results['scale_factor'] = (shape[1] / w, shape[0] / h)
-        results['keep_ratio'] = True
         if results.get('gt_seg_map') is not None:
             wide = Image.fromarray(results['gt_seg_map'].astype(np.int32))  # Pillow's nearest knows 8 and 32 bits
             resized = wide.resize(shape[::-1], Image.Resampling.NEAREST)
             results['gt_seg_map'] = np.asarray(resized).astype(results['gt_seg_map'].dtype)
-        if results.get('gt_masks') is not None:
-            results['gt_masks'] = results['gt_masks'].resize(shape)
-        if results.get('gt_bboxes') is not None:
-            _move_boxes(results, factor=results['scale_factor'], offset=(0, 0), shape=shape)
         return results
 
     def __repr__(self) -> str:
@@ -90,31 +89,106 @@ class FixedSizeCrop(BaseTransform):
     def _place(self) -> float:
         return np.random.uniform()
 
-    def transform(self, results: dict) -> dict:
+    def _window(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """Upper left corner (y, x), height and width of the window in a picture of ``shape``."""
         u = self._place()
-        y, x = (round(max(side - crop, 0) * u) for side, crop in zip(results['img'].shape, self.crop_size))
-        height, width = self.crop_size
+        y, x = (round(max(side - crop, 0) * u) for side, crop in zip(shape, self.crop_size))
+        return y, x, min(shape[0], self.crop_size[0]), min(shape[1], self.crop_size[1])
+
+    def transform(self, results: dict) -> dict:
+        y, x, height, width = self._window(results['img'].shape)
         window = np.s_[y:y + height, x:x + width]
-        image = results['img'][window]
-        results['img'] = _padded(image, self.crop_size, self.pad_val)
+        results['img'] = _padded(results['img'][window], self.crop_size, self.pad_val)
         results['img_shape'] = self.crop_size
         if results.get('gt_seg_map') is not None:
             results['gt_seg_map'] = _padded(results['gt_seg_map'][window], self.crop_size, self.seg_pad_val)
+        self._crop_instances(results, y, x, height, width)
+        return results
+
+    def _crop_instances(self, results: dict, y: int, x: int, height: int, width: int) -> None:
         if results.get('gt_bboxes') is not None:
-            _move_boxes(results, factor=(1, 1), offset=(x, y), shape=image.shape[:2])
+            _move_boxes(results, factor=(1, 1), offset=(x, y), shape=(height, width))
         if results.get('gt_masks') is not None:
-            box = np.array([x, y, x + image.shape[1], y + image.shape[0]])
-            results['gt_masks'] = results['gt_masks'].crop(box).pad(self.crop_size)
+            if self.filter_empty and results.get('gt_bboxes') is not None:
+                _select_instances(results, _in_window(results['gt_masks'], y, x, height, width))
+            results['gt_masks'] = results['gt_masks'].crop(np.array([x, y, x + width, y + height])).pad(self.crop_size)
             if results.get('gt_bboxes') is not None:
                 results['gt_bboxes'] = _like(results['gt_bboxes'], results['gt_masks'].get_bboxes('hbox').numpy())
         if self.filter_empty and results.get('gt_bboxes') is not None:
             boxes = _array(results['gt_bboxes'])
             _select_instances(results, np.flatnonzero((boxes[:, 2:] - boxes[:, :2] > _SMALLEST_SIDE).all(1)))
-        return results
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(crop_size={self.crop_size}, pad_val={self.pad_val}, '
                 f'seg_pad_val={self.seg_pad_val}, filter_empty={self.filter_empty})')
+
+
+@TRANSFORMS.register_module()
+class LargeScaleJitter(ResizeScale, FixedSizeCrop):
+    """``ResizeScale`` and then ``FixedSizeCrop``, of which nothing is made outside of the window.
+
+    Same random numbers, same results bit for bit. The picture stays (H, W, 3), but lies in memory as its three planes,
+    so that packing it need not copy.
+
+    Args:
+        scale, ratio_range: see ``ResizeScale``.
+        crop_size, pad_val, seg_pad_val, filter_empty: see ``FixedSizeCrop``.
+    """
+
+    def __init__(self, scale: tuple[int, int], crop_size: tuple[int, int],
+                 ratio_range: tuple[float, float] = (0.1, 2.0), pad_val: float = 128, seg_pad_val: int = IGNORE,
+                 filter_empty: bool = True):
+        ResizeScale.__init__(self, scale, ratio_range)
+        FixedSizeCrop.__init__(self, crop_size, pad_val, seg_pad_val, filter_empty)
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        if image.dtype != np.uint8 or image.shape[2:] != (3, ):
+            return FixedSizeCrop.transform(self, ResizeScale.transform(self, results))
+        shape = self._new_shape(image)
+        window = self._window(shape)
+        _resize_instances(results, shape)
+        planes = np.full((3, *self.crop_size), self.pad_val, np.uint8)
+        _resize_into(planes, image, shape, *window)
+        results['img'] = planes.transpose(1, 2, 0)
+        results['img_shape'] = self.crop_size
+        if results.get('gt_seg_map') is not None:
+            seg_map = _nearest_in_window(results['gt_seg_map'], shape, *window)
+            results['gt_seg_map'] = _padded(seg_map, self.crop_size, self.seg_pad_val)
+        self._crop_instances(results, *window)
+        return results
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(scale={self.scale}, crop_size={self.crop_size}, '
+                f'ratio_range={self.ratio_range}, pad_val={self.pad_val}, seg_pad_val={self.seg_pad_val}, '
+                f'filter_empty={self.filter_empty})')
+
+
+def _resize_into(planes: np.ndarray, image: np.ndarray, shape: tuple[int, int], y: int, x: int, height: int,
+                 width: int) -> None:
+    """Resize ``image`` (h, w, 3) to ``shape`` and write the window into the upper left corner of ``planes`` (3, H, W).
+
+    Pillow resizes along the rows, rounds to 8 bits, and then resizes along the columns, so that the two may be called
+    one by one with a cut between them. Its ``box`` would cut, too, but moves the pixel centres by rounding.
+    """
+    scale = image.shape[0] / shape[0]
+    reach = max(scale, 1) + 2  # rows of the source that a pixel looks at, to each side; two to be safe
+    top, bottom = max(int(y * scale - reach), 0), min(int((y + height) * scale + reach) + 1, image.shape[0])
+    rows = Image.fromarray(image[top:bottom]).resize((shape[1], bottom - top), Image.Resampling.BILINEAR)
+    for plane, band in zip(planes, rows.crop((x, 0, x + width, bottom - top)).split()):
+        canvas = Image.new('L', (width, image.shape[0]))  # all rows, as the resize depends on their number
+        canvas.paste(band, (0, top))
+        resized = canvas.resize((width, shape[0]), Image.Resampling.BILINEAR)
+        plane[:height, :width] = resized.crop((0, y, width, y + height))
+
+
+def _nearest_in_window(seg_map: np.ndarray, shape: tuple[int, int], y: int, x: int, height: int,
+                       width: int) -> np.ndarray:
+    """The window (height, width) of ``seg_map`` (h, w), resized to ``shape`` by Pillow's nearest pixel centre."""
+    rows, columns = (np.asarray(Image.fromarray(np.arange(old, dtype=np.int32)[None]).resize(
+        (new, 1), Image.Resampling.NEAREST))[0] for old, new in zip(seg_map.shape, shape))
+    rows, repeated = np.unique(rows[y:y + height], return_inverse=True)
+    return seg_map[rows].take(columns[x:x + width], axis=1).take(repeated, axis=0)
 
 
 def _padded(array: np.ndarray, shape: tuple[int, int], value: float) -> np.ndarray:
@@ -137,6 +211,26 @@ def _move_boxes(results: dict, factor: Sequence[float], offset: Sequence[float],
     """Scale boxes by ``factor`` (x, y), move the origin to ``offset`` (x, y), clip to ``shape`` (h, w)."""
     boxes = _array(results['gt_bboxes']) * np.tile(factor, 2) - np.tile(offset, 2)
     results['gt_bboxes'] = _like(results['gt_bboxes'], boxes.clip(0, np.tile(shape[::-1], 2)))
+
+
+def _resize_instances(results: dict, shape: tuple[int, int]) -> None:
+    """Masks and boxes to ``shape`` (h, w), before the picture is; says in the results how it was scaled."""
+    h, w = results['img'].shape[:2]
+    results['scale_factor'] = (shape[1] / w, shape[0] / h)
+    results['keep_ratio'] = True
+    if results.get('gt_masks') is not None:
+        results['gt_masks'] = results['gt_masks'].resize(shape)
+    if results.get('gt_bboxes') is not None:
+        _move_boxes(results, factor=results['scale_factor'], offset=(0, 0), shape=shape)
+
+
+def _in_window(masks, y: int, x: int, height: int, width: int) -> np.ndarray:
+    """Indices of the instances that may have a pixel in the window; cutting polygons to nothing takes long."""
+    if not isinstance(masks.masks, list):  # of bitmaps it is an array
+        return np.arange(len(masks))
+    return np.array([i for i, polygons in enumerate(masks) if any(
+        p[0::2].min() < x + width and p[0::2].max() > x and p[1::2].min() < y + height and p[1::2].max() > y
+        for p in polygons)], int)
 
 
 def _select_instances(results: dict, kept: np.ndarray) -> None:

@@ -71,8 +71,14 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         layers = (self.sampling_offsets, self.attention_weights)
         weight = torch.cat([layer.weight for layer in layers])
         projected = F.linear(query, weight, torch.cat([layer.bias for layer in layers]))
-        if positions:
+        if torch.is_grad_enabled() and positions:
             projected = projected + torch.cat([position.project(weight) for position in positions])
+        else:  # nothing but the result and one level's part of the sum at a time
+            first = 0
+            for position in positions:
+                part = position.project(weight)
+                projected[:, first:first + len(part)] += part
+                first += len(part)
         offsets, weights = projected.split([layer.out_features for layer in layers], -1)
         heads = (self.num_heads, self.num_levels, self.num_points)
         return offsets.unflatten(-1, (*heads, 2)), weights.unflatten(-1, heads)
