@@ -1,6 +1,13 @@
 from .panoptic import CocoPanopticDataset, PanopticDataset
-from .transforms import (ColorAugSSD, FixedSizeCrop, LargeScaleJitter, LoadImage, LoadPanopticSegments,
-                         PackPanopticInputs, ResizeScale)
+from .transforms import (
+    ColorAugSSD,
+    FixedSizeCrop,
+    LargeScaleJitter,
+    LoadImage,
+    LoadPanopticSegments,
+    PackPanopticInputs,
+    ResizeScale,
+)
 
 __all__ = [
     'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments',

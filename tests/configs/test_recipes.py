@@ -64,10 +64,9 @@ def test_coco_schedule_and_pipeline(name):
     [schedule] = cfg.param_scheduler
     assert schedule.type == 'MultiStepLR' and schedule.milestones == [327778, 355092] and schedule.gamma == 0.1
     steps = {step.type.split('.')[-1]: step for step in cfg.train_dataloader.dataset.pipeline}
-    order = [name for name in steps if name in ('RandomFlip', 'ResizeScale', 'FixedSizeCrop')]
-    assert order == ['RandomFlip', 'ResizeScale', 'FixedSizeCrop']
-    assert steps['ResizeScale'].scale == (1024, 1024) and steps['ResizeScale'].ratio_range == (0.1, 2.0)
-    assert steps['FixedSizeCrop'].crop_size == (1024, 1024)
+    assert [name for name in steps if name in ('RandomFlip', 'LargeScaleJitter')] == ['RandomFlip', 'LargeScaleJitter']
+    jitter = steps['LargeScaleJitter']
+    assert jitter.scale == jitter.crop_size == (1024, 1024) and jitter.ratio_range == (0.1, 2.0)
     resize = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == 'Resize')
     assert resize.scale == (1333, 800)
 

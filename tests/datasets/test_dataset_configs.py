@@ -123,10 +123,9 @@ def test_recipe_numbers():
     for name in ('coco_panoptic', 'coco_instance'):
         coco = Config.fromfile(f'{BASES}/{name}.py')
         assert coco.train_dataloader.batch_size == 2 and coco.data_root == 'data/coco/'
-        assert [step.type for step in coco.train_pipeline][2:5] == [
-            'RandomFlip', 'm2f_mm.ResizeScale', 'm2f_mm.FixedSizeCrop']
-        resize, crop = coco.train_pipeline[3:5]
-        assert resize.ratio_range == (0.1, 2.0) and resize.scale == crop.crop_size == (1024, 1024)
+        assert [step.type for step in coco.train_pipeline][2:4] == ['RandomFlip', 'm2f_mm.LargeScaleJitter']
+        jitter = coco.train_pipeline[3]
+        assert jitter.ratio_range == (0.1, 2.0) and jitter.scale == jitter.crop_size == (1024, 1024)
 
 
 def test_names_of_the_shapes_are_those_of_the_generator():

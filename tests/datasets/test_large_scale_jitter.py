@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2f_mm.datasets import FixedSizeCrop, ResizeScale
+from m2f_mm.datasets import FixedSizeCrop, LargeScaleJitter, ResizeScale
 
 
 def fixed(transform, value):
@@ -126,3 +126,110 @@ def test_boxes_may_be_an_array():
 def test_crop_size_is_checked():
     with pytest.raises(ValueError, match=r'crop_size must be \(height, width\)'):
         FixedSizeCrop((20, 20, 3))
+
+
+def results_of(kind, shape, seed):
+    """Everything that can be in the results, at random: picture, segments, boxes and three masks of random corners."""
+    rng = np.random.default_rng(seed)
+    h, w = shape
+    results = dict(img=rng.integers(0, 256, (h, w, 3), np.uint8), img_shape=shape,
+                   gt_seg_map=rng.integers(0, 60000, shape).astype(np.uint16))
+    if kind == 'segments':
+        return results
+    structures = pytest.importorskip('mmdet.structures.mask')
+    from mmdet.structures.bbox import HorizontalBoxes
+    polygons = [[np.stack([rng.uniform(0, w, 5), rng.uniform(0, h, 5)], 1).ravel() for _ in range(1 + i)]
+                for i in range(3)]  # some cross themselves
+    masks = structures.PolygonMasks(polygons, h, w)
+    boxes = masks.get_bboxes('hbox').numpy()
+    masks = masks if kind == 'polygon' else structures.BitmapMasks(masks.to_ndarray(), h, w)
+    return results | dict(gt_masks=masks, gt_bboxes=HorizontalBoxes(boxes) if seed % 2 else boxes,
+                          gt_bboxes_labels=np.arange(3), gt_ignore_flags=np.array([False, True, False]))
+
+
+def assert_same(value, expected):
+    if type(value).__name__ == 'PolygonMasks':
+        assert (value.height, value.width, len(value)) == (expected.height, expected.width, len(expected))
+        value, expected = ([polygon for polygons in masks for polygon in polygons] for masks in (value, expected))
+        assert len(value) == len(expected)
+        for mine, other in zip(value, expected):
+            np.testing.assert_array_equal(mine, other)
+        return
+    for name in ('masks', 'tensor'):  # of BitmapMasks and HorizontalBoxes
+        value, expected = getattr(value, name, value), getattr(expected, name, expected)
+    value, expected = np.asarray(value), np.asarray(expected)
+    assert value.dtype == expected.dtype
+    np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.parametrize('filter_empty', [True, False])
+@pytest.mark.parametrize('kind', ['segments', 'polygon', 'bitmap'])
+def test_jitter_equals_resize_then_crop(kind, filter_empty):
+    """To the bit, with the same random numbers: larger, smaller, longer, of one pixel, beyond the window, flipped."""
+    rng = np.random.default_rng(0)
+    for seed in range(60):
+        low = 1 if kind == 'segments' else 12  # polygons may vanish, but not the sides
+        shape, scale, crop_size = (tuple(map(int, rng.integers(low, (110, 90, 70)[i], 2))) for i in range(3))
+        if kind == 'segments' and seed % 10 == 0:
+            shape = (1, 60) if seed % 20 else (60, 1)
+        steps = ResizeScale(scale, (0.05, 3.)), FixedSizeCrop(crop_size, filter_empty=filter_empty)
+        jitter = LargeScaleJitter(scale, crop_size, (0.05, 3.), filter_empty=filter_empty)
+        results, expected = results_of(kind, shape, seed), results_of(kind, shape, seed)
+        if seed % 2:  # what RandomFlip leaves behind: views
+            for side in (results, expected):
+                side.update(img=side['img'][:, ::-1], gt_seg_map=side['gt_seg_map'][:, ::-1])
+        np.random.seed(seed)
+        for step in steps:
+            expected = step(expected)
+        np.random.seed(seed)
+        results = jitter(results)
+        assert results.keys() == expected.keys()
+        for key in expected:
+            assert_same(results[key], expected[key])
+
+
+@pytest.mark.parametrize('place', [0., 0.4, 1.])
+@pytest.mark.parametrize('shape, side', [((480, 640), 2041), ((375, 500), 700), ((640, 427), 513)])
+def test_jitter_equals_resize_then_crop_at_the_sizes_of_coco(shape, side, place):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    jitter = LargeScaleJitter((side, side), (500, 600), ratio_range=(1, 1))
+    jitter._place = lambda: place
+    expected = fixed(FixedSizeCrop((500, 600)), place)(ResizeScale((side, side), (1, 1))(dict(img=image)))
+    np.testing.assert_array_equal(jitter(dict(img=image))['img'], expected['img'])
+
+
+def test_jitter_of_a_grey_picture():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    jitter = LargeScaleJitter((70, 70), (16, 12))
+    np.random.seed(0)
+    results = jitter(dict(img=image))
+    np.random.seed(0)
+    expected = FixedSizeCrop((16, 12))(ResizeScale((70, 70))(dict(img=image)))
+    assert_same(results['img'], expected['img'])
+
+
+def test_jitter_leaves_its_input_and_packs_without_a_copy():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    before = image.copy()
+    results = LargeScaleJitter((60, 60), (16, 12))(dict(img=image))
+    np.testing.assert_array_equal(image, before)
+    assert results['img'].shape == (16, 12, 3) and results['img'].transpose(2, 0, 1).flags.c_contiguous
+
+
+def test_jitter_says_what_it_is():
+    jitter = LargeScaleJitter((60, 50), (16, 12), filter_empty=False)
+    assert repr(jitter) == ('LargeScaleJitter(scale=(60, 50), crop_size=(16, 12), ratio_range=(0.1, 2.0), pad_val=128, '
+                            'seg_pad_val=255, filter_empty=False)')
+    with pytest.raises(ValueError, match=r'crop_size must be \(height, width\)'):
+        LargeScaleJitter((60, 50), (16.5, 12))
+
+
+def test_polygons_beyond_the_window_are_dropped_as_if_they_had_been_cut():
+    for seed in range(40):
+        kept, every = (results_of('polygon', (40, 50), seed) for _ in range(2))
+        kept = fixed(FixedSizeCrop((9, 11)), seed / 40)(kept)
+        every = fixed(FixedSizeCrop((9, 11), filter_empty=False), seed / 40)(every)
+        boxes = np.asarray(getattr(every['gt_bboxes'], 'tensor', every['gt_bboxes']))
+        left = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(1))
+        for key in ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags'):
+            assert_same(kept[key], every[key][left])

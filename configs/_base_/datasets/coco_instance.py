@@ -15,8 +15,8 @@ train_pipeline = [
     # poly2mask=True: MMDetection ignores RLE masks otherwise.
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False, backend_args=backend_args),
     dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
-    dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
-    dict(type='m2f_mm.FixedSizeCrop', crop_size=image_size),  # also removes the instances that it leaves nothing of
+    # Also removes the instances that it leaves nothing of.
+    dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.1, 2.0)),
     dict(type='PackDetInputs')
 ]
 test_pipeline = [

@@ -14,8 +14,7 @@ train_pipeline = [
     dict(type='m2f_mm.LoadImage', backend_args=backend_args),
     dict(type='m2f_mm.LoadPanopticSegments', backend_args=backend_args),
     dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
-    dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.1, 2.0)),
-    dict(type='m2f_mm.FixedSizeCrop', crop_size=image_size),
+    dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.1, 2.0)),
     dict(type='m2f_mm.PackPanopticInputs')
 ]
 test_pipeline = [

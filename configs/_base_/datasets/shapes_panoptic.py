@@ -13,8 +13,7 @@ train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadPanopticSegments'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='m2f_mm.ResizeScale', scale=image_size, ratio_range=(0.8, 1.4)),
-    dict(type='m2f_mm.FixedSizeCrop', crop_size=image_size),
+    dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.8, 1.4)),
     dict(type='m2f_mm.PackPanopticInputs')
 ]
 test_pipeline = [

@@ -1,8 +1,8 @@
 """Large-scale jitter as the official recipes have it: a random size within a scaled box, then a fixed window.
 
 The transforms move whatever is in the results: ``img``, ``gt_seg_map`` (semantic or segments), ``gt_masks`` and
-``gt_bboxes`` of MMDetection. ``LargeScaleJitter`` is what the recipes use; ``ResizeScale`` and ``FixedSizeCrop`` are its
-two halves under the names of detectron2.
+``gt_bboxes`` of MMDetection. ``LargeScaleJitter`` is what the recipes use; ``ResizeScale`` and ``FixedSizeCrop`` are
+its two halves under the names of detectron2.
 """
 from collections.abc import Sequence
 
@@ -168,17 +168,23 @@ def _resize_into(planes: np.ndarray, image: np.ndarray, shape: tuple[int, int], 
                  width: int) -> None:
     """Resize ``image`` (h, w, 3) to ``shape`` and write the window into the upper left corner of ``planes`` (3, H, W).
 
-    Pillow resizes along the rows, rounds to 8 bits, and then resizes along the columns, so that the two may be called
-    one by one with a cut between them. Its ``box`` would cut, too, but moves the pixel centres by rounding.
+    Pillow stretches the rows, rounds to 8 bits, and then stretches the columns when the picture does not become lower,
+    so that the two may be asked for one by one, with cuts before and between. Its ``box`` would cut, too, but rounds
+    the pixel centres to other places. When the picture becomes lower, Pillow chooses the order; little is to be cut
+    off then.
     """
-    scale = image.shape[0] / shape[0]
-    reach = max(scale, 1) + 2  # rows of the source that a pixel looks at, to each side; two to be safe
-    top, bottom = max(int(y * scale - reach), 0), min(int((y + height) * scale + reach) + 1, image.shape[0])
-    rows = Image.fromarray(image[top:bottom]).resize((shape[1], bottom - top), Image.Resampling.BILINEAR)
-    for plane, band in zip(planes, rows.crop((x, 0, x + width, bottom - top)).split()):
-        canvas = Image.new('L', (width, image.shape[0]))  # all rows, as the resize depends on their number
+    old, new = image.shape[0], shape[0]
+    if new < old:
+        resized = Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR)
+        for plane, band in zip(planes, resized.crop((x, y, x + width, y + height)).split()):
+            plane[:height, :width] = band
+        return
+    top, bottom = max(y * old // new - 2, 0), min((y + height) * old // new + 3, old)  # the window sees no other rows
+    stretched = Image.fromarray(image[top:bottom]).resize((shape[1], bottom - top), Image.Resampling.BILINEAR)
+    for plane, band in zip(planes, stretched.crop((x, 0, x + width, bottom - top)).split()):
+        canvas = Image.new('L', (width, old))  # of the old height: the pixel centres depend on it
         canvas.paste(band, (0, top))
-        resized = canvas.resize((width, shape[0]), Image.Resampling.BILINEAR)
+        resized = canvas.resize((width, new), Image.Resampling.BILINEAR)
         plane[:height, :width] = resized.crop((0, y, width, y + height))
 
 
