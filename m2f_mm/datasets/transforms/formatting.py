@@ -38,9 +38,9 @@ class PackPanopticInputs(BaseTransform):
         from mmdet.structures import DetDataSample  # the sample of the stock detectors; nothing else needs MMDetection
         sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
         if 'gt_seg_map' in results:
-            seg_map = results['gt_seg_map'].astype(np.uint16, copy=False)
-            index = (np.maximum(seg_map, IGNORE) - np.uint16(FIRST_SEGMENT)).view(np.int16)  # 255 - 256 wraps to -1
-            sample.gt_segment_map = PixelData(data=torch.from_numpy(index)[None])
+            index = np.maximum(results['gt_seg_map'].astype(np.uint16, copy=False), IGNORE)
+            index -= FIRST_SEGMENT  # 255 - 256 wraps around to what is -1 as int16
+            sample.gt_segment_map = PixelData(data=torch.from_numpy(index.view(np.int16))[None])
             sample.gt_instances = InstanceData()  # MMDetection's data preprocessor looks whether it has masks
             sample.gt_segments = InstanceData(labels=torch.from_numpy(results['gt_segment_labels']))
         image = results['img'] if results['img'].ndim == 3 else results['img'][..., None]
