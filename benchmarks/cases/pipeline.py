@@ -1,14 +1,17 @@
-"""Large-scale jitter of the COCO panoptic recipe, on one core: from files to what the network is trained on.
+"""Large-scale jitter of the COCO recipes, on one core: from files to what the network is trained on.
 
-Peer: MMDetection's transforms and data preprocessor, both as its config for Mask2Former has them; ours from
-``configs``. A run takes pictures of 480 x 640 with 20 or 60 things and 5 regions of stuff through sizes spread evenly
-over 0.1 to 2 times 1024. 'In a worker': from the files to the packed sample. 'Up to the targets': then a batch of two
-through the data preprocessor to labels and masks (ours bool, theirs int64), which happens in the main process.
+Peer: MMDetection's transforms and data preprocessor, both as its configs for Mask2Former have them; ours from
+``configs``. A run takes pictures of 480 x 640 with 20 or 60 things and 5 regions of stuff (the instance recipe: the
+polygons of the things) through sizes spread evenly over 0.1 to 2 times 1024. 'In a worker': from the files to the
+packed sample. 'Up to the targets': then a batch of two through the data preprocessor to labels and masks (ours bool,
+theirs int64), which happens in the main process. The instance recipe moves a part of the work to there: ours draws the
+polygons as masks at the end, as the official code does, MMDetection's draws them first and moves masks.
 
 Equal: both get the same flips, sizes and places of the crop. The two recipes resize by different rules (ours Pillow's,
-as the official code; theirs OpenCV's), so exactness is checked in a run in which the peer's resize is Pillow's, too:
-then every pixel of the picture, every label and every pixel of every mask are the same. For the peer's own rule, as it
-is timed, the share of pixels is given whose set of masks is the same.
+as the official code; theirs OpenCV's), so exactness is checked in a run in which the peer's resize is Pillow's, too,
+and polygons stay polygons (the option ``poly2mask=False`` of its loader): then every pixel of the picture, every label
+and every pixel of every mask are the same. For the peer's own rule, as it is timed, the share of pixels is given whose
+set of masks is the same.
 
 Target: at most 1/3 of the peer's time.
 """
@@ -17,7 +20,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -39,10 +44,11 @@ from m2f_mm.registry import DATASETS, MODELS
 HEIGHT, WIDTH = 480, 640
 THINGS, STUFF = 80, 53
 STUFF_REGIONS = 5  # each of another class: MMDetection's format cannot tell regions of a class apart
-PICTURES = 8
+PICTURES = 4
 TARGETS = dict(time=1 / 3)
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_'
-MMDET_CONFIG = '.mim/configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
+MMDET_CONFIGS = dict(panoptic='.mim/configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
+                     instance='.mim/configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco.py')
 
 
 @dataclass
@@ -69,39 +75,47 @@ class Side:
     def samples(self, decisions: list[Decision]) -> list[dict]:
         return [self.sample(index, decision) for index, decision in enumerate(decisions)]
 
-    def batches(self, decisions: list[Decision]) -> list[tuple]:
-        """Labels and masks of every picture, which is loaded, too."""
-        found = []
+    def batches(self, decisions: list[Decision]) -> None:
+        """Load everything and make its targets, a batch of two at a time as in training."""
+        for _ in self.loaded(decisions):
+            pass
+
+    def loaded(self, decisions: list[Decision]) -> Iterator[tuple]:
+        """Every sample with its targets, labels and masks."""
         for start in range(0, len(decisions), 2):
             pair = [self.sample(start + i, decision) for i, decision in enumerate(decisions[start:start + 2])]
             batch = self.preprocessor(dict(inputs=[sample['inputs'] for sample in pair],
                                            data_samples=[sample['data_samples'] for sample in pair]), training=True)
-            found += [self.targets(sample) for sample in batch['data_samples']]
-        return found
+            yield from zip(pair, map(self.targets, batch['data_samples']))
 
 
 def rows(scale: Scale) -> Iterator[Row]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
-    for objects in (20, 60):
-        with tempfile.TemporaryDirectory() as root:
-            write_pictures(root, objects, 2 if scale.quick else PICTURES)
-            yield from compared(our_side(root), mmdet_side(root), scale, objects)
+    for recipe in MMDET_CONFIGS:
+        for objects in (20, 60):
+            with tempfile.TemporaryDirectory() as root:
+                write_pictures(root, objects, 2 if scale.quick else PICTURES)
+                yield from compared(our_side(root, recipe), mmdet_side(root, recipe), scale, recipe, objects)
     cv2.setNumThreads(threads)
 
 
-def compared(ours: Side, theirs: Side, scale: Scale, objects: int) -> Iterator[Row]:
+def compared(ours: Side, theirs: Side, scale: Scale, recipe: str, objects: int) -> Iterator[Row]:
     fates = decisions(len(ours.dataset))
-    common = dict(case='pipeline', peer='mmdet', metrics=('time', ), repeats=scale.repeats, targets=TARGETS)
+    common = dict(case='pipeline', peer='mmdet', metrics=('time', ), repeats=min(scale.repeats, 3),
+                  targets=TARGETS)
     size = f'{len(fates)} pictures with {objects} things'
+    if recipe != 'panoptic':
+        size = f'{recipe} recipe, {size}'
 
-    def equal(*_) -> str:
+    @cache  # of both rows
+    def equality() -> str:
         return equal_samples(ours, theirs, fates)
 
     yield from compare(part=f'in a worker, {size}', ours=lambda: ours.samples(fates),
-                       theirs=lambda: theirs.samples(fates), equal=equal, **common)
+                       theirs=lambda: theirs.samples(fates), equal=lambda *_: equality(), **common)
     yield from compare(part=f'up to the targets, {size}', ours=lambda: ours.batches(fates),
-                       theirs=lambda: theirs.batches(fates), equal=equal, **common)
+                       theirs=lambda: theirs.batches(fates), equal=lambda *_: equality(), **common)
 
 
 def decisions(number: int, seed: int = 0) -> list[Decision]:
@@ -122,8 +136,8 @@ def decide(transform, decision: Decision) -> None:
 
 
 def write_pictures(root: str, things: int, number: int) -> None:
-    """JPEGs, panoptic PNGs and JSON."""
-    images, annotations = [], []
+    """JPEGs, panoptic PNGs and JSON, and the JSON of the things as instances."""
+    images, annotations, instances = [], [], []
     for image_id in range(number):
         rng = np.random.default_rng(image_id)
         index = segment_map(HEIGHT, WIDTH, things + STUFF_REGIONS, image_id)
@@ -132,72 +146,89 @@ def write_pictures(root: str, things: int, number: int) -> None:
         labels = [*rng.integers(0, THINGS, things), *stuff]
         segments = []
         for segment in np.unique(index[index >= 0]):
-            x, y, w, h = cv2.boundingRect((index == segment).astype(np.uint8))
-            segments.append(dict(id=int(ids[segment]), category_id=1 + int(labels[segment]), iscrowd=0,
-                                 area=int((index == segment).sum()), bbox=[x, y, w, h]))
+            mask = (index == segment).astype(np.uint8)
+            found = dict(id=int(ids[segment]), category_id=1 + int(labels[segment]), iscrowd=0, area=int(mask.sum()),
+                         bbox=list(cv2.boundingRect(mask)))
+            segments.append(found)
+            if segment < things:
+                instances.append(found | dict(id=len(instances) + 1, image_id=image_id, segmentation=polygons(mask)))
         noise = rng.integers(0, 256, (HEIGHT // 4, WIDTH // 4, 3), np.uint8)
         write_image(f'{root}/{image_id}.jpg', cv2.resize(noise, (WIDTH, HEIGHT)))
         write_panoptic_png(f'{root}/{image_id}.png', ids[index])
         images.append(dict(id=image_id, file_name=f'{image_id}.jpg', height=HEIGHT, width=WIDTH))
         annotations.append(dict(image_id=image_id, file_name=f'{image_id}.png', segments_info=segments))
     categories = [dict(id=1 + label, name=str(label), isthing=int(label < THINGS)) for label in range(THINGS + STUFF)]
-    with open(os.path.join(root, 'panoptic.json'), 'w') as stream:
-        json.dump(dict(images=images, annotations=annotations, categories=categories), stream)
+    for name, part in dict(panoptic=annotations, instance=instances).items():
+        with open(os.path.join(root, f'{name}.json'), 'w') as stream:
+            json.dump(dict(images=images, annotations=part, categories=categories), stream)
 
 
-def dataset(root: str, type: str, pipeline: list[dict], scope: str) -> BaseDataset:
+def polygons(mask: np.ndarray) -> list[list[float]]:
+    """The parts of a mask (H, W) as an annotator would draw them: corners x, y, x, y, ... a pixel beside the edge."""
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    drawn = [cv2.approxPolyDP(outline, 1, closed=True) for outline in outlines]
+    return [outline.ravel().astype(float).tolist() for outline in drawn if cv2.contourArea(outline) > 2]
+
+
+def dataset(root: str, type: str, pipeline: list[dict], recipe: str) -> BaseDataset:
     names = tuple(map(str, range(THINGS + STUFF)))
-    with DefaultScope.overwrite_default_scope(scope):
-        return DATASETS.build(dict(
-            type=type, ann_file=f'{root}/panoptic.json', data_prefix=dict(img=f'{root}/', seg=f'{root}/'),
-            metainfo=dict(classes=names, thing_classes=names[:THINGS], stuff_classes=names[THINGS:]),
-            pipeline=pipeline))
+    classes = dict(panoptic=dict(classes=names, thing_classes=names[:THINGS], stuff_classes=names[THINGS:]),
+                   instance=dict(classes=names[:THINGS]))
+    folders = dict(panoptic=dict(img=f'{root}/', seg=f'{root}/'), instance=dict(img=f'{root}/'))
+    return DATASETS.build(dict(type=type, ann_file=f'{root}/{recipe}.json', data_prefix=folders[recipe],
+                               metainfo=classes[recipe], pipeline=pipeline))
 
 
-def our_side(root: str) -> Side:
+def our_side(root: str, recipe: str = 'panoptic') -> Side:
     from m2f_mm.integrations.mmdet_samples import to_targets
-    is_thing = [label < THINGS for label in range(THINGS + STUFF)]
+    is_thing = [label < THINGS for label in range(THINGS + STUFF if recipe == 'panoptic' else THINGS)]
 
     def targets(sample):
         target, = to_targets([sample], is_thing, torch.device('cpu'))
         return target.labels, target.masks
 
-    pipeline = Config.fromfile(CONFIGS / 'datasets/coco_panoptic.py').train_pipeline
+    pipeline = Config.fromfile(CONFIGS / f'datasets/coco_{recipe}.py').train_pipeline
     preprocessor = Config.fromfile(CONFIGS / 'models/mask2former_r50.py').model.data_preprocessor
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return Side(dataset(root, 'm2f_mm.PanopticDataset', pipeline, 'mmdet'), MODELS.build(preprocessor), targets)
+        kind = 'm2f_mm.PanopticDataset' if recipe == 'panoptic' else 'CocoDataset'
+        return Side(dataset(root, kind, pipeline, recipe), MODELS.build(preprocessor), targets)
 
 
-def mmdet_side(root: str) -> Side:
+def mmdet_side(root: str, recipe: str = 'panoptic') -> Side:
     import mmdet
     from mmdet.models.utils import preprocess_panoptic_gt
-    config = Config.fromfile(Path(mmdet.__file__).parent / MMDET_CONFIG)
+    config = Config.fromfile(Path(mmdet.__file__).parent / MMDET_CONFIGS[recipe])
 
     def targets(sample):
-        return preprocess_panoptic_gt(sample.gt_instances.labels, sample.gt_instances.masks,
-                                      sample.gt_sem_seg.sem_seg, THINGS, STUFF)
+        stuff = dict(gt_semantic_seg=sample.gt_sem_seg.sem_seg, num_stuff=STUFF) if 'gt_sem_seg' in sample else dict(
+            gt_semantic_seg=None, num_stuff=0)
+        return preprocess_panoptic_gt(sample.gt_instances.labels, sample.gt_instances.masks, num_things=THINGS, **stuff)
 
     utils = SimpleNamespace(rgb2id=ids_of_colours, id2rgb=colours_of_ids)  # all that it wants of panopticapi
     with patch.dict(sys.modules, {'panopticapi': SimpleNamespace(utils=utils), 'panopticapi.utils': utils}), \
             DefaultScope.overwrite_default_scope('mmdet'):
-        return Side(dataset(root, 'CocoPanopticDataset', config.train_pipeline, 'mmdet'),
-                    MODELS.build(config.model.data_preprocessor), targets)
+        kind = 'CocoPanopticDataset' if recipe == 'panoptic' else 'CocoDataset'
+        return Side(dataset(root, kind, config.train_pipeline, recipe), MODELS.build(config.model.data_preprocessor),
+                    targets)
 
 
 def equal_samples(ours: Side, theirs: Side, fates: list[Decision]) -> str:
     """Compare as the docstring of the module says."""
-    mine = list(zip(ours.samples(fates), ours.batches(fates)))
-    with patch('mmcv.image.geometric.imresize', resize_by_pillow):
-        others = list(zip(theirs.samples(fates), theirs.batches(fates)))
     number = 0
-    for (my_sample, my_targets), (other_sample, other_targets) in zip(mine, others):
-        height, width = other_sample['data_samples'].img_shape
-        assert torch.equal(my_sample['inputs'][:, :height, :width].float(), other_sample['inputs']), 'pictures differ'
-        my_masks, other_masks = sorted_masks(*my_targets), sorted_masks(*other_targets)
-        assert my_masks == other_masks, 'labels or masks differ'
-        number += len(my_masks)
+    with ExitStack() as stack:
+        stack.enter_context(patch('mmcv.image.geometric.imresize', resize_by_pillow))
+        for transform in theirs.dataset.pipeline.transforms:
+            if hasattr(transform, 'poly2mask'):
+                stack.enter_context(patch.object(transform, 'poly2mask', False))
+        for (my_sample, my_targets), (other_sample, other_targets) in zip(ours.loaded(fates), theirs.loaded(fates)):
+            height, width = other_sample['data_samples'].img_shape
+            assert torch.equal(my_sample['inputs'][:, :height, :width].float(),
+                               other_sample['inputs'].float()), 'pictures differ'
+            my_masks, other_masks = sorted_masks(*my_targets), sorted_masks(*other_targets)
+            assert my_masks == other_masks, 'labels or masks differ'
+            number += len(my_masks)
     same = [share_of_same_pixels(mine, others)
-            for (_, mine), (_, others) in zip(mine, zip(fates, theirs.batches(fates)))]
+            for (_, mine), (_, others) in zip(ours.loaded(fates), theirs.loaded(fates))]
     return (f'every pixel of {len(fates)} pictures and of {number} masks when both resize by the same rule; with '
             f"MMDetection's own {min(same):.1%} of the pixels or more are in the same masks")
 
@@ -216,11 +247,12 @@ def resize_by_pillow(image: np.ndarray, size: tuple[int, int], return_scale: boo
 
 def sorted_masks(labels: torch.Tensor, masks: torch.Tensor) -> list[tuple[int, bytes]]:
     """What has a pixel; the sides differ in the order and in whether they keep the rest."""
-    pairs = [(int(label), np.packbits(mask.numpy() != 0).tobytes()) for label, mask in zip(labels, masks)]
+    pairs = [(int(label), np.packbits(mask.bool().numpy()).tobytes()) for label, mask in zip(labels, masks)]
     return sorted(pair for pair in pairs if any(pair[1]))
 
 
 def share_of_same_pixels(mine: tuple, others: tuple) -> float:
     """Share of the pixels that have the same labels on top of them."""
-    maps = [(masks.bool() * (1 + labels)[:, None, None]).sum(0) for labels, masks in (mine, others)]
+    maps = [sum((1 + label) * mask.int() for label, mask in zip(labels.tolist(), masks)) for labels, masks in
+            (mine, others)]
     return (maps[0] == maps[1]).double().mean().item()
