@@ -72,6 +72,18 @@ def test_every_form_of_masks(annotated):
     assert target.name == 'a.jpg'
 
 
+def test_polygons_are_drawn_as_mmdetection_draws_them():
+    generator = np.random.default_rng(0)
+    parts = [[generator.uniform(-2, 40, 2 * corners) for corners in generator.integers(3, 9, number)]
+             for number in (1, 2, 3, 1)]
+    masks = PolygonMasks(parts, 23, 37)
+    annotated = sample()
+    annotated.gt_instances = InstanceData(labels=torch.zeros(4, dtype=torch.long), masks=masks)
+    target, = to_targets([annotated], IS_THING, torch.device('cpu'))
+    expected = torch.from_numpy(masks.to_bitmap().masks).bool()
+    assert expected.flatten(1).any(1).all() and torch.equal(target.masks, expected)
+
+
 def with_semantic(instances=True, ignore=255):
     """Things again in the semantic map, as mmdet's panoptic loader has them, sky below, the rest ignored."""
     semantic = np.full((HEIGHT, WIDTH), ignore, np.int64)
