@@ -3,8 +3,7 @@
 _base_ = ['../mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py']
 size = (256, 256)
 train_pipeline = _base_.train_pipeline
-train_pipeline[3].scale = size
-train_pipeline[4].crop_size = size
+train_pipeline[3].update(scale=size, crop_size=size)
 test_pipeline = _base_.test_pipeline
 test_pipeline[1].scale = size
 train_dataloader = dict(num_workers=1, dataset=dict(pipeline=train_pipeline))

@@ -3,8 +3,7 @@ _base_ = ['./mask2former_r50_coco-panoptic-256.py']
 indices = [1, 26, 38, 52]
 size = (192, 192)
 train_pipeline = _base_.train_pipeline
-train_pipeline[3].update(scale=size, ratio_range=(1.0, 1.0))
-train_pipeline[4].crop_size = size
+train_pipeline[3].update(scale=size, crop_size=size, ratio_range=(1.0, 1.0))
 test_pipeline = _base_.test_pipeline
 test_pipeline[1].scale = size
 train_set = _base_.train_dataloader.dataset

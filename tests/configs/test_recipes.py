@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.registry import MODELS, DefaultScope
 
 ROOT = Path(__file__).resolve().parents[2] / 'configs'
@@ -26,6 +27,8 @@ def test_builds(name):
     pytest.importorskip(cfg.default_scope)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
+        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            Compose(loader.dataset.pipeline)
     expected = PARAMETERS.get(name.name)
     if expected is not None:
         assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected
