@@ -10,6 +10,7 @@ import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
 from m2f_mm.apis.command_line import (
     add_common_arguments,
     build_runner,
+    disconnect_workers,
     existing_file,
     load_config,
     user_errors,
@@ -103,6 +104,7 @@ def main(args: list[str] | None = None) -> None:
         cfg = configure(options)
         check_class_counts(cfg, parts=('test', ))
     build_runner(cfg, options).test()
+    disconnect_workers()
 
 
 if __name__ == '__main__':

@@ -71,6 +71,13 @@ def connect_cpu_workers(cfg: Config) -> None:
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
 
 
+def disconnect_workers() -> None:
+    """End a job's workers together: where gloo's threads still run at the interpreter's end, a process may abort."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Show what the user can mend (a wrong path or value) as a message and end, instead of with a traceback."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
 HERE = Path(__file__).parent
