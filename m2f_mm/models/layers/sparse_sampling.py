@@ -9,7 +9,6 @@ Shapes: B images, N queries, V value tokens of all levels, M heads, D channels o
 """
 import math
 import warnings
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from m2f_mm.bilinear import neighbours
 
-ENTRIES = 2**19  # of a sparse matrix at once; what fits into the caches is faster, too
+ENTRIES = 2**21  # of a sparse matrix at once; what fits into the caches is faster, too
 
 
 class SparseSampling(torch.autograd.Function):
@@ -30,12 +29,12 @@ class SparseSampling(torch.autograd.Function):
         ctx.save_for_backward(value, locations, weights)
         ctx.spatial_shapes = spatial_shapes
         table = value.reshape(-1, value.shape[-1])
-        result = value.new_zeros(*weights.shape[:3], value.shape[-1])
+        result = value.new_empty(*weights.shape[:3], value.shape[-1])
         for part in _pieces(weights, ENTRIES):
-            for index, across, down, _, _ in corners(locations[:, part], spatial_shapes):
-                entries = weights[:, part] * across * down
-                result[:, part] += F.embedding_bag(_rows(index), table, mode='sum',
-                                                   per_sample_weights=_rows(entries)).view_as(result[:, part])
+            corners = Corners(locations[:, part], spatial_shapes)
+            result[:, part] = F.embedding_bag(corners.matrix(corners.index), table, mode='sum',
+                                              per_sample_weights=corners.matrix(corners.entries(weights[:, part]))
+                                              ).view_as(result[:, part])
         return result.flatten(2)
 
     @staticmethod
@@ -44,57 +43,82 @@ class SparseSampling(torch.autograd.Function):
         value, locations, weights = ctx.saved_tensors
         table = value.reshape(-1, value.shape[-1])  # (B * V * M, D)
         grad = grad.unflatten(-1, value.shape[2:])  # (B, N, M, D)
-        grad_table, grad_weights = torch.zeros_like(table), torch.zeros_like(weights)
-        grad_locations = torch.zeros_like(locations)
-        for part in _pieces(weights, 4 * ENTRIES):  # every piece costs a pass over the table
-            dense, weight = grad[:, part].flatten(0, 2), weights[:, part]
-            grad_weight, (grad_x, grad_y) = grad_weights[:, part], grad_locations[:, part].unbind(-1)
-            for index, across, down, slope_x, slope_y in corners(locations[:, part], ctx.spatial_shapes):
-                factors = across * down
-                grad_table += transposed_product(_rows(index), _rows(weight * factors), dense, len(table))
-                dots = row_products(dense, table, _rows(index)).view(weight.shape)
-                grad_weight.addcmul_(dots, factors)
-                dots *= weight
-                grad_x.addcmul_(dots, down * slope_x)
-                grad_y.addcmul_(dots, across * slope_y)
+        grad_table, grad_weights = torch.zeros_like(table), torch.empty_like(weights)
+        grad_locations = torch.empty_like(locations)
+        for part in _pieces(weights, ENTRIES):
+            corners = Corners(locations[:, part], ctx.spatial_shapes)
+            index, dense, weight = corners.matrix(corners.index), grad[:, part].flatten(0, 2), weights[:, part]
+            grad_table += transposed_product(index, corners.matrix(corners.entries(weight)), dense, len(table))
+            pixels = row_products(dense, table, index).view(corners.index.shape)
+            grad_weights[:, part], *slopes = (each.view(weight.shape) for each in corners.sample(pixels))
+            for axis, slope in enumerate(slopes):
+                torch.mul(slope, weight, out=grad_locations[:, part, ..., axis])
         return grad_table.view(value.shape), grad_locations, grad_weights, None
 
 
 def _pieces(weights: Tensor, entries: int) -> list[slice]:
     """Queries that are sampled at once, so that no matrix has more than ``entries`` entries."""
     batch, queries, *rest = weights.shape
-    step = max(1, entries // (batch * math.prod(rest)))
+    step = max(1, entries // (4 * batch * math.prod(rest)))
     return [slice(start, start + step) for start in range(0, queries, step)]
 
 
-def corners(locations: Tensor, spatial_shapes: tuple[tuple[int, int], ...]) -> Iterator[tuple]:
-    """The four pixels around every location (B, N, M, L, K, 2), one after the other.
+class Corners:
+    """The four pixels around every location (B, N, M, L, K, 2); below, J = L K.
 
-    Yields:
-        For all locations, (B, N, M, L, K): the row of the pixel in the values seen as (B * V * M, D), int32; its
-        factors in x and in y, zero outside of the level; and the derivatives of the two factors by the location.
+    Whatever belongs to single pixels has the shape (B, N, M, 2, 2, J): the upper and the lower, of these the left and
+    the right.
+
+    Attributes:
+        index: the row of each pixel in the values seen as (B * V * M, D), int32.
     """
-    batch, _, heads, _, points, _ = locations.shape
-    sizes = torch.tensor(spatial_shapes, dtype=torch.int32)
-    height, width = sizes.repeat_interleave(points, 0).T.contiguous()  # (L * K,): long runs are fast
-    tokens = sizes.prod(1)
-    start = (tokens.cumsum(0) - tokens).repeat_interleave(points) + tokens.sum() * torch.arange(batch).view(-1, 1, 1, 1)
-    head = torch.arange(heads).view(-1, 1)
-    offset = (start * heads + head).int()  # (B, 1, M, L * K)
-    x, y = locations.flatten(-3, -2).unbind(-1)  # (B, N, M, L * K)
-    across_unit, down_unit = width.to(x.dtype), height.to(x.dtype)
-    columns, rows = neighbours(x * width - 0.5, width), neighbours(y * height - 0.5, height)
-    for (row, down, inside_y), sign_y in zip(rows, (-1, 1)):
-        row = row * (width * heads) + offset
-        for (column, across, inside_x), sign_x in zip(columns, (-1, 1)):
-            index = torch.add(row, column, alpha=heads)
-            slopes = (torch.where(inside_x, sign_x * across_unit, 0), torch.where(inside_y, sign_y * down_unit, 0))
-            yield tuple(part.view(locations.shape[:-1]) for part in (index, across, down, *slopes))
 
+    def __init__(self, locations: Tensor, spatial_shapes: tuple[tuple[int, int], ...]):
+        batch, _, heads, _, points, _ = locations.shape
+        sizes = torch.tensor(spatial_shapes, dtype=torch.int32)
+        height, width = sizes.repeat_interleave(points, 0).T.contiguous()  # (J,): long runs are fast
+        tokens = sizes.prod(1)
+        start = ((tokens.cumsum(0) - tokens).repeat_interleave(points) +
+                 tokens.sum() * torch.arange(batch).view(-1, 1, 1, 1))
+        offset = (start * heads + torch.arange(heads).view(-1, 1)).int()  # (B, 1, M, J)
+        x, y = locations.flatten(-3, -2).unbind(-1)  # (B, N, M, J)
+        columns, rows = neighbours(x * width - 0.5, width), neighbours(y * height - 0.5, height)
+        self.index = offset.new_empty(*x.shape[:3], 2, 2, x.shape[3])
+        for i, (row, _, _) in enumerate(rows):
+            row = row * (width * heads) + offset
+            for j, (column, _, _) in enumerate(columns):
+                self.index[..., i, j, :] = torch.add(row, column, alpha=heads)
+        self.size = width.to(x.dtype), height.to(x.dtype)
+        self.across, self.down = ([(factor, inside.to(x.dtype)) for _, factor, inside in axis]
+                                  for axis in (columns, rows))
 
-def _rows(entries: Tensor) -> Tensor:
-    """(B, N, M, L, K) as the entries of a sparse matrix with one row for every query and head."""
-    return entries.flatten(0, 2).flatten(1)
+    @staticmethod
+    def matrix(pixels: Tensor) -> Tensor:
+        """(B, N, M, 2, 2, J) as the entries of a sparse matrix with one row for every query and head."""
+        return pixels.flatten(0, 2).flatten(1)
+
+    def entries(self, weights: Tensor) -> Tensor:
+        """What each pixel counts in the sum over points with ``weights`` (B, N, M, L, K); zero outside of the level."""
+        result = weights.new_empty(self.index.shape)
+        weights = weights.flatten(-2)
+        for i, (down, _) in enumerate(self.down):
+            weighted = weights * down
+            for j, (across, _) in enumerate(self.across):
+                result[..., i, j, :] = weighted * across
+        return result
+
+    def sample(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Bilinear sample of values at the pixels, and its derivatives by the location's x and y: (B, N, M, J) each."""
+        (left, inside_left), (right, inside_right) = self.across
+        sampled = by_x = by_y = torch.zeros((), dtype=pixels.dtype)
+        for line, (down, inside), sign in zip(pixels.unbind(-3), self.down, (-1, 1)):
+            first, second = line.unbind(-2)
+            along = (first * left).addcmul_(second, right)
+            sampled = torch.addcmul(sampled, along, down)
+            by_x = torch.addcmul(by_x, (second * inside_right).addcmul_(first, inside_left, value=-1), down)
+            by_y = torch.addcmul(by_y, along, inside, value=sign)
+        width, height = self.size
+        return sampled, by_x * width, by_y * height
 
 
 def transposed_product(index: Tensor, entries: Tensor, dense: Tensor, size: int) -> Tensor:
@@ -119,7 +143,8 @@ def row_products(left: Tensor, right: Tensor, index: Tensor) -> Tensor:
         warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta state')
         pattern = torch.sparse_csr_tensor(_starts(index), index.flatten(), left.new_zeros(index.numel()),
                                           (len(left), len(right)), check_invariants=False)
-        return torch.sparse.sampled_addmm(pattern, left, right.T).values().view(index.shape)
+        torch.sparse.sampled_addmm(pattern, left, right.T, out=pattern)
+        return pattern.values().view(index.shape)
 
 
 def _starts(index: Tensor) -> Tensor:
