@@ -14,7 +14,7 @@ from torch import Tensor
 from m2f_mm.registry import TASK_UTILS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
-from .points import RandomPoints, sample_binary_masks
+from .points import BinaryMasks, RandomPoints
 
 
 @dataclass
@@ -81,14 +81,14 @@ class HungarianAssigner:
                   for layer in range(predictions.num_layers)]
         probabilities = torch.stack(predictions.class_logits).softmax(-1)  # (L, B, Q, C + 1)
         labels = [target.labels.clamp(0, probabilities.shape[-1] - 2) for target in targets]
+        masks = [BinaryMasks(target.clip_masks.flatten(0, 1)) for target in targets]  # (N * T, H, W)
         unknown = [known != target.labels for known, target in zip(labels, targets)]
         costs = []
         for layer, logits in enumerate(predictions.samples(points)):  # (B, Q, T * P)
             costs.append([])
             for b, target in enumerate(targets):
-                masks = target.clip_masks.flatten(0, 1)  # (N * T, H, W)
-                index = torch.arange(len(masks), device=device)
-                wanted = sample_binary_masks(masks, index, points[layer][b:b + 1], logits.dtype)
+                index = torch.arange(target.clip_masks.shape[:2].numel(), device=device)
+                wanted = masks[b].sample(index, points[layer][b:b + 1], logits.dtype)
                 wanted = wanted.view(len(target), logits.shape[-1])  # (N, T * P)
                 cost = (self.mask_weight * mask_cost(logits[b], wanted) +
                         self.dice_weight * dice_cost(logits[b], wanted) -

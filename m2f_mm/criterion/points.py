@@ -1,9 +1,11 @@
 """Points at which masks are compared, and the one place where they are drawn (PointRend; Mask2Former, section 3.3)."""
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m2f_mm.bilinear import corners
+from m2f_mm.bilinear import places
 
 
 class RandomPoints:
@@ -56,26 +58,45 @@ class _PointSamples(torch.autograd.Function):
         return *torch.autograd.grad(sampled, masks, grad), None
 
 
-def sample_binary_masks(masks: Tensor, index: Tensor, points: Tensor, dtype: torch.dtype) -> Tensor:
-    """What ``sample_logits(masks[index].to(dtype), points)`` gives, without a float copy of any mask.
+class BinaryMasks:
+    """Binary masks that are sampled many times, without a float copy of any.
+
+    The four pixels around a point are the bits of one number, so a sample looks into memory once.
 
     Args:
         masks: bool (N, H, W).
-        index: which mask each row of points belongs to, (M,).
-        points: (M, P, 2), or (1, P, 2) for points that all rows share.
-        dtype: float type of the result.
-
-    Returns:
-        (M, P), in 0..1.
     """
-    size = masks.shape[-2:]
-    flat, first = masks.flatten(), index[:, None] * (size[0] * size[1])
-    sampled = torch.zeros((), dtype=dtype, device=masks.device)
-    for pixel, factor in corners(points, size, dtype):
-        pixel = pixel + first
-        hit = flat.index_select(0, pixel.flatten()).view(pixel.shape)
-        sampled = sampled + torch.where(hit, factor, 0)
-    return sampled
+
+    def __init__(self, masks: Tensor):
+        number, *self.size = masks.shape
+        height, width = self.size
+        # Entry (i, j) has the pixels (i - 2, j - 2) to (i - 1, j - 1); what lies outside of the masks is zero.
+        self.codes = masks.new_zeros((number, height + 3, width + 3), dtype=torch.uint8)
+        for bit, (row, column) in enumerate(itertools.product((2, 1), (2, 1))):
+            self.codes[:, row:row + height, column:column + width].add_(masks.view(torch.uint8), alpha=2**bit)
+
+    def sample(self, index: Tensor, points: Tensor, dtype: torch.dtype) -> Tensor:
+        """What ``sample_logits(masks[index].to(dtype), points)`` gives.
+
+        Args:
+            index: which mask each row of points belongs to, (M,).
+            points: (M, P, 2), or (1, P, 2) for points that all rows share.
+            dtype: float type of the result.
+
+        Returns:
+            (M, P), in 0..1.
+        """
+        height, width = self.size
+        x, y = places(points, (height, width), dtype)
+        column, row = x.floor(), y.floor()
+        right, lower = x - column, y - row
+        column, row = (first.int().clamp(-2, length) + 2 for first, length in ((column, width), (row, height)))
+        entry = torch.add(column, row, alpha=width + 3) + index[:, None] * ((height + 3) * (width + 3))
+        codes = self.codes.flatten().index_select(0, entry.flatten()).view(entry.shape)
+        sampled = torch.zeros((), dtype=dtype, device=codes.device)
+        for bit, (down, across) in enumerate(itertools.product((1 - lower, lower), (1 - right, right))):
+            sampled = sampled + torch.where((codes & 2**bit).bool(), across * down, 0)
+        return sampled
 
 
 @torch.no_grad()

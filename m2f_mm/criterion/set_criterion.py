@@ -12,7 +12,7 @@ from m2f_mm.structures import MaskPredictions, SegTargets, contract
 
 from .assigner import HungarianAssigner, Matching
 from .losses import class_loss, dice_loss, mask_loss
-from .points import RandomPoints, sample_binary_masks, sample_logits, uncertain_points
+from .points import BinaryMasks, RandomPoints, sample_logits, uncertain_points
 
 
 class SetCriterion(nn.Module):
@@ -87,13 +87,15 @@ class SetCriterion(nn.Module):
                       zip(matched_masks(predictions, matching), matching.counts)))
         objects = zip(*(index.split(counts) for index, counts in
                         zip(matching.by_image(matching.target), matching.counts)))
+        wanted_masks = [BinaryMasks(target.clip_masks.flatten(0, 1)) for target in targets]  # (N * T, H, W)
+        frames = targets[0].clip_masks.shape[1]
         terms = []
         for layer, (logits, index) in enumerate(zip(masks, objects)):  # of each image (n, T, h, w) and (n,)
             logits = join([part.flatten(0, 1) for part in logits])  # (n * T, h, w) of all images
             points = uncertain_points(logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio,
                                       layer, self.draw)
             sampled = sample_logits(logits, points)
-            wanted = sample_objects(targets, index, points, sampled.dtype)
+            wanted = sample_objects(wanted_masks, frames, index, points, sampled.dtype)
             terms.append((mask_loss(sampled, wanted).sum(), dice_loss(sampled, wanted).sum()))
         return tuple(torch.stack(term) for term in zip(*terms))
 
@@ -103,14 +105,13 @@ def join(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def sample_objects(targets: Sequence[SegTargets], index: Sequence[Tensor], points: Tensor,
+def sample_objects(masks: Sequence[BinaryMasks], frames: int, index: Sequence[Tensor], points: Tensor,
                    dtype: torch.dtype) -> Tensor:
     """What is wanted at points (M * T, P, 2) of the objects ``index``, (n,) of each image: (M * T, P)."""
-    frames = targets[0].clip_masks.shape[1]
     sampled = []
-    for target, objects, where in zip(targets, index, points.split([frames * len(objects) for objects in index])):
+    for image, objects, where in zip(masks, index, points.split([frames * len(objects) for objects in index])):
         rows = (objects[:, None] * frames + torch.arange(frames, device=objects.device)).flatten()
-        sampled.append(sample_binary_masks(target.clip_masks.flatten(0, 1), rows, where, dtype))
+        sampled.append(image.sample(rows, where, dtype))
     return join(sampled)
 
 

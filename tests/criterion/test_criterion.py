@@ -65,7 +65,7 @@ def test_binary_masks_are_sampled_like_their_float_copies(shared, dtype):
     index = torch.tensor([2, 0, 2, 3, 1])
     if not shared:
         where = (where + torch.rand(5, 1, 2) * 0.1)
-    found = points.sample_binary_masks(masks, index, where, dtype)
+    found = points.BinaryMasks(masks).sample(index, where, dtype)
     expected = F.grid_sample(masks[index][:, None].to(dtype), 2 * where.to(dtype).expand(5, -1, -1)[:, :, None] - 1,
                              align_corners=False)[:, 0, :, 0]
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
