@@ -177,5 +177,7 @@ def resize_features(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Mask features (B, T, D, h, w) resized bilinearly to ``size``, without gradient."""
     with torch.no_grad():
         wide = features.flatten(0, 1).to(torch.promote_types(features.dtype, torch.float32))
+        if wide.is_contiguous():  # every channel as a picture of its own: for many, torch would change the layout first
+            wide = wide.flatten(0, 1)[:, None]
         resized = F.interpolate(wide, size, mode='bilinear', align_corners=False)
-    return resized.unflatten(0, features.shape[:2])
+    return resized.view(*features.shape[:3], *size)

@@ -89,4 +89,6 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         if reference.shape[-1] == 4:  # offsets in half-sizes of the box
             return reference[..., :2] + offsets / self.num_points * reference[..., 2:] * 0.5
         sizes, _, _ = level_tensors(tuple(spatial_shapes), offsets.device)
-        return reference + offsets / sizes.to(offsets.dtype)[:, None]
+        # As large as the offsets of one head: torch is slow where it repeats something in runs of two.
+        sizes = sizes.to(offsets.dtype)[:, None].expand(offsets.shape[-3:]).contiguous()
+        return reference + offsets / sizes
