@@ -25,7 +25,7 @@ __all__ = ['METRICS', 'Row', 'Scale', 'Syncs', 'available_memory', 'compare', 'c
            'kept_memory', 'left_out', 'peak_memory', 'relative_difference', 'seconds']
 
 METRICS = {'time': 's', 'memory': 'bytes', 'syncs': 'count', 'activations': 'bytes'}
-ENOUGH = 60  # seconds of timing after which three runs suffice
+ENOUGH = 30  # seconds of timing after which two runs suffice
 PACKAGES = ('torch', 'torchvision', 'numpy', 'scipy', 'mmcv', 'mmengine', 'mmdet', 'mmsegmentation', 'onedl-mmcv',
             'onedl-mmengine', 'onedl-mmdetection', 'onedl-mmsegmentation', 'transformers', 'deformops')
 
@@ -126,7 +126,7 @@ def compare(case: str,
         equal: gets both results; says in words what was compared and how far apart it was, and raises AssertionError
             where that is too far. Then nothing is measured and the rows say so.
         metrics: of 'memory', 'time', 'syncs'.
-        repeats: timed runs of each side; three suffice once they have taken a minute.
+        repeats: timed runs of each side; two suffice once they have taken half a minute.
         before: called before every run, neither timed nor counted; frees the gradients of both sides, for example.
         targets, limits: by metric, see ``Row``.
     """
@@ -151,7 +151,7 @@ def compare(case: str,
         values = dict(outputs_equal=True, tolerance=tolerance)
         if metric == 'time':
             pairs, end = [], time.perf_counter() + ENOUGH
-            while len(pairs) < min(repeats, 3) or len(pairs) < repeats and time.perf_counter() < end:
+            while len(pairs) < min(repeats, 2) or len(pairs) < repeats and time.perf_counter() < end:
                 pairs.append((measure(seconds, ours), measure(seconds, theirs)))
             mine, others = (statistics.median(side) for side in zip(*pairs))
             rows.append(row(metric, ours=mine, theirs=others, spread=quartiles([a / b for a, b in pairs]), **values))

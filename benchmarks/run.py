@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -108,7 +109,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / 'rows.json'
             command = [sys.executable, '-m', 'benchmarks.run', '--cases', case, '--here', str(file), *passed_on]
+            start = time.monotonic()
             code = subprocess.run(command, cwd=ROOT).returncode
+            print(f'{case} took {time.monotonic() - start:.0f} s', flush=True)
             if not file.is_file():
                 sys.exit(f'{case} ended with status {code} and wrote nothing (out of memory?)')
             results[case] = json.loads(file.read_text(encoding='utf-8'))

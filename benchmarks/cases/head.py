@@ -37,10 +37,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     small, = scale.sizes(SMALL)
     for objects in (5, 60):
         yield from step(*pair, scale, small, objects=objects)
-    for batch in (2, 4):
-        yield from step(*pair, scale, small, batch=batch)
-    for queries in (200, ):
-        yield from step(*heads(scale, queries), scale, small, queries=queries)
+    yield from step(*heads(scale, queries=200), scale, small, queries=200)
 
 
 def heads(scale: Scale, queries: int = 100) -> tuple[nn.Module, nn.Module]:
