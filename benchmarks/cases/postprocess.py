@@ -28,17 +28,14 @@ def rows(scale: Scale) -> Iterator[Row]:
     inputs = promises(100, height, width, scale.device)
     yield from against_mmdet(inputs, scale, height, width)
     peaks = {}
-    for tasks, options in (('panoptic', dict(instance_on=False)),
-                           ('instances as codes', dict(panoptic_on=False, instance_masks='rle')),
-                           ('all tasks', dict(semantic_on=True, instance_masks='rle'))):
-        for queries in (100, 1000):
-            given = promises(queries, height, width, scale.device)
-            peaks[queries] = peak_memory(partial(our_results, our_fusion_head(**options), given, height, width))
-            del given
-        limit = LIMIT if tasks == 'all tasks' else None
-        yield Row('postprocess', f'{tasks}, {size}, 100 queries', 'memory', '', peaks[100], limit=limit)
-        yield Row('postprocess', f'{tasks}, {size}, 1000 queries', 'memory', 'ours with 100 queries', peaks[1000],
-                  peaks[100], target=MANY if tasks == 'all tasks' else None)
+    for queries in (100, 1000):
+        given = promises(queries, height, width, scale.device)
+        peaks[queries] = peak_memory(
+            partial(our_results, our_fusion_head(semantic_on=True, instance_masks='rle'), given, height, width))
+        del given
+    yield Row('postprocess', f'all tasks, {size}, 100 queries', 'memory', '', peaks[100], limit=LIMIT)
+    yield Row('postprocess', f'all tasks, {size}, 1000 queries', 'memory', 'ours with 100 queries', peaks[1000],
+              peaks[100], target=MANY)
 
 
 def against_mmdet(inputs: tuple[Tensor, Tensor, Tensor], scale: Scale, height: int, width: int) -> list[Row]:
