@@ -37,7 +37,7 @@ def sample_logits(masks: Tensor, points: Tensor) -> Tensor:
 
 
 def _grid_samples(masks: Tensor, points: Tensor) -> Tensor:
-    return F.grid_sample(masks[:, None], (2 * points - 1)[:, :, None], align_corners=False)[:, 0, :, 0]
+    return F.grid_sample(masks[:, None], (2 * points).sub_(1)[:, :, None], align_corners=False)[:, 0, :, 0]
 
 
 class _PointSamples(torch.autograd.Function):
@@ -86,17 +86,20 @@ class BinaryMasks:
         Returns:
             (M, P), in 0..1.
         """
-        height, width = self.size
-        x, y = places(points, (height, width), dtype)
-        column, row = x.floor(), y.floor()
-        right, lower = x - column, y - row
-        column, row = (first.int().clamp(-2, length) + 2 for first, length in ((column, width), (row, height)))
-        entry = torch.add(column, row, alpha=width + 3) + index[:, None] * ((height + 3) * (width + 3))
-        codes = self.codes.flatten().index_select(0, entry.flatten()).view(entry.shape)
+        x, y = places(points, self.size, dtype)
+        codes = self._codes(index, x, y)
+        right, lower = (place.sub_(place.floor()) for place in (x, y))
         sampled = torch.zeros((), dtype=dtype, device=codes.device)
         for bit, (down, across) in enumerate(itertools.product((1 - lower, lower), (1 - right, right))):
-            sampled = sampled + torch.where((codes & 2**bit).bool(), across * down, 0)
+            sampled = torch.where((codes & 2**bit).bool(), across * down, 0).add_(sampled)
         return sampled
+
+    def _codes(self, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The four pixels around places (M, P) or (1, P), uint8 (M, P)."""
+        height, width = self.size
+        column, row = (place.floor().int().clamp_(-2, length).add_(2) for place, length in ((x, width), (y, height)))
+        entry = torch.add(column, row, alpha=width + 3) + index[:, None] * ((height + 3) * (width + 3))
+        return self.codes.flatten().index_select(0, entry.flatten()).view(entry.shape)
 
 
 @torch.no_grad()
@@ -119,9 +122,21 @@ def uncertain_points(masks: Tensor, num_points: int, oversample_ratio: float, im
     points = []
     if num_uncertain > 0:
         candidates = draw.candidates(layer, num_masks, int(oversample_ratio * num_points), masks.device)
-        certainty = sample_logits(masks, candidates).abs_()
-        chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
-        points.append(candidates.gather(1, chosen[..., None].expand(-1, -1, 2)))
+        points.append(least_certain(masks, candidates, num_uncertain, at_once=num_points))
+        del candidates
     if num_uncertain < num_points:
         points.append(draw.uniform(layer, num_masks, num_points - num_uncertain, masks.device))
     return torch.cat(points, 1)
+
+
+def least_certain(masks: Tensor, candidates: Tensor, number: int, at_once: int) -> Tensor:
+    """Of the candidates (M, P', 2) for masks (M, h, w) those with the smallest absolute logits, (M, number, 2).
+
+    Args:
+        at_once: candidates of each mask that are looked at together; sampling takes more memory than its result.
+    """
+    certainty = masks.new_empty(candidates.shape[:2])
+    for part, points in zip(certainty.split(at_once, 1), candidates.split(at_once, 1)):
+        torch.abs(sample_logits(masks, points), out=part)
+    chosen = certainty.topk(number, dim=1, largest=False, sorted=False).indices
+    return candidates.gather(1, chosen[..., None].expand(-1, -1, 2))

@@ -38,8 +38,8 @@ class Mask2FormerHead(MaskTransformer):
         pixel_decoder: a pixel decoder or any registered neck; MSDeformAttn by default.
         transformer_decoder: options of ``Mask2FormerTransformerDecoder`` or the stock nested ones.
         enforce_decoder_input_project: project the memories even where the channels agree.
-        checkpointing: 'none', 'ffn' or 'full': what pixel decoder and transformer decoder make again in the backward
-            pass instead of keeping it. ``backbone=dict(with_cp=True)`` does it for the backbone.
+        checkpointing: 'none', 'norms', 'ffn' or 'full': what pixel decoder and transformer decoder make again in the
+            backward pass instead of keeping it. ``backbone=dict(with_cp=True)`` does it for the backbone.
         positional_encoding: the stock option; what it says follows from the channels.
         loss_cls, loss_mask, loss_dice: the stock options; ``loss_weight`` is 2, 5, 5 by default.
         train_cfg: points and assigner, as in the stock configs.
@@ -59,7 +59,7 @@ class Mask2FormerHead(MaskTransformer):
                  pixel_decoder: dict | None = None,
                  transformer_decoder: dict | None = None,
                  enforce_decoder_input_project: bool = False,
-                 checkpointing: str = 'none',
+                 checkpointing: str = 'norms',
                  positional_encoding: dict | None = None,
                  loss_cls: dict | None = None,
                  loss_mask: dict | None = None,

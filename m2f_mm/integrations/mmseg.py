@@ -44,7 +44,7 @@ class Mask2FormerSegHead(MaskTransformer):
                  pixel_decoder: dict | None = None,
                  transformer_decoder: dict | None = None,
                  enforce_decoder_input_project: bool = False,
-                 checkpointing: str = 'none',
+                 checkpointing: str = 'norms',
                  positional_encoding: dict | None = None,
                  loss_cls: dict | None = None,
                  loss_mask: dict | None = None,

@@ -5,7 +5,8 @@ from mmcv.ops import MultiScaleDeformableAttention
 from slow import slow_sampling
 from torch import nn
 
-from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, sine_position
+from benchmarks.harness import kept_memory
+from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, remaking, sine_position
 from m2f_mm.models.layers.deformable_sampling import sample_levels
 
 SHAPES = [(3, 4), (2, 1)]  # of two levels, the second with a border on every side of every sample
@@ -214,3 +215,51 @@ def test_positions_may_be_added_inside_of_attention():
     torch.testing.assert_close(
         attention(query, memory, memory, key_position=keys, value_position=values),
         attention(query, memory + keys.tokens(), memory + values.tokens()), atol=1e-6, rtol=1e-5)
+
+
+def gradients_through(remade, x, norm, linear, conv):
+    """A marked tensor that is a view where it is kept, one made of a marked one, and one that dies unmarked."""
+    tokens = remade(norm, x)
+    first = linear(tokens.flatten(0, 1)).view(2, 3, 4, 5)
+    summed = remade(torch.add, remade(torch.tanh, first), first)
+    second = conv(summed)
+    del tokens, summed
+    third = conv(second.exp())  # may lie where one of the others was
+    return torch.autograd.grad(third.square().sum(), [x, *norm.parameters(), *linear.parameters(), *conv.parameters()])
+
+
+def test_what_is_made_again_has_the_same_gradients():
+    torch.manual_seed(0)
+    norm, linear, conv = nn.LayerNorm(7), nn.Linear(7, 20), nn.Conv2d(3, 3, 3, padding=1)
+    x = torch.randn(2, 3, 7, requires_grad=True)
+    found = []
+    for wanted in (False, True):
+        with remaking(wanted) as remade:
+            found.append(gradients_through(remade, x, norm, linear, conv))
+    for mine, theirs in zip(*found):
+        assert torch.equal(mine, theirs)
+
+
+def test_result_of_a_marked_function_is_not_kept():
+    norm, linear = nn.LayerNorm(64), nn.Linear(64, 1)
+    x = torch.randn(1000, 64, requires_grad=True)
+    kept = []
+    for wanted in (False, True):
+        with remaking(wanted) as remade:
+            kept.append(kept_memory(lambda: linear(remade(norm, x))))  # noqa: B023
+    assert kept[0] - kept[1] == 4 * 1000 * 64
+
+
+def test_tensor_at_the_address_of_a_dead_result_is_its_own():
+    """As it happens when the allocator gives the same place again."""
+    linear, x = nn.Linear(4, 4), torch.randn(3, 4, requires_grad=True)
+    with remaking(True) as remade:
+        result = remade(torch.tanh, x)
+        kept = linear(result)  # and with it the recipe
+        other = result.detach()
+        del result
+        other.fill_(7.)
+        gradient, = torch.autograd.grad(linear(other).sum(), linear.weight)
+    assert gradient.eq(21.).all()
+    gradient, = torch.autograd.grad(kept.sum(), linear.weight)
+    torch.testing.assert_close(gradient, x.tanh().sum(0).expand(4, -1))

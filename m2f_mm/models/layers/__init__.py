@@ -3,9 +3,9 @@ from .feed_forward import FeedForward
 from .frozen_bn import FrozenBN
 from .ms_deform_attn import MSDeformAttn
 from .position_encoding import Position, sine_position
-from .recompute import check_checkpointing, recompute
+from .recompute import Remade, check_checkpointing, recompute, remaking
 
 __all__ = [
-    'Attention', 'FeedForward', 'FrozenBN', 'MSDeformAttn', 'Position', 'check_checkpointing', 'recompute',
-    'sine_position'
+    'Attention', 'FeedForward', 'FrozenBN', 'MSDeformAttn', 'Position', 'Remade', 'check_checkpointing', 'recompute',
+    'remaking', 'sine_position'
 ]

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable
 
-from ..layers import FeedForward, MSDeformAttn, Position, check_checkpointing, recompute, sine_position
+from ..layers import (
+    FeedForward,
+    MSDeformAttn,
+    Position,
+    Remade,
+    check_checkpointing,
+    recompute,
+    remaking,
+    sine_position,
+)
 
 
 class MSDeformAttnEncoderLayer(BaseModule):
@@ -28,10 +37,15 @@ class MSDeformAttnEncoderLayer(BaseModule):
         self.checkpointing = checkpointing
 
     def forward(self, x: Tensor, positions: Sequence[Position], reference_points: Tensor,
-                spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
+                spatial_shapes: Sequence[tuple[int, int]], remade: Remade) -> Tensor:
         """x: (B, V, E); positions: of each level; reference_points: (1, V, L, 2). Returns (B, V, E)."""
-        x = self.norms[0](x + self.self_attn(x, x, reference_points, spatial_shapes, positions))
-        return self.norms[1](x + recompute(self.checkpointing == 'ffn', self.ffn, x))
+        x = x + self.self_attn(x, x, reference_points, spatial_shapes, positions)
+        x = recompute(self.checkpointing == 'ffn', self._feed_forward, x, remade)
+        return remade(self.norms[1], x)
+
+    def _feed_forward(self, x: Tensor, remade: Remade) -> Tensor:
+        x = remade(self.norms[0], x)
+        return x + self.ffn(x)
 
 
 class MSDeformAttnEncoder(BaseModule):
@@ -62,8 +76,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
         norm_cfg: norm of the FPN convolutions; None gives them a bias instead.
         input_norm_cfg: norm of the projections into the encoder.
         deform_attn_backend: implementation of deformable attention, see ``choose_backend``.
-        checkpointing: what is made again in the backward pass instead of kept: 'none', 'ffn' (the hidden layers of the
-            encoder's feed-forward networks) or 'full' (all of encoder layers and FPN steps).
+        checkpointing: what is made again in the backward pass instead of kept: 'none', 'norms' (outputs of norms, and
+            sums, that linear layers and convolutions keep), 'ffn' (the hidden layers of the encoder's feed-forward
+            networks, too) or 'full' (all of encoder layers and FPN steps).
     """
 
     def __init__(self,
@@ -79,7 +94,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
                  norm_cfg: dict | None = dict(type='GN', num_groups=32),
                  input_norm_cfg: dict | None = dict(type='GN', num_groups=32),
                  deform_attn_backend: str = 'auto',
-                 checkpointing: str = 'none',
+                 checkpointing: str = 'norms',
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if not 1 <= num_encoder_levels <= len(in_channels):
@@ -126,27 +141,31 @@ class MSDeformAttnPixelDecoder(BaseModule):
             (B, E, h, w), coarse to fine.
         """
         feats = feats if isinstance(feats, Expendable) else list(feats)
-        with torch.autocast(feats[0].device.type, enabled=False):  # float32, as the official code insists
-            outs = self._encode(feats)
+        with (torch.autocast(feats[0].device.type, enabled=False),  # float32, as the official code insists
+              remaking(self.checkpointing in ('norms', 'ffn')) as remade):
+            outs = self._encode(feats, remade)
             for lateral, output in zip(self.lateral_convs, self.output_convs):
-                finer = [self._convolved(lateral, [at_least_float32(feats.pop())])]
-                finer.append(self._recompute(add_upsampled, finer.pop(), outs[-1]))
-                outs.append(self._convolved(output, finer))
+                finer = [self._convolved(lateral, [at_least_float32(feats.pop())], remade)]
+                finer.append(self._recompute(remade, add_upsampled, finer.pop(), outs[-1]))
+                outs.append(self._convolved(output, finer, remade))
             mask_features = self.mask_projection(outs[-1]) if project else outs[-1]
         return mask_features, outs[:self.num_outs]
 
-    def _convolved(self, module: ConvModule, x: list[Tensor]) -> Tensor:
+    def _convolved(self, module: ConvModule, x: list[Tensor], remade: Remade) -> Tensor:
         """The module applied to the one map of a list, which ends where nothing needs it any more: these are large."""
         if self.checkpointing == 'full':
             return self._recompute(module, x.pop())
         x = module.conv(x.pop())
-        x = module.norm(x) if module.with_norm else x
+        if module.with_norm:
+            # Not where an activation may change the norm's output, nor where a norm counts what it sees.
+            again = isinstance(module.norm, nn.GroupNorm) and not module.with_activation
+            x = remade(module.norm, x) if again else module.norm(x)
         return module.activate(x) if module.with_activation else x
 
     def _recompute(self, function: Callable[..., Tensor], *inputs) -> Tensor:
         return recompute(self.checkpointing == 'full', function, *inputs)
 
-    def _encode(self, feats: list[Tensor]) -> list[Tensor]:
+    def _encode(self, feats: list[Tensor], remade: Remade) -> list[Tensor]:
         """The deformable encoder over the last of the features, coarse to fine, which are taken off the list; returns
         maps of the same sizes."""
         maps = [self._recompute(conv, at_least_float32(feats.pop())) for conv in self.input_convs]
@@ -161,7 +180,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         del maps
         reference = reference[None, :, None].expand(1, -1, len(shapes), -1)
         for layer in self.encoder.layers:  # here, for a call of the encoder would hold the first tokens to its end
-            tokens = self._recompute(layer, tokens, positions, reference, shapes)
+            tokens = self._recompute(layer, tokens, positions, reference, shapes, remade)
         parts = tokens.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
         return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
 

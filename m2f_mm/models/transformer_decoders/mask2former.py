@@ -77,8 +77,8 @@ class Mask2FormerTransformerDecoder(BaseModule):
         num_heads: attention heads.
         feedforward_channels: hidden channels of the feed-forward networks.
         pre_norm: see the layer.
-        checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'ffn' has
-            nothing to save here.
+        checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'norms' and
+            'ffn' have nothing to save here.
     """
 
     def __init__(self,
