@@ -1,4 +1,10 @@
-from .panoptic import CocoPanopticDataset, PanopticDataset
+from .panoptic import (
+    ADE20KPanopticDataset,
+    CityscapesPanopticDataset,
+    CocoPanopticDataset,
+    MapillaryPanopticDataset,
+    PanopticDataset,
+)
 from .transforms import (
     ColorAugSSD,
     FixedSizeCrop,
@@ -7,9 +13,11 @@ from .transforms import (
     LoadPanopticSegments,
     PackPanopticInputs,
     ResizeScale,
+    ResizeShortestEdge,
 )
 
 __all__ = [
-    'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments',
-    'PackPanopticInputs', 'PanopticDataset', 'ResizeScale'
+    'ADE20KPanopticDataset', 'CityscapesPanopticDataset', 'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop',
+    'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments', 'MapillaryPanopticDataset', 'PackPanopticInputs',
+    'PanopticDataset', 'ResizeScale', 'ResizeShortestEdge'
 ]

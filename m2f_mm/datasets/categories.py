@@ -2,9 +2,33 @@
 import colorsys
 from collections.abc import Mapping, Sequence
 
-from .coco_categories import PALETTE, STUFF, THINGS
+from . import ade20k_categories, cityscapes_categories, coco_categories, mapillary_categories
 
-COCO_PANOPTIC = dict(classes=THINGS + STUFF, thing_classes=THINGS, stuff_classes=STUFF, palette=PALETTE)
+
+def things_first(names: Sequence[str], thing_ids: Sequence[int], palette: Sequence[tuple[int, int, int]]) -> dict:
+    """Metainfo of a panoptic data set whose classes are listed with things and stuff mixed.
+
+    MMDetection wants things first; so the labels are not the positions in the list, see ``label_order``.
+
+    ``thing_ids`` of the metainfo are the ids of the things in instance annotations that name them otherwise.
+    """
+    order = label_order(len(names), thing_ids)
+    classes = tuple(names[i] for i in order)
+    return dict(classes=classes, thing_classes=classes[:len(thing_ids)], stuff_classes=classes[len(thing_ids):],
+                palette=[palette[i] for i in order], thing_ids=tuple(thing_ids))
+
+
+def label_order(number: int, thing_ids: Sequence[int]) -> list[int]:
+    """The id of each label: things first, each in the order of the ids."""
+    return sorted(range(number), key=lambda i: i not in thing_ids)
+
+
+COCO_PANOPTIC = dict(
+    classes=coco_categories.THINGS + coco_categories.STUFF, thing_classes=coco_categories.THINGS,
+    stuff_classes=coco_categories.STUFF, palette=coco_categories.PALETTE)
+ADE20K_PANOPTIC, CITYSCAPES_PANOPTIC, MAPILLARY_PANOPTIC = (
+    things_first(classes.NAMES, classes.THING_IDS, classes.PALETTE)
+    for classes in (ade20k_categories, cityscapes_categories, mapillary_categories))
 
 
 def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Mapping], source: str) -> dict:
@@ -20,7 +44,7 @@ def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Map
     Raises:
         ValueError: a class is neither known as thing nor as stuff, or stuff stands before things.
     """
-    isthing = {category['name']: bool(category['isthing']) for category in categories if 'isthing' in category}
+    isthing = {_name(category): bool(category['isthing']) for category in categories if 'isthing' in category}
     known = dict(_thingness(defaults), **isthing)
     known.update(_thingness(given))
     if 'classes' in given:
@@ -30,7 +54,7 @@ def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Map
     elif 'classes' in defaults:
         classes = tuple(defaults['classes'])
     else:
-        names = [category['name'] for category in sorted(categories, key=lambda category: category['id'])]
+        names = [_name(category) for category in sorted(categories, key=lambda category: category['id'])]
         classes = tuple(sorted(names, key=lambda name: not known.get(name, True)))  # stable: things first
     unknown = [name for name in classes if name not in known]
     if unknown:
@@ -44,7 +68,9 @@ def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Map
         raise ValueError(f'metainfo of {source} must list things before stuff, got {_list(classes)}; '
                          f'use classes={things + stuff}')
     palette = given.get('palette') or _palette(classes, defaults, categories)
-    return dict(given, classes=classes, thing_classes=things, stuff_classes=stuff, palette=palette)
+    ids = dict(zip(defaults.get('thing_classes', ()), defaults.get('thing_ids', ())))
+    extra = dict(thing_ids=tuple(ids[name] for name in things if name in ids)) if ids else {}
+    return dict(given, classes=classes, thing_classes=things, stuff_classes=stuff, palette=palette, **extra)
 
 
 def category_labels(categories: Sequence[Mapping], classes: Sequence[str], source: str) -> dict[int, int]:
@@ -53,16 +79,16 @@ def category_labels(categories: Sequence[Mapping], classes: Sequence[str], sourc
     Raises:
         ValueError: the JSON lacks a class, or names two categories alike.
     """
-    names = [category['name'] for category in categories]
+    names = [_name(category) for category in categories]
     missing = [name for name in classes if name not in names]
     if missing:
         raise ValueError(f'{source} has no category {_list(missing)}, which the metainfo asks for; its categories are '
                          f'{_list(names)}. Set metainfo=dict(classes=(...)) of data set and metric to its names')
     if len(set(names)) < len(names) or len({category['id'] for category in categories}) < len(names):
         raise ValueError(f'{source} lists a category id or name twice: '
-                         f'{_list([(category["id"], category["name"]) for category in categories])}')
+                         f'{_list([(category["id"], _name(category)) for category in categories])}')
     labels = {name: label for label, name in enumerate(classes)}
-    return {category['id']: labels.get(category['name'], -1) for category in categories}
+    return {category['id']: labels.get(_name(category), -1) for category in categories}
 
 
 def _thingness(metainfo: Mapping) -> dict[str, bool]:
@@ -77,7 +103,7 @@ def _thingness(metainfo: Mapping) -> dict[str, bool]:
 
 def _palette(classes: Sequence[str], defaults: Mapping, categories: Sequence[Mapping]) -> list[tuple[int, int, int]]:
     """Colours by class name from the defaults or the JSON; hues that are far apart for the others."""
-    colours = {category['name']: tuple(category['color']) for category in categories if 'color' in category}
+    colours = {_name(category): tuple(category['color']) for category in categories if 'color' in category}
     colours.update(zip(defaults.get('classes', ()), defaults.get('palette', ())))
     return [colours.get(name, other) for name, other in zip(classes, distinct_colours(len(classes)))]
 
@@ -86,6 +112,11 @@ def distinct_colours(number: int) -> list[tuple[int, int, int]]:
     """RGB colours of which neighbours differ much: steps of the golden ratio around the colour circle."""
     hsv = [(0.618 * i % 1, 0.5 + 0.5 * (i % 2), 0.9 - 0.25 * (i % 3)) for i in range(number)]
     return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(*colour)) for colour in hsv]
+
+
+def _name(category: Mapping) -> str:
+    """Without blanks around it: ADE20K's official JSON has a class "window "."""
+    return category['name'].strip()
 
 
 def _list(items: Sequence, limit: int = 10) -> str:

@@ -6,7 +6,14 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
 
 from ..registry import DATASETS
-from .categories import COCO_PANOPTIC, category_labels, resolve_metainfo
+from .categories import (
+    ADE20K_PANOPTIC,
+    CITYSCAPES_PANOPTIC,
+    COCO_PANOPTIC,
+    MAPILLARY_PANOPTIC,
+    category_labels,
+    resolve_metainfo,
+)
 from .io import read_panoptic_json
 
 
@@ -86,7 +93,7 @@ class PanopticDataset(BaseDataset):
         return content
 
     def _item(self, image: dict, annotation: dict | None, labels: dict[int, int]) -> dict:
-        item = dict(img_path=join_path(self.data_prefix.get('img', ''), image['file_name']), img_id=image['id'],
+        item = dict(img_path=join_path(self.data_prefix.get('img', ''), self._picture(image)), img_id=image['id'],
                     height=image['height'], width=image['width'], seg_map_path=None, seg_map_name=None,
                     segments_info=[], void_ids=[])
         if annotation is None:
@@ -112,6 +119,10 @@ class PanopticDataset(BaseDataset):
             raise ValueError(f'{self.ann_file}: segment ids {wrong[:10]} of {annotation["file_name"]} occur twice or '
                              f'lie outside of 1..{(1 << 24) - 1}')
         return item
+
+    def _picture(self, image: dict) -> str:
+        """Where the picture lies in its folder."""
+        return image['file_name']
 
     def _require(self, record: dict, keys: tuple, what: str) -> None:
         missing = [key for key in keys if key not in record]
@@ -139,3 +150,26 @@ class PanopticDataset(BaseDataset):
 class CocoPanopticDataset(PanopticDataset):
     """COCO panoptic: 80 things, 53 stuff."""
     METAINFO = COCO_PANOPTIC
+
+
+@DATASETS.register_module()
+class ADE20KPanopticDataset(PanopticDataset):
+    """ADE20K's scene parsing benchmark with instances: 100 things, 50 stuff."""
+    METAINFO = ADE20K_PANOPTIC
+
+
+@DATASETS.register_module()
+class CityscapesPanopticDataset(PanopticDataset):
+    """Cityscapes: 8 things, 11 stuff. The JSON is that of cityscapesScripts' ``createPanopticImgs``, the pictures lie
+    in a folder per city."""
+    METAINFO = CITYSCAPES_PANOPTIC
+
+    def _picture(self, image: dict) -> str:
+        city, sequence, frame = image['id'].split('_')[:3]  # the JSON's file name is that of no file
+        return f'{city}/{city}_{sequence}_{frame}_leftImg8bit.png'
+
+
+@DATASETS.register_module()
+class MapillaryPanopticDataset(PanopticDataset):
+    """Mapillary Vistas v1.2: 37 things, 28 stuff."""
+    METAINFO = MAPILLARY_PANOPTIC

@@ -1,6 +1,8 @@
 """The data set configs build with the stock registries and deliver what the models expect, on small data."""
 import os
+import shutil
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +10,14 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 
+from m2f_mm.datasets import ade20k_files
 from m2f_mm.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, ShapesSpec
 from m2f_mm.datasets.shapes_files import write_shapes
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASES = os.path.join(HERE, '../../configs/_base_/datasets')
-COUNTS = dict(shapes_panoptic=(4, 3), coco_panoptic=(80, 53), shapes_instance=4, coco_instance=80, shapes_semantic=7,
-              ade20k_semantic=150)
+COUNTS = dict(shapes_panoptic=(4, 3), coco_panoptic=(80, 53), ade20k_panoptic=(100, 50), shapes_instance=4,
+              coco_instance=80, ade20k_instance=100, shapes_semantic=7, ade20k_semantic=150, ade20k_semantic_640=150)
 SHARED = os.path.abspath(os.path.join(HERE, '../../../shared/data'))
 
 
@@ -25,11 +28,22 @@ def shapes(tmp_path_factory):
     return out + '/'
 
 
+@pytest.fixture(scope='module')
+def ade(tmp_path_factory):
+    """ADE20K pictures with objects, prepared as a user would."""
+    given = Path(SHARED) / 'ade20k_derived/ADEChallengeData2016'
+    root = tmp_path_factory.mktemp('data') / 'ade'
+    if given.is_dir():
+        for part in ('images', 'annotations', 'annotations_instance'):
+            shutil.copytree(given / part, root / part)
+        ade20k_files.prepare(root, workers=0)
+    return str(root)
+
+
 @pytest.fixture
-def open_config(monkeypatch, shapes):
+def open_config(monkeypatch, shapes, ade):
     """Opens a base config with the roots of small data, under the scope of its framework."""
-    roots = dict(SHAPES_ROOT=shapes, COCO_ROOT=f'{SHARED}/coco_panoptic/',
-                 ADE_ROOT=f'{SHARED}/ade20k/ADEChallengeData2016')
+    roots = dict(SHAPES_ROOT=shapes, COCO_ROOT=f'{SHARED}/coco_panoptic/', ADE_ROOT=ade)
 
     def open_config(name):
         package = pytest.importorskip('mmseg' if 'semantic' in name else 'mmdet')
@@ -53,7 +67,7 @@ def every_item(config, split):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('name', ['shapes_panoptic', 'coco_panoptic'])
+@pytest.mark.parametrize('name', ['shapes_panoptic', 'coco_panoptic', 'ade20k_panoptic'])
 def test_panoptic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')
@@ -61,10 +75,11 @@ def test_panoptic(open_config, name):
     assert (len(meta['thing_classes']), len(meta['stuff_classes'])) == COUNTS[name]
     for item in items:
         sample = item['data_samples']
-        assert item['inputs'].shape == (3, *config.image_size) and item['inputs'].dtype == torch.uint8
-        assert sample.gt_segment_map.data.shape == (1, *config.image_size)
+        size = config.get('image_size') or config.crop_size
+        assert item['inputs'].shape == (3, *size) and item['inputs'].dtype == torch.uint8
+        assert sample.gt_segment_map.data.shape == (1, *size)
         assert -1 <= sample.gt_segment_map.data.min() and sample.gt_segment_map.data.max() < len(sample.gt_segments)
-        assert sample.img_shape == config.image_size and hasattr(sample, 'flip')
+        assert sample.img_shape == size and hasattr(sample, 'flip')
     _, items = every_item(config, 'val')
     for item in items:
         assert item['data_samples'].gt_segment_map.data.shape[1:] == item['data_samples'].ori_shape
@@ -72,7 +87,7 @@ def test_panoptic(open_config, name):
         assert [METRICS.build(metric).default_prefix for metric in config.val_evaluator] == ['coco_panoptic', 'coco']
 
 
-@pytest.mark.parametrize('name', ['shapes_instance', 'coco_instance'])
+@pytest.mark.parametrize('name', ['shapes_instance', 'coco_instance', 'ade20k_instance'])
 def test_instance(open_config, name):
     config = open_config(name)
     if name == 'coco_instance':  # original polygons exist for ten pictures only
@@ -84,18 +99,21 @@ def test_instance(open_config, name):
     assert len(train.metainfo['classes']) == COUNTS[name]
     for item in items:
         instances = item['data_samples'].gt_instances
-        assert item['inputs'].shape == (3, *config.image_size)
+        size = config.get('image_size') or config.crop_size
+        assert item['inputs'].shape == (3, *size)
         masks = instances.masks.to_ndarray()
-        assert masks.shape == (len(instances.labels), *config.image_size)
+        assert masks.shape == (len(instances.labels), *size)
         assert (instances.labels < COUNTS[name]).all()
     assert sum(len(item['data_samples'].gt_instances.labels) for item in items) > 0
     every_item(config, 'val')
+    if name == 'ade20k_instance':  # objects that the window misses stay
+        assert sorted(len(item['data_samples'].gt_instances.labels) for item in items) == [12, 18, 36, 75]
     if name == 'shapes_instance':
         assert sum(len(item['data_samples'].ignored_instances.labels) for item in items) > 0  # the crowds
         METRICS.build(config.val_evaluator)
 
 
-@pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic'])
+@pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic', 'ade20k_semantic_640'])
 def test_semantic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2f_mm.datasets import FixedSizeCrop, LargeScaleJitter, ResizeScale
+from m2f_mm.datasets import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
 
 
 def fixed(transform, value):
@@ -34,6 +34,56 @@ def test_resize_equals_the_official_one(factor, shape):
     assert results['gt_seg_map'].dtype == np.uint16
     assert results['img_shape'] == expected.shape[:2]
     assert results['scale_factor'] == (expected.shape[1] / shape[1], expected.shape[0] / shape[0])
+
+
+@pytest.mark.parametrize('shape', [(37, 53), (64, 40), (50, 50), (20, 200), (333, 500), (427, 640)])
+def test_shortest_edge_is_the_official_one(shape):
+    """detectron2's ResizeShortestEdge, step by step."""
+    for side in (16, 41, 256, 307, 819):
+        transform = ResizeShortestEdge([side], 1000)
+        h, w = shape
+        scale = side * 1.0 / min(h, w)
+        new = (side * 1.0, scale * w) if h < w else (scale * h, side * 1.0)
+        if max(new) > 1000:
+            scale = 1000 * 1.0 / max(new)
+            new = (new[0] * scale, new[1] * scale)
+        expected = tuple(int(length + 0.5) for length in new)
+        results = transform(dict(img=np.zeros((*shape, 3), np.uint8), gt_seg_map=np.full(shape, 300, np.uint16)))
+        assert results['img'].shape[:2] == results['gt_seg_map'].shape == results['img_shape'] == expected
+        assert (results['gt_seg_map'] == 300).all()
+
+
+def test_shortest_edge_draws_from_its_list():
+    np.random.seed(0)
+    transform = ResizeShortestEdge([8, 12, 16], 100)
+    sides = {transform(dict(img=np.zeros((10, 20, 3), np.uint8)))['img_shape'] for _ in range(50)}
+    assert sides == {(8, 16), (12, 24), (16, 32)}
+
+
+@pytest.mark.parametrize('shape', [(20, 30), (12, 40), (7, 9), (30, 9)])
+def test_free_crop_without_padding(shape):
+    """Every place of both axes is as likely as any other; what is smaller than the window stays as it is."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*shape, 3), np.uint8)
+    crop, places = FixedSizeCrop((12, 16), diagonal=False, pad=False), set()
+    height, width = min(shape[0], 12), min(shape[1], 16)
+    np.random.seed(0)
+    for _ in range(2000):
+        found = crop(dict(img=image, gt_seg_map=np.arange(image[..., 0].size).reshape(shape)))
+        y, x = divmod(int(found['gt_seg_map'][0, 0]), shape[1])
+        places.add((y, x))
+        np.testing.assert_array_equal(found['img'], image[y:y + height, x:x + width])
+        assert found['img_shape'] == found['gt_seg_map'].shape == (height, width)
+    assert len(places) == (shape[0] - height + 1) * (shape[1] - width + 1)
+
+
+@pytest.mark.parametrize('kind', ['polygon', 'bitmap'])
+def test_free_crop_keeps_what_it_misses(kind):
+    crop = fixed(FixedSizeCrop((12, 16), diagonal=False, pad=False, filter_empty=False), 0.)
+    results = crop(instances(kind, (24, 32)))
+    assert results['gt_masks'].to_ndarray().shape == (3, 12, 16) and len(results['gt_bboxes']) == 3
+    assert results['gt_masks'].to_ndarray().any((1, 2)).tolist() == [True, True, False]
+    assert results['gt_bboxes_labels'].tolist() == [3, 4, 5]
 
 
 def test_resize_draws_from_its_range():

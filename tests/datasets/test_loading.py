@@ -75,6 +75,24 @@ def test_ids_of_png_and_json_must_agree(tmp_path, segments, message):
         assert results['gt_segment_labels'].tolist() == labels
 
 
+def test_segments_without_a_pixel_may_stay(tmp_path):
+    def hidden(content):
+        content['annotations'][0]['segments_info'].append(dict(id=45, category_id=3, iscrowd=0))
+        return content
+    write_toy(tmp_path, change=hidden)
+    before = load(write_toy(tmp_path / 'before'))
+    results = load(tmp_path, LoadPanopticSegments(mismatch='empty'))
+    np.testing.assert_array_equal(results['gt_seg_map'], before['gt_seg_map'])
+    assert results['gt_segment_labels'].tolist() == [*before['gt_segment_labels'], 2]
+
+    def unlisted(content):
+        content['annotations'][0]['segments_info'].pop(0)
+        return content
+    write_toy(tmp_path / 'after', change=unlisted)
+    with pytest.raises(ValueError, match='are only in the PNG'):
+        load(tmp_path / 'after', LoadPanopticSegments(mismatch='empty'))
+
+
 def test_sizes_must_agree(tmp_path):
     def taller(content):
         content['images'][0]['height'] = 99

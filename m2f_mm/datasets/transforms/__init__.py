@@ -1,9 +1,9 @@
 from .colour import ColorAugSSD
 from .formatting import PackPanopticInputs
-from .large_scale_jitter import FixedSizeCrop, LargeScaleJitter, ResizeScale
+from .large_scale_jitter import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
 from .loading import LoadImage, LoadPanopticSegments
 
 __all__ = [
     'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments', 'PackPanopticInputs',
-    'ResizeScale'
+    'ResizeScale', 'ResizeShortestEdge'
 ]

@@ -1,8 +1,8 @@
-"""Large-scale jitter as the official recipes have it: a random size within a scaled box, then a fixed window.
+"""Random sizes and windows as the official recipes have them: large-scale jitter, and a random short side with a crop.
 
 The transforms move whatever is in the results: ``img``, ``gt_seg_map`` (semantic or segments), ``gt_masks`` and
-``gt_bboxes`` of MMDetection. ``LargeScaleJitter`` is what the recipes use; ``ResizeScale`` and ``FixedSizeCrop`` are
-its two halves under the names of detectron2.
+``gt_bboxes`` of MMDetection. ``LargeScaleJitter`` is what the COCO recipes use; ``ResizeScale`` and ``FixedSizeCrop``
+are its two halves under the names of detectron2. The other data sets have ``ResizeShortestEdge`` and ``FixedSizeCrop``.
 """
 from collections.abc import Sequence
 
@@ -63,27 +63,58 @@ class ResizeScale(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class ResizeShortestEdge(ResizeScale):
+    """Resize, keeping the ratio, so that the shorter side has one of some lengths, by chance, and the longer at most
+    ``max_size`` (detectron2's transform of this name, in the rounding, too).
+
+    Args:
+        short_sides: lengths in pixels, all equally likely.
+        max_size: of the longer side, in pixels.
+    """
+
+    def __init__(self, short_sides: Sequence[int], max_size: int):
+        self.short_sides = tuple(short_sides)
+        self.max_size = max_size
+
+    @cache_randomness
+    def _short_side(self) -> int:
+        return self.short_sides[np.random.randint(len(self.short_sides))]
+
+    def _new_shape(self, image: np.ndarray) -> tuple[int, int]:
+        sides = image.shape[:2]
+        side = self._short_side()
+        scaled = [side if old == min(sides) else side / min(sides) * old for old in sides]
+        factor = min(self.max_size / max(scaled), 1)
+        return tuple(int(length * factor + 0.5) for length in scaled)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(short_sides={self.short_sides}, max_size={self.max_size})'
+
+
+@TRANSFORMS.register_module()
 class FixedSizeCrop(BaseTransform):
     """Cut a window of at most ``crop_size`` at a random place, then pad right and bottom to exactly that size.
-
-    One random number places the window on both axes, so that it slides along the diagonal (detectron2's
-    ``FixedSizeCrop``; keep it for parity).
 
     Args:
         crop_size: height and width in pixels.
         pad_val: fills the picture; 128 is the grey of the official recipes, before normalisation.
         seg_pad_val: fills ``gt_seg_map``.
         filter_empty: drop instances of which nothing is left. Segments of a panoptic map always keep their number.
+        diagonal: one random number places the window on both axes, so that it slides along the diagonal (detectron2's
+            ``FixedSizeCrop``; keep it for parity); otherwise one for each (detectron2's ``RandomCrop``).
+        pad: False leaves smaller pictures as they are.
     """
 
     def __init__(self, crop_size: tuple[int, int], pad_val: float = 128, seg_pad_val: int = IGNORE,
-                 filter_empty: bool = True):
+                 filter_empty: bool = True, diagonal: bool = True, pad: bool = True):
         if not is_tuple_of(tuple(crop_size), int) or len(crop_size) != 2:
             raise ValueError(f'crop_size must be (height, width) in pixels, got {crop_size!r}')
         self.crop_size = tuple(crop_size)
         self.pad_val = pad_val
         self.seg_pad_val = seg_pad_val
         self.filter_empty = filter_empty
+        self.diagonal = diagonal
+        self.pad = pad
 
     @cache_randomness
     def _place(self) -> float:
@@ -91,17 +122,22 @@ class FixedSizeCrop(BaseTransform):
 
     def _window(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
         """Upper left corner (y, x), height and width of the window in a picture of ``shape``."""
-        u = self._place()
-        y, x = (round(max(side - crop, 0) * u) for side, crop in zip(shape, self.crop_size))
+        margins = [max(side - crop, 0) for side, crop in zip(shape, self.crop_size)]
+        if self.diagonal:
+            u = self._place()
+            y, x = (round(margin * u) for margin in margins)
+        else:
+            y, x = (int((margin + 1) * self._place()) for margin in margins)
         return y, x, min(shape[0], self.crop_size[0]), min(shape[1], self.crop_size[1])
 
     def transform(self, results: dict) -> dict:
         y, x, height, width = self._window(results['img'].shape)
         window = np.s_[y:y + height, x:x + width]
-        results['img'] = _padded(results['img'][window], self.crop_size, self.pad_val)
-        results['img_shape'] = self.crop_size
+        size = self.crop_size if self.pad else (height, width)
+        results['img'] = _padded(results['img'][window], size, self.pad_val)
+        results['img_shape'] = size
         if results.get('gt_seg_map') is not None:
-            results['gt_seg_map'] = _padded(results['gt_seg_map'][window], self.crop_size, self.seg_pad_val)
+            results['gt_seg_map'] = _padded(results['gt_seg_map'][window], size, self.seg_pad_val)
         self._crop_instances(results, y, x, height, width)
         return results
 
@@ -111,7 +147,8 @@ class FixedSizeCrop(BaseTransform):
         if results.get('gt_masks') is not None:
             if self.filter_empty and results.get('gt_bboxes') is not None:
                 _select_instances(results, _in_window(results['gt_masks'], y, x, height, width))
-            results['gt_masks'] = results['gt_masks'].crop(np.array([x, y, x + width, y + height])).pad(self.crop_size)
+            results['gt_masks'] = results['gt_masks'].crop(np.array([x, y, x + width, y + height])).pad(
+                self.crop_size if self.pad else (height, width))
             if results.get('gt_bboxes') is not None:
                 results['gt_bboxes'] = _like(results['gt_bboxes'], results['gt_masks'].get_bboxes('hbox').numpy())
         if self.filter_empty and results.get('gt_bboxes') is not None:
@@ -120,7 +157,8 @@ class FixedSizeCrop(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(crop_size={self.crop_size}, pad_val={self.pad_val}, '
-                f'seg_pad_val={self.seg_pad_val}, filter_empty={self.filter_empty})')
+                f'seg_pad_val={self.seg_pad_val}, filter_empty={self.filter_empty}, diagonal={self.diagonal}, '
+                f'pad={self.pad})')
 
 
 @TRANSFORMS.register_module()

@@ -8,7 +8,7 @@ from ...registry import TRANSFORMS
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
 from ..io import read_panoptic_png
 
-_MISMATCH = ('error', 'warn', 'ignore')
+_MISMATCH = ('error', 'warn', 'ignore', 'empty')
 
 
 @TRANSFORMS.register_module()
@@ -45,8 +45,10 @@ class LoadPanopticSegments(BaseTransform):
     A picture that comes without a data set (OpenMMLab's inferencers) passes untouched.
 
     Args:
-        mismatch: what to do when the JSON and the PNG name different ids: 'error', 'warn' or 'ignore'. Without error,
-            ids that only the PNG has are void, and segments that only the JSON has are left out.
+        mismatch: what to do when the JSON and the PNG name different ids: 'error', 'warn' or 'ignore'. With the latter
+            two, ids that only the PNG has are void, and segments that only the JSON has are left out. 'empty' is for
+            annotations that list what lies completely behind something else (ADE20K): segments without a pixel stay,
+            as in the official code; ids that only the PNG has are an error.
         backend_args: how to read files, see ``mmengine.fileio``.
 
     Raises:
@@ -91,13 +93,13 @@ class LoadPanopticSegments(BaseTransform):
         """The segments to keep, after comparing PNG and JSON as ``mismatch`` says."""
         found = set(runs.ids().tolist()) - {0}
         listed = {segment['id'] for segment in results['segments_info']} | set(results['void_ids'])
-        if found == listed:
+        if found == listed or self.mismatch == 'empty' and found < listed:
             return segments
         if self.mismatch != 'ignore':
             message = (f'{results["seg_map_path"]} and its JSON disagree: segment ids {sorted(found - listed)[:10]} '
                        f'are only in the PNG, {sorted(listed - found)[:10]} only in the JSON. Mend the annotation, or '
                        f"pass LoadPanopticSegments(mismatch='warn') to go on without them")
-            if self.mismatch == 'error':
+            if self.mismatch in ('error', 'empty'):
                 raise ValueError(message)
             warnings.warn(message, stacklevel=2)
         return [segment for segment in segments if segment['id'] in found]

@@ -1,0 +1,30 @@
+"""MMDetection's metrics where a panoptic model meets instance annotations of its own numbering."""
+from mmdet.evaluation import CocoMetric
+
+from m2f_mm.registry import METRICS
+
+
+@METRICS.register_module()
+class ThingMetric(CocoMetric):
+    """MMDetection's ``CocoMetric`` for the instances of a panoptic model whose data set knows its things by id.
+
+    ``CocoMetric`` looks for the classes by name, leaves out those that it does not find, and counts the rest, so that
+    one name in another spelling moves all labels behind it. Here label i is category ``thing_ids[i]`` of the data set's
+    metainfo. For ADE20K, whose official panoptic and instance annotations spell their names differently.
+
+    Raises:
+        ValueError: the data set has no ``thing_ids``, or the JSON lacks one of them.
+    """
+
+    def compute_metrics(self, results: list) -> dict:
+        ids = self.dataset_meta.get('thing_ids')
+        if ids is None:
+            raise ValueError('ThingMetric needs thing_ids in the metainfo of the data set; use CocoMetric, which goes '
+                             'by the names of the classes')
+        if self._coco_api is not None:
+            missing = sorted(set(ids) - set(self._coco_api.get_cat_ids()))
+            if missing:
+                raise ValueError(f'the annotations of ThingMetric have no categories {missing}, which are things of '
+                                 'the data set')
+        self.cat_ids = list(ids)
+        return super().compute_metrics(results)

@@ -1,0 +1,235 @@
+"""Preparation of data sets: equal to the official scripts', resumable, and complete or not at all."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask as coco_mask
+import pytest
+from PIL import Image
+
+from m2f_mm.datasets import ade20k_files, cityscapes_files
+from m2f_mm.datasets.ade20k_categories import SHORT_NAMES, THING_IDS
+from m2f_mm.datasets.categories import ADE20K_PANOPTIC, CITYSCAPES_PANOPTIC, MAPILLARY_PANOPTIC
+from m2f_mm.datasets.io import read_panoptic_png
+from m2f_mm.datasets.panoptic import ADE20KPanopticDataset, CityscapesPanopticDataset
+from m2f_mm.datasets.preparation import BrokenPictures, SegmentColours, each_picture, finish
+
+ROOT = Path(__file__).resolve().parents[2]
+ADE = ROOT.parent / 'shared/data/ade20k_derived/ADEChallengeData2016'
+
+
+def load(path):
+    return json.loads(Path(path).read_text(encoding='utf-8'))
+
+
+def made_of(folder, annotation):
+    """Class, area and box of each segment, and the map of their classes."""
+    ids = read_panoptic_png(str(folder / annotation['file_name']))
+    classes = np.full(ids.shape, -1)
+    for segment in annotation['segments_info']:
+        classes[ids == segment['id']] = segment['category_id']
+    return ids, classes, [(s['category_id'], s['area'], s['bbox'], s['iscrowd']) for s in annotation['segments_info']]
+
+
+@pytest.fixture
+def ade(tmp_path):
+    if not ADE.is_dir():
+        pytest.skip(f'needs {ADE}')
+    root = tmp_path / 'ade'
+    for part in ('images', 'annotations', 'annotations_instance'):
+        shutil.copytree(ADE / part, root / part)
+    return root
+
+
+def test_ade20k_panoptic_is_the_official_one(ade):
+    ade20k_files.prepare(ade, workers=0)
+    for split, pictures in (('train', 4), ('val', 1)):
+        name = f'ade20k_panoptic_{split}'
+        mine, theirs = load(ade / f'{name}.json'), load(ADE / f'{name}.json')
+        assert mine['images'] == theirs['images'] and len(mine['annotations']) == pictures
+        for my, their in zip(mine['categories'], theirs['categories'], strict=True):
+            assert my == dict(their, name=their['name'].strip())
+        for my, their in zip(mine['annotations'], theirs['annotations'], strict=True):
+            my_ids, my_classes, my_segments = made_of(ade / name, my)
+            their_ids, their_classes, their_segments = made_of(ADE / name, their)
+            assert my_segments == their_segments and np.array_equal(my_classes, their_classes)
+            pairs = np.unique(np.stack((my_ids.ravel(), their_ids.ravel())), axis=1)  # the same regions
+            assert len(pairs[0]) == len(np.unique(pairs[0])) == len(np.unique(pairs[1]))
+
+
+def test_ade20k_instances_are_the_objects_of_the_panoptic_map(ade):
+    ade20k_files.prepare(ade, workers=0)
+    instances, panoptic = load(ade / 'ade20k_instance_train.json'), load(ade / 'ade20k_panoptic_train.json')
+    assert [category['id'] for category in instances['categories']] == list(THING_IDS)
+    assert [category['name'] for category in instances['categories']] == [SHORT_NAMES[i] for i in THING_IDS]
+    assert [annotation['id'] for annotation in instances['annotations']] == list(range(1, 142))
+    for annotation in panoptic['annotations']:
+        things = [s for s in annotation['segments_info'] if s['category_id'] in THING_IDS]
+        objects = [a for a in instances['annotations'] if a['image_id'] == annotation['image_id']]
+        ids = read_panoptic_png(str(ade / 'ade20k_panoptic_train' / annotation['file_name']))
+        for segment, instance in zip(things, objects, strict=True):
+            assert all(segment[key] == instance[key] for key in ('category_id', 'area', 'bbox', 'iscrowd'))
+            assert np.array_equal(coco_mask.decode(instance['segmentation']) == 1, ids == segment['id'])
+
+
+def test_ade20k_reads_what_either_script_wrote(ade):
+    ade20k_files.prepare(ade, workers=0)
+    mine, theirs = (ADE20KPanopticDataset(
+        ann_file=str(root / 'ade20k_panoptic_train.json'), data_prefix=dict(img=str(ade), seg=str(root)), pipeline=[])
+        for root in (ade, ADE))
+    for my, their in zip(mine, theirs, strict=True):
+        assert [s['category'] for s in my['segments_info']] == [s['category'] for s in their['segments_info']]
+        assert [s['is_thing'] for s in my['segments_info']] == [s['is_thing'] for s in their['segments_info']]
+    assert mine.category_ids[:100] == list(THING_IDS) == list(mine.metainfo['thing_ids'])
+
+
+def test_broken_pictures_are_named_and_the_others_not_made_twice(ade, monkeypatch):
+    broken = ade / 'annotations_instance/training/ADE_train_00016900.png'
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:500])
+    with pytest.raises(BrokenPictures, match=r'1 of 4 pictures are broken(.|\n)*ADE_train_00016900.png cannot be read'):
+        ade20k_files.prepare(ade, workers=0)
+    assert not (ade / 'ade20k_panoptic_train.json').exists()
+    broken.write_bytes(whole)
+    made, picture = [], ade20k_files.panoptic_picture
+    monkeypatch.setattr(ade20k_files, 'panoptic_picture', lambda *args: made.append(args[-1]) or picture(*args))
+    ade20k_files.prepare(ade, workers=0)
+    assert made == ['ADE_train_00016900', 'ADE_val_00000001']
+    assert not list(ade.glob('*partial*'))
+    lines = ade20k_files.prepare(ade, workers=0)
+    assert all(line.endswith('is there already') for line in lines)
+
+
+@pytest.mark.parametrize('pixels, message', [
+    (np.full((4, 4, 3), 101, np.uint8), r'object 101 has the classes \[101\]; it must be one of 1..100'),
+    (np.full((4, 5, 3), 1, np.uint8), r'4x5 pixels \(HxW\), but the picture 4x4')])
+def test_ade20k_objects_that_cannot_be_are_refused(tmp_path, pixels, message):
+    for part in ('images', 'annotations', 'annotations_instance'):
+        (tmp_path / part / 'training').mkdir(parents=True)
+    Image.new('RGB', (4, 4)).save(tmp_path / 'images/training/x.jpg')
+    Image.new('L', (4, 4)).save(tmp_path / 'annotations/training/x.png')
+    Image.fromarray(pixels).save(tmp_path / 'annotations_instance/training/x.png')
+    with pytest.raises(ValueError, match=message):
+        ade20k_files.panoptic_picture(tmp_path, 'training', tmp_path / 'out', 'x')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_missing_download_is_named(ade):
+    shutil.rmtree(ade / 'annotations_instance')
+    tool = str(ROOT / 'tools/dataset_converters/ade20k.py')
+    done = subprocess.run([sys.executable, tool, str(ade)], capture_output=True, text=True)
+    assert done.returncode == 1 and 'annotations_instance.tar' in done.stderr and 'Traceback' not in done.stderr
+    done = subprocess.run([sys.executable, tool, str(ade / 'nowhere')], capture_output=True, text=True)
+    assert done.returncode == 1 and 'has no *.png' in done.stderr and 'Traceback' not in done.stderr
+
+
+def squares(number, folder):
+    """A picture's record; an odd number is broken."""
+    if number == 'x3':
+        raise ValueError('three is odd')
+    (folder / number).write_text(number)
+    return dict(square=int(number[1:])**2)
+
+
+def test_pictures_in_processes_come_in_order(tmp_path, capsys):
+    names = [f'x{number}' for number in range(0, 20, 2)]
+    records = each_picture(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=2)
+    assert [record['square'] for record in records] == [number**2 for number in range(0, 20, 2)]
+    journal = tmp_path / 'all.json.partial.jsonl'
+    lines = journal.read_text().splitlines()
+    journal.write_text('\n'.join(lines[:4]) + '\n' + lines[4][:5])  # broken off while it wrote
+    for name in names:
+        os.unlink(tmp_path / name)
+    assert each_picture(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=0) == records
+    assert sum((tmp_path / name).exists() for name in names) == 6
+    assert '4 of 10 pictures are done already' in capsys.readouterr().out
+    finish(tmp_path / 'all.json', dict(records=records))
+    assert not journal.exists()
+
+
+def test_colours_are_those_of_the_class_or_near_it():
+    palette, things = [(10, 20, 30), (200, 100, 50), (0, 0, 0)], [False, True, True]
+    colours = SegmentColours(palette, things, 'a picture')
+    numbers = [colours.id_for(label) for label in (0, 1, 1, 1, 2, 2)]
+    assert len(set(numbers)) == 6 and 0 not in numbers
+    rgb = np.array([[number >> shift & 255 for shift in (0, 8, 16)] for number in numbers])
+    assert rgb[0].tolist() == [10, 20, 30] and rgb[1].tolist() == [200, 100, 50]
+    assert np.abs(rgb[1:4] - palette[1]).max() <= 30 and rgb[4:].max() <= 30
+    again = SegmentColours(palette, things, 'a picture')
+    assert [again.id_for(label) for label in (0, 1, 1, 1, 2, 2)] == numbers
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    """A few generated pictures in the exact layout: every label id, groups and instances."""
+    random = np.random.RandomState(0)
+    for split, city in (('train', 'aachen'), ('train', 'bonn'), ('val', 'ulm')):
+        folder = tmp_path / 'gtFine' / split / city
+        folder.mkdir(parents=True)
+        (tmp_path / 'leftImg8bit' / split / city).mkdir(parents=True)
+        for frame in range(2):
+            name = f'{city}_{frame:06d}_000019'
+            labels = random.randint(0, 34, (8, 16)).repeat(4, 0).repeat(4, 1).astype(np.uint8)
+            instances = labels.astype(np.int32)
+            counted = np.isin(labels, [24, 25, 26, 27, 28, 29, 30, 31, 32, 33]) & (random.rand(8, 16) < 0.8).repeat(
+                4, 0).repeat(4, 1)
+            instances[counted] = instances[counted] * 1000 + 3
+            Image.fromarray(labels).save(folder / f'{name}_gtFine_labelIds.png')
+            Image.fromarray(instances.astype(np.uint16)).save(folder / f'{name}_gtFine_instanceIds.png')
+            Image.new('RGB', (64, 32)).save(
+                tmp_path / 'leftImg8bit' / split / city / f'{name}_leftImg8bit.png')
+    return tmp_path
+
+
+def test_cityscapes(cityscapes):
+    cityscapes_files.prepare(cityscapes, workers=0)
+    fine = cityscapes / 'gtFine'
+    content = load(fine / 'cityscapes_panoptic_train.json')
+    assert len(content['images']) == len(content['annotations']) == 4 and len(content['categories']) == 19
+    dataset = CityscapesPanopticDataset(
+        ann_file=str(fine / 'cityscapes_panoptic_train.json'), pipeline=[],
+        data_prefix=dict(img=str(cityscapes / 'leftImg8bit/train'), seg=str(fine / 'cityscapes_panoptic_train')))
+    groups = 0
+    for item in dataset:
+        assert os.path.isfile(item['img_path'])
+        base = item['img_path'].replace('leftImg8bit/', 'gtFine/').replace('_leftImg8bit.png', '_gtFine_')
+        labels, trained, instances = (np.asarray(Image.open(f'{base}{kind}.png'))
+                                      for kind in ('labelIds', 'labelTrainIds', 'instanceIds'))
+        ids = read_panoptic_png(item['seg_map_path'])
+        listed = {segment['id']: segment for segment in item['segments_info']}
+        assert set(np.unique(ids)) - {0} == set(listed)
+        for number in np.unique(instances):
+            label = number // 1000 if number >= 1000 else number
+            inside = instances == number
+            if label not in TRAIN_IDS:
+                assert not ids[inside].any() and (trained[labels == label] == 255).all()
+                continue
+            assert (ids[inside] == number).all() and (trained[labels == label] == TRAIN_IDS[label]).all()
+            name = dataset.metainfo['classes'][listed[number]['category']]
+            assert name == NAMES[TRAIN_IDS[label]]
+            group = bool(number < 1000 and label >= 24)
+            groups += group
+            assert listed[number]['iscrowd'] == group
+            assert listed[number]['is_thing'] == (label >= 24 and not group)
+    assert groups
+
+
+TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14,
+             28: 15, 31: 16, 32: 17, 33: 18}
+NAMES = ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign', 'vegetation',
+         'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle')
+
+
+@pytest.mark.parametrize('metainfo, things, stuff, first, last', [
+    (ADE20K_PANOPTIC, 100, 50, 'bed', 'shower'), (CITYSCAPES_PANOPTIC, 8, 11, 'person', 'sky'),
+    (MAPILLARY_PANOPTIC, 37, 28, 'Bird', 'Ego Vehicle')])
+def test_things_come_first(metainfo, things, stuff, first, last):
+    assert (len(metainfo['thing_classes']), len(metainfo['stuff_classes'])) == (things, stuff)
+    assert metainfo['classes'] == metainfo['thing_classes'] + metainfo['stuff_classes']
+    assert (metainfo['classes'][0], metainfo['classes'][-1]) == (first, last)
+    assert len(metainfo['palette']) == len(set(metainfo['classes'])) == things + stuff
