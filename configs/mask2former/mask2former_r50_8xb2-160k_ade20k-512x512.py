@@ -1,5 +1,4 @@
-# mIoU 47.2 (single scale), 49.2 (multi-scale and flip) published (Mask2Former, table 3; official model 47429167_5);
-# not re-run by us.
+# mIoU 47.2 (single scale), 49.2 (multi-scale and flip) published (official model zoo, 47429167_5); not re-run by us.
 _base_ = [
     '../_base_/models/mask2former_r50_mmseg.py', '../_base_/datasets/ade20k_semantic.py',
     '../_base_/schedules/poly_160k.py', '../_base_/mmseg_runtime.py'

@@ -1,4 +1,4 @@
-# PQ 51.9, AP 41.7, mIoU 61.7 published (Mask2Former, table 1; official model 47430278_4); not re-run by us.
+# PQ 51.9, AP 41.7, mIoU 61.7 published (official model zoo, 47430278_4); not re-run by us.
 _base_ = [
     '../_base_/models/mask2former_r50.py', '../_base_/datasets/coco_panoptic.py', '../_base_/schedules/coco_50e.py',
     '../_base_/default_runtime.py'

@@ -89,9 +89,18 @@ def pixel_decoder_rows(num_fpn: int, deformable: bool) -> list[Row]:
 
 def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
     """Official weights under the names of MMDetection and of this package; see ``key_map``."""
+    return _renamed(state_dict, key_map(state_dict, head))
+
+
+def backbone_to_openmmlab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A backbone's own file, detectron2's ResNet or the original Swin: keys without a prefix on both sides."""
+    return _renamed(state_dict, translate_keys(state_dict, {'': ('', BACKBONE)}, "detectron2's or Swin's backbones"))
+
+
+def _renamed(state_dict: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
     return {
         name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
-        for key, name in key_map(state_dict, head).items()
+        for key, name in names.items()
     }
 
 

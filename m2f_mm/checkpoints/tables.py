@@ -23,7 +23,7 @@ def translate_keys(keys: Iterable[str], tables: dict[str, tuple[str, list[Row]]]
     mapped, unknown = {}, []
     for key in keys:
         prefix = next((prefix for prefix in tables if key.startswith(prefix)), None)
-        name = prefix and _translate(key[len(prefix):], tables[prefix][1])
+        name = None if prefix is None else _translate(key[len(prefix):], tables[prefix][1])
         if name:
             mapped[key] = tables[prefix][0] + name
         else:

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.runner.checkpoint import CheckpointLoader
 
 import m2f_mm.checkpoints.backbones as backbones
@@ -42,3 +43,32 @@ def test_message_names_file_and_option(tmp_path, monkeypatch):
 def test_unknown_name():
     with pytest.raises(ValueError, match='m2f_mm://resnet50, m2f_mm://resnet101'):
         load('m2f_mm://resnet51')
+
+
+def test_swin_file_is_the_official_backbone_without_its_classifier(tmp_path, monkeypatch):
+    """Loaded by MMDetection's module: same output as the official names say, output norms left alone."""
+    pytest.importorskip('mmdet')
+    from mmdet.models import SwinTransformer
+    swin = SwinTransformer(embed_dims=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), window_size=2,
+                           init_cfg=ConfigDict(type='Pretrained', checkpoint='m2f_mm://swin_tiny_patch4_window7_224'))
+    theirs = {official_name(name): torch.randn_like(value) if value.is_floating_point() else value
+              for name, value in swin.state_dict().items() if not name.startswith('norm')}
+    extra = {'head.weight': torch.ones(3), 'norm.weight': torch.ones(3), 'layers.0.blocks.1.attn_mask': torch.ones(3)}
+    torch.save(dict(model={**theirs, **extra}), tmp_path / 'swin_tiny_patch4_window7_224.pth')
+    monkeypatch.setenv(backbones.FOLDER_VARIABLE, str(tmp_path))
+    swin.init_weights()
+    for name, value in swin.state_dict().items():
+        if name.startswith('norm'):
+            assert torch.equal(value, torch.full_like(value, float(name.endswith('weight'))))
+        elif 'downsample' in name:  # unfolded: channels before sub-grids, columns before rows
+            groups = theirs[official_name(name)].unflatten(-1, (2, 2, -1))  # column, row, channel
+            assert torch.equal(value, groups.movedim(-1, -3).transpose(-1, -2).flatten(-3))
+        else:
+            assert torch.equal(value, theirs[official_name(name)]), name
+
+
+def official_name(name):
+    for ours, official in (('stages.', 'layers.'), ('patch_embed.projection', 'patch_embed.proj'),
+                           ('attn.w_msa', 'attn'), ('ffn.layers.0.0', 'mlp.fc1'), ('ffn.layers.1', 'mlp.fc2')):
+        name = name.replace(ours, official)
+    return name
