@@ -23,7 +23,7 @@ def _child(name: str, parent: Registry, *packages: str) -> Registry:
 
 MODELS = _child('model', MMENGINE_MODELS, 'models', 'integrations', 'checkpoints')  # the last: m2f_mm:// weights
 TASK_UTILS = _child('task util', MMENGINE_TASK_UTILS, 'criterion')
-DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
+DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets', 'integrations')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')
 METRICS = _child('metric', MMENGINE_METRICS, 'evaluation', 'integrations')
 HOOKS = _child('hook', MMENGINE_HOOKS, 'engine')

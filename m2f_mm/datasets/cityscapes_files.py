@@ -1,19 +1,22 @@
-"""Cityscapes' fine annotations as train ids and in COCO panoptic form, equal to what cityscapesScripts makes.
+"""Cityscapes' fine annotations as train ids, in COCO panoptic and in COCO instance form.
 
 From the download, whose layout stays as it is::
 
     cityscapes/leftImg8bit/{train,val}/CITY/*_leftImg8bit.png
-    cityscapes/gtFine/{train,val}/CITY/*_gtFine_{labelIds,instanceIds}.png
+    cityscapes/gtFine/{train,val}/CITY/*_gtFine_{labelIds,instanceIds}.png, *_gtFine_polygons.json
 
 to::
 
-    cityscapes/gtFine/{train,val}/CITY/*_gtFine_labelTrainIds.png        as ``createTrainIdLabelImgs``
-    cityscapes/gtFine/cityscapes_panoptic_{train,val}.json and folders   as ``createPanopticImgs``
+    cityscapes/gtFine/{train,val}/CITY/*_gtFine_labelTrainIds.png        as cityscapesScripts' createTrainIdLabelImgs
+    cityscapes/gtFine/cityscapes_panoptic_{train,val}.json and folders   as its createPanopticImgs
+    cityscapes/gtFine/cityscapes_instance_{train,val}.json               polygons, as detectron2 reads them
 """
+import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from shapely.geometry import MultiPolygon, Polygon
 
 from .cityscapes_categories import LABEL_IDS, NAMES, PALETTE, SUPERCATEGORIES, THING_IDS
 from .id_map import IGNORE
@@ -23,6 +26,7 @@ from .preparation import bounding_box, each_picture, finish, names_in, read_pixe
 SPLITS = ('train', 'val')
 TRAIN_ID = np.full(256, IGNORE, np.uint8)  # of each label id; the number plate's -1 is 255 in 8 bits
 TRAIN_ID[list(LABEL_IDS)] = np.arange(len(LABEL_IDS))
+THINGS = {NAMES[i]: LABEL_IDS[i] for i in THING_IDS}  # label id of each
 CATEGORIES = [
     dict(id=label, name=name, color=list(colour), supercategory=parent, isthing=int(train_id in THING_IDS))
     for train_id, (label, name, colour, parent) in enumerate(zip(LABEL_IDS, NAMES, PALETTE, SUPERCATEGORIES))
@@ -38,19 +42,34 @@ def prepare(root: Path, workers: int) -> list[str]:
     """
     found = []
     for split in SPLITS:
-        result = root / 'gtFine' / f'cityscapes_panoptic_{split}.json'
-        if result.is_file():
-            found.append(f'{result} is there already')
-            continue
-        print(f'{result}:')
-        folder = root / 'gtFine' / split
-        names = names_in(folder, '_gtFine_instanceIds.png')
-        records = each_picture(partial(picture, folder, result.with_suffix('')), names, result, workers)
-        finish(result, dict(images=[record['image'] for record in records],
-                            annotations=[record['annotation'] for record in records], categories=CATEGORIES))
-        labels = [segment['category_id'] for record in records for segment in record['annotation']['segments_info']]
-        found.append(summary(CATEGORIES, labels, len(records), str(result)))
+        for kind, make in (('panoptic', make_panoptic), ('instance', make_instances)):
+            result = root / 'gtFine' / f'cityscapes_{kind}_{split}.json'
+            if result.is_file():
+                found.append(f'{result} is there already')
+                continue
+            print(f'{result}:')
+            found.append(make(root / 'gtFine' / split, result, workers))
     return found
+
+
+def make_panoptic(folder: Path, result: Path, workers: int) -> str:
+    names = names_in(folder, '_gtFine_instanceIds.png')
+    records = each_picture(partial(picture, folder, result.with_suffix('')), names, result, workers)
+    finish(result, dict(images=[record['image'] for record in records],
+                        annotations=[record['annotation'] for record in records], categories=CATEGORIES))
+    labels = [segment['category_id'] for record in records for segment in record['annotation']['segments_info']]
+    return summary(CATEGORIES, labels, len(records), str(result))
+
+
+def make_instances(folder: Path, result: Path, workers: int) -> str:
+    names = names_in(folder, '_gtFine_polygons.json')
+    records = each_picture(partial(instances, folder), names, result, workers)
+    annotations = [annotation for record in records for annotation in record['annotations']]
+    for number, annotation in enumerate(annotations, start=1):
+        annotation['id'] = number
+    things = [category for category in CATEGORIES if category['isthing']]
+    finish(result, dict(images=[record['image'] for record in records], annotations=annotations, categories=things))
+    return summary(things, [annotation['category_id'] for annotation in annotations], len(records), str(result))
 
 
 def picture(folder: Path, out: Path, name: str) -> dict:
@@ -76,3 +95,38 @@ def picture(folder: Path, out: Path, name: str) -> dict:
     height, width = instances.shape
     return dict(image=dict(id=base, width=width, height=height, file_name=f'{base}_gtFine_leftImg8bit.png'),
                 annotation=dict(image_id=base, file_name=f'{base}_gtFine_panoptic.png', segments_info=segments))
+
+
+def instances(folder: Path, name: str) -> dict:
+    """The things of the picture ``CITY/CITY_SEQUENCE_FRAME`` as polygons that do not overlap.
+
+    A later object of the file lies before an earlier one, whatever its class. The corners are centres of pixels, and
+    the label pictures were drawn half a pixel fatter than the polygons, hence the two halves.
+    """
+    path = folder / f'{name}_gtFine_polygons.json'
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        image = dict(id=Path(name).name, file_name=f'{name}_leftImg8bit.png', height=content['imgHeight'],
+                     width=content['imgWidth'])
+        objects = [(entry['label'], entry['polygon']) for entry in content['objects'] if 'deleted' not in entry]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path} is not a complete polygon file of Cityscapes ({error!r})') from error
+    annotations, before = [], Polygon()
+    for label, corners in reversed(objects):
+        if label == 'license plate':  # has no label id
+            continue
+        whole = Polygon(np.asarray(corners, np.float32) + 0.5).buffer(0.5, quad_segs=4)
+        visible, thing = whole.difference(before), THINGS.get(label.removesuffix('group'))
+        if thing and visible.is_empty:
+            continue
+        before = before.union(whole)
+        if not thing:
+            continue
+        pieces = visible.geoms if isinstance(visible, MultiPolygon) else [visible]
+        outlines = [np.asarray(piece.exterior.coords) for piece in pieces]  # COCO's polygons have no holes
+        x1, y1, x2, y2 = visible.bounds
+        annotations.append(dict(
+            image_id=image['id'], category_id=thing, iscrowd=int(label.endswith('group')),
+            area=sum(Polygon(outline).area for outline in outlines), bbox=[x1, y1, x2 - x1, y2 - y1],
+            segmentation=[outline.ravel().tolist() for outline in outlines]))
+    return dict(image=image, annotations=annotations)

@@ -17,5 +17,6 @@ if find_spec('mmdet') is not None:
 if find_spec('mmseg') is not None:
     try:
         from .mmseg import Mask2FormerSegHead, MaskSegmentor, SegTTAModel  # noqa: F401
+        from .mmseg_datasets import MapillaryDataset  # noqa: F401
     except ImportError as error:
         _broken('MMSegmentation', error)

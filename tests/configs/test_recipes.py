@@ -29,6 +29,9 @@ class Recipe(NamedTuple):
     crop: tuple[int, int] = (1024, 1024)  # height, width
     pad: bool = True
     tta: list[int] | None = None
+    longest_tta: int = 0
+    eval_every: int = 5000
+    object_mask_thr: float = 0.8
 
 
 def tenths(base: int) -> list[int]:
@@ -43,9 +46,17 @@ RECIPES = {
     '160k_ade20k-panoptic': Recipe('mmdet', 150, 160000, None, (2560, 640), tenths(640), (640, 640)),
     '160k_ade20k-instance': Recipe('mmdet', 100, 160000, None, (2560, 640), tenths(640), (640, 640)),
     '160k_ade20k-512x512': Recipe('mmseg', 150, 160000, None, (2048, 512), tenths(512), (512, 512),
-                                  tta=[256, 384, 512, 640, 768, 896]),
+                                  tta=[256, 384, 512, 640, 768, 896], longest_tta=3584),
     '160k_ade20k-640x640': Recipe('mmseg', 150, 160000, None, (2560, 640), tenths(640), (640, 640),
-                                  tta=[320, 480, 640, 800, 960, 1120]),
+                                  tta=[320, 480, 640, 800, 960, 1120], longest_tta=4480),
+    '90k_cityscapes-panoptic': Recipe('mmdet', 19, 90000, None, (2048, 1024), tenths(1024), (512, 1024), pad=False),
+    '90k_cityscapes-instance': Recipe('mmdet', 8, 90000, None, (2048, 1024), tenths(1024), (512, 1024), pad=False),
+    '90k_cityscapes-512x1024': Recipe('mmseg', 19, 90000, None, (2048, 1024), tenths(1024), (512, 1024), pad=False,
+                                      tta=[512, 768, 1024, 1280, 1536, 1792], longest_tta=4096),
+    '300k_mapillary-panoptic': Recipe('mmdet', 65, 300000, None, (2048, 2048), tenths(2048), (1024, 1024),
+                                      eval_every=300000, object_mask_thr=0.),
+    '300k_mapillary-1024x1024': Recipe('mmseg', 65, 300000, None, (2048, 2048), tenths(2048), (1024, 1024),
+                                       tta=list(range(400, 1201, 100)), longest_tta=4000, eval_every=300000),
 }
 T, S, B, B21, L = ('swin-t-p4-w7-224', 'swin-s-p4-w7-224', 'swin-b-p4-w12-384', 'swin-b-p4-w12-384-in21k',
                    'swin-l-p4-w12-384-in21k')
@@ -64,6 +75,17 @@ ROWS = {
     f'{T}_8xb2-160k_ade20k-512x512': 47.44, f'{S}_8xb2-160k_ade20k-512x512': 68.76,
     f'{B}_8xb2-160k_ade20k-640x640': 106.92, f'{B21}_8xb2-160k_ade20k-640x640': 106.92,
     f'{L}_16xb1-160k_ade20k-640x640': 215.49,
+    'r50_8xb2-90k_cityscapes-panoptic': 44.01, 'r101_8xb2-90k_cityscapes-panoptic': 63.00,
+    f'{T}_8xb2-90k_cityscapes-panoptic': 47.41, f'{S}_8xb2-90k_cityscapes-panoptic': 68.72,
+    f'{B21}_8xb2-90k_cityscapes-panoptic': 106.89, f'{L}_16xb1-90k_cityscapes-panoptic': 215.51,
+    'r50_8xb2-90k_cityscapes-instance': 44.00, 'r101_8xb2-90k_cityscapes-instance': 63.00,
+    f'{T}_8xb2-90k_cityscapes-instance': 47.40, f'{S}_8xb2-90k_cityscapes-instance': 68.72,
+    f'{B21}_8xb2-90k_cityscapes-instance': 106.89, f'{L}_16xb1-90k_cityscapes-instance': 215.50,
+    'r50_8xb2-90k_cityscapes-512x1024': 44.01, 'r101_8xb2-90k_cityscapes-512x1024': 63.00,
+    f'{T}_8xb2-90k_cityscapes-512x1024': 47.41, f'{S}_8xb2-90k_cityscapes-512x1024': 68.72,
+    f'{B21}_8xb2-90k_cityscapes-512x1024': 106.89, f'{L}_16xb1-90k_cityscapes-512x1024': 215.46,
+    'r50_8xb2-300k_mapillary-panoptic': 43.97, f'{L}_16xb1-300k_mapillary-panoptic': 215.52,
+    'r50_8xb2-300k_mapillary-1024x1024': 43.97, f'{L}_16xb1-300k_mapillary-1024x1024': 215.47,
 }
 EXACT = {  # where the official code was counted to the last one
     'r50_8xb2-lsj-50e_coco-panoptic': 43_983_878,
@@ -75,7 +97,7 @@ SWINS = {  # width, depths, heads, window, pretrained on
     B: (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 384), B21: (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 384),
     L: (192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 384)
 }
-SYNC_BN = ('r101_8xb2-160k_ade20k-512x512', )
+SYNC_BN = ('r101_8xb2-160k_ade20k-512x512', *(row for row in ROWS if 'cityscapes' in row))
 # Names of what does not decay: norms, embeddings, Swin's position tables. Written without a look at the constructor.
 NO_DECAY = re.compile(r'.*(\.bn\d\.|\.gn\.|\.norms?\d?\.|post_norm\.|downsample\.1\.|relative_position_bias_table|'
                       r'_head\.(query_feat|query_embed|level_embed)\.)')
@@ -132,7 +154,8 @@ def test_numbers_of_the_method(row):
     assert (head.transformer_decoder.num_layers, head.transformer_decoder.feedforward_channels) == (9, 2048)
     if recipe.scope == 'mmdet':
         test = cfg.model.test_cfg
-        assert (test.max_per_image, test.object_mask_thr, test.iou_thr, test.filter_low_score) == (100, 0.8, 0.8, True)
+        assert (test.max_per_image, test.object_mask_thr, test.iou_thr, test.filter_low_score) == (
+            100, recipe.object_mask_thr, 0.8, True)
 
 
 @pytest.mark.parametrize('row', ROWS)
@@ -156,7 +179,7 @@ def test_numbers_of_schedule_and_pipelines(row):
     cfg = read(row)
     recipe = parts(row)[-1]
     assert cfg.default_scope == recipe.scope
-    assert cfg.train_cfg.max_iters == recipe.iters and cfg.train_cfg.val_interval == 5000
+    assert cfg.train_cfg.max_iters == recipe.iters and cfg.train_cfg.val_interval == recipe.eval_every
     [schedule] = cfg.param_scheduler
     assert schedule.begin == 0 and schedule.end == recipe.iters and schedule.by_epoch is False
     if recipe.milestones is None:
@@ -189,7 +212,7 @@ def test_numbers_of_schedule_and_pipelines(row):
     if recipe.tta:
         assert cfg.tta_pipeline[1].scale == recipe.test
         scales = cfg.tta_pipeline[-1].transforms[0]
-        assert [step.scale for step in scales] == [(7 * recipe.test[1], side) for side in recipe.tta]
+        assert [step.scale for step in scales] == [(recipe.longest_tta, side) for side in recipe.tta]
     divisor = cfg.model.data_preprocessor.get('pad_size_divisor') or cfg.model.data_preprocessor.test_cfg.size_divisor
     assert divisor == 32
 

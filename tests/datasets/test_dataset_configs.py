@@ -7,17 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from layouts import write_cityscapes, write_mapillary
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 
-from m2f_mm.datasets import ade20k_files
+from m2f_mm.datasets import ade20k_files, cityscapes_files
 from m2f_mm.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, ShapesSpec
 from m2f_mm.datasets.shapes_files import write_shapes
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASES = os.path.join(HERE, '../../configs/_base_/datasets')
 COUNTS = dict(shapes_panoptic=(4, 3), coco_panoptic=(80, 53), ade20k_panoptic=(100, 50), shapes_instance=4,
-              coco_instance=80, ade20k_instance=100, shapes_semantic=7, ade20k_semantic=150, ade20k_semantic_640=150)
+              coco_instance=80, ade20k_instance=100, shapes_semantic=7, ade20k_semantic=150, ade20k_semantic_640=150,
+              cityscapes_panoptic=(8, 11), cityscapes_instance=8, cityscapes_semantic=19, mapillary_panoptic=(37, 28),
+              mapillary_semantic=65)
 SHARED = os.path.abspath(os.path.join(HERE, '../../../shared/data'))
 
 
@@ -40,10 +43,18 @@ def ade(tmp_path_factory):
     return str(root)
 
 
+@pytest.fixture(scope='module')
+def streets(tmp_path_factory):
+    """Generated Cityscapes, prepared, and Mapillary Vistas."""
+    root = tmp_path_factory.mktemp('data')
+    cityscapes_files.prepare(write_cityscapes(root / 'cityscapes'), workers=0)
+    return dict(CITYSCAPES_ROOT=f'{root}/cityscapes/', MAPILLARY_ROOT=f'{write_mapillary(root / "mapillary")}/')
+
+
 @pytest.fixture
-def open_config(monkeypatch, shapes, ade):
+def open_config(monkeypatch, shapes, ade, streets):
     """Opens a base config with the roots of small data, under the scope of its framework."""
-    roots = dict(SHAPES_ROOT=shapes, COCO_ROOT=f'{SHARED}/coco_panoptic/', ADE_ROOT=ade)
+    roots = dict(SHAPES_ROOT=shapes, COCO_ROOT=f'{SHARED}/coco_panoptic/', ADE_ROOT=ade, **streets)
 
     def open_config(name):
         package = pytest.importorskip('mmseg' if 'semantic' in name else 'mmdet')
@@ -67,7 +78,8 @@ def every_item(config, split):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('name', ['shapes_panoptic', 'coco_panoptic', 'ade20k_panoptic'])
+@pytest.mark.parametrize('name', ['shapes_panoptic', 'coco_panoptic', 'ade20k_panoptic', 'cityscapes_panoptic',
+                                  'mapillary_panoptic'])
 def test_panoptic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')
@@ -87,7 +99,7 @@ def test_panoptic(open_config, name):
         assert [METRICS.build(metric).default_prefix for metric in config.val_evaluator] == ['coco_panoptic', 'coco']
 
 
-@pytest.mark.parametrize('name', ['shapes_instance', 'coco_instance', 'ade20k_instance'])
+@pytest.mark.parametrize('name', ['shapes_instance', 'coco_instance', 'ade20k_instance', 'cityscapes_instance'])
 def test_instance(open_config, name):
     config = open_config(name)
     if name == 'coco_instance':  # original polygons exist for ten pictures only
@@ -113,7 +125,8 @@ def test_instance(open_config, name):
         METRICS.build(config.val_evaluator)
 
 
-@pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic', 'ade20k_semantic_640'])
+@pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic', 'ade20k_semantic_640', 'cityscapes_semantic',
+                                  'mapillary_semantic'])
 def test_semantic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
+from layouts import write_cityscapes
 from PIL import Image
 
 from m2f_mm.datasets import ade20k_files, cityscapes_files
@@ -166,27 +167,10 @@ def test_colours_are_those_of_the_class_or_near_it():
 
 @pytest.fixture
 def cityscapes(tmp_path):
-    """A few generated pictures in the exact layout: every label id, groups and instances."""
-    random = np.random.RandomState(0)
-    for split, city in (('train', 'aachen'), ('train', 'bonn'), ('val', 'ulm')):
-        folder = tmp_path / 'gtFine' / split / city
-        folder.mkdir(parents=True)
-        (tmp_path / 'leftImg8bit' / split / city).mkdir(parents=True)
-        for frame in range(2):
-            name = f'{city}_{frame:06d}_000019'
-            labels = random.randint(0, 34, (8, 16)).repeat(4, 0).repeat(4, 1).astype(np.uint8)
-            instances = labels.astype(np.int32)
-            counted = np.isin(labels, [24, 25, 26, 27, 28, 29, 30, 31, 32, 33]) & (random.rand(8, 16) < 0.8).repeat(
-                4, 0).repeat(4, 1)
-            instances[counted] = instances[counted] * 1000 + 3
-            Image.fromarray(labels).save(folder / f'{name}_gtFine_labelIds.png')
-            Image.fromarray(instances.astype(np.uint16)).save(folder / f'{name}_gtFine_instanceIds.png')
-            Image.new('RGB', (64, 32)).save(
-                tmp_path / 'leftImg8bit' / split / city / f'{name}_leftImg8bit.png')
-    return tmp_path
+    return write_cityscapes(tmp_path)
 
 
-def test_cityscapes(cityscapes):
+def test_cityscapes_panoptic_and_train_ids(cityscapes):
     cityscapes_files.prepare(cityscapes, workers=0)
     fine = cityscapes / 'gtFine'
     content = load(fine / 'cityscapes_panoptic_train.json')
@@ -217,6 +201,42 @@ def test_cityscapes(cityscapes):
             assert listed[number]['iscrowd'] == group
             assert listed[number]['is_thing'] == (label >= 24 and not group)
     assert groups
+
+
+def test_cityscapes_instances_are_what_later_objects_leave(cityscapes):
+    """Against rectangles that are painted pixel by pixel, in the order of the file."""
+    cityscapes_files.prepare(cityscapes, workers=0)
+    content, pieces = load(cityscapes / 'gtFine/cityscapes_instance_train.json'), 0
+    assert [category['name'] for category in content['categories']] == list(NAMES[11:])
+    for image in content['images']:
+        path = cityscapes / 'gtFine/train' / image['file_name'].replace('_leftImg8bit.png', '_gtFine_polygons.json')
+        painted, wanted = np.zeros((128, 256), int), {}
+        for number, entry in enumerate(load(path)['objects'], start=1):
+            (x, y), _, (right, lower), _ = entry['polygon']
+            if entry['label'] == 'license plate':
+                continue
+            painted[y:lower + 1, x:right + 1] = number
+            wanted[number] = entry['label']
+        expected = [(label, painted == number) for number, label in reversed(wanted.items())
+                    if label.removesuffix('group') in NAMES[11:] and (painted == number).any()]
+        found = [a for a in content['annotations'] if a['image_id'] == image['id']]
+        for annotation, (label, mask) in zip(found, expected, strict=True):
+            assert NAMES[TRAIN_IDS[annotation['category_id']]] == label.removesuffix('group')
+            assert annotation['iscrowd'] == label.endswith('group')
+            drawn = coco_mask.decode(coco_mask.frPyObjects(annotation['segmentation'], 128, 256)).max(2) == 1
+            if len(annotation['segmentation']) == 1:  # a hole would be filled
+                assert (drawn != mask).sum() <= 8  # rounded corners
+                assert annotation['area'] == pytest.approx(mask.sum(), rel=0.05, abs=3)
+            pieces += 1
+    assert pieces > 10
+
+
+def test_cityscapes_polygons_that_cannot_be_are_named(cityscapes):
+    path = cityscapes / 'gtFine/train/bonn/bonn_000001_000019_gtFine_polygons.json'
+    path.write_text(path.read_text()[:300])
+    with pytest.raises(BrokenPictures, match='bonn_000001_000019_gtFine_polygons.json is not a complete polygon file'):
+        cityscapes_files.prepare(cityscapes, workers=0)
+    assert not (cityscapes / 'gtFine/cityscapes_instance_train.json').exists()
 
 
 TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14,

@@ -1,10 +1,10 @@
-"""Make Cityscapes' train-id and panoptic annotations, as cityscapesScripts does, but in parallel and without it.
+"""Make Cityscapes' train-id, panoptic and instance annotations, in parallel and without cityscapesScripts.
 
     python tools/dataset_converters/cityscapes.py data/cityscapes
 
 Needs `gtFine` (gtFine_trainvaltest.zip) there; adds `*_gtFine_labelTrainIds.png` beside the annotations,
-`gtFine/cityscapes_panoptic_{train,val}.json` and the folders of their PNGs. Broken off, it goes on where it was; run
-again, it does nothing.
+`gtFine/cityscapes_panoptic_{train,val}.json`, the folders of their PNGs, and
+`gtFine/cityscapes_instance_{train,val}.json`. Broken off, it goes on where it was; run again, it does nothing.
 """
 from m2f_mm.datasets.cityscapes_files import prepare
 from m2f_mm.datasets.preparation import command

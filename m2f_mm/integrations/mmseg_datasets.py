@@ -1,0 +1,26 @@
+"""Data sets of MMSegmentation with the classes that the published models have."""
+from mmseg.datasets import BaseSegDataset
+
+from m2f_mm.datasets.mapillary_categories import NAMES, PALETTE
+from m2f_mm.registry import DATASETS
+
+
+@DATASETS.register_module()
+class MapillaryDataset(BaseSegDataset):
+    """Mapillary Vistas v1.2 with its 65 evaluated classes.
+
+    MMSegmentation's ``MapillaryDataset_v1`` has "Unlabeled" as a 66th class; here its value, 65, is to be ignored.
+
+    Args:
+        img_suffix, seg_map_suffix: endings of the files.
+        kwargs: see ``BaseSegDataset``.
+    """
+    METAINFO = dict(classes=NAMES, palette=[list(colour) for colour in PALETTE])
+
+    def __init__(self, img_suffix: str = '.jpg', seg_map_suffix: str = '.png', **kwargs):
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+
+    @classmethod
+    def get_label_map(cls, new_classes=None) -> dict[int, int]:
+        """Value in the label pictures to label; 65, and what is not among ``new_classes``, is ignored."""
+        return {**(super().get_label_map(new_classes) or {}), len(NAMES): 255}

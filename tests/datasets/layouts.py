@@ -1,0 +1,72 @@
+"""Generated pictures in the exact layout of data sets that cannot be shipped."""
+import json
+
+import numpy as np
+from PIL import Image
+
+from m2f_mm.datasets.io import write_panoptic_png
+from m2f_mm.datasets.mapillary_categories import NAMES, PALETTE, THING_IDS
+
+CITIES = (('train', 'aachen'), ('train', 'bonn'), ('val', 'ulm'))
+
+
+def blocks(random, low, high, size=(8, 16), by=16):
+    """Random numbers in blocks of pixels."""
+    return random.randint(low, high, size).repeat(by, 0).repeat(by, 1)
+
+
+def write_cityscapes(root):
+    """Six pictures of 128 x 256: every label id, groups, instances, and polygons."""
+    random = np.random.RandomState(0)
+    for split, city in CITIES:
+        fine, pictures = root / 'gtFine' / split / city, root / 'leftImg8bit' / split / city
+        fine.mkdir(parents=True)
+        pictures.mkdir(parents=True)
+        for frame in range(2):
+            name = f'{city}_{frame:06d}_000019'
+            labels = blocks(random, 0, 34)
+            counted = (labels >= 24) & (blocks(random, 0, 5) > 0)
+            instances = np.where(counted, labels * 1000 + blocks(random, 0, 4), labels)
+            Image.fromarray(labels.astype(np.uint8)).save(fine / f'{name}_gtFine_labelIds.png')
+            Image.fromarray(instances.astype(np.uint16)).save(fine / f'{name}_gtFine_instanceIds.png')
+            content = dict(imgHeight=128, imgWidth=256, objects=[
+                dict(label=label, polygon=rectangle(random)) for label in
+                ('road', 'car', 'person', 'sky', 'cargroup', 'rider', 'static', 'license plate', 'bus', 'building')])
+            (fine / f'{name}_gtFine_polygons.json').write_text(json.dumps(content))
+            Image.fromarray(random.randint(0, 256, (128, 256, 3)).astype(np.uint8)).save(
+                pictures / f'{name}_leftImg8bit.png')
+    return root
+
+
+def rectangle(random):
+    x, y = random.randint(0, 200), random.randint(0, 90)
+    right, lower = x + random.randint(10, 55), y + random.randint(8, 37)
+    return [[int(a), int(b)] for a, b in ((x, y), (right, y), (right, lower), (x, lower))]
+
+
+def write_mapillary(root):
+    """Two pictures of 128 x 256 for each split, as v1.2 has them."""
+    random = np.random.RandomState(1)
+    for split in ('training', 'validation'):
+        folder = root / split
+        for part in ('images', 'labels', 'panoptic'):
+            (folder / part).mkdir(parents=True)
+        images, annotations = [], []
+        for number in range(2):
+            name, labels = f'picture_{number}', blocks(random, 0, 66)
+            Image.fromarray(random.randint(0, 256, (128, 256, 3)).astype(np.uint8)).save(
+                folder / 'images' / f'{name}.jpg')
+            picture = Image.fromarray(labels.astype(np.uint8), 'P')
+            picture.putpalette([part for colour in (*PALETTE, (0, 0, 0)) for part in colour])
+            picture.save(folder / 'labels' / f'{name}.png')
+            ids = np.where(labels == len(NAMES), 0, labels + 300)
+            write_panoptic_png(str(folder / 'panoptic' / f'{name}.png'), ids)
+            images.append(dict(id=name, file_name=f'{name}.jpg', height=128, width=256))
+            annotations.append(dict(image_id=name, file_name=f'{name}.png', segments_info=[
+                dict(id=int(i), category_id=int(i) - 299, area=int((ids == i).sum()), bbox=[0, 0, 1, 1], iscrowd=0)
+                for i in np.unique(ids) if i]))
+        (folder / 'panoptic/panoptic_2018.json').write_text(json.dumps(dict(
+            images=images, annotations=annotations,
+            categories=[dict(id=label + 1, name=name, isthing=int(label in THING_IDS), color=list(colour))
+                        for label, (name, colour) in enumerate(zip(NAMES, PALETTE))])))
+    return root
