@@ -1,5 +1,11 @@
 from . import huggingface, official
 from .backbones import load_backbone
+from .loading import translate
 from .official import key_map, to_openmmlab
+from .reading import read_state_dict
+from .sources import source_of, to_ours
 
-__all__ = ['huggingface', 'key_map', 'load_backbone', 'official', 'to_openmmlab']
+__all__ = [
+    'huggingface', 'key_map', 'load_backbone', 'official', 'read_state_dict', 'source_of', 'to_openmmlab', 'to_ours',
+    'translate'
+]

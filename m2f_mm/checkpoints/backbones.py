@@ -8,7 +8,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from .official import backbone_to_openmmlab
+from .sources import backbone_to_ours
 
 SCHEME = 'm2f_mm://'
 FOLDER_VARIABLE = 'M2F_MM_WEIGHTS'
@@ -29,9 +29,7 @@ class Source(NamedTuple):
 
 
 def read_swin(content: dict) -> dict[str, Tensor]:
-    """The file of a Swin classifier: its layers under OpenMMLab's names, without the classifier and its norm."""
-    return backbone_to_openmmlab({key: value for key, value in content['model'].items()
-                                  if not key.startswith(('head.', 'norm.')) and not key.endswith('attn_mask')})
+    return backbone_to_ours(content['model'])
 
 
 SWIN = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'

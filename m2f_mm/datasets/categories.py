@@ -10,12 +10,14 @@ def things_first(names: Sequence[str], thing_ids: Sequence[int], palette: Sequen
 
     MMDetection wants things first; so the labels are not the positions in the list, see ``label_order``.
 
-    ``thing_ids`` of the metainfo are the ids of the things in instance annotations that name them otherwise.
+    ``thing_ids`` of the metainfo are the ids of the things in instance annotations that name them otherwise,
+    ``class_ids`` the place of each label in the list, which is the order of published weights.
     """
     order = label_order(len(names), thing_ids)
     classes = tuple(names[i] for i in order)
     return dict(classes=classes, thing_classes=classes[:len(thing_ids)], stuff_classes=classes[len(thing_ids):],
-                palette=[palette[i] for i in order], thing_ids=tuple(thing_ids))
+                palette=[palette[i] for i in order], thing_ids=tuple(thing_ids),
+                class_ids=tuple(order))
 
 
 def label_order(number: int, thing_ids: Sequence[int]) -> list[int]:

@@ -13,6 +13,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import PixelData
 from torch import Tensor
 
+from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskTransformer
 from m2f_mm.postprocess import Sizes, instance_segmentation, panoptic_segmentation, semantic_segmentation
 from m2f_mm.postprocess.tiles import logits_type, tiles
@@ -76,6 +77,7 @@ class Mask2FormerHead(MaskTransformer):
             build_transformer_decoder(transformer_decoder, checkpointing), len(counts.is_thing), num_queries,
             num_transformer_feat_level, out_channels, enforce_decoder_input_project, init_cfg=init_cfg)
         self.is_thing = counts.is_thing
+        self.class_ids = counts.class_ids
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
         self.criterion = build_criterion(self.num_classes, loss_cls, loss_mask, loss_dice, train_cfg)
@@ -200,7 +202,8 @@ def promises_of(class_logits: Tensor, masks: Tensor) -> PromisedMasks:
 class Mask2Former(StockMask2Former):
     """MMDetection's detector without its refusals: any subset of panoptic, instance and semantic results in one pass.
 
-    The fusion head may be left out: it follows from the head.
+    The fusion head may be left out: it follows from the head. Official and Hugging Face weights load under their own
+    names.
     """
 
     def __init__(self,
@@ -226,6 +229,10 @@ class Mask2Former(StockMask2Former):
             test_cfg=ConfigDict(test_cfg or {}),
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
+        translate(state_dict, self, 'panoptic_head')
+        super()._load_from_state_dict(state_dict, *args)
 
     def add_pred_to_datasample(self, data_samples: Sequence[DetDataSample],
                                results_list: Sequence[dict]) -> Sequence[DetDataSample]:

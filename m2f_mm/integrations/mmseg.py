@@ -11,6 +11,7 @@ from mmseg.models.segmentors import EncoderDecoder as StockEncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskTransformer
 from m2f_mm.postprocess import Sizes, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
@@ -109,6 +110,8 @@ def input_size(finest: Tensor, meta: dict) -> tuple[int, int]:
 class MaskSegmentor(StockEncoderDecoder):
     """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is wanted.
 
+    Official and Hugging Face weights load under their own names.
+
     Args:
         keep_logits: deliver ``seg_logits`` too, as the stock segmentor does; TTA switches it on. Slide inference
             always needs the map.
@@ -118,6 +121,10 @@ class MaskSegmentor(StockEncoderDecoder):
     def __init__(self, *args, keep_logits: bool = False, **kwargs):
         super().__init__(*args, **kwargs)
         self.keep_logits = keep_logits
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
+        translate(state_dict, self, 'decode_head')
+        super()._load_from_state_dict(state_dict, *args)
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""

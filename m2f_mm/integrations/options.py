@@ -16,8 +16,9 @@ from m2f_mm.registry import DATASETS, MODELS
 
 
 class ClassCounts(NamedTuple):
-    """What a head has to know of the classes: how many, and which are things."""
+    """What a head has to know of the classes: how many, which are things, and where published weights have them."""
     is_thing: list[bool]
+    class_ids: tuple[int, ...] | None = None  # place of each in the published order; None where that is the same
 
     @property
     def things(self) -> int:
@@ -47,21 +48,21 @@ def class_counts(where: str, metainfo: dict | str | None = None, num_things: int
     elif num_things is not None or num_stuff is not None:
         numbers = [True] * (num_things or 0) + [False] * (num_stuff or 0)
     elif counted is not None:
-        return ClassCounts(counted)
+        return counted
     else:
         raise ValueError(f'{where} does not know its classes: give it metainfo (the one of the data set, or its type) '
                          'or the numbers (num_things_classes and num_stuff_classes, or num_classes)')
     if counted is not None:
-        same = len(counted) == len(numbers) and (num_classes is not None or sum(counted) == sum(numbers))
+        same = len(counted.is_thing) == len(numbers) and (num_classes is not None or counted.things == sum(numbers))
         if not same:
             raise ValueError(f'{where}: the numbers say {sum(numbers)} things and {len(numbers) - sum(numbers)} other '
-                             f'classes, but its metainfo lists {sum(counted)} thing classes among {len(counted)}. '
-                             'Leave the numbers out')
-        return ClassCounts(counted)
+                             f'classes, but its metainfo lists {counted.things} thing classes among '
+                             f'{len(counted.is_thing)}. Leave the numbers out')
+        return counted
     return ClassCounts(numbers)
 
 
-def _of_metainfo(where: str, metainfo) -> list[bool]:
+def _of_metainfo(where: str, metainfo) -> ClassCounts:
     if isinstance(metainfo, str):
         with DATASETS.switch_scope_and_registry(None) as registry:  # the default scope, as for a data set itself
             dataset = registry.get(metainfo)
@@ -77,9 +78,8 @@ def _of_metainfo(where: str, metainfo) -> list[bool]:
         if things is None:
             raise ValueError(f'{where}: metainfo has neither classes nor thing_classes, only {sorted(metainfo)}')
         classes = tuple(things) + tuple(stuff or ())
-    if things is None:
-        return [stuff is None or name not in stuff for name in classes]
-    return [name in things for name in classes]
+    is_thing = [stuff is None or name not in stuff if things is None else name in things for name in classes]
+    return ClassCounts(is_thing, metainfo.get('class_ids'))
 
 
 def build_pixel_decoder(cfg: dict[str, Any] | None, in_channels: Sequence[int], feat_channels: int, out_channels: int,

@@ -1,0 +1,69 @@
+"""Whose weights a state dict holds, by its keys, and how they become this package's."""
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from . import huggingface, official
+
+OURS, OFFICIAL, HUGGINGFACE, BACKBONE = ("MMDetection's, MMSegmentation's or this package's", 'official (detectron2)',
+                                         "Hugging Face's", 'a backbone alone')
+_MARKS = (  # how some key of each begins; the first that fits
+    (OFFICIAL, ('sem_seg_head.', )),
+    (HUGGINGFACE, ('model.pixel_level_module.', )),
+    (OURS, ('panoptic_head.', 'decode_head.', 'backbone.')),
+    (BACKBONE, ('stem.conv', 'res2.', 'patch_embed.proj.', 'layers.0.blocks.')),
+)
+_NOT_OF_A_BACKBONE = ('head.', 'norm.', 'stem.fc.', 'fc.')  # classifiers and their norm
+HEADS = ('panoptic_head', 'decode_head')
+
+
+def source_of(keys: Iterable[str]) -> str | None:
+    """One of the four sources above, None for names that nobody here knows."""
+    keys = list(keys)
+    return next((source for source, starts in _MARKS if any(key.startswith(starts) for key in keys)), None)
+
+
+def to_ours(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
+            class_ids: Sequence[int] | None = None) -> dict[str, Tensor]:
+    """Weights of any source under our names.
+
+    Args:
+        state_dict: weights by name.
+        head: the model's attribute that holds the head.
+        class_ids: place of each of our classes in the published order, where that is another one: our panoptic data
+            sets list things first. Weights in MMDetection's names are in our order already.
+
+    Raises:
+        KeyError: names keys that belong to none of the sources.
+    """
+    source = source_of(state_dict)
+    if source == OURS:
+        other = HEADS[HEADS.index(head) - 1]
+        return {f'{head}.{key.removeprefix(other + ".")}' if key.startswith(f'{other}.') else key: value
+                for key, value in state_dict.items()}
+    if source == BACKBONE:
+        return backbone_to_ours(state_dict)
+    if source is None:
+        raise KeyError(f'these names belong to no source that is known here: {", ".join(list(state_dict)[:5])}, ...')
+    module = official if source == OFFICIAL else huggingface
+    state = module.to_openmmlab(state_dict, head)
+    return state if class_ids is None else in_order(state, head, class_ids)
+
+
+def backbone_to_ours(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A backbone's own file, without its classifier, as the ``init_cfg`` of OpenMMLab's module wants it: a ResNet's
+    names bare, a Swin's behind ``backbone.``."""
+    state = official.backbone_to_openmmlab({
+        key: value for key, value in state_dict.items()
+        if not key.startswith(_NOT_OF_A_BACKBONE) and not key.endswith('attn_mask')})
+    prefix = 'backbone.' if any(name.startswith('patch_embed.') for name in state) else ''
+    return {prefix + name: value for name, value in state.items()}
+
+
+def in_order(state: dict[str, Tensor], head: str, class_ids: Sequence[int]) -> dict[str, Tensor]:
+    """With the rows of the class layer in another order; the last one, no-object, stays. Another number of classes
+    than the model's is left as it is."""
+    order = torch.tensor([*class_ids, len(class_ids)])
+    names = [f'{head}.cls_embed.{part}' for part in ('weight', 'bias')]
+    return state | {name: state[name][order] for name in names if name in state and len(state[name]) == len(order)}

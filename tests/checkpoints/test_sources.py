@@ -1,0 +1,228 @@
+"""Weights of any source: read without running anything, recognised by name, loaded and converted."""
+import hashlib
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import load_checkpoint
+from official_names import head_keys, resnet_keys, spread, swin_keys
+from thin import draw
+
+from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_ours
+from m2f_mm.datasets.ade20k_categories import THING_IDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def thin(cfg):
+    """A recipe's model with all its layers, but few channels."""
+    model, slot = cfg.model, 'panoptic_head' if 'panoptic_head' in cfg.model else 'decode_head'
+    model.backbone.update(base_channels=4, stem_channels=4, init_cfg=None)
+    model[slot].update(in_channels=[16, 32, 64, 128], feat_channels=32, out_channels=32)
+    model[slot].pixel_decoder.update(feedforward_channels=16)
+    model[slot].transformer_decoder.update(embed_dims=32, feedforward_channels=16)
+    return cfg
+
+
+def recipe(name):
+    return thin(Config.fromfile(ROOT / f'configs/mask2former/mask2former_r50_8xb2-{name}.py'))
+
+
+def build(cfg):
+    pytest.importorskip(cfg.default_scope)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return MODELS.build(cfg.model)
+
+
+def official_weights(model, head):
+    """The model's tensors under official names, each with numbers of its own."""
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    names = key_map([*spread('backbone', resnet_keys()), *head_keys()], head)
+    return {key: draw(key, shapes[name]) for key, name in names.items()}
+
+
+def as_pickle(state, path, protocol=2):
+    """A file as detectron2 writes it."""
+    content = dict(model={key: value.numpy() for key, value in state.items()}, __author__='someone',
+                   matching_heuristics=True)
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    return str(path)
+
+
+@pytest.mark.parametrize('protocol', [2, 4])
+def test_detectron2_pickles_are_read(tmp_path, protocol):
+    state = {'stem.conv1.weight': torch.randn(2, 3), 'res2.0.conv1.norm.bias': torch.arange(3)}
+    found = read_state_dict(as_pickle(state, tmp_path / 'a.pkl', protocol))
+    assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+
+
+def test_files_of_torch_and_safetensors_are_read(tmp_path):
+    safetensors = pytest.importorskip('safetensors.torch')
+    state = {'a.weight': torch.randn(2, 3)}
+    torch.save(dict(model=state, iteration=3), tmp_path / 'a.pth')
+    torch.save(state, tmp_path / 'b.bin')
+    torch.save(dict(state_dict=state, meta=dict(epoch=1)), tmp_path / 'c.pkl')  # whatever its name
+    safetensors.save_file(state, tmp_path / 'd.safetensors')
+    for name in ('a.pth', 'b.bin', 'c.pkl', 'd.safetensors'):
+        assert torch.equal(read_state_dict(tmp_path / name)['a.weight'], state['a.weight'])
+
+
+class Evil:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path, )
+
+
+@pytest.mark.parametrize('name', ['evil.pkl', 'evil.pth'])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, name):
+    content = dict(model={'a.weight': np.zeros(3), 'b': Evil(tmp_path / 'ran')})
+    if name.endswith('pth'):
+        torch.save(content, tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=name):
+        read_state_dict(tmp_path / name)
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'no pickle at all', pickle.dumps(dict(model=dict(a=np.zeros(3))))[:40],
+                                     pickle.dumps([1, 2]), pickle.dumps(dict(model=dict(a='text')))])
+@pytest.mark.parametrize('name', ['a.pkl', 'a.pth', 'a.safetensors'])
+def test_files_without_weights_are_named(tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name.replace('.', r'\.')):
+        read_state_dict(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match='nowhere.pkl do not exist'):
+        read_state_dict(tmp_path / 'nowhere.pkl')
+
+
+@pytest.mark.parametrize('keys, word', [
+    (['criterion.empty_weight', 'sem_seg_head.predictor.query_feat.weight', 'backbone.res2.0.conv1.bias'], 'official'),
+    (['model.pixel_level_module.encoder.x', 'class_predictor.bias'], 'Hugging'),
+    (['backbone.conv1.weight', 'panoptic_head.query_feat.weight'], 'MMDetection'),
+    (['stem.conv1.weight', 'stem.fc.weight'], 'backbone'),
+    (['patch_embed.proj.bias', 'head.weight'], 'backbone')])
+def test_names_say_the_source(keys, word):
+    assert word in source_of(keys)
+
+
+def test_unknown_names_are_refused():
+    assert source_of(['a.b', 'c.d']) is None
+    with pytest.raises(KeyError, match='belong to no source'):
+        to_ours({'a.b': torch.zeros(1)})
+    with pytest.raises(KeyError, match='keys are not those of'):
+        to_ours({'sem_seg_head.predictor.query_feat.weight': torch.zeros(1), 'sem_seg_head.predictor.other.weight': 1})
+
+
+@pytest.mark.parametrize('name, head', [
+    ('lsj-50e_coco-panoptic', 'panoptic_head'), ('160k_ade20k-panoptic', 'panoptic_head'),
+    ('160k_ade20k-512x512', 'decode_head')])
+@pytest.mark.parametrize('way', ['load_checkpoint', 'load_state_dict'])
+def test_load_from_takes_official_weights(name, head, way, tmp_path):
+    """Every tensor arrives; the classes of ADE20K panoptic are in another order there."""
+    model = build(recipe(name))
+    state = official_weights(model, head)
+    if way == 'load_checkpoint':
+        load_checkpoint(model, as_pickle(state, tmp_path / 'model.pkl'), strict=True)
+    else:
+        model.load_state_dict(state)
+    loaded = model.state_dict()
+    moved = [f'{head}.cls_embed.weight', f'{head}.cls_embed.bias'] if 'ade20k-panoptic' in name else []
+    for key, ours in key_map(state, head).items():
+        if ours not in moved:
+            assert torch.equal(loaded[ours], state[key]), ours
+    for ours in moved:
+        theirs = state[f'sem_seg_head.predictor.class_embed.{ours.rpartition(".")[2]}']
+        assert torch.equal(loaded[ours][:100], theirs[list(THING_IDS)])
+        assert torch.equal(loaded[ours][100], theirs[0]) and torch.equal(loaded[ours][-1], theirs[-1])
+    again = build(recipe(name))
+    again.load_state_dict(loaded)  # our own names are in our order
+    assert all(torch.equal(value, loaded[key]) for key, value in again.state_dict().items())
+
+
+def test_detectron2_backbone_in_init_cfg(tmp_path):
+    cfg = recipe('lsj-50e_coco-panoptic')
+    model = build(cfg)
+    state = {key: draw(key, tuple(model.backbone.state_dict()[name].shape)) for key, name in
+             to_ours_names(resnet_keys()).items()}
+    path = as_pickle({**state, 'stem.fc.weight': torch.zeros(2), 'stem.fc.bias': torch.zeros(2)}, tmp_path / 'R-50.pkl')
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
+    model = build(cfg)
+    model.backbone.init_weights()
+    for key, name in to_ours_names(resnet_keys()).items():
+        assert torch.equal(model.backbone.state_dict()[name], state[key]), name
+
+
+def to_ours_names(keys):
+    """Official to our names of a backbone, through the converter: each tensor holds its own number."""
+    numbered = {key: torch.full((4, ), number) for number, key in enumerate(keys)}
+    return {keys[int(number[0])]: name for name, number in to_ours(numbered).items()}
+
+
+def convert(*arguments):
+    return subprocess.run([sys.executable, str(ROOT / 'tools/convert_checkpoint.py'), *map(str, arguments)],
+                          capture_output=True, text=True)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A file with a thin ADE20K panoptic model."""
+    path = tmp_path / 'config.py'
+    recipe('160k_ade20k-panoptic').dump(str(path))
+    return path
+
+
+def test_conversion_says_what_it_did(tmp_path, config):
+    model = build(Config.fromfile(config))
+    source = as_pickle(official_weights(model, 'panoptic_head'), tmp_path / 'model.pkl')
+    done = convert(source, tmp_path / 'out.pth', '--config', config)
+    assert done.returncode == 0, done.stderr
+    assert 'official (detectron2)' in done.stdout and 'are missing' not in done.stdout
+    content = torch.load(tmp_path / 'out.pth', weights_only=True)
+    assert content['meta']['source_sha256'] == hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    model.load_state_dict(read_state_dict(source))
+    for name, value in content['state_dict'].items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_swin_of_imagenet_is_converted(tmp_path):
+    cfg = Config.fromfile(ROOT / 'configs/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic.py')
+    names = to_ours_names(swin_keys())
+    model = build(cfg)
+    state = {key: draw(key, tuple(model.state_dict()[name].shape)) for key, name in names.items()
+             if not name.startswith('backbone.norm')}
+    torch.save(dict(model={**state, 'head.weight': torch.ones(3), 'norm.bias': torch.ones(3)}), tmp_path / 'swin.pth')
+    cfg.dump(str(tmp_path / 'config.py'))
+    done = convert(tmp_path / 'swin.pth', tmp_path / 'out.pth', '--config', tmp_path / 'config.py')
+    assert done.returncode == 0 and 'a backbone alone' in done.stdout, done.stderr
+    cfg.model.backbone.init_cfg.checkpoint = str(tmp_path / 'out.pth')
+    model = build(cfg)
+    model.backbone.init_weights()
+    assert torch.equal(model.backbone.patch_embed.projection.weight, state['patch_embed.proj.weight'])
+    assert torch.equal(model.backbone.stages[3].blocks[1].ffn.layers[1].bias, state['layers.3.blocks.1.mlp.fc2.bias'])
+
+
+def test_conversion_refuses_another_model(tmp_path, config):
+    cfg = Config.fromfile(config)
+    cfg.model.panoptic_head.num_queries = 7
+    source = as_pickle(official_weights(build(cfg), 'panoptic_head'), tmp_path / 'model.pkl')
+    done = convert(source, tmp_path / 'out.pth', '--config', config)
+    assert done.returncode == 1 and 'Nothing was written' in done.stderr
+    assert 'panoptic_head.query_feat.weight: (7, 32) in the file, (100, 32) in the model' in done.stdout
+    assert not (tmp_path / 'out.pth').exists()
+    done = convert(source, tmp_path / 'out.pth', '--config', config, '--partial')
+    assert done.returncode == 0 and 'panoptic_head.query_feat.weight' not in read_state_dict(tmp_path / 'out.pth')
+    (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(dict(model=dict(a=Evil(tmp_path / 'ran')))))
+    done = convert(tmp_path / 'evil.pkl', tmp_path / 'evil.pth')
+    assert done.returncode == 1 and 'Nothing of it was run' in done.stderr and 'Traceback' not in done.stderr
+    assert not (tmp_path / 'ran').exists() and not (tmp_path / 'evil.pth').exists()
