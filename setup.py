@@ -46,7 +46,7 @@ setup(
     python_requires='>=3.10,<3.13',
     packages=find_namespace_packages(include=['m2f_mm', 'm2f_mm.*']),
     # configs/ and tools/ of the repository, through the links in m2f_mm/.mim; a wheel gets the files themselves.
-    package_data={'m2f_mm': ['.mim/configs/**/*', '.mim/tools/**/*']},
+    package_data={'m2f_mm': ['.mim/model-index.yml', '.mim/configs/**/*', '.mim/tools/**/*']},
     # Neither stack is required, so that installing into an existing project replaces nothing there.
     install_requires=requirements('runtime'),
     extras_require={

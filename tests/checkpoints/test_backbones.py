@@ -1,13 +1,17 @@
 """Backbone weights by name: found locally, or refused with a message that helps."""
+import hashlib
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.runner.checkpoint import CheckpointLoader
 
-import m2f_mm.checkpoints.backbones as backbones
+from m2f_mm.checkpoints import loading
 
 
 def load(name):
@@ -19,30 +23,50 @@ def test_known_once_a_model_was_asked_for():
             "from mmengine.runner.checkpoint import CheckpointLoader as c; "
             "print(c._get_checkpoint_loader('m2f_mm://resnet50').__name__)")
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-1] == 'load_backbone'
+    assert done.stdout.split()[-1] == 'load_named'
 
 
 def test_local_folder_comes_first(tmp_path, monkeypatch):
-    torch.save({'conv1.weight': torch.ones(2)}, tmp_path / backbones.SOURCES['resnet50'].file_name)
-    monkeypatch.setenv(backbones.FOLDER_VARIABLE, str(tmp_path))
-    assert torch.equal(load('m2f_mm://resnet50')['conv1.weight'], torch.ones(2))
+    torch.save({'conv1.weight': torch.ones(2)}, tmp_path / 'resnet50-0676ba61.pth')
+    monkeypatch.setenv(loading.FOLDER_VARIABLE, str(tmp_path))
+    assert torch.equal(load('m2f_mm://resnet50')['state_dict']['conv1.weight'], torch.ones(2))
 
 
 def test_message_names_file_and_option(tmp_path, monkeypatch):
-    monkeypatch.setenv(backbones.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(loading.FOLDER_VARIABLE, str(tmp_path))
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
 
     def offline(*args, **kwargs):
         raise OSError('no network')
 
-    monkeypatch.setitem(CheckpointLoader._schemes, 'https://', offline)
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
     with pytest.raises(FileNotFoundError, match=r'resnet50-0676ba61\.pth.*no network.*init_cfg\.checkpoint='):
         load('m2f_mm://resnet50')
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match='m2f_mm://resnet50, m2f_mm://resnet101'):
+    with pytest.raises(ValueError, match='m2f_mm://resnet51 is unknown; near are m2f_mm://resnet50'):
         load('m2f_mm://resnet51')
+
+
+def test_released_weights_by_the_name_of_a_config(tmp_path, monkeypatch):
+    name = 'mask2former_r50_8xb2-lsj-50e_coco-panoptic'
+    content = dict(model={'sem_seg_head.predictor.query_feat.weight': np.ones((2, 3), np.float32)})
+    (tmp_path / 'model_final_94dc52.pkl').write_bytes(pickle.dumps(content))
+    monkeypatch.setenv(loading.FOLDER_VARIABLE, str(tmp_path))
+    assert torch.equal(load(f'm2f_mm://{name}')['state_dict']['sem_seg_head.predictor.query_feat.weight'],
+                       torch.ones(2, 3))
+
+
+def test_download_is_checked_and_whole_or_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    content = pickle.dumps(dict(model={'stem.conv1.weight': np.ones(3)}))
+    right = f'model_final_{hashlib.md5(content).hexdigest()[:6]}.pkl'
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', lambda url, path: Path(path).write_bytes(content))
+    assert torch.equal(load(f'https://somewhere/{right}')['state_dict']['conv1.weight'], torch.ones(3).double())
+    with pytest.raises(ValueError, match='model_final_000000.pkl has the MD5'):
+        load('https://somewhere/model_final_000000.pkl')
+    assert [path.name for path in (tmp_path / 'checkpoints').iterdir()] == [right]
 
 
 def test_swin_file_is_the_official_backbone_without_its_classifier(tmp_path, monkeypatch):
@@ -55,7 +79,7 @@ def test_swin_file_is_the_official_backbone_without_its_classifier(tmp_path, mon
               for name, value in swin.state_dict().items() if not name.startswith('norm')}
     extra = {'head.weight': torch.ones(3), 'norm.weight': torch.ones(3), 'layers.0.blocks.1.attn_mask': torch.ones(3)}
     torch.save(dict(model={**theirs, **extra}), tmp_path / 'swin_tiny_patch4_window7_224.pth')
-    monkeypatch.setenv(backbones.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(loading.FOLDER_VARIABLE, str(tmp_path))
     swin.init_weights()
     for name, value in swin.state_dict().items():
         if name.startswith('norm'):

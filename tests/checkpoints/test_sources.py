@@ -127,13 +127,16 @@ def test_unknown_names_are_refused():
 @pytest.mark.parametrize('name, head', [
     ('lsj-50e_coco-panoptic', 'panoptic_head'), ('160k_ade20k-panoptic', 'panoptic_head'),
     ('160k_ade20k-512x512', 'decode_head')])
-@pytest.mark.parametrize('way', ['load_checkpoint', 'load_state_dict'])
+@pytest.mark.parametrize('way', ['pkl', 'pth', 'load_state_dict'])
 def test_load_from_takes_official_weights(name, head, way, tmp_path):
     """Every tensor arrives; the classes of ADE20K panoptic are in another order there."""
     model = build(recipe(name))
     state = official_weights(model, head)
-    if way == 'load_checkpoint':
+    if way == 'pkl':
         load_checkpoint(model, as_pickle(state, tmp_path / 'model.pkl'), strict=True)
+    elif way == 'pth':
+        torch.save(dict(model=state, iteration=7), tmp_path / 'model.pth')
+        load_checkpoint(model, str(tmp_path / 'model.pth'), strict=True)
     else:
         model.load_state_dict(state)
     loaded = model.state_dict()

@@ -1,0 +1,36 @@
+"""The model index points somewhere, says what the configs say, and claims nothing that was not run."""
+import re
+
+import pytest
+from test_recipes import METHOD, ROOT, ROWS
+
+from m2f_mm.apis import config_path
+from m2f_mm.apis.model_index import INDEX, model_zoo, released_models
+
+MODELS = released_models()
+
+
+def test_every_row_is_in_the_index():
+    rows = [model.name.removeprefix(f'{METHOD}_') for model in MODELS if model.collection == 'Mask2Former']
+    assert sorted(rows) == sorted(ROWS)
+    assert len({model.weights for model in MODELS}) == len(MODELS)
+
+
+@pytest.mark.parametrize('model', MODELS, ids=lambda model: model.name)
+def test_entry(model):
+    config = ROOT / model.config
+    assert config_path(model.config) and config.stem == model.name
+    assert model.parameters == ROWS[model.name.removeprefix(f'{METHOD}_')]
+    assert not model.ours  # nothing of this size has been trained or evaluated by us
+    assert re.fullmatch(r'https://dl\.fbaipublicfiles\.com/maskformer/mask2former/\S+/model_final_[0-9a-f]{6}\.pkl',
+                        model.weights)
+    about = re.match(r'(#.*\n)+', config.read_text(encoding='utf-8'))[0]
+    assert 'published' in about and 'not re-run by us' in about
+    numbers = [float(number) for number in re.findall(r'\b\d\d\.\d\b', about)]
+    assert numbers == [value for name, value in model.published.items() if name != 'Boundary AP']
+
+
+def test_index_and_page():
+    assert INDEX.is_file()
+    page = ROOT.parent / 'docs/model_zoo.md'
+    assert page.read_text(encoding='utf-8') == model_zoo(), 'run python tools/write_model_zoo.py'
