@@ -1,0 +1,107 @@
+"""tools/check_dataset.py names what is wrong, and only that."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from m2f_mm.apis.check_dataset import check_dataset
+from m2f_mm.datasets.shapes import ShapesSpec
+from m2f_mm.datasets.shapes_files import write_shapes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def shapes(tmp_path, monkeypatch):
+    root = tmp_path / 'shapes'
+    write_shapes(str(root), ShapesSpec(height=64, width=64), train=4, val=2, progress=False)
+    monkeypatch.setenv('SHAPES_ROOT', f'{root}/')
+    return root
+
+
+def problems_of(task, split='train', workers=0):
+    pytest.importorskip('mmseg' if task == 'semantic' else 'mmdet')
+    cfg = Config.fromfile(ROOT / f'configs/demo/mask2former_r18_shapes-{task}.py')
+    count, problems = check_dataset(cfg, split, workers, progress=False)
+    return count, [(Path(problem.where).name, problem.what) for problem in problems]
+
+
+@pytest.mark.parametrize('task', ['panoptic', 'instance', 'semantic'])
+def test_whole_data_has_no_problem(shapes, task):
+    assert problems_of(task) == (4, [])
+    assert problems_of(task, 'val') == (2, [])
+
+
+def change(path, how):
+    content = json.loads(path.read_text())
+    how(content)
+    path.write_text(json.dumps(content))
+
+
+def test_broken_and_missing_pictures(shapes):
+    first, second = sorted((shapes / 'img_dir/train').iterdir())[:2]
+    first.write_bytes(first.read_bytes()[:100])
+    second.unlink()
+    for task in ('panoptic', 'instance', 'semantic'):
+        count, problems = problems_of(task)
+        if task == 'semantic':  # MMSegmentation lists the pictures that are there
+            assert count == 3
+        else:
+            assert count == 4 and problems[1][0] == second.name and 'No such file' in problems.pop(1)[1]
+        assert problems[0][0] == first.name and 'is not a readable picture' in problems[0][1] and len(problems) == 1
+
+
+def test_panoptic_annotations(shapes):
+    def wrong(content):
+        content['annotations'][1]['segments_info'][0]['id'] += 77
+        content['images'][2]['height'] += 1
+    change(shapes / 'annotations/panoptic_train.json', wrong)
+    _, problems = problems_of('panoptic', workers=2)
+    assert len(problems) == 2 and 'disagree: segment ids' in problems[0][1] and 'but its JSON says' in problems[1][1]
+
+
+def test_instance_annotations(shapes):
+    empties = []
+
+    def wrong(content):
+        content['categories'].append(dict(id=99, name='comet'))
+        content['annotations'][0]['category_id'] = 99
+        content['annotations'][1]['image_id'] = 4711
+        annotation = next(a for a in content['annotations'][2:] if not a['iscrowd'])
+        annotation['segmentation']['counts'] = [64 * 64]
+        empties.append(annotation)
+    change(shapes / 'annotations/instances_train.json', wrong)
+    _, problems = problems_of('instance')
+    what = [text for _, text in problems]
+    assert "1 annotations of category 99, 'comet', which is not among the classes" in what
+    assert '1 annotations of pictures that the file does not list' in what
+    assert len(what) == 3 and 'has an empty mask' in what[2]
+
+
+def test_semantic_maps(shapes):
+    first, second, third = sorted((shapes / 'ann_dir/train').iterdir())[:3]
+    pixels = np.asarray(Image.open(first)).copy()
+    pixels[0, 0] = 42
+    Image.fromarray(pixels).save(first)
+    Image.fromarray(np.full_like(pixels, 255)).save(second)
+    Image.fromarray(pixels[:50]).save(third)
+    _, problems = problems_of('semantic')
+    assert [text for _, text in problems][:2] == ['its label map has the values [42], but there are 7 classes',
+                                                  'its label map is ignored everywhere']
+    assert 'its label map 50x64' in problems[2][1]
+
+
+def test_command_line(shapes):
+    pytest.importorskip('mmdet')
+    (shapes / 'annotations/panoptic_val.json').write_text('{"images": [')
+    done = subprocess.run([sys.executable, str(ROOT / 'tools/check_dataset.py'),
+                           str(ROOT / 'configs/demo/mask2former_r18_shapes-panoptic.py'), '--workers', '0'],
+                          capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert 'train: 4 pictures, 0 problems' in done.stdout and 'val: 0 pictures, 1 problems' in done.stdout
+    assert 'is not valid JSON' in done.stdout

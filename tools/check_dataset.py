@@ -1,0 +1,36 @@
+"""Read the data sets of a config as training would, and name every picture that something is wrong with.
+
+    python tools/check_dataset.py CONFIG [--splits train val] [--workers 8] [--cfg-options ...]
+
+Looks for broken and missing files, sizes that disagree, empty masks, labels outside of the classes, categories that are
+not asked for, and whatever else stops the pipeline. Ends with status 1 if there was anything. It takes as long as an
+epoch of loading.
+"""
+import argparse
+import sys
+
+from mmengine.config import Config, DictAction
+
+from m2f_mm.apis.check_dataset import check_dataset
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('--splits', nargs='+', choices=('train', 'val', 'test'), default=['train', 'val'])
+    parser.add_argument('--workers', type=int, default=4, help='processes; 0 for this one alone')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes of the config, key=value')
+    args = parser.parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    wrong = False
+    for split in args.splits:
+        count, problems = check_dataset(cfg, split, args.workers)
+        print(f'{split}: {count} pictures, {len(problems)} problems')
+        print(*(f'  {problem.where}: {problem.what}' for problem in problems), sep='\n', end='\n' if problems else '')
+        wrong |= bool(problems)
+    sys.exit(int(wrong))
+
+
+if __name__ == '__main__':
+    main()
