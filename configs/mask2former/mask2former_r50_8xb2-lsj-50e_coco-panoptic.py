@@ -5,4 +5,4 @@ _base_ = [
 ]
 model = dict(
     panoptic_head=dict(metainfo={{_base_.dataset_type}}),  # 80 things, 53 stuff
-    test_cfg=dict(panoptic_on=True, instance_on=True))
+    test_cfg=dict(panoptic_on=True, instance_on=True, semantic_on=True))

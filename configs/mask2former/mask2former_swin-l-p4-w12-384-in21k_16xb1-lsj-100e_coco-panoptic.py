@@ -9,5 +9,5 @@ model = dict(
         metainfo={{_base_.dataset_type}},  # 80 things, 53 stuff
         in_channels=_base_.in_channels,
         num_queries=200),
-    test_cfg=dict(panoptic_on=True, instance_on=True))
+    test_cfg=dict(panoptic_on=True, instance_on=True, semantic_on=True))
 train_dataloader = dict(batch_size=1)

@@ -64,6 +64,25 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
     return rgb_to_id(pixels[..., :3])
 
 
+def read_label_png(path: str, backend_args: dict | None = None) -> np.ndarray:
+    """Labels uint8 (H, W) of a grey or palette picture.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is broken, or a picture of another kind.
+    """
+    try:
+        with Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args))) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'label picture {path} does not exist') from None
+    except (OSError, SyntaxError) as error:  # what Pillow raises for broken files
+        raise ValueError(f'{path} cannot be read as a label picture: {error}') from error
+    if mode not in ('L', 'P'):
+        raise ValueError(f'{path} is a picture of mode {mode}, but labels are of mode L or P')
+    return pixels
+
+
 def write_file(path: str, content: bytes) -> None:
     """Write ``path`` so that a reader sees the old file or the new one, never a part."""
     folder = os.path.dirname(os.path.abspath(path))

@@ -1,3 +1,3 @@
-from .metrics import PanopticMetric
+from .metrics import PanopticMetric, SemanticMetric
 
-__all__ = ['PanopticMetric']
+__all__ = ['PanopticMetric', 'SemanticMetric']

@@ -2,10 +2,10 @@
 #
 #   data/ade/ADEChallengeData2016/images/{training,validation}/*.jpg
 #   data/ade/ADEChallengeData2016/ade20k_panoptic_{train,val}.json and ade20k_panoptic_{train,val}/*.png
-#   data/ade/ADEChallengeData2016/ade20k_instance_val.json
+#   data/ade/ADEChallengeData2016/ade20k_instance_val.json and annotations/validation/*.png for AP and mIoU
 #
-# Made by tools/dataset_converters/ade20k.py. Another folder: the variable ADE_ROOT, or data_root of the data sets and
-# the paths of the evaluators.
+# The JSONs are made by tools/dataset_converters/ade20k.py. Another folder: the variable ADE_ROOT, or data_root of the
+# data sets and the paths of the evaluators.
 data_root = '{{$ADE_ROOT:data/ade/ADEChallengeData2016}}/'
 dataset_type = 'm2f_mm.ADE20KPanopticDataset'
 crop_size = (640, 640)
@@ -63,6 +63,7 @@ test_dataloader = val_dataloader
 val_evaluator = [
     dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'ade20k_panoptic_val.json',
          seg_prefix=data_root + 'ade20k_panoptic_val/'),
-    dict(type='m2f_mm.ThingMetric', ann_file=data_root + 'ade20k_instance_val.json', metric='segm')
+    dict(type='m2f_mm.ThingMetric', ann_file=data_root + 'ade20k_instance_val.json', metric='segm'),
+    dict(type='m2f_mm.SemanticMetric', label_files={'/images/': '/annotations/', '.jpg': '.png'}, first_label=1)
 ]
 test_evaluator = val_evaluator

@@ -3,6 +3,7 @@
 #
 #   data/mapillary_vistas/{training,validation}/images/*.jpg
 #   data/mapillary_vistas/{training,validation}/panoptic/panoptic_2018.json and *.png
+#   data/mapillary_vistas/validation/labels/*.png for mIoU
 #
 # As downloaded. Another folder: the variable MAPILLARY_ROOT, or data_root of the data sets and the paths of the
 # evaluator. v2.0: type m2f_mm.PanopticDataset, which takes its classes from panoptic_2020.json, and num_things_classes
@@ -63,6 +64,7 @@ test_dataloader = val_dataloader
 
 val_evaluator = [
     dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'validation/panoptic/panoptic_2018.json',
-         seg_prefix=data_root + 'validation/panoptic/', prefix='mapillary_panoptic')
+         seg_prefix=data_root + 'validation/panoptic/', prefix='mapillary_panoptic'),
+    dict(type='m2f_mm.SemanticMetric', label_files={'/images/': '/labels/', '.jpg': '.png'})
 ]
 test_evaluator = val_evaluator

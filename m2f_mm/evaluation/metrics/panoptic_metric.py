@@ -11,7 +11,6 @@ from mmengine.logging import MMLogger
 
 from ...datasets.id_map import common_runs, positions
 from ...datasets.io import read_panoptic_json, read_panoptic_png, write_json, write_panoptic_png
-from ...datasets.panoptic import PanopticDataset
 from ...registry import METRICS
 from ..functional import (
     PanopticStats,
@@ -23,6 +22,7 @@ from ..functional import (
     require_equal_sizes,
     segment_overlap,
 )
+from .panoptic_truth import panoptic_truth
 
 
 @METRICS.register_module()
@@ -111,15 +111,7 @@ class PanopticMetric(BaseMetric):
         return {name + suffix: value for suffix, mean in means.items() for name, value in mean.items()}
 
     def _load_truth(self) -> None:
-        names = ('classes', 'thing_classes', 'stuff_classes')
-        missing = [name for name in names if name not in self.dataset_meta]
-        if missing:
-            raise ValueError(f'PanopticMetric needs {", ".join(missing)} in the metainfo of the data set, as '
-                             f"m2f_mm.PanopticDataset and MMDetection's CocoPanopticDataset have them")
-        dataset = PanopticDataset(
-            self.ann_file, metainfo={name: self.dataset_meta[name] for name in names},
-            data_prefix=dict(img='', seg=self.seg_prefix), test_mode=True, serialize_data=False,
-            backend_args=self.backend_args)
+        dataset = panoptic_truth(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args)
         self._truth = {item['img_id']: item for item in dataset.data_list}
         self._category_ids = dataset.category_ids
 

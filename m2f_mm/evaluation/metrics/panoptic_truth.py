@@ -1,0 +1,18 @@
+"""What the panoptic annotations of a data set say, for metrics."""
+from ...datasets.panoptic import PanopticDataset
+
+
+def panoptic_truth(dataset_meta: dict, ann_file: str, seg_prefix: str, backend_args: dict | None) -> PanopticDataset:
+    """The annotations under the labels of the evaluated data set.
+
+    Raises:
+        ValueError: the metainfo does not say which classes are things.
+    """
+    names = ('classes', 'thing_classes', 'stuff_classes')
+    missing = [name for name in names if name not in dataset_meta]
+    if missing:
+        raise ValueError(f'the metric needs {", ".join(missing)} in the metainfo of the data set, as '
+                         f"m2f_mm.PanopticDataset and MMDetection's CocoPanopticDataset have them")
+    return PanopticDataset(
+        ann_file, metainfo={name: dataset_meta[name] for name in names}, data_prefix=dict(img='', seg=seg_prefix),
+        test_mode=True, serialize_data=False, backend_args=backend_args)

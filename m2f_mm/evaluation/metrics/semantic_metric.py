@@ -1,0 +1,121 @@
+"""mIoU of models that give semantic maps beside panoptic ones, as detectron2's ``SemSegEvaluator`` counts it."""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from ...datasets.id_map import IdRuns, positions
+from ...datasets.io import read_label_png, read_panoptic_png
+from ...registry import METRICS
+from .panoptic_truth import panoptic_truth
+
+
+@METRICS.register_module()
+class SemanticMetric(BaseMetric):
+    """Mean IoU, mean and pixel accuracy of ``pred_sem_seg`` of MMDetection's data samples.
+
+    The truth is either the panoptic annotation, every segment in its class, crowds included (COCO's
+    ``panoptic_semseg``), or label pictures. Ignored pixels count nowhere; a class without a true pixel is left out of
+    the mean, even where it is predicted (MMSegmentation's ``IoUMetric`` counts it as 0 then).
+
+    Gives ``semantic/mIoU``, ``mAcc`` and ``aAcc`` in per cent.
+
+    Args:
+        ann_file, seg_prefix: COCO panoptic JSON and the folder of its PNGs.
+        label_files: instead of these, what to replace in the path of a picture to get that of its label picture,
+            for instance ``{'/images/': '/annotations/', '.jpg': '.png'}``. The last occurrence of each is replaced.
+        first_label: value of the first class in the label pictures; classes are in the published order there, which
+            ``class_ids`` of the metainfo translates. Other values are ignored.
+        classwise: print the IoU of every class, too.
+        backend_args: how to read files, see ``mmengine.fileio``.
+        collect_device: 'cpu' or 'gpu', see ``mmengine.evaluator.BaseMetric``.
+        prefix: replaces ``semantic``.
+
+    Raises:
+        ValueError: a picture is not in the JSON, or its prediction has another size.
+    """
+    default_prefix = 'semantic'
+
+    def __init__(self,
+                 ann_file: str | None = None,
+                 seg_prefix: str = '',
+                 label_files: Mapping[str, str] | None = None,
+                 first_label: int = 0,
+                 classwise: bool = False,
+                 backend_args: dict | None = None,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if (ann_file is None) == (label_files is None):
+            raise ValueError('SemanticMetric needs either ann_file, with seg_prefix, or label_files, to find the truth')
+        self.ann_file = ann_file
+        self.seg_prefix = seg_prefix
+        self.label_files = label_files
+        self.first_label = first_label
+        self.classwise = classwise
+        self.backend_args = backend_args
+        self._truth: dict = {}
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        num_classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            if 'pred_sem_seg' not in sample:
+                raise ValueError('the model gives no pred_sem_seg; switch it on: model.test_cfg.semantic_on=True')
+            predicted = sample['pred_sem_seg']['sem_seg'].cpu().numpy()
+            predicted = predicted.reshape(predicted.shape[-2:])
+            truth = self._from_labels(sample) if self.ann_file is None else self._from_segments(sample)
+            if truth.shape != predicted.shape:
+                raise ValueError(f'{sample.get("img_path")}: ground truth is {truth.shape[0]}x{truth.shape[1]} pixels '
+                                 f'(HxW), but the prediction {predicted.shape[0]}x{predicted.shape[1]}')
+            known = truth >= 0
+            truth, predicted = truth[known], predicted[known]
+            counts = np.stack([np.bincount(labels, minlength=num_classes)
+                               for labels in (truth[truth == predicted], truth, predicted)])  # (3, C)
+            present = np.flatnonzero(counts.any(0))  # a picture shows a few of a hundred classes
+            self.results.append((present, counts[:, present]))
+
+    def compute_metrics(self, results: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+        classes = self.dataset_meta['classes']
+        totals = np.zeros((3, len(classes)), np.int64)
+        for present, counts in results:
+            totals[:, present] += counts
+        right, true, predicted = totals
+        with np.errstate(invalid='ignore', divide='ignore'):
+            iou, accuracy = 100 * right / (true + predicted - right), 100 * right / true
+        shown = true > 0
+        if self.classwise:
+            width = max(map(len, classes))
+            MMLogger.get_current_instance().info('IoU\n' + '\n'.join(
+                f'{name:{width}}{value:8.2f}' for name, value, here in zip(classes, iou, shown) if here))
+        if not shown.any():
+            return dict(mIoU=float('nan'), mAcc=float('nan'), aAcc=float('nan'))
+        return dict(mIoU=float(iou[shown].mean()), mAcc=float(accuracy[shown].mean()),
+                    aAcc=float(100 * right.sum() / true.sum()))
+
+    def _from_segments(self, sample: dict) -> np.ndarray:
+        if not self._truth:
+            self._truth = {item['img_id']: item for item in panoptic_truth(
+                self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args).data_list}
+        item = self._truth.get(sample['img_id'])
+        if item is None:
+            raise ValueError(f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
+                             f'evaluator and data loader must use the same annotation file')
+        if item['seg_map_path'] is None:
+            return np.full((item['height'], item['width']), -1)
+        runs = IdRuns(read_panoptic_png(item['seg_map_path'], self.backend_args))
+        index = positions(runs.values, np.array([segment['id'] for segment in item['segments_info']], np.int32))
+        return runs.replace(np.array([segment['category'] for segment in item['segments_info']] + [-1])[index])
+
+    def _from_labels(self, sample: dict) -> np.ndarray:
+        path = sample['img_path']
+        for old, new in self.label_files.items():
+            before, found, after = path.rpartition(old)
+            if not found:
+                raise ValueError(f'{path} has no {old!r} that label_files could replace')
+            path = before + new + after
+        values = read_label_png(path, self.backend_args)
+        order = self.dataset_meta.get('class_ids', range(len(self.dataset_meta['classes'])))
+        table = np.full(256, -1)
+        table[self.first_label + np.asarray(order)] = np.arange(len(order))
+        return table[values]
