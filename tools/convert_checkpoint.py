@@ -20,10 +20,12 @@ import torch
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path)
-    parser.add_argument('target', type=Path, help='a .pth file in OpenMMLab\'s form')
+    parser.add_argument('target', type=Path, help='a .pth file')
     parser.add_argument('--config', help='the model that the weights are for; without it they are not compared, and '
                         'classes keep the order of the source')
     parser.add_argument('--partial', action='store_true', help='write even where weights are missing or do not fit')
+    parser.add_argument('--to', choices=('ours', 'official'), default='ours',
+                        help='official: as the detectron2 code loads it, instead')
     parser.add_argument('--head', choices=('panoptic_head', 'decode_head'), default='panoptic_head',
                         help='without a config: what the model calls its head')
     return parser.parse_args()
@@ -31,14 +33,15 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from m2f_mm.checkpoints import read_state_dict, source_of, to_ours
+    from m2f_mm.checkpoints import read_state_dict, source_of, to_official, to_ours
     from m2f_mm.version import __version__
     try:
         state = read_state_dict(args.source)
         source = source_of(state)
         model = build(args.config) if args.config else None
         head = args.head if model is None else head_of(model)
-        ours = to_ours(state, head, model and getattr(getattr(model, head), 'class_ids', None))
+        class_ids = model and getattr(getattr(model, head), 'class_ids', None)
+        ours = to_ours(state, head, class_ids)
     except (ValueError, KeyError, OSError) as error:
         sys.exit(f'{args.source}: {error.args[0] if isinstance(error, KeyError) else error}')
     print(f'{args.source}: {source}, {len(state)} tensors, {len(ours)} for the model')
@@ -46,13 +49,20 @@ def main() -> None:
         ours, problems = compare(ours, model)
         if problems and not args.partial:
             sys.exit('Nothing was written: the weights are not those of the config. --partial writes what fits')
+    if args.to == 'official':
+        try:
+            content = dict(model=to_official(ours, head, class_ids), matching_heuristics=False)
+        except KeyError as error:
+            sys.exit(f'{args.source}: {error.args[0]}')
+    else:
+        content = dict(state_dict=ours)
     checksum = hashlib.sha256(args.source.read_bytes()).hexdigest()
     meta = dict(source=source, source_file=args.source.name, source_sha256=checksum,
                 converted_by=f'm2f_mm {__version__}')
     args.target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = args.target.with_name(f'.{args.target.name}.partial')
     try:
-        torch.save(dict(state_dict=ours, meta=meta), unfinished)
+        torch.save(dict(content, meta=meta), unfinished)
         os.replace(unfinished, args.target)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -1,57 +1,56 @@
-"""The official (detectron2) names of Mask2Former's weights, and MMDetection's.
+"""The official (detectron2) names of Mask2Former's weights, and MMDetection's, in both directions.
 
-``to_openmmlab`` works on the keys alone and needs no model.
+``to_openmmlab`` and ``from_openmmlab`` work on the keys alone and need no model.
 Facts: facebookresearch/Mask2Former, the state dicts of its models.
 """
 from collections.abc import Iterable
 
 from torch import Tensor
 
-from .tables import Row, reorder_patch_merging, translate_keys
+from .tables import reorder_patch_merging, restore_patch_merging, translate_templates
 
 PIXEL_DECODER = 'sem_seg_head.pixel_decoder.'
 PREDICTOR = 'sem_seg_head.predictor.'
 IGNORED = ('criterion.', 'pixel_mean', 'pixel_std')
+SOURCE = 'an official Mask2Former (detectron2)'
 
-
-def _stage(rest: str):
-    """The official stages res2 to res5 are OpenMMLab's layer1 to layer4; groups 2, 3, ... go into ``rest``."""
-    return lambda match: f'layer{int(match[1]) - 1}.' + rest.format(*match.groups()[1:])
-
-
-BACKBONE: list[Row] = [
-    (r'stem\.conv1\.weight', r'conv1.weight'),
-    (r'stem\.conv1\.norm\.(\w+)', r'bn1.\1'),
-    (r'res(\d)\.(\d+)\.shortcut\.weight', _stage('{}.downsample.0.weight')),
-    (r'res(\d)\.(\d+)\.shortcut\.norm\.(\w+)', _stage('{}.downsample.1.{}')),
-    (r'res(\d)\.(\d+)\.conv(\d)\.weight', _stage('{}.conv{}.weight')),
-    (r'res(\d)\.(\d+)\.conv(\d)\.norm\.(\w+)', _stage('{}.bn{}.{}')),
-    (r'patch_embed\.proj\.(\w+)', r'patch_embed.projection.\1'),
-    (r'layers\.(\d)\.blocks\.(\d+)\.attn\.(.+)', r'stages.\1.blocks.\2.attn.w_msa.\3'),
-    (r'layers\.(\d)\.blocks\.(\d+)\.mlp\.fc1\.(\w+)', r'stages.\1.blocks.\2.ffn.layers.0.0.\3'),
-    (r'layers\.(\d)\.blocks\.(\d+)\.mlp\.fc2\.(\w+)', r'stages.\1.blocks.\2.ffn.layers.1.\3'),
-    (r'layers\.(\d)\.(.+)', r'stages.\1.\2'),
-    (r'((?:patch_embed\.norm|norm\d)\.\w+|absolute_pos_embed)', r'\1'),
+BACKBONE = [
+    ('stem.conv1.weight', 'conv1.weight'),
+    ('stem.conv1.norm.{P}', 'bn1.{P}'),
+    ('res{i}.{j}.shortcut.weight', 'layer{i-1}.{j}.downsample.0.weight'),
+    ('res{i}.{j}.shortcut.norm.{P}', 'layer{i-1}.{j}.downsample.1.{P}'),
+    ('res{i}.{j}.conv{k}.weight', 'layer{i-1}.{j}.conv{k}.weight'),
+    ('res{i}.{j}.conv{k}.norm.{P}', 'layer{i-1}.{j}.bn{k}.{P}'),
+    ('patch_embed.proj.{P}', 'patch_embed.projection.{P}'),
+    ('layers.{i}.blocks.{j}.attn.{R}', 'stages.{i}.blocks.{j}.attn.w_msa.{R}'),
+    ('layers.{i}.blocks.{j}.mlp.fc1.{P}', 'stages.{i}.blocks.{j}.ffn.layers.0.0.{P}'),
+    ('layers.{i}.blocks.{j}.mlp.fc2.{P}', 'stages.{i}.blocks.{j}.ffn.layers.1.{P}'),
+    ('layers.{i}.{R}', 'stages.{i}.{R}'),
+    ('patch_embed.norm.{P}', 'patch_embed.norm.{P}'),
+    ('norm{i}.{P}', 'norm{i}.{P}'),
+    ('absolute_pos_embed', 'absolute_pos_embed'),
 ]
-TRANSFORMER: list[Row] = [
-    (r'static_query\.weight', r'query_feat.weight'),
-    (r'(query_feat|query_embed|level_embed)\.weight', r'\1.weight'),
-    (r'input_proj\.(\d+)\.(\w+)', r'decoder_input_projs.\1.\2'),
-    (r'transformer_cross_attention_layers\.(\d+)\.multihead_attn\.(.+)',
-     r'transformer_decoder.layers.\1.cross_attn.attn.\2'),
-    (r'transformer_self_attention_layers\.(\d+)\.self_attn\.(.+)', r'transformer_decoder.layers.\1.self_attn.attn.\2'),
-    (r'transformer_cross_attention_layers\.(\d+)\.norm\.(\w+)', r'transformer_decoder.layers.\1.norms.0.\2'),
-    (r'transformer_self_attention_layers\.(\d+)\.norm\.(\w+)', r'transformer_decoder.layers.\1.norms.1.\2'),
-    (r'transformer_ffn_layers\.(\d+)\.norm\.(\w+)', r'transformer_decoder.layers.\1.norms.2.\2'),
-    (r'transformer_ffn_layers\.(\d+)\.linear1\.(\w+)', r'transformer_decoder.layers.\1.ffn.layers.0.0.\2'),
-    (r'transformer_ffn_layers\.(\d+)\.linear2\.(\w+)', r'transformer_decoder.layers.\1.ffn.layers.1.\2'),
-    (r'decoder_norm\.(\w+)', r'transformer_decoder.post_norm.\1'),
-    (r'class_embed\.(\w+)', r'cls_embed.\1'),
-    (r'mask_embed\.layers\.(\d)\.(\w+)', lambda m: f'mask_embed.{2 * int(m[1])}.{m[2]}'),
+DECODER = 'transformer_decoder.layers.{i}.'
+TRANSFORMER = [
+    ('query_feat.weight', 'query_feat.weight'),
+    ('static_query.weight', 'query_feat.weight'),  # older; the first of two pairs is the way back
+    ('query_embed.weight', 'query_embed.weight'),
+    ('level_embed.weight', 'level_embed.weight'),
+    ('input_proj.{i}.{P}', 'decoder_input_projs.{i}.{P}'),
+    ('transformer_cross_attention_layers.{i}.multihead_attn.{R}', DECODER + 'cross_attn.attn.{R}'),
+    ('transformer_self_attention_layers.{i}.self_attn.{R}', DECODER + 'self_attn.attn.{R}'),
+    ('transformer_cross_attention_layers.{i}.norm.{P}', DECODER + 'norms.0.{P}'),
+    ('transformer_self_attention_layers.{i}.norm.{P}', DECODER + 'norms.1.{P}'),
+    ('transformer_ffn_layers.{i}.norm.{P}', DECODER + 'norms.2.{P}'),
+    ('transformer_ffn_layers.{i}.linear1.{P}', DECODER + 'ffn.layers.0.0.{P}'),
+    ('transformer_ffn_layers.{i}.linear2.{P}', DECODER + 'ffn.layers.1.{P}'),
+    ('decoder_norm.{P}', 'transformer_decoder.post_norm.{P}'),
+    ('class_embed.{P}', 'cls_embed.{P}'),
+    ('mask_embed.layers.{i}.{P}', 'mask_embed.{2*i}.{P}'),
 ]
 
 
-def pixel_decoder_rows(num_fpn: int, deformable: bool) -> list[Row]:
+def pixel_decoder_rows(num_fpn: int, deformable: bool) -> list[tuple[str, str]]:
     """Rows of either pixel decoder.
 
     Args:
@@ -59,49 +58,55 @@ def pixel_decoder_rows(num_fpn: int, deformable: bool) -> list[Row]:
             FPN, and from coarse to fine in the deformable one.
         deformable: MSDeformAttn; otherwise the plain FPN.
     """
-    def fpn(convs: str, part: str):
-        def name(match) -> str:
-            level = num_fpn - int(match[1]) if deformable else int(match[1]) - 1
-            return f'{convs}.{level}.{part}.{match[2]}'
-        return name
-
-    rows: list[Row] = [
-        (r'input_proj\.(\d+)\.0\.(\w+)', r'input_convs.\1.conv.\2'),
-        (r'input_proj\.(\d+)\.1\.(\w+)', r'input_convs.\1.gn.\2'),
-        (r'transformer\.level_embed', r'level_encoding.weight'),
-        (r'transformer\.encoder\.layers\.(\d+)\.self_attn\.(.+)', r'encoder.layers.\1.self_attn.\2'),
-        (r'transformer\.encoder\.layers\.(\d+)\.linear1\.(\w+)', r'encoder.layers.\1.ffn.layers.0.0.\2'),
-        (r'transformer\.encoder\.layers\.(\d+)\.linear2\.(\w+)', r'encoder.layers.\1.ffn.layers.1.\2'),
-        (r'transformer\.encoder\.layers\.(\d+)\.norm(\d)\.(\w+)',
-         lambda m: f'encoder.layers.{m[1]}.norms.{int(m[2]) - 1}.{m[3]}'),
+    level = f'{{{num_fpn}-i}}' if deformable else '{i-1}'
+    encoder = 'transformer.encoder.layers.{i}.'
+    rows = [
+        ('input_proj.{i}.0.{P}', 'input_convs.{i}.conv.{P}'),
+        ('input_proj.{i}.1.{P}', 'input_convs.{i}.gn.{P}'),
+        ('transformer.level_embed', 'level_encoding.weight'),
+        (encoder + 'self_attn.{R}', 'encoder.layers.{i}.self_attn.{R}'),
+        (encoder + 'linear1.{P}', 'encoder.layers.{i}.ffn.layers.0.0.{P}'),
+        (encoder + 'linear2.{P}', 'encoder.layers.{i}.ffn.layers.1.{P}'),
+        (encoder + 'norm{j}.{P}', 'encoder.layers.{i}.norms.{j-1}.{P}'),
     ] if deformable else [
-        (rf'layer_{num_fpn + 1}\.norm\.(\w+)', r'last_feat_conv.gn.\1'),
-        (rf'layer_{num_fpn + 1}\.(\w+)', r'last_feat_conv.conv.\1'),
+        (f'layer_{num_fpn + 1}.norm.{{P}}', 'last_feat_conv.gn.{P}'),
+        (f'layer_{num_fpn + 1}.{{P}}', 'last_feat_conv.conv.{P}'),
     ]
     return rows + [
-        (r'adapter_(\d)\.norm\.(\w+)', fpn('lateral_convs', 'gn')),
-        (r'adapter_(\d)\.(\w+)', fpn('lateral_convs', 'conv')),
-        (r'layer_(\d)\.norm\.(\w+)', fpn('output_convs', 'gn')),
-        (r'layer_(\d)\.(\w+)', fpn('output_convs', 'conv')),
-        (r'mask_features\.(\w+)', r'mask_feature.\1'),
+        ('adapter_{i}.norm.{P}', f'lateral_convs.{level}.gn.{{P}}'),
+        ('adapter_{i}.{P}', f'lateral_convs.{level}.conv.{{P}}'),
+        ('layer_{i}.norm.{P}', f'output_convs.{level}.gn.{{P}}'),
+        ('layer_{i}.{P}', f'output_convs.{level}.conv.{{P}}'),
+        ('mask_features.{P}', 'mask_feature.{P}'),
     ]
 
 
 def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
     """Official weights under the names of MMDetection and of this package; see ``key_map``."""
-    return _renamed(state_dict, key_map(state_dict, head))
+    return {name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
+            for key, name in key_map(state_dict, head).items()}
+
+
+def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
+    """The inverse of ``to_openmmlab``: weights as the official code loads them, in its newer names.
+
+    Raises:
+        KeyError: names the keys that the official models have no place for.
+    """
+    laterals = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.pixel_decoder.lateral_convs.')}
+    deformable = any(name.startswith(f'{head}.pixel_decoder.encoder.') for name in state_dict)
+    names = translate_templates(state_dict, _tables(head, len(laterals), deformable),
+                                f'what the official models have under {head}', backwards=True)
+    return {key: restore_patch_merging(state_dict[name])
+            if key.startswith('backbone.layers.') and '.downsample.' in key else state_dict[name]
+            for name, key in names.items()}
 
 
 def backbone_to_openmmlab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """A backbone's own file, detectron2's ResNet or the original Swin: keys without a prefix on both sides."""
-    return _renamed(state_dict, translate_keys(state_dict, {'': ('', BACKBONE)}, "detectron2's or Swin's backbones"))
-
-
-def _renamed(state_dict: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
-    return {
-        name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
-        for key, name in names.items()
-    }
+    names = translate_templates(state_dict, {'': ('', BACKBONE)}, "detectron2's or Swin's backbones")
+    return {name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
+            for key, name in names.items()}
 
 
 def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
@@ -119,13 +124,16 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
     modern = {_modern(key): key for key in keys if not key.startswith(IGNORED)}
     adapters = {name.split('.')[2] for name in modern if name.startswith(PIXEL_DECODER + 'adapter_')}
     deformable = any(name.startswith(PIXEL_DECODER + 'transformer.') for name in modern)
-    tables = {
+    mapped = translate_templates(modern, _tables(head, len(adapters), deformable), SOURCE)
+    return {modern[name]: ours for name, ours in mapped.items()}
+
+
+def _tables(head: str, num_fpn: int, deformable: bool) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    return {
         'backbone.': ('backbone.', BACKBONE),
-        PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder_rows(len(adapters), deformable)),
+        PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder_rows(num_fpn, deformable)),
         PREDICTOR: (f'{head}.', TRANSFORMER)
     }
-    mapped = translate_keys(modern, tables, 'an official Mask2Former (detectron2)')
-    return {modern[name]: ours for name, ours in mapped.items()}
 
 
 def _modern(key: str) -> str:

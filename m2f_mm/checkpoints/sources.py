@@ -51,6 +51,22 @@ def to_ours(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
     return state if class_ids is None else in_order(state, head, class_ids)
 
 
+def to_official(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
+                class_ids: Sequence[int] | None = None) -> dict[str, Tensor]:
+    """Our weights as the official (detectron2) code names and orders them; the inverse of ``to_ours``.
+
+    Args:
+        state_dict, head, class_ids: as for ``to_ours``.
+
+    Raises:
+        KeyError: names the keys that the official models have no place for.
+    """
+    if class_ids is not None:
+        inverse = torch.tensor(class_ids).argsort().tolist()
+        state_dict = in_order(state_dict, head, inverse)
+    return official.from_openmmlab(state_dict, head)
+
+
 def backbone_to_ours(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """A backbone's own file, without its classifier, as the ``init_cfg`` of OpenMMLab's module wants it: a ResNet's
     names bare, a Swin's behind ``backbone.``."""

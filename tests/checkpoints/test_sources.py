@@ -14,7 +14,7 @@ from mmengine.runner import load_checkpoint
 from official_names import head_keys, resnet_keys, spread, swin_keys
 from thin import draw
 
-from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_ours
+from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_official, to_ours
 from m2f_mm.datasets.ade20k_categories import THING_IDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,6 +153,29 @@ def test_load_from_takes_official_weights(name, head, way, tmp_path):
     assert all(torch.equal(value, loaded[key]) for key, value in again.state_dict().items())
 
 
+@pytest.mark.parametrize('head', ['panoptic_head', 'decode_head'])
+@pytest.mark.parametrize('backbone', [resnet_keys, swin_keys])
+@pytest.mark.parametrize('class_ids', [None, (2, 0, 3, 1)])
+def test_way_there_and_back(head, backbone, class_ids):
+    """Official to ours to official, name by name and number by number; the patch merging and the classes are moved."""
+    keys = [*spread('backbone', backbone()), *head_keys()]
+    there = {key: draw(key, (5, 8)) for key in keys}
+    ours = to_ours(there, head, class_ids)
+    assert source_of(ours) != source_of(there)
+    assert torch.equal(ours[f'{head}.cls_embed.weight'], there['sem_seg_head.predictor.class_embed.weight']) == (
+        class_ids is None)
+    back = to_official(ours, head, class_ids)
+    assert back.keys() == there.keys()
+    assert all(torch.equal(back[key], there[key]) for key in keys)
+    again = to_ours(back, head, class_ids)
+    assert again.keys() == ours.keys() and all(torch.equal(again[key], ours[key]) for key in ours)
+
+
+def test_what_has_no_official_name_is_named():
+    with pytest.raises(KeyError, match='panoptic_head.other.weight'):
+        to_official({'panoptic_head.query_feat.weight': torch.zeros(1), 'panoptic_head.other.weight': torch.zeros(1)})
+
+
 def test_detectron2_backbone_in_init_cfg(tmp_path):
     cfg = recipe('lsj-50e_coco-panoptic')
     model = build(cfg)
@@ -196,6 +219,10 @@ def test_conversion_says_what_it_did(tmp_path, config):
     model.load_state_dict(read_state_dict(source))
     for name, value in content['state_dict'].items():
         assert torch.equal(value, model.state_dict()[name]), name
+    done = convert(tmp_path / 'out.pth', tmp_path / 'back.pth', '--config', config, '--to', 'official')
+    assert done.returncode == 0, done.stderr
+    back, there = read_state_dict(tmp_path / 'back.pth'), read_state_dict(source)
+    assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
 
 
 def test_swin_of_imagenet_is_converted(tmp_path):

@@ -15,7 +15,7 @@ from golden import (
     official_loss_names,
 )
 
-from m2f_mm.checkpoints import key_map, to_openmmlab
+from m2f_mm.checkpoints import key_map, to_official, to_openmmlab
 from m2f_mm.models import mask_transformer
 from m2f_mm.structures import SegTargets, attention_mask, contract
 
@@ -30,6 +30,15 @@ def case(request):
     missing, unexpected = model.load_state_dict(to_openmmlab(recorded['state_dict']), strict=False)
     assert not unexpected and not missing
     return info, recorded, model.train()
+
+
+def test_weights_convert_back(case):
+    """The model's own tensors under official names are the recorded ones."""
+    _, recorded, model = case
+    back, official = to_official(model.state_dict()), recorded['state_dict']
+    wanted = {key: value for key, value in official.items() if not key.startswith('criterion.')}
+    assert back.keys() == {key.replace('static_query', 'query_feat') for key in wanted}
+    assert all(torch.equal(back[key.replace('static_query', 'query_feat')], value) for key, value in wanted.items())
 
 
 def images(info, recorded, model):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from golden import FORWARD, LOSS, ReplayPoints, assert_close, assert_matching, cases, load, official_loss_names
 
-from m2f_mm.checkpoints import to_openmmlab
+from m2f_mm.checkpoints import to_official, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
 from m2f_mm.models import MSDeformAttn, MSDeformAttnPixelDecoder
 from m2f_mm.models.layers import sine_position
@@ -21,7 +21,10 @@ def test_pixel_decoder_variants(path):
             num_encoder_levels=len(settings['transformer_in_features']), num_layers=settings['enc_layers'],
             num_heads=settings['nheads'], feedforward_channels=settings['dim_feedforward'],
             norm_cfg=dict(type='GN', num_groups=32) if settings['norm'] == 'GN' else None)
-        weights = to_openmmlab({f'sem_seg_head.pixel_decoder.{k}': v for k, v in variant['state_dict'].items()})
+        official = {f'sem_seg_head.pixel_decoder.{k}': v for k, v in variant['state_dict'].items()}
+        weights = to_openmmlab(official)
+        back = to_official(weights)
+        assert back.keys() == official.keys() and all(torch.equal(back[key], official[key]) for key in official)
         prefix = 'panoptic_head.pixel_decoder.'
         decoder.load_state_dict({key[len(prefix):]: value for key, value in weights.items()})
         mask_features, memories = decoder(features)
