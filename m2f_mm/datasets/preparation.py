@@ -47,7 +47,7 @@ def each_picture(work: Callable[[str], dict], names: Sequence[str], result: Path
     broken = []
     bar = ProgressBar(len(todo)) if todo else None
     with journal.open('a', encoding='utf-8') as stream:
-        for name, record, error in _results(_Task(work), todo, workers):
+        for name, record, error in _results(work, todo, workers):
             if error:
                 broken.append(f'{name}: {error}')
             else:
@@ -69,25 +69,31 @@ def finish(result: Path, content: dict) -> None:
     Path(f'{result}{JOURNAL}').unlink(missing_ok=True)
 
 
-class _Task:
-    """``work`` with its errors as values, for a process of its own."""
-
-    def __init__(self, work: Callable[[str], dict]):
-        self.work = work
-
-    def __call__(self, name: str) -> tuple[str, dict | None, str]:
-        try:
-            return name, self.work(name), ''
-        except (ValueError, OSError) as error:
-            return name, None, str(error)
-
-
-def _results(task: _Task, names: Sequence[str], workers: int) -> Iterator[tuple[str, dict | None, str]]:
+def _results(work: Callable[[str], dict], names: Sequence[str],
+             workers: int) -> Iterator[tuple[str, dict | None, str]]:
+    """Name, record and error of each picture."""
     if workers == 0:
-        yield from map(task, names)
+        yield from (_done(work, name) for name in names)
         return
-    with multiprocessing.get_context('spawn').Pool(workers) as pool:
-        yield from pool.imap_unordered(task, names, chunksize=4)
+    with multiprocessing.get_context('spawn').Pool(workers, _start, (work, )) as pool:
+        yield from pool.imap_unordered(_in_process, names, chunksize=4)
+
+
+def _done(work: Callable[[str], dict], name: str) -> tuple[str, dict | None, str]:
+    try:
+        return name, work(name), ''
+    except (ValueError, OSError) as error:
+        return name, None, str(error)
+
+
+def _start(work: Callable[[str], dict]) -> None:
+    """Give a process its work once, which may carry the annotations of a whole data set."""
+    global _work
+    _work = work
+
+
+def _in_process(name: str) -> tuple[str, dict | None, str]:
+    return _done(_work, name)
 
 
 def _entries(journal: Path) -> Iterator[tuple[str, dict]]:

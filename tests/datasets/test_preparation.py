@@ -13,7 +13,7 @@ import pytest
 from layouts import write_cityscapes
 from PIL import Image
 
-from m2f_mm.datasets import ade20k_files, cityscapes_files
+from m2f_mm.datasets import ade20k_files, cityscapes_files, coco_files
 from m2f_mm.datasets.ade20k_categories import SHORT_NAMES, THING_IDS
 from m2f_mm.datasets.categories import ADE20K_PANOPTIC, CITYSCAPES_PANOPTIC, MAPILLARY_PANOPTIC
 from m2f_mm.datasets.io import read_panoptic_png
@@ -21,7 +21,8 @@ from m2f_mm.datasets.panoptic import ADE20KPanopticDataset, CityscapesPanopticDa
 from m2f_mm.datasets.preparation import BrokenPictures, SegmentColours, each_picture, finish
 
 ROOT = Path(__file__).resolve().parents[2]
-ADE = ROOT.parent / 'shared/data/ade20k_derived/ADEChallengeData2016'
+DATA = ROOT.parent / 'shared/data'
+ADE = DATA / 'ade20k_derived/ADEChallengeData2016'
 
 
 def load(path):
@@ -168,6 +169,43 @@ def test_colours_are_those_of_the_class_or_near_it():
 @pytest.fixture
 def cityscapes(tmp_path):
     return write_cityscapes(tmp_path)
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """The real pictures of the validation part."""
+    if not (DATA / 'coco_panoptic').is_dir():
+        pytest.skip(f'needs {DATA}')
+    (tmp_path / 'annotations').mkdir()
+    for part in ('panoptic_val2017.json', 'panoptic_val2017'):
+        source, target = DATA / 'coco_panoptic/annotations' / part, tmp_path / 'annotations' / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    return tmp_path
+
+
+def test_coco_semantic_is_the_official_one(coco):
+    coco_files.prepare(coco, workers=0)
+    made = sorted((coco / 'panoptic_semseg_val2017').iterdir())
+    official = DATA / 'coco_panoptic_derived/panoptic_semseg_val2017'
+    assert [path.name for path in made] == sorted(path.name for path in official.iterdir())
+    for path in made:
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(official / path.name)))
+    assert coco_files.prepare(coco, workers=0)[0].endswith('is there already')
+    assert not list(coco.glob('*partial*'))
+
+
+def test_coco_semantic_refuses_what_contradicts_itself(coco):
+    path = coco / 'annotations/panoptic_val2017.json'
+    content = load(path)
+    name = content['annotations'][3]['file_name']
+    content['annotations'][3]['segments_info'].pop()
+    content['annotations'][5]['segments_info'][0]['category_id'] = 4711
+    path.write_text(json.dumps(content))
+    with pytest.raises(BrokenPictures, match=rf'2 of 31 pictures(.|\n)*{name} and its JSON disagree(.|\n)*4711'):
+        coco_files.prepare(coco, workers=0)
+    assert len(list((coco / 'panoptic_semseg_val2017').iterdir())) == 29
+    with pytest.raises(FileNotFoundError, match='panoptic_annotations_trainval2017.zip'):
+        coco_files.prepare(coco / 'annotations', workers=0)
 
 
 def test_cityscapes_panoptic_and_train_ids(cityscapes):

@@ -1,0 +1,12 @@
+"""Make COCO's semantic label pictures from its panoptic annotations.
+
+    python tools/dataset_converters/coco_semantic.py data/coco
+
+Needs `annotations/panoptic_{train,val}2017.json` and the folders of their PNGs; adds `panoptic_semseg_{train,val}2017`.
+Broken off, it goes on where it was; run again, it does nothing.
+"""
+from m2f_mm.datasets.coco_files import prepare
+from m2f_mm.datasets.preparation import command
+
+if __name__ == '__main__':
+    command(__doc__, prepare, 'the folder that holds annotations')
