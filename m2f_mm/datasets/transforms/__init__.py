@@ -1,6 +1,6 @@
 from .colour import ColorAugSSD
 from .formatting import PackPanopticInputs
-from .large_scale_jitter import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
+from .geometric import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
 from .loading import LoadImage, LoadPanopticSegments
 
 __all__ = [
