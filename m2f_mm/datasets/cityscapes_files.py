@@ -12,10 +12,12 @@ to::
     cityscapes/gtFine/cityscapes_instance_{train,val}.json               polygons, as detectron2 reads them
 """
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, Polygon
 
 from .cityscapes_categories import LABEL_IDS, NAMES, PALETTE, SUPERCATEGORIES, THING_IDS
@@ -111,7 +113,16 @@ def instances(folder: Path, name: str) -> dict:
         objects = [(entry['label'], entry['polygon']) for entry in content['objects'] if 'deleted' not in entry]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f'{path} is not a complete polygon file of Cityscapes ({error!r})') from error
-    annotations, before = [], Polygon()
+    try:
+        annotations = [dict(annotation, image_id=image['id']) for annotation in visible_things(objects)]
+    except ShapelyError as error:
+        raise ValueError(f'{path} has polygons that cannot be cut ({error})') from error
+    return dict(image=image, annotations=annotations)
+
+
+def visible_things(objects: list[tuple[str, list]]) -> Iterator[dict]:
+    """What is left of each thing among labels and corners in the order of the file, the last one first."""
+    before = Polygon()
     for label, corners in reversed(objects):
         if label == 'license plate':  # has no label id
             continue
@@ -125,8 +136,6 @@ def instances(folder: Path, name: str) -> dict:
         pieces = visible.geoms if isinstance(visible, MultiPolygon) else [visible]
         outlines = [np.asarray(piece.exterior.coords) for piece in pieces]  # COCO's polygons have no holes
         x1, y1, x2, y2 = visible.bounds
-        annotations.append(dict(
-            image_id=image['id'], category_id=thing, iscrowd=int(label.endswith('group')),
-            area=sum(Polygon(outline).area for outline in outlines), bbox=[x1, y1, x2 - x1, y2 - y1],
-            segmentation=[outline.ravel().tolist() for outline in outlines]))
-    return dict(image=image, annotations=annotations)
+        yield dict(category_id=thing, iscrowd=int(label.endswith('group')),
+                   area=sum(Polygon(outline).area for outline in outlines), bbox=[x1, y1, x2 - x1, y2 - y1],
+                   segmentation=[outline.ravel().tolist() for outline in outlines])
