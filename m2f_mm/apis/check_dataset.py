@@ -93,6 +93,8 @@ def annotation_problems(dataset: Any) -> Iterator[Problem]:
     if not hasattr(dataset, 'cat_ids'):
         return
     content = json.loads(fileio.get(dataset.ann_file))
+    if any('segments_info' in annotation for annotation in content['annotations']):  # panoptic
+        return
     names = {category['id']: category['name'] for category in content['categories']}
     pictures = {image['id'] for image in content['images']}
     asked = set(dataset.cat_ids)

@@ -89,16 +89,18 @@ def fetched(url: str) -> Path:
 
 
 def check_name(path: Path) -> None:
-    """The official files have the beginning of their MD5 in their names, ``model_final_94dc52.pkl``.
+    """Public files have the beginning of their checksum in their names: the official ones of their MD5,
+    ``model_final_94dc52.pkl``, torchvision's of their SHA-256, ``resnet50-0676ba61.pth``.
 
     Raises:
         ValueError: the file has another.
     """
-    wanted = re.fullmatch(r'model_final_([0-9a-f]{6})\.pkl', path.name)
-    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    if wanted and not found.startswith(wanted[1]):
-        raise ValueError(f'{path.name} has the MD5 {found}, which does not begin as its name says; it is damaged or '
-                         'another file. Get it again')
+    for pattern, kind in ((r'model_final_([0-9a-f]{6})\.pkl', 'md5'), (r'.*-([0-9a-f]{8})\.pth', 'sha256')):
+        wanted = re.fullmatch(pattern, path.name)
+        found = hashlib.new(kind, path.read_bytes(), usedforsecurity=False).hexdigest()
+        if wanted and not found.startswith(wanted[1]):
+            raise ValueError(f'{path.name} has the {kind.upper()} {found}, which does not begin as its name says; it '
+                             'is damaged or another file. Get it again')
 
 
 def translate(state_dict: dict[str, Tensor], model: nn.Module, head: str) -> None:

@@ -3,6 +3,7 @@
 ``to_openmmlab`` and ``from_openmmlab`` work on the keys alone and need no model.
 Facts: facebookresearch/Mask2Former, the state dicts of its models.
 """
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from torch import Tensor
@@ -88,7 +89,8 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
 
 
 def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
-    """The inverse of ``to_openmmlab``: weights as the official code loads them, in its newer names.
+    """The inverse of ``to_openmmlab``: weights as the official code loads them, in its newer names and with its
+    versions as ``_metadata``, which ``torch.save`` keeps.
 
     Raises:
         KeyError: names the keys that the official models have no place for.
@@ -97,9 +99,13 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
     deformable = any(name.startswith(f'{head}.pixel_decoder.encoder.') for name in state_dict)
     names = translate_templates(state_dict, _tables(head, len(laterals), deformable),
                                 f'what the official models have under {head}', backwards=True)
-    return {key: restore_patch_merging(state_dict[name])
-            if key.startswith('backbone.layers.') and '.downsample.' in key else state_dict[name]
-            for name, key in names.items()}
+    state = OrderedDict(
+        (key, restore_patch_merging(state_dict[name])
+         if key.startswith('backbone.layers.') and '.downsample.' in key else state_dict[name])
+        for name, key in names.items())
+    # Without a version the official head takes the names for its older ones, and renames them once more.
+    state._metadata = OrderedDict((module.rstrip('.'), dict(version=2)) for module in ('sem_seg_head', PREDICTOR))
+    return state
 
 
 def backbone_to_openmmlab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 A pickle is a program; here only tensors, arrays and plain containers are made of one, and anything else is refused.
 """
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +14,47 @@ import torch
 from torch import Tensor
 
 WRAPPERS = ('state_dict', 'model')  # under which a file keeps its weights; OpenMMLab's name, detectron2's
-# What detectron2's pickles consist of beside numbers, strings and containers. NumPy 2 moved its part.
-PLAIN = {('collections', 'OrderedDict'): OrderedDict, ('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): np.dtype}
-_CORE = np._core if hasattr(np, '_core') else np.core
-for _module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-    PLAIN[_module, '_reconstruct'] = _CORE.multiarray._reconstruct
-    PLAIN[_module, 'scalar'] = _CORE.multiarray.scalar
+
+
+class PickledType:
+    """Stands for NumPy's dtype while a pickle is read: plain numbers only, so that no bytes can pass for objects."""
+
+    def __init__(self, code: str, *_):
+        if not re.fullmatch(r'[<>|=]?[fiub][1248]', str(code)):
+            raise pickle.UnpicklingError(f'it asks for arrays of {code!r}')
+        self.code = str(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        order = state[1]
+        self.code = f'{order if order in ("<", ">") else ""}{self.code[-2:]}'
+
+
+class PickledArray:
+    """Stands for a NumPy array while a pickle is read; the array is made when all of the file is known to be plain."""
+
+    def __init__(self, *_):
+        self.state: tuple = ()
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+    def array(self) -> np.ndarray:
+        """
+        Raises:
+            ValueError: shape, type and bytes do not fit together.
+        """
+        try:
+            _, shape, kind, fortran, content = self.state
+            content = content.encode('latin1') if isinstance(content, str) else content  # written by Python 2
+            return np.frombuffer(content, kind.code).reshape(shape, order='F' if fortran else 'C').copy(order='C')
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f'an array is incomplete ({error})') from error
+
+
+def _scalar(kind: PickledType, content: bytes | str) -> PickledArray:
+    made = PickledArray()
+    made.state = (1, (), kind, False, content)
+    return made
 
 
 def _bytes_of(text: str, encoding: str) -> bytes:
@@ -28,7 +64,23 @@ def _bytes_of(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
-PLAIN['_codecs', 'encode'] = _bytes_of
+def _no_bytes() -> bytes:
+    """How protocol 2 writes empty bytes."""
+    return b''
+
+
+# What detectron2's pickles consist of beside numbers, strings and containers. NumPy 2 moved its part. Nothing of
+# NumPy's own is handed out: with it, a file could make arrays of objects from bytes.
+PLAIN = {
+    ('collections', 'OrderedDict'): OrderedDict,
+    ('numpy', 'ndarray'): 'numpy.ndarray',  # an argument of _reconstruct, never called
+    ('numpy', 'dtype'): PickledType,
+    ('_codecs', 'encode'): _bytes_of,
+    ('__builtin__', 'bytes'): _no_bytes
+}
+for _module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+    PLAIN[_module, '_reconstruct'] = PickledArray
+    PLAIN[_module, 'scalar'] = _scalar
 
 
 class PlainUnpickler(pickle.Unpickler):
@@ -62,8 +114,9 @@ def read_state_dict(path: str | Path, map_location: str | None = 'cpu') -> dict[
         raise ValueError(f'{path} holds {type(content).__name__}, not weights by name')
     state, other = {}, []
     for name, value in content.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in 'fiub':
-            state[name] = torch.from_numpy(np.ascontiguousarray(value)).to(map_location or 'cpu')
+        if isinstance(value, PickledArray):
+            array = value.array()
+            state[name] = torch.from_numpy(array.astype(array.dtype.newbyteorder('='))).to(map_location or 'cpu')
         elif isinstance(value, Tensor):
             state[name] = value
         else:
@@ -92,6 +145,7 @@ def _content(path: Path, map_location: str | None) -> Any:
     with path.open('rb') as stream:
         try:
             return PlainUnpickler(stream, encoding='latin1').load()
-        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+                OverflowError, MemoryError) as error:
             raise ValueError(f'{path} is refused: a pickle of weights holds arrays and plain containers, but {error}. '
                              'Nothing of it was run') from error

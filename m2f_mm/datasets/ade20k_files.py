@@ -58,7 +58,9 @@ def prepare(root: Path, workers: int) -> list[str]:
 
 
 def make_panoptic(root: Path, folder: str, result: Path, names: list[str], workers: int) -> str:
-    records = each_picture(partial(panoptic_picture, root, folder, result.with_suffix('')), names, result, workers)
+    out = result.with_suffix('')
+    records = each_picture(partial(panoptic_picture, root, folder, out), names, result, workers,
+                           output=lambda name: out / f'{name}.png')
     finish(result, dict(images=[record['image'] for record in records],
                         annotations=[record['annotation'] for record in records], categories=CATEGORIES))
     labels = [segment['category_id'] for record in records for segment in record['annotation']['segments_info']]

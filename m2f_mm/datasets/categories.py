@@ -70,8 +70,13 @@ def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Map
         raise ValueError(f'metainfo of {source} must list things before stuff, got {_list(classes)}; '
                          f'use classes={things + stuff}')
     palette = given.get('palette') or _palette(classes, defaults, categories)
-    ids = dict(zip(defaults.get('thing_classes', ()), defaults.get('thing_ids', ())))
-    extra = dict(thing_ids=tuple(ids[name] for name in things if name in ids)) if ids else {}
+    extra = {}
+    for key, owners in (('thing_ids', 'thing_classes'), ('class_ids', 'classes')):
+        ids = dict(zip(defaults.get(owners, ()), defaults.get(key, ())))
+        if ids:
+            extra[key] = tuple(ids[name] for name in (things if key == 'thing_ids' else classes) if name in ids)
+    if 'classes' not in defaults and not given.keys() & {'classes', 'thing_classes', 'stuff_classes'}:
+        extra['class_ids'] = tuple(names.index(name) for name in classes)  # their order in the JSON
     return dict(given, classes=classes, thing_classes=things, stuff_classes=stuff, palette=palette, **extra)
 
 

@@ -56,7 +56,9 @@ def prepare(root: Path, workers: int) -> list[str]:
 
 def make_panoptic(folder: Path, result: Path, workers: int) -> str:
     names = names_in(folder, '_gtFine_instanceIds.png')
-    records = each_picture(partial(picture, folder, result.with_suffix('')), names, result, workers)
+    out = result.with_suffix('')
+    records = each_picture(partial(picture, folder, out), names, result, workers,
+                           output=lambda name: out / f'{Path(name).name}_gtFine_panoptic.png')
     finish(result, dict(images=[record['image'] for record in records],
                         annotations=[record['annotation'] for record in records], categories=CATEGORIES))
     labels = [segment['category_id'] for record in records for segment in record['annotation']['segments_info']]

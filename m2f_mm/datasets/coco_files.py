@@ -52,7 +52,8 @@ def make(root: Path, split: str, workers: int) -> str:
         raise FileNotFoundError(f'{root} has no annotations/panoptic_{split}; unpack panoptic_{split}.zip there')
     print(f'{out}:')
     labels = {category['id']: label for label, category in enumerate(content['categories'])}
-    each_picture(partial(picture, folder, out, segments, labels), missing, out, workers)
+    each_picture(partial(picture, folder, out, segments, labels), missing, out, workers,
+                 output=lambda name: out / name)
     journal.unlink()
     return summary(content['categories'],
                    [segment['category_id'] for each in segments.values() for segment in each], len(segments), str(out))

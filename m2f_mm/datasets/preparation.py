@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.utils import ProgressBar
 from PIL import Image
 
-from .io import write_json
+from .io import write_file, write_json
 
 JOURNAL = '.partial.jsonl'  # behind the name of the file that is being made
 
@@ -22,7 +22,8 @@ class BrokenPictures(ValueError):
     """What is wrong with which pictures; nothing was written in their place."""
 
 
-def each_picture(work: Callable[[str], dict], names: Sequence[str], result: Path, workers: int) -> list[dict]:
+def each_picture(work: Callable[[str], dict], names: Sequence[str], result: Path, workers: int,
+                 output: Callable[[str], Path] | None = None) -> list[dict]:
     """``work(name)`` for every picture, in the order of the names.
 
     What is done is noted in a journal beside ``result``, so that a run that was broken off goes on from there; the
@@ -34,12 +35,13 @@ def each_picture(work: Callable[[str], dict], names: Sequence[str], result: Path
         names: of the pictures.
         result: the JSON that is being made.
         workers: processes; 0 for this one.
+        output: the file that the work writes for a picture; what is missing is made again.
 
     Raises:
         BrokenPictures: once all others are done.
     """
     journal = Path(f'{result}{JOURNAL}')
-    done = dict(_entries(journal))
+    done = {name: record for name, record in _entries(journal) if output is None or output(name).is_file()}
     todo = [name for name in names if name not in done]
     if len(todo) < len(names):
         print(f'{len(names) - len(todo)} of {len(names)} pictures are done already, see {journal}')
@@ -97,10 +99,14 @@ def _in_process(name: str) -> tuple[str, dict | None, str]:
 
 
 def _entries(journal: Path) -> Iterator[tuple[str, dict]]:
+    """Name and record of what is done; half a line at the end is cut off."""
     if not journal.is_file():
         return
-    whole = journal.read_text(encoding='utf-8').rpartition('\n')[0]  # the last line may be half a line
-    for line in filter(None, whole.split('\n')):
+    content = journal.read_bytes()
+    whole = content[:content.rfind(b'\n') + 1]
+    if len(whole) < len(content):
+        write_file(str(journal), whole)
+    for line in whole.decode().splitlines():
         name, record = json.loads(line)
         yield name, record
 

@@ -21,10 +21,11 @@ class ThingMetric(CocoMetric):
         if ids is None:
             raise ValueError('ThingMetric needs thing_ids in the metainfo of the data set; use CocoMetric, which goes '
                              'by the names of the classes')
-        if self._coco_api is not None:
-            missing = sorted(set(ids) - set(self._coco_api.get_cat_ids()))
-            if missing:
-                raise ValueError(f'the annotations of ThingMetric have no categories {missing}, which are things of '
-                                 'the data set')
+        if self._coco_api is None:
+            raise ValueError('ThingMetric needs ann_file, the instance annotations whose categories it goes by')
+        missing = sorted(set(ids) - set(self._coco_api.get_cat_ids()))
+        if missing:
+            raise ValueError(f'the annotations of ThingMetric have no categories {missing}, which are things of the '
+                             'data set')
         self.cat_ids = list(ids)
         return super().compute_metrics(results)

@@ -95,8 +95,37 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, name):
     assert not (tmp_path / 'ran').exists()
 
 
-@pytest.mark.parametrize('content', [b'', b'no pickle at all', pickle.dumps(dict(model=dict(a=np.zeros(3))))[:40],
-                                     pickle.dumps([1, 2]), pickle.dumps(dict(model=dict(a='text')))])
+class Forged:
+    """Asks NumPy for objects in the place of bytes, which would crash or worse."""
+
+    def __reduce__(self):
+        return np.ndarray, ((1, ), 'O', np.full(8, 0x41, 'u1')), None, None, iter([(0, 'x')])
+
+
+@pytest.mark.parametrize('forged', [Forged(), np.array([{}, 'text'], object), np.zeros(2, 'V8'),
+                                    np.zeros(2, [('f', 'f4')])])
+def test_arrays_of_anything_but_numbers_are_refused(tmp_path, forged):
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(dict(model={'a.weight': forged})))
+    with pytest.raises(ValueError, match='a.pkl is refused'):
+        read_state_dict(tmp_path / 'a.pkl')
+
+
+def test_every_kind_of_number_keeps_type_shape_and_order(tmp_path):
+    arrays = dict(scalar=np.array(7), half=np.ones((2, 1), np.float16), flags=np.array([True, False]),
+                  empty=np.zeros((0, 3)), columns=np.asfortranarray(np.arange(6.).reshape(2, 3)),
+                  big=np.arange(3, dtype='>i4'), one=np.int64(5))
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(dict(model=arrays), protocol=2))
+    found = read_state_dict(tmp_path / 'a.pkl')
+    for name, array in arrays.items():
+        assert found[name].shape == np.shape(array) and np.array_equal(found[name].numpy(), array), name
+    assert found['half'].dtype == torch.float16 and found['flags'].dtype == torch.bool
+
+
+BROKEN = [b'', b'\x8e' + b'\xff' * 8, b'no pickle at all', pickle.dumps(dict(model=dict(a=np.zeros(3))))[:40],
+          pickle.dumps([1, 2]), pickle.dumps(dict(model=dict(a='text')))]
+
+
+@pytest.mark.parametrize('content', BROKEN)
 @pytest.mark.parametrize('name', ['a.pkl', 'a.pth', 'a.safetensors'])
 def test_files_without_weights_are_named(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
@@ -166,6 +195,7 @@ def test_way_there_and_back(head, backbone, class_ids):
         class_ids is None)
     back = to_official(ours, head, class_ids)
     assert back.keys() == there.keys()
+    assert back._metadata['sem_seg_head'] == back._metadata['sem_seg_head.predictor'] == dict(version=2)
     assert all(torch.equal(back[key], there[key]) for key in keys)
     again = to_ours(back, head, class_ids)
     assert again.keys() == ours.keys() and all(torch.equal(again[key], ours[key]) for key in ours)
@@ -221,6 +251,8 @@ def test_conversion_says_what_it_did(tmp_path, config):
         assert torch.equal(value, model.state_dict()[name]), name
     done = convert(tmp_path / 'out.pth', tmp_path / 'back.pth', '--config', config, '--to', 'official')
     assert done.returncode == 0, done.stderr
+    content = torch.load(tmp_path / 'back.pth', weights_only=True)
+    assert content['model']._metadata['sem_seg_head'] == dict(version=2)
     back, there = read_state_dict(tmp_path / 'back.pth'), read_state_dict(source)
     assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
 

@@ -8,7 +8,7 @@ from m2f_mm.datasets import FixedSizeCrop, LargeScaleJitter, ResizeScale, Resize
 def fixed(transform, value):
     """The transform with its random number replaced by ``value``."""
     name = '_factor' if isinstance(transform, ResizeScale) else '_place'
-    setattr(transform, name, lambda: value)
+    setattr(transform, name, lambda: (value, value) if name == '_place' else value)
     return transform
 
 
@@ -243,7 +243,7 @@ def test_jitter_equals_resize_then_crop(kind, filter_empty):
 def test_jitter_equals_resize_then_crop_at_the_sizes_of_coco(shape, side, place):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     jitter = LargeScaleJitter((side, side), (500, 600), ratio_range=(1, 1))
-    jitter._place = lambda: place
+    jitter._place = lambda: (place, place)
     expected = fixed(FixedSizeCrop((500, 600)), place)(ResizeScale((side, side), (1, 1))(dict(img=image)))
     np.testing.assert_array_equal(jitter(dict(img=image))['img'], expected['img'])
 

@@ -150,6 +150,10 @@ def test_pictures_in_processes_come_in_order(tmp_path, capsys):
     assert each_picture(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=0) == records
     assert sum((tmp_path / name).exists() for name in names) == 6
     assert '4 of 10 pictures are done already' in capsys.readouterr().out
+    assert len(journal.read_text().splitlines()) == 10  # the half line is gone, so that the next run can go on, too
+    again = each_picture(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=0,
+                         output=lambda name: tmp_path / name)
+    assert again == records and all((tmp_path / name).exists() for name in names)
     finish(tmp_path / 'all.json', dict(records=records))
     assert not journal.exists()
 

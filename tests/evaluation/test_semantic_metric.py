@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from m2f_mm.datasets import CocoPanopticDataset, LoadPanopticSegments, PanopticDataset
-from m2f_mm.datasets.categories import ADE20K_PANOPTIC
+from m2f_mm.datasets.categories import ADE20K_PANOPTIC, resolve_metainfo
 from m2f_mm.datasets.shapes import ShapesSpec
 from m2f_mm.datasets.shapes_files import write_shapes
 from m2f_mm.registry import METRICS
@@ -90,6 +90,30 @@ def test_label_pictures_have_the_published_order(tmp_path):
     assert metric.evaluate(1) == {'semantic/mIoU': pytest.approx(100 * (2 / 3 + 1 / 2 + 1) / 3),
                                   'semantic/mAcc': pytest.approx(100 * (1 + 1 / 2 + 1) / 3),
                                   'semantic/aAcc': pytest.approx(100 * 4 / 5)}
+
+
+@pytest.mark.parametrize('classes', [('person', 'flag', 'wall'), ('flag', 'person', 'wall')])
+def test_chosen_classes_keep_their_values(classes, tmp_path):
+    things = tuple(name for name in classes if name != 'wall')
+    given = dict(classes=classes, thing_classes=things, stuff_classes=('wall', ))
+    meta = resolve_metainfo(given, ADE20K_PANOPTIC, [], 'x.json')
+    assert meta['class_ids'] == tuple({'person': 12, 'flag': 149, 'wall': 0}[name] for name in classes)
+    assert meta['thing_ids'] == meta['class_ids'][:2]
+    (tmp_path / 'b').mkdir()
+    Image.fromarray(np.array([[13, 1, 150, 2]], np.uint8)).save(tmp_path / 'b/x.png')
+    metric = metric_for(meta, label_files={'/a/': '/b/', '.jpg': '.png'}, first_label=1)
+    truth = metric._from_labels(dict(img_path=str(tmp_path / 'a/x.jpg')))
+    assert truth.tolist() == [[classes.index('person'), classes.index('wall'), classes.index('flag'), -1]]
+    metric.dataset_meta = dict(meta, class_ids=(1, 2))
+    with pytest.raises(ValueError, match='class_ids of the metainfo has 2 entries'):
+        metric._from_labels(dict(img_path=str(tmp_path / 'a/x.jpg')))
+
+
+def test_classes_of_a_json_have_the_values_of_its_order():
+    categories = [dict(id=5, name='sky', isthing=0), dict(id=7, name='cat', isthing=1),
+                  dict(id=6, name='sea', isthing=0)]
+    meta = resolve_metainfo({}, {}, categories, 'x.json')
+    assert meta['classes'] == ('cat', 'sky', 'sea') and meta['class_ids'] == (2, 0, 1)
 
 
 def test_mistakes_are_named(dataset, tmp_path):

@@ -53,5 +53,9 @@ def test_labels_are_categories_by_id(ann_file):
 def test_missing_ids_are_named(ann_file):
     with pytest.raises(ValueError, match=r'no categories \[13\]'):
         evaluate('m2f_mm.ThingMetric', ann_file, dict(META, thing_ids=(7, 8, 13)))
+    metric = METRICS.build(dict(type='m2f_mm.ThingMetric', metric='segm'))
+    metric.dataset_meta = META
+    with pytest.raises(ValueError, match='needs ann_file'):
+        metric.compute_metrics([])
     with pytest.raises(ValueError, match='needs thing_ids'):
         evaluate('m2f_mm.ThingMetric', ann_file, {key: META[key] for key in META if key != 'thing_ids'})

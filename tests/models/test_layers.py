@@ -250,6 +250,15 @@ def test_result_of_a_marked_function_is_not_kept():
     assert kept[0] - kept[1] == 4 * 1000 * 64
 
 
+def test_nothing_is_marked_after_the_context():
+    """A checkpoint calls its function again in the backward pass."""
+    x = torch.randn(3, 4, requires_grad=True)
+    with remaking(True) as remade:
+        pass
+    remade(torch.tanh, x)
+    assert not remade.__self__.recipes and remade.__self__.hooks is None
+
+
 def test_tensor_at_the_address_of_a_dead_result_is_its_own():
     """As it happens when the allocator gives the same place again."""
     linear, x = nn.Linear(4, 4), torch.randn(3, 4, requires_grad=True)

@@ -6,7 +6,7 @@
 #
 # The JSONs are made by tools/dataset_converters/cityscapes.py; AP needs the package cityscapesscripts. Another folder:
 # the variable CITYSCAPES_ROOT, or data_root of the data sets and seg_prefix of the evaluator.
-data_root = '{{$CITYSCAPES_ROOT:data/cityscapes/}}'
+data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}/'
 dataset_type = 'CityscapesDataset'
 crop_size = (512, 1024)
 max_size = 4096  # of the long side

@@ -5,7 +5,7 @@
 #
 # Made by tools/dataset_converters/cityscapes.py. Another folder: the variable CITYSCAPES_ROOT, or data_root of the data
 # sets and the paths of the evaluators. For AP beside PQ, add the evaluator of cityscapes_instance.py.
-data_root = '{{$CITYSCAPES_ROOT:data/cityscapes/}}'
+data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}/'
 dataset_type = 'm2f_mm.CityscapesPanopticDataset'
 crop_size = (512, 1024)
 max_size = 4096  # of the long side

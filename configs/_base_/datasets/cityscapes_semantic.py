@@ -5,7 +5,7 @@
 #
 # Train ids are made by tools/dataset_converters/cityscapes.py. Another folder: the variable CITYSCAPES_ROOT, or
 # data_root of the data sets.
-data_root = '{{$CITYSCAPES_ROOT:data/cityscapes/}}'
+data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}/'
 dataset_type = 'CityscapesDataset'
 crop_size = (512, 1024)
 max_size = 4096  # of the long side

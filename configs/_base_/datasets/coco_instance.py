@@ -4,7 +4,7 @@
 #   data/coco/annotations/instances_{train2017,val2017}.json
 #
 # Another folder: the variable COCO_ROOT, or data_root of the data sets and ann_file of the evaluator.
-data_root = '{{$COCO_ROOT:data/coco/}}'
+data_root = '{{$COCO_ROOT:data/coco}}/'
 dataset_type = 'CocoDataset'
 image_size = (1024, 1024)
 backend_args = None

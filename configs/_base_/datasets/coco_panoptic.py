@@ -5,7 +5,7 @@
 #   data/coco/annotations/instances_val2017.json
 #
 # Another folder: the variable COCO_ROOT, or data_root of the data sets and the paths of the evaluators.
-data_root = '{{$COCO_ROOT:data/coco/}}'
+data_root = '{{$COCO_ROOT:data/coco}}/'
 dataset_type = 'm2f_mm.CocoPanopticDataset'
 image_size = (1024, 1024)
 backend_args = None

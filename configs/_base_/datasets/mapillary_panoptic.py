@@ -8,7 +8,7 @@
 # As downloaded. Another folder: the variable MAPILLARY_ROOT, or data_root of the data sets and the paths of the
 # evaluator. v2.0: type m2f_mm.PanopticDataset, which takes its classes from panoptic_2020.json, and num_things_classes
 # and num_stuff_classes of the head.
-data_root = '{{$MAPILLARY_ROOT:data/mapillary_vistas/}}'
+data_root = '{{$MAPILLARY_ROOT:data/mapillary_vistas}}/'
 dataset_type = 'm2f_mm.MapillaryPanopticDataset'
 crop_size = (1024, 1024)
 max_size = 8192  # of the long side

@@ -6,7 +6,7 @@
 #
 # As downloaded. Another folder: the variable MAPILLARY_ROOT, or data_root of the data sets. v2.0: MMSegmentation's
 # MapillaryDataset_v2.
-data_root = '{{$MAPILLARY_ROOT:data/mapillary_vistas/}}'
+data_root = '{{$MAPILLARY_ROOT:data/mapillary_vistas}}/'
 dataset_type = 'm2f_mm.MapillaryDataset'  # value 65, unlabelled, becomes 255
 crop_size = (1024, 1024)
 max_size = 8192  # of the long side

@@ -1,7 +1,7 @@
 # The generated shapes in COCO instance form (MMDetection): python tools/dataset_converters/make_shapes.py
 #
 # Another folder: the variable SHAPES_ROOT, or data_root of the data sets and ann_file of the evaluator.
-data_root = '{{$SHAPES_ROOT:data/shapes/}}'
+data_root = '{{$SHAPES_ROOT:data/shapes}}/'
 dataset_type = 'CocoDataset'
 image_size = (128, 128)
 metainfo = dict(

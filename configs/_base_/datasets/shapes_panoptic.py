@@ -1,7 +1,7 @@
 # The generated shapes in COCO panoptic form (MMDetection): python tools/dataset_converters/make_shapes.py
 #
 # Another folder: the variable SHAPES_ROOT, or data_root of the data sets and the paths of the evaluators.
-data_root = '{{$SHAPES_ROOT:data/shapes/}}'
+data_root = '{{$SHAPES_ROOT:data/shapes}}/'
 dataset_type = 'm2f_mm.PanopticDataset'
 metainfo = dict(
     thing_classes=('disc', 'square', 'triangle', 'ring'),

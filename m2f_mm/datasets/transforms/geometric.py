@@ -117,17 +117,16 @@ class FixedSizeCrop(BaseTransform):
         self.pad = pad
 
     @cache_randomness
-    def _place(self) -> float:
-        return np.random.uniform()
+    def _place(self) -> tuple[float, float]:
+        """Where the window lies, on y and x, from 0 to 1."""
+        u = np.random.uniform()
+        return u, u if self.diagonal else np.random.uniform()
 
     def _window(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
         """Upper left corner (y, x), height and width of the window in a picture of ``shape``."""
         margins = [max(side - crop, 0) for side, crop in zip(shape, self.crop_size)]
-        if self.diagonal:
-            u = self._place()
-            y, x = (round(margin * u) for margin in margins)
-        else:
-            y, x = (int((margin + 1) * self._place()) for margin in margins)
+        y, x = (round(margin * u) if self.diagonal else int((margin + 1) * u)
+                for margin, u in zip(margins, self._place()))
         return y, x, min(shape[0], self.crop_size[0]), min(shape[1], self.crop_size[1])
 
     def transform(self, results: dict) -> dict:

@@ -115,7 +115,11 @@ class SemanticMetric(BaseMetric):
                 raise ValueError(f'{path} has no {old!r} that label_files could replace')
             path = before + new + after
         values = read_label_png(path, self.backend_args)
-        order = self.dataset_meta.get('class_ids', range(len(self.dataset_meta['classes'])))
+        classes = self.dataset_meta['classes']
+        order = self.dataset_meta.get('class_ids', range(len(classes)))
+        if len(order) != len(classes):
+            raise ValueError(f'SemanticMetric cannot tell which values of {path} are which of the {len(classes)} '
+                             f'classes: class_ids of the metainfo has {len(order)} entries')
         table = np.full(256, -1)
         table[self.first_label + np.asarray(order)] = np.arange(len(order))
         return table[values]

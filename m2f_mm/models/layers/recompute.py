@@ -73,18 +73,22 @@ class Remaking:
 
     def __init__(self):
         self.recipes: dict[int, tuple[ReferenceType[Tensor], Recipe]] = {}  # by the address of the result
-        self.hooks = saved_tensors_hooks(self._pack, unpack)
+        self.hooks: saved_tensors_hooks | None = None
 
     def __enter__(self) -> Remade:
+        self.hooks = saved_tensors_hooks(self._pack, unpack)
         self.hooks.__enter__()
         return self._remade
 
     def __exit__(self, *error) -> None:
-        self.recipes.clear()
         self.hooks.__exit__(*error)
+        self.hooks = None  # it refers to this object
+        self.recipes.clear()
 
     def _remade(self, function: Callable[..., Tensor], *inputs) -> Tensor:
         result = function(*inputs)
+        if self.hooks is None:  # called again in the backward pass, by a checkpoint
+            return result
         recipe = Recipe(function, tuple(self._pack(x) for x in inputs))
         self.recipes[address(result)] = ref(result), recipe
         return result
