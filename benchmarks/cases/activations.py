@@ -73,7 +73,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     inputs = peers.images(1, size, size).to(scale.device)
     samples = peers.samples(1, size, size, objects, device=scale.device)
     theirs = peers.mmdet_detector(peers.our_detector()).to(scale.device).train()
-    their_kept = None
+    their_kept, their_bytes = None, None
 
     def forward(model: nn.Module) -> dict[str, Tensor]:
         with autocast(scale.device, scale.dtype):
@@ -90,8 +90,8 @@ def rows(scale: Scale) -> Iterator[Row]:
             base = dict(case='activations', metric='activations', peer='mmdet', outputs_equal=True,
                         tolerance=tolerance)
             title = f'training step, {size} x {size}, {objects} objects, {setting}'
-            yield Row(part=title, ours=kept_memory(partial(loss, run)), theirs=kept_memory(partial(loss, their_run)),
-                      target=target, **base)
+            their_bytes = their_bytes or kept_memory(partial(loss, their_run))  # the same for all settings
+            yield Row(part=title, ours=kept_memory(partial(loss, run)), theirs=their_bytes, target=target, **base)
             if setting != NOTHING:  # what is recomputed brings hooks of its own, which hide from ours what they keep
                 continue
             yield Row(part=f'{title}: tensors of the graph', ours=mine.total, theirs=others.total, **base)

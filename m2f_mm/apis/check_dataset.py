@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from mmengine.utils import ProgressBar
 from torch.utils.data import DataLoader, Dataset
 
-IGNORE = 255
+from m2f_mm.datasets.id_map import IGNORE
 
 
 class Problem(NamedTuple):

@@ -92,6 +92,16 @@ def test_label_pictures_have_the_published_order(tmp_path):
                                   'semantic/aAcc': pytest.approx(100 * 4 / 5)}
 
 
+def test_class_that_is_only_predicted_is_left_out(tmp_path):
+    """It costs those whose pixels it takes, and is not in the mean itself."""
+    (tmp_path / 'b').mkdir()
+    Image.fromarray(np.array([[0, 0, 1, 1]], np.uint8)).save(tmp_path / 'b/x.png')
+    metric = metric_for(dict(classes=('sea', 'sky', 'sand')), label_files={'/a/': '/b/', '.jpg': '.png'})
+    metric.process({}, [dict(img_id=1, img_path=str(tmp_path / 'a/x.jpg'),
+                             pred_sem_seg=dict(sem_seg=torch.tensor([[[0, 2, 1, 1]]])))])
+    assert metric.evaluate(1)['semantic/mIoU'] == pytest.approx(100 * (1 / 2 + 1) / 2)
+
+
 @pytest.mark.parametrize('classes', [('person', 'flag', 'wall'), ('flag', 'person', 'wall')])
 def test_chosen_classes_keep_their_values(classes, tmp_path):
     things = tuple(name for name in classes if name != 'wall')
