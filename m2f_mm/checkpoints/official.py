@@ -1,10 +1,11 @@
-"""The official (detectron2) names of Mask2Former's weights, and MMDetection's, in both directions.
+"""The official (detectron2) names of Mask2Former's and MaskFormer's weights, and MMDetection's, in both directions.
 
 ``to_openmmlab`` and ``from_openmmlab`` work on the keys alone and need no model.
-Facts: facebookresearch/Mask2Former, the state dicts of its models.
+Facts: facebookresearch/Mask2Former and facebookresearch/MaskFormer, the state dicts of their models.
 """
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -13,11 +14,19 @@ from .tables import reorder_patch_merging, restore_patch_merging, translate_temp
 PIXEL_DECODER = 'sem_seg_head.pixel_decoder.'
 PREDICTOR = 'sem_seg_head.predictor.'
 IGNORED = ('criterion.', 'pixel_mean', 'pixel_std')
-SOURCE = 'an official Mask2Former (detectron2)'
+SOURCE = 'an official Mask2Former or MaskFormer (detectron2)'
 
-BACKBONE = [
+Pairs = list[tuple[str, str]]  # of templates, theirs and ours; on the way back the first that fits counts
+
+STEM = [
     ('stem.conv1.weight', 'conv1.weight'),
     ('stem.conv1.norm.{P}', 'bn1.{P}'),
+]
+DEEP_STEM = [  # of R101c, three convolutions
+    ('stem.conv{i}.weight', 'stem.{3*i-3}.weight'),
+    ('stem.conv{i}.norm.{P}', 'stem.{3*i-2}.{P}'),
+]
+BACKBONE = [
     ('res{i}.{j}.shortcut.weight', 'layer{i-1}.{j}.downsample.0.weight'),
     ('res{i}.{j}.shortcut.norm.{P}', 'layer{i-1}.{j}.downsample.1.{P}'),
     ('res{i}.{j}.conv{k}.weight', 'layer{i-1}.{j}.conv{k}.weight'),
@@ -32,10 +41,15 @@ BACKBONE = [
     ('absolute_pos_embed', 'absolute_pos_embed'),
 ]
 DECODER = 'transformer_decoder.layers.{i}.'
-TRANSFORMER = [
-    ('query_feat.weight', 'query_feat.weight'),
-    ('static_query.weight', 'query_feat.weight'),  # older; the first of two pairs is the way back
+PREDICTIONS = [
     ('query_embed.weight', 'query_embed.weight'),
+    ('class_embed.{P}', 'cls_embed.{P}'),
+    ('mask_embed.layers.{i}.{P}', 'mask_embed.{2*i}.{P}'),
+]
+MASK2FORMER = [
+    *PREDICTIONS,
+    ('query_feat.weight', 'query_feat.weight'),
+    ('static_query.weight', 'query_feat.weight'),  # older
     ('level_embed.weight', 'level_embed.weight'),
     ('input_proj.{i}.{P}', 'decoder_input_projs.{i}.{P}'),
     ('transformer_cross_attention_layers.{i}.multihead_attn.{R}', DECODER + 'cross_attn.attn.{R}'),
@@ -46,32 +60,90 @@ TRANSFORMER = [
     ('transformer_ffn_layers.{i}.linear1.{P}', DECODER + 'ffn.layers.0.0.{P}'),
     ('transformer_ffn_layers.{i}.linear2.{P}', DECODER + 'ffn.layers.1.{P}'),
     ('decoder_norm.{P}', 'transformer_decoder.post_norm.{P}'),
-    ('class_embed.{P}', 'cls_embed.{P}'),
-    ('mask_embed.layers.{i}.{P}', 'mask_embed.{2*i}.{P}'),
 ]
 
 
-def pixel_decoder_rows(num_fpn: int, deformable: bool) -> list[tuple[str, str]]:
-    """Rows of either pixel decoder.
+def transformer_rows(part: str, attentions: dict[str, str]) -> Pairs:
+    """Rows of the transformer that MaskFormer has from DETR.
 
     Args:
-        num_fpn: its FPN steps. The official names count them from fine to coarse; so do MMDetection's in the plain
-            FPN, and from coarse to fine in the deformable one.
-        deformable: MSDeformAttn; otherwise the plain FPN.
+        part: 'encoder' or 'decoder'.
+        attentions: its attentions, our names by the official ones.
     """
-    level = f'{{{num_fpn}-i}}' if deformable else '{i-1}'
-    encoder = 'transformer.encoder.layers.{i}.'
-    rows = [
-        ('input_proj.{i}.0.{P}', 'input_convs.{i}.conv.{P}'),
-        ('input_proj.{i}.1.{P}', 'input_convs.{i}.gn.{P}'),
-        ('transformer.level_embed', 'level_encoding.weight'),
-        (encoder + 'self_attn.{R}', 'encoder.layers.{i}.self_attn.{R}'),
-        (encoder + 'linear1.{P}', 'encoder.layers.{i}.ffn.layers.0.0.{P}'),
-        (encoder + 'linear2.{P}', 'encoder.layers.{i}.ffn.layers.1.{P}'),
-        (encoder + 'norm{j}.{P}', 'encoder.layers.{i}.norms.{j-1}.{P}'),
-    ] if deformable else [
-        (f'layer_{num_fpn + 1}.norm.{{P}}', 'last_feat_conv.gn.{P}'),
-        (f'layer_{num_fpn + 1}.{{P}}', 'last_feat_conv.conv.{P}'),
+    theirs, ours = f'transformer.{part}.layers.{{i}}.', 'layers.{i}.'
+    return [
+        *((f'{theirs}{name}.{{R}}', f'{ours}{own}.{{R}}') for name, own in attentions.items()),
+        (theirs + 'linear1.{P}', ours + 'ffn.layers.0.0.{P}'),
+        (theirs + 'linear2.{P}', ours + 'ffn.layers.1.{P}'),
+        (theirs + 'norm{j}.{P}', ours + 'norms.{j-1}.{P}'),
+        (f'transformer.{part}.norm.{{P}}', 'post_norm.{P}'),
+    ]
+
+
+def below(prefix: str, rows: Pairs) -> Pairs:
+    """The rows with a prefix before our names."""
+    return [(theirs, prefix + ours) for theirs, ours in rows]
+
+
+ENCODER = dict(self_attn='self_attn.attn')
+MASKFORMER = [
+    *PREDICTIONS,
+    ('input_proj.{P}', 'decoder_input_projs.0.{P}'),
+    *below('transformer_decoder.encoder.', transformer_rows('encoder', ENCODER)),
+    *below('transformer_decoder.',
+           transformer_rows('decoder', dict(self_attn='self_attn.attn', multihead_attn='cross_attn.attn'))),
+]
+DEFORMABLE_ENCODER = [
+    ('input_proj.{i}.0.{P}', 'input_convs.{i}.conv.{P}'),
+    ('input_proj.{i}.1.{P}', 'input_convs.{i}.gn.{P}'),
+    ('transformer.level_embed', 'level_encoding.weight'),
+    *below('encoder.', transformer_rows('encoder', dict(self_attn='self_attn'))),
+]
+PLAIN_ENCODER = [
+    ('input_proj.{P}', 'encoder_in_proj.{P}'),
+    *below('encoder.', transformer_rows('encoder', ENCODER)),
+]
+
+
+class Variant(NamedTuple):
+    """What the tables depend on.
+
+    Args:
+        deep_stem: three convolutions in the stem of the ResNet.
+        num_fpn: FPN steps of the pixel decoder.
+        encoder: of the pixel decoder: 'deformable', 'plain' or none, ''.
+        masked: Mask2Former's transformer decoder, otherwise MaskFormer's.
+    """
+    deep_stem: bool
+    num_fpn: int
+    encoder: str
+    masked: bool
+
+    def tables(self, head: str) -> dict[str, tuple[str, Pairs]]:
+        """Official prefixes to ours, and the pairs behind each."""
+        return {
+            'backbone.': ('backbone.', backbone_rows(self.deep_stem)),
+            PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder_rows(self.num_fpn, self.encoder)),
+            PREDICTOR: (f'{head}.', MASK2FORMER if self.masked else MASKFORMER)
+        }
+
+
+def backbone_rows(deep_stem: bool) -> Pairs:
+    return (DEEP_STEM if deep_stem else STEM) + BACKBONE
+
+
+def pixel_decoder_rows(num_fpn: int, encoder: str) -> Pairs:
+    """Rows of any of the three pixel decoders, see ``Variant``.
+
+    The official names count FPN steps from fine to coarse; so do MMDetection's in the plain FPN, and from coarse to
+    fine in the deformable one.
+    """
+    level = f'{{{num_fpn}-i}}' if encoder == 'deformable' else '{i-1}'
+    coarsest = 'encoder_out_proj' if encoder else 'last_feat_conv'
+    rows = DEFORMABLE_ENCODER if encoder == 'deformable' else [
+        *(PLAIN_ENCODER if encoder else []),
+        (f'layer_{num_fpn + 1}.norm.{{P}}', coarsest + '.gn.{P}'),
+        (f'layer_{num_fpn + 1}.{{P}}', coarsest + '.conv.{P}'),
     ]
     return rows + [
         ('adapter_{i}.norm.{P}', f'lateral_convs.{level}.gn.{{P}}'),
@@ -96,9 +168,12 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
         KeyError: names the keys that the official models have no place for.
     """
     laterals = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.pixel_decoder.lateral_convs.')}
-    deformable = any(name.startswith(f'{head}.pixel_decoder.encoder.') for name in state_dict)
-    names = translate_templates(state_dict, _tables(head, len(laterals), deformable),
-                                f'what the official models have under {head}', backwards=True)
+    encoders = dict(deformable='level_encoding.weight', plain='encoder_in_proj.weight')
+    variant = Variant('backbone.stem.0.weight' in state_dict, len(laterals),
+                      next((kind for kind, mark in encoders.items() if f'{head}.pixel_decoder.{mark}' in state_dict), ''),
+                      f'{head}.level_embed.weight' in state_dict)
+    names = translate_templates(state_dict, variant.tables(head), f'what the official models have under {head}',
+                                backwards=True)
     state = OrderedDict(
         (key, restore_patch_merging(state_dict[name])
          if key.startswith('backbone.layers.') and '.downsample.' in key else state_dict[name])
@@ -110,7 +185,8 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
 
 def backbone_to_openmmlab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """A backbone's own file, detectron2's ResNet or the original Swin: keys without a prefix on both sides."""
-    names = translate_templates(state_dict, {'': ('', BACKBONE)}, "detectron2's or Swin's backbones")
+    rows = backbone_rows('stem.conv2.weight' in state_dict)
+    names = translate_templates(state_dict, {'': ('', rows)}, "detectron2's or Swin's backbones")
     return {name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
             for key, name in names.items()}
 
@@ -125,21 +201,16 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
             (MMSegmentation).
 
     Raises:
-        KeyError: names the keys that are not Mask2Former's.
+        KeyError: names the keys that are not Mask2Former's or MaskFormer's.
     """
     modern = {_modern(key): key for key in keys if not key.startswith(IGNORED)}
     adapters = {name.split('.')[2] for name in modern if name.startswith(PIXEL_DECODER + 'adapter_')}
-    deformable = any(name.startswith(PIXEL_DECODER + 'transformer.') for name in modern)
-    mapped = translate_templates(modern, _tables(head, len(adapters), deformable), SOURCE)
+    encoders = dict(deformable='transformer.level_embed', plain='input_proj.weight')
+    variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters),
+                      next((kind for kind, mark in encoders.items() if PIXEL_DECODER + mark in modern), ''),
+                      not any(name.startswith(PREDICTOR + 'transformer.') for name in modern))
+    mapped = translate_templates(modern, variant.tables(head), SOURCE)
     return {modern[name]: ours for name, ours in mapped.items()}
-
-
-def _tables(head: str, num_fpn: int, deformable: bool) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    return {
-        'backbone.': ('backbone.', BACKBONE),
-        PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder_rows(num_fpn, deformable)),
-        PREDICTOR: (f'{head}.', TRANSFORMER)
-    }
 
 
 def _modern(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Features -> pixel decoder -> transformer decoder -> promises of masks (Mask2Former, figure 2).
+"""Features -> pixel decoder -> transformer decoder -> promises of masks (MaskFormer, figure 2; Mask2Former, figure 2).
 
 Shapes: B images or clips, T frames (1 for images), Q queries, E channels, D mask channels, C classes.
 """
@@ -23,13 +23,16 @@ class MaskTransformer(BaseModule):
     Args:
         pixel_decoder: features fine to coarse -> (mask features, memories coarse to fine); has ``embed_dims``. Where it
             has a ``mask_projection``, a last 1x1 convolution, the embeddings go through that instead of the pixels.
-        transformer_decoder: see ``Mask2FormerTransformerDecoder``.
+        transformer_decoder: see ``Mask2FormerTransformerDecoder``. It says what belongs to it beside its layers:
+            ``learned_content``, queries have a learned content and do not start at zero; ``level_embeddings``, a
+            learned vector for each memory; ``masked``, it asks for attention masks.
         num_classes: C; the class head has C + 1 outputs, the last is no-object.
         num_queries: Q.
         num_levels: memories that the decoder attends to in turn.
         mask_channels: D, the channels of the mask features.
         project_memory: put a 1x1 convolution before the decoder even where the channels agree.
         num_frames: frames per clip; None for images, which have no temporal position.
+        deep_supervision: give the predictions before the last one, too, in training.
     """
 
     def __init__(self,
@@ -41,21 +44,25 @@ class MaskTransformer(BaseModule):
                  mask_channels: int = 256,
                  project_memory: bool = False,
                  num_frames: int | None = None,
+                 deep_supervision: bool = True,
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
         dims = transformer_decoder.embed_dims
         self.num_classes = num_classes
         self.num_queries = num_queries
         self.num_frames = num_frames
+        self.deep_supervision = deep_supervision
         self.pixel_decoder = pixel_decoder
         project_memory = project_memory or pixel_decoder.embed_dims != dims
         self.decoder_input_projs = ModuleList(
             nn.Conv2d(pixel_decoder.embed_dims, dims, 1) if project_memory else nn.Identity()
             for _ in range(num_levels))
         self.transformer_decoder = transformer_decoder
-        self.query_feat = nn.Embedding(num_queries, dims)
+        if transformer_decoder.learned_content:
+            self.query_feat = nn.Embedding(num_queries, dims)
         self.query_embed = nn.Embedding(num_queries, dims)
-        self.level_embed = nn.Embedding(num_levels, dims)
+        if transformer_decoder.level_embeddings:
+            self.level_embed = nn.Embedding(num_levels, dims)
         self.cls_embed = nn.Linear(dims, num_classes + 1)
         self.mask_embed = nn.Sequential(
             nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(),
@@ -67,7 +74,8 @@ class MaskTransformer(BaseModule):
             feats: backbone features (B * T, c, h, w), fine to coarse, frames of a clip one after the other.
 
         Returns:
-            In training mode the predictions before the first and after every layer, otherwise the last one only.
+            In training mode the predictions wherever the transformer decoder asks for one and after its last layer,
+            otherwise the last one only.
         """
         projection = getattr(self.pixel_decoder, 'mask_projection', None)
         mask_features, memories = self.pixel_decoder(feats, **{} if projection is None else dict(project=False))
@@ -78,8 +86,9 @@ class MaskTransformer(BaseModule):
         frames = self.num_frames or 1
         mask_features = mask_features.unflatten(0, (-1, frames))  # (B, T, D, h, w)
         memories = [project(memory) for project, memory in zip(self.decoder_input_projs, memories)]
-        levels = [self._memory(memory, level) for memory, level in zip(memories, self.level_embed.weight)]
-        guides = [resize_features(mask_features, memory.shape[-2:]) for memory in memories]
+        levels = [self._memory(memory, level) for level, memory in enumerate(memories)]
+        masked = self.transformer_decoder.masked
+        guides = [resize_features(mask_features, memory.shape[-2:]) for memory in memories] if masked else []
 
         class_logits, mask_embeds = [], []
 
@@ -87,25 +96,36 @@ class MaskTransformer(BaseModule):
             embeds = self.mask_embed(query)
             return embeds if projection is None else fold(embeds, projection)
 
-        def predict(query: Tensor, level: int) -> Tensor:
+        supervised = self.training and self.deep_supervision
+
+        def predict(query: Tensor, level: int | None = None) -> Tensor | None:
+            if level is None and not supervised:
+                return None
             embeds = embed(query)
-            if self.training:
+            if supervised:
                 class_logits.append(self.cls_embed(query))
                 mask_embeds.append(embeds)
+            if level is None:
+                return None
             with torch.no_grad(), torch.autocast(embeds.device.type, enabled=False):
                 return attention_mask(embeds, guides[level])
 
-        query = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)  # (B, Q, E)
-        query = self.transformer_decoder(query, self.query_embed.weight, levels, predict)
+        positions = self.query_embed.weight
+        content = self.query_feat.weight if self.transformer_decoder.learned_content else torch.zeros_like(positions)
+        query = content.expand(mask_features.shape[0], -1, -1)  # (B, Q, E)
+        query = self.transformer_decoder(query, positions, levels, predict)
         class_logits.append(self.cls_embed(query))
         mask_embeds.append(embed(query))
         return MaskPredictions(class_logits, mask_embeds, mask_features)
 
-    def _memory(self, memory: Tensor, level: Tensor) -> Memory:
-        """A map (B * T, E, h, w) as the tokens of one level, frame-major, and what is to be added to them."""
+    def _memory(self, memory: Tensor, level: int) -> Memory:
+        """A map (B * T, E, h, w) as the tokens of a level, frame-major, and what is to be added to them."""
         tokens = memory.flatten(2).transpose(1, 2).unflatten(0, (-1, self.num_frames or 1)).flatten(1, 2)
         position = sine_position(*memory.shape[-2:], memory.shape[1] // 2, self.num_frames, device=memory.device)
-        return Memory(tokens.contiguous(), position.at_level(level), Position([]).at_level(level))
+        if not self.transformer_decoder.level_embeddings:
+            return Memory(tokens.contiguous(), position, None)
+        embedding = self.level_embed.weight[level]
+        return Memory(tokens.contiguous(), position.at_level(embedding), Position([]).at_level(embedding))
 
     def init_weights(self) -> None:
         """The official initialisation; embeddings and prediction heads keep PyTorch's."""

@@ -92,8 +92,8 @@ def test_decoder_layers(case, monkeypatch):
 
     monkeypatch.setattr(mask_transformer, 'attention_mask', recording_mask)
     for layer in model.panoptic_head.transformer_decoder.layers:
-        residual = type(layer)._residual
-        monkeypatch.setattr(layer, '_residual', lambda part, x, compute, layer=layer, residual=residual:
+        residual = type(layer).residual
+        monkeypatch.setattr(layer, 'residual', lambda part, x, compute, layer=layer, residual=residual:
                             states.append(residual(layer, part, x, compute)) or states[-1])
     predictions = model.panoptic_head(recorded_features(recorded))
 

@@ -15,11 +15,13 @@ class Attention(nn.Module):
     Args:
         embed_dims: channels, divisible by ``num_heads``.
         num_heads: parallel heads.
+        dropout: probability with which a weight of the softmax, and a number of the output, is dropped in training.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int):
+    def __init__(self, embed_dims: int, num_heads: int, dropout: float = 0.):
         super().__init__()
         self.num_heads = num_heads
+        self.dropout = dropout
         self.attn = nn.MultiheadAttention(embed_dims, num_heads, batch_first=True)  # holds the parameters
 
     def forward(self,
@@ -28,13 +30,15 @@ class Attention(nn.Module):
                 value: Tensor,
                 mask: Tensor | None = None,
                 key_position: Position | None = None,
-                value_position: Position | None = None) -> Tensor:
+                value_position: Position | None = None,
+                query_position: Position | None = None) -> Tensor:
         """
         Args:
             query: (B, Q, E).
             key, value: (B, K, E).
             mask: bool (B, 1, Q, K), true where attention is allowed.
             key_position, value_position: of the K tokens, where they are not added yet.
+            query_position: of the Q tokens, where it is not added yet.
 
         Returns:
             (B, Q, E).
@@ -44,9 +48,11 @@ class Attention(nn.Module):
         q, k, v = (
             project(x, weight, bias, position).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, n, d)
             for x, weight, bias, position in zip((query, key, value), weights, biases,
-                                                 (None, key_position, value_position)))
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.attn.out_proj(attended.transpose(1, 2).flatten(2))
+                                                 (query_position, key_position, value_position)))
+        dropout = self.dropout if self.training else 0.
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        out = self.attn.out_proj(attended.transpose(1, 2).flatten(2))
+        return F.dropout(out, dropout) if dropout else out
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor, position: Position | None) -> Tensor:

@@ -7,13 +7,13 @@ TOKENS = 2**13  # that have a hidden layer at once in prediction
 
 
 class FeedForward(FFN):
-    """Linear, ReLU, linear, without dropout and residual; (B, N, E) to (B, N, E).
+    """Linear, ReLU, linear, each followed by dropout, without residual; (B, N, E) to (B, N, E).
 
     Without a backward pass the hidden layer exists for some tokens at a time.
     """
 
-    def __init__(self, embed_dims: int, feedforward_channels: int):
-        super().__init__(embed_dims, feedforward_channels, ffn_drop=0., add_identity=False,
+    def __init__(self, embed_dims: int, feedforward_channels: int, dropout: float = 0.):
+        super().__init__(embed_dims, feedforward_channels, ffn_drop=dropout, add_identity=False,
                          act_cfg=dict(type='ReLU', inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,14 +24,14 @@ def check_checkpointing(value: str) -> str:
     return value
 
 
-def recompute(wanted: bool, function: Callable[..., Tensor], *inputs) -> Tensor:
+def recompute(wanted: bool, function: Callable[..., Tensor], *inputs, random: bool = False) -> Tensor:
     """``function(*inputs)``; if wanted, its activations are made again in the backward pass instead of kept.
 
-    The function must not draw random numbers.
+    ``random`` says that the function draws random numbers, as dropout does: they are then drawn alike again.
     """
     if not (wanted and torch.is_grad_enabled()):
         return function(*inputs)
-    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=random)
 
 
 Remade = Callable[..., Tensor]  # calls its first argument with the others

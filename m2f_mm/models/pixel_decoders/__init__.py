@@ -1,5 +1,5 @@
-from .fpn import FPNPixelDecoder
+from .fpn import FPNPixelDecoder, TransformerEncoderPixelDecoder
 from .ms_deform_attn import MSDeformAttnPixelDecoder
 from .neck import NeckPixelDecoder
 
-__all__ = ['FPNPixelDecoder', 'MSDeformAttnPixelDecoder', 'NeckPixelDecoder']
+__all__ = ['FPNPixelDecoder', 'MSDeformAttnPixelDecoder', 'NeckPixelDecoder', 'TransformerEncoderPixelDecoder']

@@ -1,4 +1,8 @@
-"""The plain FPN pixel decoder of MaskFormer (section 3.3)."""
+"""The pixel decoders of MaskFormer: the plain FPN (section 3.3), and with transformer encoder layers on the coarsest
+map (section 4.1 and appendix A, panoptic models).
+
+Shapes: B images, E channels.
+"""
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -8,10 +12,12 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
+from ..layers import TransformerEncoder, sine_position
+
 
 @MODELS.register_module()
 class FPNPixelDecoder(BaseModule):
-    """Top-down pathway with nearest upsampling; every running map serves as memory.
+    """Top-down pathway with nearest upsampling.
 
     Parameter names are those of MMDetection's ``PixelDecoder``.
 
@@ -19,7 +25,10 @@ class FPNPixelDecoder(BaseModule):
         in_channels: channels of the backbone's features, fine to coarse.
         feat_channels: channels E of the pathway.
         out_channels: channels of the mask features.
-        num_outs: memories returned, coarse to fine.
+        num_outs: memories returned, coarse to fine, of the pyramid.
+        memory: what the transformer decoder attends to: 'pyramid', the running maps (Mask2Former's decoder);
+            'coarsest', what enters the pathway at its coarse end, here the backbone's map itself (MaskFormer's);
+            'mask_features'.
         norm_cfg: norm of the convolutions; None gives them a bias instead.
     """
 
@@ -28,11 +37,16 @@ class FPNPixelDecoder(BaseModule):
                  feat_channels: int = 256,
                  out_channels: int = 256,
                  num_outs: int = 3,
+                 memory: str = 'pyramid',
                  norm_cfg: dict | None = dict(type='GN', num_groups=32),
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
+        channels = dict(pyramid=feat_channels, coarsest=in_channels[-1], mask_features=out_channels)
+        if memory not in channels:
+            raise ValueError(f'{type(self).__name__}: memory must be one of {", ".join(channels)}, got {memory!r}')
         self.num_outs = num_outs
-        self.embed_dims = feat_channels
+        self.memory = memory
+        self.embed_dims = channels[memory]
         options = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
         self.lateral_convs = ModuleList(
             ConvModule(channels, feat_channels, 1, act_cfg=None, **options) for channels in in_channels[:-1])
@@ -47,13 +61,20 @@ class FPNPixelDecoder(BaseModule):
             feats: backbone features (B, C, h, w), fine to coarse.
 
         Returns:
-            Mask features (B, out_channels, h, w) at the size of the finest input, and ``num_outs`` memories
-            (B, E, h, w), coarse to fine.
+            Mask features (B, out_channels, h, w) at the size of the finest input, and the memories (B, c, h, w),
+            coarse to fine: ``num_outs`` of a pyramid, otherwise one.
         """
-        outs = [self.last_feat_conv(feats[-1])]
+        coarsest, start = self._enter(feats[-1])
+        outs = [start]
         for feat, lateral, output in reversed(list(zip(feats, self.lateral_convs, self.output_convs))):
             outs.append(output(lateral(feat) + F.interpolate(outs[-1], feat.shape[-2:], mode='nearest')))
-        return self.mask_feature(outs[-1]), outs[:self.num_outs]
+        mask_features = self.mask_feature(outs[-1])
+        memories = dict(pyramid=outs[:self.num_outs], coarsest=[coarsest], mask_features=[mask_features])
+        return mask_features, memories[self.memory]
+
+    def _enter(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+        """The coarsest feature as memory, and the first map of the pathway."""
+        return feat, self.last_feat_conv(feat)
 
     def init_weights(self) -> None:
         """caffe2's Xavier for every convolution, as the official code."""
@@ -61,3 +82,56 @@ class FPNPixelDecoder(BaseModule):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 caffe2_xavier_init(module)
+
+
+@MODELS.register_module()
+class TransformerEncoderPixelDecoder(FPNPixelDecoder):
+    """The FPN behind a plain transformer encoder over the coarsest map.
+
+    Parameter names are those of MMDetection's module of this name. Padding is attended to as if it were image, as in
+    the official code.
+
+    Args:
+        num_layers: encoder layers; 6 in the published panoptic models with a ResNet.
+        num_heads, feedforward_channels, dropout, pre_norm: of each.
+        memory: as for the FPN; 'coarsest' is what the encoder makes of the backbone's map.
+        checkpointing: 'full' makes everything inside of the encoder's layers again in the backward pass.
+        Others: as for the FPN.
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
+                 feat_channels: int = 256,
+                 out_channels: int = 256,
+                 num_outs: int = 3,
+                 memory: str = 'coarsest',
+                 num_layers: int = 6,
+                 num_heads: int = 8,
+                 feedforward_channels: int = 2048,
+                 dropout: float = 0.1,
+                 pre_norm: bool = False,
+                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
+                 checkpointing: str = 'none',
+                 init_cfg: dict | None = None):
+        super().__init__([*in_channels[:-1], feat_channels], feat_channels, out_channels, num_outs, memory, norm_cfg,
+                         init_cfg)
+        self.encoder_in_proj = nn.Conv2d(in_channels[-1], feat_channels, 1)
+        self.encoder = TransformerEncoder(num_layers, feat_channels, num_heads, feedforward_channels, dropout, pre_norm,
+                                          checkpointing)
+        self.encoder_out_proj = self.last_feat_conv
+        del self.last_feat_conv
+
+    def _enter(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+        projected = self.encoder_in_proj(feat)  # (B, E, h, w)
+        channels, *size = projected.shape[1:]
+        position = sine_position(*size, channels // 2, device=feat.device)
+        tokens = self.encoder(projected.flatten(2).transpose(1, 2), position)
+        encoded = tokens.transpose(1, 2).unflatten(2, size)
+        return encoded, self.encoder_out_proj(encoded)
+
+    def init_weights(self) -> None:
+        """As the FPN, and Xavier uniform for every matrix of the encoder."""
+        super().init_weights()
+        for parameter in self.encoder.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)

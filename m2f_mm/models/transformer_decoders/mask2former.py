@@ -2,31 +2,18 @@
 
 Shapes: B images, Q queries, E channels, K memory tokens of one level (frame-major for a clip).
 """
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import Attention, FeedForward, Position, check_checkpointing, recompute
+from ..layers import Attention, FeedForward, ResidualLayer, check_checkpointing, recompute
+from .interface import Memory, Predict
 
 
-class Memory(NamedTuple):
-    """One level of what the pixel decoder gives.
-
-    Args:
-        tokens: (B, K, E), without any position.
-        position: of the tokens, the embedding of the level included; keys have it.
-        level: the embedding of the level alone; values have it.
-    """
-    tokens: Tensor
-    position: Position
-    level: Position
-
-
-class Mask2FormerDecoderLayer(BaseModule):
+class Mask2FormerDecoderLayer(ResidualLayer):
     """Masked cross-attention, self-attention, feed-forward: in this order, each with a residual.
 
     Args:
@@ -37,12 +24,10 @@ class Mask2FormerDecoderLayer(BaseModule):
     """
 
     def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int, pre_norm: bool = False):
-        super().__init__()
+        super().__init__(embed_dims, 3, pre_norm)
         self.cross_attn = Attention(embed_dims, num_heads)
         self.self_attn = Attention(embed_dims, num_heads)
         self.ffn = FeedForward(embed_dims, feedforward_channels)
-        self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
-        self.pre_norm = pre_norm
 
     def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, mask: Tensor) -> Tensor:
         """
@@ -55,14 +40,10 @@ class Mask2FormerDecoderLayer(BaseModule):
         Returns:
             (B, Q, E).
         """
-        query = self._residual(0, query, lambda x: self.cross_attn(
+        query = self.residual(0, query, lambda x: self.cross_attn(
             x + query_pos, memory.tokens, memory.tokens, mask, memory.position, memory.level))
-        query = self._residual(1, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x))
-        return self._residual(2, query, self.ffn)
-
-    def _residual(self, part: int, x: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        norm = self.norms[part]
-        return x + compute(norm(x)) if self.pre_norm else norm(x + compute(x))
+        query = self.residual(1, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x))
+        return self.residual(2, query, self.ffn)
 
 
 @MODELS.register_module()
@@ -80,6 +61,7 @@ class Mask2FormerTransformerDecoder(BaseModule):
         checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'norms' and
             'ffn' have nothing to save here.
     """
+    learned_content, level_embeddings, masked = True, True, True
 
     def __init__(self,
                  num_layers: int = 9,
@@ -97,14 +79,13 @@ class Mask2FormerTransformerDecoder(BaseModule):
         self.post_norm = nn.LayerNorm(embed_dims)
 
     def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory],
-                predict: Callable[[Tensor, int], Tensor]) -> Tensor:
+                predict: Predict) -> Tensor:
         """
         Args:
             query: (B, Q, E), the learned queries.
             query_pos: (Q, E), their learned positions.
             memories: the levels, coarse to fine.
-            predict: called with the normalised queries (B, Q, E) and the index of the next level, before every layer;
-                returns the attention mask of that level.
+            predict: called with the normalised queries and the next level, before every layer.
 
         Returns:
             The normalised queries after the last layer, (B, Q, E).

@@ -1,0 +1,130 @@
+"""MaskFormer's rooms against the recorded official ones: the FPN pixel decoders, alone and under both transformer
+decoders."""
+import pytest
+import torch
+from golden import FORWARD, assert_close, cases, load
+
+from m2f_mm.checkpoints import to_official, to_openmmlab
+from m2f_mm.models import (
+    FPNPixelDecoder,
+    Mask2FormerTransformerDecoder,
+    MaskFormerTransformerDecoder,
+    MaskTransformer,
+    TransformerEncoderPixelDecoder,
+)
+from m2f_mm.models import mask_transformer as network
+from m2f_mm.structures import attention_mask
+
+
+def recorded(wanted):
+    """pytest parameters: the recorded (case, features) whose configuration is wanted."""
+    found = []
+    for parameter in cases('maskformer_heads'):
+        if parameter.values[0] is None:
+            return [parameter]
+        tensors = load(parameter.values[0])[1]
+        found += [pytest.param((case, in_order(tensors['features'])), id=case['name']) for case in tensors['cases']
+                  if wanted(case)]
+    return found or [pytest.param(None, marks=pytest.mark.skip(reason='no recorded case of this kind'))]
+
+
+def in_order(features):
+    return [features[name] for name in ('res2', 'res3', 'res4', 'res5')]
+
+
+def weights(case):
+    """Under our names, below ``head.``."""
+    return to_openmmlab({f'sem_seg_head.{key}': value for key, value in case['state_dict'].items()}, 'head')
+
+
+def pixel_decoder(case, features, memory='pyramid'):
+    head, transformer = case['cfg']['MODEL']['SEM_SEG_HEAD'], case['cfg']['MODEL']['MASK_FORMER']
+    options = dict(memory=memory, norm_cfg=dict(type='GN', num_groups=32) if head['NORM'] == 'GN' else None)
+    channels = [feature.shape[1] for feature in features], head['CONVS_DIM'], head['MASK_DIM']
+    if head['PIXEL_DECODER_NAME'] == 'BasePixelDecoder':
+        return FPNPixelDecoder(*channels, **options)
+    return TransformerEncoderPixelDecoder(
+        *channels, num_layers=head['TRANSFORMER_ENC_LAYERS'], num_heads=transformer['NHEADS'],
+        feedforward_channels=transformer['DIM_FEEDFORWARD'], dropout=transformer['DROPOUT'],
+        pre_norm=transformer.get('PRE_NORM', False), **options)
+
+
+def build(case, features):
+    """The network that a recorded configuration describes, with the recorded weights, in training mode."""
+    transformer, head = case['cfg']['MODEL']['MASK_FORMER'], case['cfg']['MODEL']['SEM_SEG_HEAD']
+    sizes = transformer['HIDDEN_DIM'], transformer['NHEADS'], transformer['DIM_FEEDFORWARD']
+    if transformer['TRANSFORMER_DECODER_NAME'] == 'MultiScaleMaskedTransformerDecoder':
+        memory = 'pyramid'
+        decoder = Mask2FormerTransformerDecoder(transformer['DEC_LAYERS'] - 1, *sizes, transformer['PRE_NORM'])
+    else:
+        source = transformer['TRANSFORMER_IN_FEATURE']
+        assert source in ('res5', 'transformer_encoder', 'pixel_embedding'), source
+        memory = 'mask_features' if source == 'pixel_embedding' else 'coarsest'
+        decoder = MaskFormerTransformerDecoder(transformer['DEC_LAYERS'], transformer['ENC_LAYERS'], *sizes,
+                                               transformer['DROPOUT'], transformer['PRE_NORM'])
+    model = MaskTransformer(
+        pixel_decoder(case, features, memory), decoder, head['NUM_CLASSES'], transformer['NUM_OBJECT_QUERIES'],
+        num_levels=3 if memory == 'pyramid' else 1, mask_channels=head['MASK_DIM'],
+        project_memory=transformer.get('ENFORCE_INPUT_PROJ', False),
+        deep_supervision=transformer['DEEP_SUPERVISION'])
+    model.load_state_dict({key[len('head.'):]: value for key, value in weights(case).items()})
+    return model.train()
+
+
+def has_pixel_decoder(case):
+    return 'pixel_decoder' in case['outputs']
+
+
+@pytest.mark.parametrize('item', recorded(has_pixel_decoder))
+def test_pixel_decoder(item):
+    case, features = item
+    expected = case['outputs']['pixel_decoder']
+    prefix = 'head.pixel_decoder.'
+    state = {key[len(prefix):]: value for key, value in weights(case).items() if key.startswith(prefix)}
+    decoder = pixel_decoder(case, features)
+    decoder.load_state_dict(state)
+    mask_features, memories = decoder(features)
+    assert_close(mask_features, expected['mask_features'], FORWARD, 'mask features')
+    assert len(memories) == 3
+    for memory, wanted in zip(memories, expected.get('multi_scale', ())):
+        assert_close(memory, wanted, FORWARD, 'memory')
+    if 'transformer_encoder_features' in expected:
+        decoder.memory = 'coarsest'
+        [memory] = decoder(features)[1]
+        assert_close(memory, expected['transformer_encoder_features'], FORWARD, 'encoded')
+
+
+@pytest.mark.parametrize('item', recorded(has_pixel_decoder))
+def test_every_prediction(item, monkeypatch):
+    """Class logits and masks of every layer; attention masks where the decoder has them."""
+    case, features = item
+    outputs, masks, queries = case['outputs'], [], []
+    model = build(case, features)
+    monkeypatch.setattr(network, 'attention_mask',
+                        lambda *args: masks.append(attention_mask(*args)) or masks[-1])
+    model.cls_embed.register_forward_pre_hook(lambda _, inputs: queries.append(inputs[0]))
+    predictions = model(features)
+    assert predictions.num_layers == len(outputs['pred_logits'])
+    for layer in range(predictions.num_layers):
+        assert_close(predictions.class_logits[layer], outputs['pred_logits'][layer], FORWARD, f'logits {layer}')
+        logits = torch.stack(predictions.mask_logits(layer))[:, :, 0]
+        assert_close(logits, outputs['pred_masks'][layer], FORWARD, f'masks {layer}')
+    for query, wanted in zip(queries, outputs['decoder'].get('hs', ())):
+        assert_close(query, wanted, FORWARD, 'queries')
+    for allowed, blocked, reset in zip(masks, outputs['decoder'].get('attn_mask', ()),
+                                       outputs['decoder'].get('rows_reset', ())):
+        used = blocked & ~blocked.all(-1, keepdim=True)
+        assert torch.equal(~allowed[:, 0], used)
+        assert int(blocked.all(-1).sum()) == int(reset)
+    last = model.eval()(features)
+    assert last.num_layers == 1
+    assert_close(last.class_logits[0], outputs['pred_logits'][-1], FORWARD, 'logits in evaluation')
+
+
+@pytest.mark.parametrize('item', recorded(has_pixel_decoder))
+def test_weights_convert_back(item):
+    case, features = item
+    state = {f'head.{name}': value for name, value in build(case, features).state_dict().items()}
+    back, official = to_official(state, 'head'), case['state_dict']
+    assert back.keys() == {f'sem_seg_head.{key}' for key in official}
+    assert all(torch.equal(back[f'sem_seg_head.{key}'], value) for key, value in official.items())
