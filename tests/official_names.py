@@ -34,6 +34,28 @@ def swin_keys():
     return names
 
 
+def detr_keys(part, attentions, layers=6):
+    """The layers of a plain transformer encoder or decoder."""
+    layer = spread(f'transformer.{part}.layers', numbers(layers))
+    attention = ('in_proj_weight', 'in_proj_bias', 'out_proj.weight', 'out_proj.bias')
+    norms = ('norm1', 'norm2', 'norm3')[:len(attentions) + 1]
+    return [*spread(layer, attentions, attention), *spread(layer, ('linear1', 'linear2', *norms), AFFINE)]
+
+
+def maskformer_head_keys(encoder):
+    """MaskFormer's, with the encoder of the ResNets' panoptic models or without."""
+    pixel_decoder = [*spread(('adapter_1', 'adapter_2', 'adapter_3', 'layer_1', 'layer_2', 'layer_3', 'layer_4'),
+                             ('weight', 'norm.weight', 'norm.bias')), *spread('mask_features', AFFINE)]
+    predictor = [*detr_keys('decoder', ('self_attn', 'multihead_attn')), 'query_embed.weight',
+                 *spread('transformer.decoder.norm', AFFINE), *spread('class_embed', AFFINE), *spread('mask_embed.layers', numbers(3), AFFINE)]
+    projection = spread('input_proj', AFFINE)
+    if encoder:
+        pixel_decoder += [*projection, *detr_keys('encoder', ('self_attn', ))]
+    else:
+        predictor += projection
+    return [*spread('sem_seg_head.pixel_decoder', pixel_decoder), *spread('sem_seg_head.predictor', predictor)]
+
+
 def head_keys():
     encoder = spread('transformer.encoder.layers', numbers(6))
     linear = ('self_attn.sampling_offsets', 'self_attn.attention_weights', 'self_attn.value_proj',

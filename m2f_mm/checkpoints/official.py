@@ -168,9 +168,9 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
         KeyError: names the keys that the official models have no place for.
     """
     laterals = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.pixel_decoder.lateral_convs.')}
-    encoders = dict(deformable='level_encoding.weight', plain='encoder_in_proj.weight')
-    variant = Variant('backbone.stem.0.weight' in state_dict, len(laterals),
-                      next((kind for kind, mark in encoders.items() if f'{head}.pixel_decoder.{mark}' in state_dict), ''),
+    marks = dict(deformable='level_encoding.weight', plain='encoder_in_proj.weight')
+    encoder = next((kind for kind, mark in marks.items() if f'{head}.pixel_decoder.{mark}' in state_dict), '')
+    variant = Variant('backbone.stem.0.weight' in state_dict, len(laterals), encoder,
                       f'{head}.level_embed.weight' in state_dict)
     names = translate_templates(state_dict, variant.tables(head), f'what the official models have under {head}',
                                 backwards=True)
@@ -205,9 +205,9 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
     """
     modern = {_modern(key): key for key in keys if not key.startswith(IGNORED)}
     adapters = {name.split('.')[2] for name in modern if name.startswith(PIXEL_DECODER + 'adapter_')}
-    encoders = dict(deformable='transformer.level_embed', plain='input_proj.weight')
-    variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters),
-                      next((kind for kind, mark in encoders.items() if PIXEL_DECODER + mark in modern), ''),
+    marks = dict(deformable='transformer.level_embed', plain='input_proj.weight')
+    encoder = next((kind for kind, mark in marks.items() if PIXEL_DECODER + mark in modern), '')
+    variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters), encoder,
                       not any(name.startswith(PREDICTOR + 'transformer.') for name in modern))
     mapped = translate_templates(modern, variant.tables(head), SOURCE)
     return {modern[name]: ours for name, ours in mapped.items()}

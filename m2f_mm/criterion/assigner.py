@@ -2,7 +2,7 @@
 
 Shapes: L supervised predictions, B images, Q queries, C classes, N objects of one image, P points, T frames.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from m2f_mm.registry import TASK_UTILS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
+from .losses import FOCAL_ALPHA
 from .points import BinaryMasks, RandomPoints
 
 
@@ -39,24 +40,30 @@ class Matching:
 
 @TASK_UTILS.register_module(name='MaskHungarianAssigner')
 class HungarianAssigner:
-    """Bipartite matching by class probability, binary cross-entropy and dice at random points.
+    """Bipartite matching by class probability, a cost of the masks' pixels, and dice.
 
     The costs of all predictions and images go to the host in one transfer, and the pairs come back in one.
 
     Args:
         class_weight, mask_weight, dice_weight: weights of the three costs.
-        num_points: P, drawn once per image and prediction.
+        num_points: P, drawn once per image and prediction (Mask2Former); None for every pixel of the mask features,
+            with objects taken at the nearest pixel (MaskFormer).
+        mask_term: 'cross_entropy' or 'focal'.
     """
 
     def __init__(self,
                  class_weight: float = 2.0,
                  mask_weight: float = 5.0,
                  dice_weight: float = 5.0,
-                 num_points: int = 12544):
+                 num_points: int | None = 12544,
+                 mask_term: str = 'cross_entropy'):
+        if mask_term not in MASK_COSTS:
+            raise ValueError(f'mask_term must be one of {", ".join(MASK_COSTS)}, got {mask_term!r}')
         self.class_weight = class_weight
         self.mask_weight = mask_weight
         self.dice_weight = dice_weight
         self.num_points = num_points
+        self.mask_cost = MASK_COSTS[mask_term]
 
     @torch.no_grad()
     def __call__(self, predictions: MaskPredictions, targets: Sequence[SegTargets], draw: RandomPoints) -> Matching:
@@ -76,22 +83,17 @@ class HungarianAssigner:
     def costs(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
               draw: RandomPoints) -> list[list[Tensor]]:
         """The (Q, N) cost matrix of every prediction and image, L x B of them."""
-        device = predictions.mask_features.device
-        points = [draw.matching(layer, len(targets), self.num_points, device)
-                  for layer in range(predictions.num_layers)]
         probabilities = torch.stack(predictions.class_logits).softmax(-1)  # (L, B, Q, C + 1)
         labels = [target.labels.clamp(0, probabilities.shape[-1] - 2) for target in targets]
-        masks = [BinaryMasks(target.clip_masks.flatten(0, 1)) for target in targets]  # (N * T, H, W)
         unknown = [known != target.labels for known, target in zip(labels, targets)]
+        masks = (at_pixels(predictions, targets) if self.num_points is None else
+                 at_points(predictions, targets, self.num_points, draw))
         costs = []
-        for layer, logits in enumerate(predictions.samples(points)):  # (B, Q, T * P)
+        for layer, images in enumerate(masks):
             costs.append([])
-            for b, target in enumerate(targets):
-                index = torch.arange(target.clip_masks.shape[:2].numel(), device=device)
-                wanted = masks[b].sample(index, points[layer][b:b + 1], logits.dtype)
-                wanted = wanted.view(len(target), logits.shape[-1])  # (N, T * P)
-                cost = (self.mask_weight * mask_cost(logits[b], wanted) +
-                        self.dice_weight * dice_cost(logits[b], wanted) -
+            for b, (logits, wanted) in enumerate(images):  # (Q, P), (N, P)
+                cost = (self.mask_weight * self.mask_cost(logits, wanted) +
+                        self.dice_weight * dice_cost(logits, wanted) -
                         self.class_weight * probabilities[layer, b][:, labels[b]])
                 costs[-1].append(cost.masked_fill_(unknown[b], float('inf')))  # found out after the transfer
         return costs
@@ -110,12 +112,48 @@ class HungarianAssigner:
         return Matching(*packed.to(device, non_blocking=True), counts)
 
 
+Compared = Iterator[tuple[Tensor, Tensor]]  # for each image what is predicted, (Q, P), and what is wanted, (N, P)
+
+
+def at_points(predictions: MaskPredictions, targets: Sequence[SegTargets], num_points: int,
+              draw: RandomPoints) -> Iterator[Compared]:
+    """Masks of each prediction and image at random points, T * P of them."""
+    device = predictions.mask_features.device
+    points = [draw.matching(layer, len(targets), num_points, device) for layer in range(predictions.num_layers)]
+    masks = [BinaryMasks(target.clip_masks.flatten(0, 1)) for target in targets]  # (N * T, H, W)
+    for logits, where in zip(predictions.samples(points), points):  # (B, Q, T * P), (B, P, 2)
+        yield ((image, known.sample(torch.arange(len(target) * target.clip_masks.shape[1], device=device),
+                                    places, image.dtype).view(len(target), image.shape[-1]))
+               for image, target, known, places in zip(logits, targets, masks, where.split(1)))
+
+
+def at_pixels(predictions: MaskPredictions, targets: Sequence[SegTargets]) -> Iterator[Compared]:
+    """Masks of each prediction and image at every pixel of the mask features, T * h * w of them."""
+    size = predictions.mask_features.shape[-2:]
+    wanted = [F.interpolate(target.clip_masks.view(torch.uint8), size, mode='nearest').flatten(1) for target in targets]
+    for layer in range(predictions.num_layers):
+        yield ((logits.flatten(1), masks.to(logits.dtype))
+               for logits, masks in zip(predictions.mask_logits(layer), wanted))
+
+
 def mask_cost(logits: Tensor, wanted: Tensor) -> Tensor:
     """Mean binary cross-entropy of every pair: logits (Q, P), wanted (N, P) give (Q, N).
 
     BCE(x, t) = softplus(x) - x t for every t in 0..1, so one product of matrices is enough.
     """
     return (F.softplus(logits).sum(-1, keepdim=True) - logits @ wanted.T) / logits.shape[-1]
+
+
+def focal_cost(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Mean focal loss of every pair, a mixture of its values for 0 and 1 where an object has a share of a point:
+    logits (Q, P), wanted (N, P) give (Q, N)."""
+    probabilities = logits.sigmoid()
+    inside = FOCAL_ALPHA * (1 - probabilities)**2 * F.softplus(-logits)
+    outside = (1 - FOCAL_ALPHA) * probabilities**2 * F.softplus(logits)
+    return ((inside - outside) @ wanted.T + outside.sum(-1, keepdim=True)) / logits.shape[-1]
+
+
+MASK_COSTS = dict(cross_entropy=mask_cost, focal=focal_cost)
 
 
 def dice_cost(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -135,7 +173,7 @@ def prediction_sums(predictions: MaskPredictions) -> Tensor:
 
 
 def layer_name(layer: int, num_layers: int) -> str:
-    """``d0`` is the prediction before the first decoder layer."""
+    """``d0`` is the first prediction: Mask2Former's before the first decoder layer, MaskFormer's after it."""
     return 'the last layer' if layer == num_layers - 1 else f'layer d{layer}'
 
 

@@ -5,6 +5,8 @@ Shapes: L supervised predictions, B images, Q queries, C classes without no-obje
 import torch.nn.functional as F
 from torch import Tensor
 
+FOCAL_ALPHA = 0.25  # weight of wanted pixels, the others have the rest
+
 
 def class_loss(logits: Tensor, classes: Tensor, class_weight: Tensor, weight_sums: Tensor) -> Tensor:
     """Cross-entropy of the queries, each with the weight of its class, over ``weight_sums``: one number a layer.
@@ -24,6 +26,17 @@ def class_loss(logits: Tensor, classes: Tensor, class_weight: Tensor, weight_sum
 def mask_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """Mean binary cross-entropy of each mask at its points; both (R, P), returns (R,)."""
     return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none').mean(1)
+
+
+def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Mean focal loss of each mask at its points, alpha 1/4 and gamma 2; both (R, P), returns (R,).
+
+    Source: RetinaNet, equation 5; MaskFormer, section 4.1.
+    """
+    probabilities = logits.sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction='none')
+    wrong = probabilities + wanted * (1 - 2 * probabilities)  # the probability of what is not wanted
+    return (entropy * wrong**2 * (FOCAL_ALPHA * wanted + (1 - FOCAL_ALPHA) * (1 - wanted))).mean(1)
 
 
 def dice_loss(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Points, costs, matching and losses against loops, library functions and numbers of the official modules."""
 import itertools
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion, points
-from m2f_mm.criterion.assigner import dice_cost, mask_cost
-from m2f_mm.criterion.losses import class_loss, dice_loss, mask_loss
+from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion, points, set_criterion
+from m2f_mm.criterion.assigner import dice_cost, focal_cost, mask_cost
+from m2f_mm.criterion.losses import class_loss, dice_loss, focal_loss, mask_loss
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 LOGITS = torch.tensor([[0.5, -1, 2, -0.3], [1.5, 0.2, -2, 0.1]])
@@ -17,13 +18,19 @@ WANTED = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]])
 @pytest.mark.parametrize('found, expected', [
     (dice_loss(LOGITS, WANTED).mean(), 0.300358),
     (mask_loss(LOGITS, WANTED).mean(), 0.567437),
+    (focal_loss(LOGITS, WANTED).mean(), 0.128824),
     (dice_cost(LOGITS, WANTED), [[0.229184, 0.540379], [0.426618, 0.371532]]),
     (mask_cost(LOGITS, WANTED), [[0.367155, 1.317155], [0.967719, 0.767719]]),
     (class_loss(torch.tensor([[[[1, 2, 0.5], [0, 0.1, 3], [0.2, -1, 0]]]]), torch.tensor([[[1, 2, 2]]]),
                 torch.tensor([1, 1, 0.1]), torch.tensor([1.2])), [0.474562]),
-], ids=['dice', 'mask', 'dice cost', 'mask cost', 'class'])
+], ids=['dice', 'mask', 'focal', 'dice cost', 'mask cost', 'class'])
 def test_official_numbers(found, expected):
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+def test_official_focal_cost():
+    expected = torch.tensor([[0.0274, 0.4416], [0.1873, 0.2302]])
+    torch.testing.assert_close(focal_cost(LOGITS, WANTED), expected, atol=5e-5, rtol=0)
 
 
 def test_official_point_samples():
@@ -47,8 +54,8 @@ def test_samples_have_a_gradient_and_keep_no_mask():
 
 def test_costs_are_the_losses_of_every_pair():
     torch.manual_seed(0)
-    logits, wanted = torch.randn(5, 40) * 30, torch.rand(3, 40)
-    for cost, loss in ((mask_cost, mask_loss), (dice_cost, dice_loss)):
+    logits, wanted = torch.randn(5, 40) * 30, (torch.rand(3, 40) < 0.5).float()
+    for cost, loss in ((mask_cost, mask_loss), (focal_cost, focal_loss), (dice_cost, dice_loss)):
         slow = torch.tensor([[loss(x[None], t[None]) for t in wanted] for x in logits])
         torch.testing.assert_close(cost(logits, wanted), slow)
 
@@ -187,10 +194,12 @@ def test_losses_are_their_formulas():
 
 
 @pytest.mark.parametrize('counts', [(0, 0), (0, 3), (9, 9)], ids=str)
-def test_every_input_gets_a_gradient(counts):
+@pytest.mark.parametrize('dense', [False, True])
+def test_every_input_gets_a_gradient(counts, dense):
     """Whether there is nothing to find, something in one image, or more than there are queries."""
     predictions, targets = predictions_of(), targets_of(*counts)
-    criterion = SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20)
+    criterion = (dense_criterion([1, 1, 1, 0.1]) if dense else
+                 SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20))
     losses = criterion(predictions, targets)
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
@@ -250,3 +259,95 @@ def test_label_without_class_is_named(label):
 def test_impossible_sampling_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         SetCriterion(HungarianAssigner(), [1, 1], **options)
+
+
+def normal(seed, *shape):
+    """Numbers that the official modules were run with."""
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape)).float()
+
+
+def disks(*circles):
+    y, x = torch.arange(24)[:, None], torch.arange(32)
+    return torch.stack([(y - row)**2 + (x - column)**2 <= radius**2 for row, column, radius in circles])
+
+
+def of_pixels(logits, masks):
+    """Predictions whose masks exist already: each pixel is a channel of its own."""
+    size = masks[0].shape[-2:]
+    pixels = torch.eye(size.numel()).view(1, 1, -1, *size).expand(masks[0].shape[0], -1, -1, -1, -1)
+    return MaskPredictions(logits, [mask.flatten(2) for mask in masks], pixels)
+
+
+def dense_criterion(class_weight, **options):
+    return SetCriterion(HungarianAssigner(1., 20., 1., None, 'focal'), class_weight, 1., 20., 1., 'focal', None,
+                        **options)
+
+
+def test_official_numbers_of_maskformer():
+    """Every pixel, focal loss, nearest objects in the matching: the official criterion on the same inputs."""
+    predictions = of_pixels([normal(3, 2, 6, 5), normal(1, 2, 6, 5)],
+                            [2 * normal(4, 2, 6, 6, 8), 2 * normal(2, 2, 6, 6, 8)])
+    targets = [SegTargets(torch.tensor([0, 3, 1]), disks((6, 6, 4), (12, 20, 7), (20, 5, 3))),
+               SegTargets(torch.tensor([2]), disks((10, 16, 8)))]
+    criterion = dense_criterion([1, 1, 1, 1, 0.1])
+    matching = criterion.assigner(predictions, targets, criterion.draw)
+    found = list(zip(*(rows.tolist() for rows in (matching.layer, matching.batch, matching.query, matching.target))))
+    assert found == [(0, 0, 0, 0), (0, 0, 2, 2), (0, 0, 3, 1), (1, 0, 1, 2), (1, 0, 2, 0), (1, 0, 5, 1),
+                     (0, 1, 2, 0), (1, 1, 5, 0)]
+    expected = {'loss_cls': 1.142107, 'loss_mask': 20 * 0.228026, 'loss_dice': 0.778957,
+                'd0.loss_cls': 1.226166, 'd0.loss_mask': 20 * 0.285943, 'd0.loss_dice': 0.774490}
+    losses = criterion(predictions, targets)
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        assert losses[name].item() == pytest.approx(value, abs=2e-5), name
+
+
+@pytest.mark.parametrize('counts', [(3, 2), (0, 4), (9, 0)], ids=str)
+@pytest.mark.parametrize('frames', [1, 2])
+def test_losses_at_every_pixel_are_their_formulas(counts, frames, monkeypatch):
+    """In any number of pieces; sizes that are no multiples of each other."""
+    torch.manual_seed(0)
+    features = torch.randn(2, frames, 4, 6, 8, dtype=torch.float64)
+    embeds = [torch.randn(2, 6, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    logits = [torch.randn(2, 6, 4, dtype=torch.float64) for _ in range(2)]
+    predictions = MaskPredictions(logits, embeds, features)
+    targets = [SegTargets(torch.arange(count) % 3, torch.rand(count, frames, 23, 31) < 0.3) for count in counts]
+    criterion = dense_criterion([1, 1, 1, 0.1])
+    matching = criterion.assigner(predictions, targets, criterion.draw)
+    found = {}
+    for pixels in (1, 2**22):
+        monkeypatch.setattr(set_criterion, 'PIXELS', pixels)
+        losses = criterion(predictions, targets)
+        found[pixels] = losses, torch.autograd.grad(losses['d0.loss_mask'] + losses['d0.loss_dice'], embeds[0])[0]
+    for layer, prefix in enumerate(('d0.', '')):
+        mask, dice = 0, 0
+        for at, b, q, n in zip(matching.layer, matching.batch, matching.query, matching.target):
+            for t in range(frames if at == layer else 0):
+                x = F.interpolate(predictions.mask_logits(layer)[b][q, t][None, None], (23, 31), mode='bilinear')
+                x, wanted = x.flatten(), targets[b].masks[n, t].flatten().double()
+                p = x.sigmoid()
+                mask = mask - (0.25 * (1 - p)**2 * p.log() * wanted +
+                               0.75 * p**2 * (1 - p).log() * (1 - wanted)).mean()
+                dice = dice + 1 - (2 * (p * wanted).sum() + 1) / (p.sum() + wanted.sum() + 1)
+        total = sum(counts)
+        for losses, _ in found.values():
+            torch.testing.assert_close(losses[prefix + 'loss_mask'], 20 * mask / total)
+            torch.testing.assert_close(losses[prefix + 'loss_dice'], dice / total)
+        if layer == 0:
+            [slow] = torch.autograd.grad((20 * mask + dice) / total, embeds[0])
+            for _, fast in found.values():
+                torch.testing.assert_close(fast, slow)
+
+
+def test_masks_at_full_size_are_not_kept():
+    predictions, targets = predictions_of(), targets_of(3, 2, height=240, width=320)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        dense_criterion([1, 1, 1, 0.1])(predictions, targets)
+    assert max(size for size in kept if size != targets[0].masks.numel() and size != targets[1].masks.numel()) < 5000
+
+
+@pytest.mark.parametrize('part', [HungarianAssigner, lambda **options: SetCriterion(None, [1, 1], **options)])
+def test_unknown_mask_term_is_refused(part):
+    with pytest.raises(ValueError, match="cross_entropy, focal, got 'dice'"):
+        part(mask_term='dice')

@@ -5,7 +5,7 @@ are checked together. No recorded file is needed.
 """
 import pytest
 import torch
-from official_names import head_keys, resnet_keys, spread, swin_keys
+from official_names import head_keys, maskformer_head_keys, resnet_keys, spread, swin_keys
 from thin import draw
 
 from benchmarks.harness import kept_memory
@@ -13,8 +13,10 @@ from m2f_mm.checkpoints import key_map, to_openmmlab
 from m2f_mm.models import (
     FPNPixelDecoder,
     Mask2FormerTransformerDecoder,
+    MaskFormerTransformerDecoder,
     MaskTransformer,
     MSDeformAttnPixelDecoder,
+    TransformerEncoderPixelDecoder,
     mask_transformer,
 )
 from m2f_mm.models.layers.recompute import CHECKPOINTING
@@ -24,11 +26,10 @@ from m2f_mm.structures import attention_mask, inner
 class Network(torch.nn.Module):
     """A backbone of MMDetection and our network, as ``panoptic_head``."""
 
-    def __init__(self, backbone, channels):
+    def __init__(self, backbone, head):
         super().__init__()
         self.backbone = backbone
-        self.panoptic_head = MaskTransformer(
-            MSDeformAttnPixelDecoder(channels), Mask2FormerTransformerDecoder(), num_classes=133)
+        self.panoptic_head = head
 
     def load_drawn(self, keys):
         """Every tensor from its official name."""
@@ -41,16 +42,30 @@ class Network(torch.nn.Module):
         return self
 
 
-def r50():
-    backbones = pytest.importorskip('mmdet.models.backbones')
-    backbone = backbones.ResNet(50, norm_cfg=dict(type='m2f_mm.FrozenBN'), norm_eval=False)
-    return Network(backbone, [256, 512, 1024, 2048]).load_drawn([*spread('backbone', resnet_keys()), *head_keys()])
+RESNET, SWIN = [256, 512, 1024, 2048], [96, 192, 384, 768]
 
 
-def swin_tiny():
+def build(channels, head, keys):
+    """An R50 or a Swin-T, as the channels say, with a head; everything drawn by its official name."""
     backbones = pytest.importorskip('mmdet.models.backbones')
-    return Network(backbones.SwinTransformer(drop_path_rate=0.), [96, 192, 384, 768]).load_drawn(
-        [*spread('backbone', swin_keys()), *head_keys()])
+    if channels == RESNET:
+        backbone, names = backbones.ResNet(50, norm_cfg=dict(type='m2f_mm.FrozenBN'), norm_eval=False), resnet_keys()
+    else:
+        backbone, names = backbones.SwinTransformer(drop_path_rate=0.), swin_keys()
+    return Network(backbone, head).load_drawn([*spread('backbone', names), *keys])
+
+
+def mask2former(channels):
+    head = MaskTransformer(MSDeformAttnPixelDecoder(channels), Mask2FormerTransformerDecoder(), num_classes=133)
+    return build(channels, head, head_keys())
+
+
+def maskformer(channels, encoder, classes):
+    """Without dropout, so that predictions of all layers can be had in training mode."""
+    pixel_decoder = (TransformerEncoderPixelDecoder(channels, dropout=0.) if encoder else
+                     FPNPixelDecoder(channels, memory='coarsest'))
+    head = MaskTransformer(pixel_decoder, MaskFormerTransformerDecoder(dropout=0.), classes, num_levels=1)
+    return build(channels, head, maskformer_head_keys(encoder))
 
 
 def picture():
@@ -104,11 +119,71 @@ SWIN_TINY = {
 BLOCKED = {'r50': [62, 0, 0, 0, 100, 100, 0, 100, 100], 'swin': [28, 0, 0, 0, 100, 100, 0, 100, 0]}
 
 
-@pytest.mark.parametrize('name, build, table', [('r50', r50, R50), ('swin', swin_tiny, SWIN_TINY)],
+MASKFORMER = {
+    'r50-panoptic': {
+        'memory0': (-1.859003e-02, 0.7650325, 0.9747316, (0.102881, 0.05942999, 0.04773339),
+                    (0.1845156, 0.1927737, 0.269902)),
+        'mask_features': (-5.568887e-02, 0.5454695, 0.6813523, (0.5497937, 0.03764028, -0.3306236),
+                          (-0.1205026, -0.216493, -0.2026591)),
+        'logits0': (-6.866582e-02, 0.7739467, 0.9764251, (-0.7421645, 0.07946748, -1.114824),
+                    (-0.9042068, -0.535936, 0.1425661)),
+        'masks0': (6.603333, 6.639451, 3.057318, (-1.107598, -2.65495, -0.1179848), (4.575315, 9.042862, 5.708052)),
+        'logits3': (9.933738e-02, 0.7280167, 0.8874471, (-0.7645491, 1.024394, 0.5614843),
+                    (0.6856017, -0.8948504, 0.1932762)),
+        'masks3': (6.593810, 6.639403, 3.270435, (0.7091428, -0.2329004, 2.756227), (5.082225, 6.286422, 5.825235)),
+        'logits5': (0.1417612, 0.8392653, 1.056810, (0.2456615, -1.179828, -0.132983),
+                    (-0.4595807, 0.6048786, -1.637659)),
+        'masks5': (2.535694, 3.349938, 3.192330, (-2.552971, -2.999199, -1.087128), (1.352384, 1.085957, -0.1525609)),
+    },
+    'r50-semantic': {
+        'mask_features': (-5.378696e-02, 0.5495003, 0.6864270, (0.5147972, 0.1301164, -0.3106394),
+                          (0.003679611, -0.1863007, -0.1789669)),
+        'logits0': (9.735895e-02, 0.7484737, 0.9470786, (-0.7577454, -0.8234206, 0.1989495),
+                    (0.6277204, -0.5691432, 1.184057)),
+        'masks0': (7.881685, 7.936649, 3.366956, (-2.404435, -1.630414, 1.131494), (6.787279, 9.226268, 7.302419)),
+        'logits5': (0.1378623, 0.7976356, 0.9565738, (0.6205703, -0.3205046, 0.4033614),
+                    (-1.51193, 0.7392855, 0.6451217)),
+        'masks5': (3.991931, 4.292139, 3.138809, (-1.034654, -2.540905, 1.759262), (-0.3058648, 0.5198873, 3.948708)),
+    },
+    'swin-semantic': {
+        'mask_features': (-3.933953e-02, 0.5637297, 0.7166756, (0.3324785, 0.693828, -0.2068266),
+                          (0.423456, -0.2736335, -0.1866173)),
+        'logits5': (5.758108e-02, 0.8324125, 1.061354, (-0.3522133, 0.1211834, 0.6236895),
+                    (-1.306308, -0.9841773, 2.24592)),
+        'masks5': (2.742931, 4.207321, 4.542898, (-0.4530058, -0.7579888, -1.389712),
+                   (0.2348151, -2.10987, -0.9696424)),
+    },
+}
+
+
+def outputs(model):
+    """Every tensor that the tables know by name."""
+    model.train().backbone.eval()
+    with torch.no_grad():
+        features = model.backbone(picture())
+        mask_features, memories = model.panoptic_head.pixel_decoder(features)
+        predictions = model.panoptic_head(features)
+    found = {'res2': features[0], 'res5': features[3], 'mask_features': mask_features}
+    found.update({f'memory{i}': memory for i, memory in enumerate(memories)})
+    for layer in range(predictions.num_layers):
+        found[f'logits{layer}'] = predictions.class_logits[layer]
+        found[f'masks{layer}'] = torch.stack(predictions.mask_logits(layer))[:, :, 0]
+    return found
+
+
+def compare(name, tensor, row, tolerance):
+    mean, absolute, std, first, last = row
+    value = tensor.flatten().double()
+    numbers = torch.stack((value.mean(), value.abs().mean(), value.std(), *value[:3], *value[-3:]))
+    expected = torch.tensor((mean, absolute, std, *first, *last), dtype=torch.float64)
+    error = (numbers - expected).abs().max().item()
+    assert error <= tolerance * float(value.abs().max()), f'{name}: {numbers} is not {expected}'
+
+
+@pytest.mark.parametrize('name, channels, table', [('r50', RESNET, R50), ('swin', SWIN, SWIN_TINY)],
                          ids=['r50', 'swin-tiny'])
-def test_published_network(name, build, table, monkeypatch):
-    model = build().train()
-    model.backbone.eval()
+def test_published_network(name, channels, table, monkeypatch):
+    model = mask2former(channels)
     blocked = []
 
     def counting(embeds, features):
@@ -117,29 +192,30 @@ def test_published_network(name, build, table, monkeypatch):
         return attention_mask(embeds, features)
 
     monkeypatch.setattr(mask_transformer, 'attention_mask', counting)
-    with torch.no_grad():
-        features = model.backbone(picture())
-        mask_features, memories = model.panoptic_head.pixel_decoder(features)
-        predictions = model.panoptic_head(features)
-    found = {'res2': features[0], 'res5': features[3], 'mask_features': mask_features}
-    found.update({f'memory{i}': memory for i, memory in enumerate(memories)})
-    for layer in (0, 1, 4, 9):
-        found[f'logits{layer}'] = predictions.class_logits[layer]
-        found[f'masks{layer}'] = torch.stack(predictions.mask_logits(layer))[:, :, 0]
-    for tensor, (mean, absolute, std, first, last) in table.items():
+    found = outputs(model)
+    for tensor, row in table.items():
         # One pixel of a late attention mask of the Swin model lies on the threshold: rounding decides.
-        tolerance = 5e-3 if name == 'swin' and tensor.endswith('9') else 1e-4
-        value = found[tensor].flatten().double()
-        numbers = torch.stack((value.mean(), value.abs().mean(), value.std(), *value[:3], *value[-3:]))
-        expected = torch.tensor((mean, absolute, std, *first, *last), dtype=torch.float64)
-        error = (numbers - expected).abs().max().item()
-        assert error <= tolerance * float(value.abs().max()), f'{tensor}: {numbers} is not {expected}'
+        compare(tensor, found[tensor], row, 5e-3 if name == 'swin' and tensor.endswith('9') else 1e-4)
     assert blocked == BLOCKED[name]
+
+
+@pytest.mark.parametrize('name, channels, encoder, classes, size', [
+    ('r50-panoptic', RESNET, True, 133, 45_012_038),
+    ('r50-semantic', RESNET, False, 150, 41_254_743),
+    ('swin-semantic', SWIN, False, 150, None),
+])
+def test_published_maskformer(name, channels, encoder, classes, size):
+    model = maskformer(channels, encoder, classes)
+    assert size in (None, sum(parameter.numel() for parameter in model.parameters()))
+    found = outputs(model)
+    assert 'logits5' in found and 'logits6' not in found
+    for tensor, row in MASKFORMER[name].items():
+        compare(tensor, found[tensor], row, 1e-4)
 
 
 def test_parameters_of_the_published_network():
     """Buffers of the frozen norms not counted."""
-    assert sum(parameter.numel() for parameter in r50().parameters()) == 43_983_878
+    assert sum(parameter.numel() for parameter in mask2former(RESNET).parameters()) == 43_983_878
 
 
 def thin_network(pixel_decoder=None, num_frames=None, checkpointing='none'):

@@ -6,6 +6,7 @@ from promises import SIZES, each_size, promise, resize, tiled_masks, whole_masks
 from pycocotools import mask as coco_masks
 
 from m2f_mm.postprocess import (
+    Sizes,
     instance_segmentation,
     panoptic_segmentation,
     semantic_scores,
@@ -141,3 +142,23 @@ def test_codes_are_those_of_the_bitmaps(sizes, queries):
 def test_a_form_that_does_not_exist():
     with pytest.raises(ValueError, match="bitmap, rle, got 'polygon'"):
         instance_segmentation(*promise(SIZES['larger']), SIZES['larger'], mask_form='polygon')
+
+
+@pytest.mark.parametrize('filter_low_score, overlap, expected, void', [
+    (True, 0.8, [(0, 24), (2, 32), (1, 25)], 111),
+    (True, 0.5, [(0, 20), (0, 24), (2, 46), (1, 25), (3, 19)], 58),
+    (False, 0.8, [(0, 30), (2, 44), (1, 45)], 73),
+    (False, 0.5, [(0, 25), (0, 30), (2, 71), (1, 45), (3, 21)], 0),
+], ids=['Mask2Former', 'Mask2Former, less overlap', 'MaskFormer', 'MaskFormer, less overlap'])
+def test_official_panoptic_numbers(filter_low_score, overlap, expected, void):
+    """Round masks whose pixels the official code counted, class by class."""
+    rows, columns = torch.arange(12)[:, None], torch.arange(16)
+    centres = [(3, 3), (3, 5), (8, 4), (8, 12), (6, 9), (9, 13), (2, 13)]
+    masks = torch.stack([4 - 0.4 * ((rows - y)**2 + (columns - x)**2) for y, x in centres])
+    logits = torch.zeros(7, 5)
+    for query, label in enumerate((0, 0, 2, 2, 1, 3, 4)):
+        logits[query, label] = 4 + 0.2 * query
+    found, segments = panoptic_segmentation(logits, torch.eye(7), masks[None], Sizes((12, 16), (12, 16), (12, 16)),
+                                            [True, True, False, False], 0.8, overlap, filter_low_score)
+    assert [(segment.label, int((found == segment.id).sum())) for segment in segments] == expected
+    assert int((found == 0).sum()) == void
