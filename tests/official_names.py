@@ -47,7 +47,8 @@ def maskformer_head_keys(encoder):
     pixel_decoder = [*spread(('adapter_1', 'adapter_2', 'adapter_3', 'layer_1', 'layer_2', 'layer_3', 'layer_4'),
                              ('weight', 'norm.weight', 'norm.bias')), *spread('mask_features', AFFINE)]
     predictor = [*detr_keys('decoder', ('self_attn', 'multihead_attn')), 'query_embed.weight',
-                 *spread('transformer.decoder.norm', AFFINE), *spread('class_embed', AFFINE), *spread('mask_embed.layers', numbers(3), AFFINE)]
+                 *spread('transformer.decoder.norm', AFFINE),
+                 *spread('class_embed', AFFINE), *spread('mask_embed.layers', numbers(3), AFFINE)]
     projection = spread('input_proj', AFFINE)
     if encoder:
         pixel_decoder += [*projection, *detr_keys('encoder', ('self_attn', ))]

@@ -74,9 +74,44 @@ def mmdet_config():
     return model
 
 
+def maskformer_config(encoder=True):
+    """The ``model`` of mmdet's MaskFormer R50 COCO panoptic config, thin and without dropout; the pixel decoder with
+    its encoder or the plain FPN."""
+    import mmdet
+    model = stock_config(mmdet, 'maskformer/maskformer_r50_ms-16xb1-75e_coco.py').model
+    thin_backbone(model.backbone)
+    head = model.panoptic_head
+    thin_maskformer_head(head, THINGS + STUFF, encoder)
+    for part in (head, model.panoptic_fusion_head):
+        part.update(num_things_classes=THINGS, num_stuff_classes=STUFF)
+    model.test_cfg.update(object_mask_thr=0., iou_thr=0.)
+    return model
+
+
+def thin_maskformer_head(head, num_classes, encoder):
+    """Change a stock ``MaskFormerHead`` config in place, sizes and dropout only; another pixel decoder if asked for."""
+    head.update(in_channels=CHANNELS, feat_channels=WIDTH, out_channels=WIDTH, num_queries=20)
+    head.positional_encoding.num_feats = WIDTH // 2
+    layers = [head.transformer_decoder]
+    if encoder:
+        layers.append(head.pixel_decoder.encoder)
+        head.pixel_decoder.positional_encoding.num_feats = WIDTH // 2
+    else:
+        head.pixel_decoder = dict(type='mmdet.PixelDecoder', norm_cfg=dict(type='GN', num_groups=32))
+    for part in layers:
+        part.num_layers = 3
+        for name, attention in part.layer_cfg.items():
+            if name == 'ffn_cfg':
+                attention.update(embed_dims=WIDTH, feedforward_channels=96, ffn_drop=0.)
+            else:
+                attention.update(embed_dims=WIDTH, num_heads=4)
+                attention.update({key: 0. for key in ('dropout', 'attn_drop', 'proj_drop') if key in attention})
+    head.loss_cls.class_weight = [1.0] * num_classes + [0.1]
+
+
 def use_our_heads(model):
     """The two lines that an existing MMDetection project changes."""
-    model.panoptic_head.type = 'm2f_mm.Mask2FormerHead'
+    model.panoptic_head.type = f'm2f_mm.{model.panoptic_head.type}'
     model.panoptic_fusion_head.type = 'm2f_mm.MaskFormerFusionHead'
     return model
 
@@ -91,10 +126,12 @@ def build(model, scope):
 def tell_apart(head):
     """Queries of a random network end up alike and see nothing: make them different and sure of themselves."""
     with torch.no_grad():
-        head.query_feat.weight.mul_(30)
         head.query_embed.weight.mul_(30)
+        learned = hasattr(head, 'query_feat')  # otherwise what queries see is all that tells them apart
+        if learned:
+            head.query_feat.weight.mul_(30)
         for name, parameter in head.transformer_decoder.named_parameters():
-            if name.endswith(('out_proj.weight', 'layers.1.weight')):
+            if learned and name.endswith(('out_proj.weight', 'layers.1.weight')):
                 parameter.mul_(0.2)
         head.cls_embed.weight.mul_(4)
         head.cls_embed.bias[-1] -= 4

@@ -10,13 +10,13 @@ def _broken(name: str, error: ImportError) -> None:
 
 if find_spec('mmdet') is not None:
     try:
-        from .mmdet import Mask2Former, Mask2FormerHead, MaskFormerFusionHead  # noqa: F401
+        from .mmdet import Mask2Former, Mask2FormerHead, MaskFormerFusionHead, MaskFormerHead  # noqa: F401
         from .mmdet_metrics import ThingMetric  # noqa: F401
     except ImportError as error:
         _broken('MMDetection', error)
 if find_spec('mmseg') is not None:
     try:
-        from .mmseg import Mask2FormerSegHead, MaskSegmentor, SegTTAModel  # noqa: F401
+        from .mmseg import Mask2FormerSegHead, MaskFormerSegHead, MaskSegmentor, SegTTAModel  # noqa: F401
         from .mmseg_datasets import MapillaryDataset  # noqa: F401
     except ImportError as error:
         _broken('MMSegmentation', error)

@@ -14,73 +14,39 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
-from m2f_mm.models import MaskTransformer
 from m2f_mm.postprocess import Sizes, instance_segmentation, panoptic_segmentation, semantic_segmentation
 from m2f_mm.postprocess.tiles import logits_type, tiles
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions
 
+from .heads import ConfiguredHead
 from .mmdet_samples import instance_result, panoptic_codes, sample_sizes, semantic_result, to_targets
-from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts, refuse_encoding
+from .options import MASKFORMER, class_counts
 
 
 @MODELS.register_module()
-class Mask2FormerHead(MaskTransformer):
+class Mask2FormerHead(ConfiguredHead):
     """Fills the ``panoptic_head`` slot of MMDetection's ``Mask2Former``; its options, and shorter ones.
 
     Args:
-        in_channels: channels of the backbone's features, fine to coarse.
-        feat_channels: channels of the pixel decoder.
-        out_channels: channels of the mask features.
         num_things_classes, num_stuff_classes: class counts, things first; better left to ``metainfo``.
         metainfo: the data set's metainfo, or the type of a registered data set, from which the counts follow.
-        num_queries: Q.
-        num_transformer_feat_level: memories that the decoder attends to.
-        pixel_decoder: a pixel decoder or any registered neck; MSDeformAttn by default.
-        transformer_decoder: options of ``Mask2FormerTransformerDecoder`` or the stock nested ones.
-        enforce_decoder_input_project: project the memories even where the channels agree.
-        checkpointing: 'none', 'norms', 'ffn' or 'full': what pixel decoder and transformer decoder make again in the
-            backward pass instead of keeping it. ``backbone=dict(with_cp=True)`` does it for the backbone.
-        positional_encoding: the stock option; what it says follows from the channels.
-        loss_cls, loss_mask, loss_dice: the stock options; ``loss_weight`` is 2, 5, 5 by default.
-        train_cfg: points and assigner, as in the stock configs.
         test_cfg: read by the fusion head.
-        strides: the stock option, without use.
+        **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
     """
 
     def __init__(self,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int = 256,
                  num_things_classes: int | None = None,
                  num_stuff_classes: int | None = None,
                  metainfo: dict | str | None = None,
-                 num_queries: int = 100,
-                 num_transformer_feat_level: int = 3,
-                 pixel_decoder: dict | None = None,
-                 transformer_decoder: dict | None = None,
-                 enforce_decoder_input_project: bool = False,
-                 checkpointing: str = 'norms',
-                 positional_encoding: dict | None = None,
-                 loss_cls: dict | None = None,
-                 loss_mask: dict | None = None,
-                 loss_dice: dict | None = None,
-                 train_cfg: dict | None = None,
                  test_cfg: dict | None = None,
-                 strides: Sequence[int] = (4, 8, 16, 32),
-                 init_cfg: dict | None = None):
-        refuse_encoding('panoptic_head.positional_encoding', positional_encoding)
+                 **options):
         counts = class_counts('panoptic_head', metainfo, num_things_classes, num_stuff_classes)
-        super().__init__(
-            build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level,
-                                checkpointing),
-            build_transformer_decoder(transformer_decoder, checkpointing), len(counts.is_thing), num_queries,
-            num_transformer_feat_level, out_channels, enforce_decoder_input_project, init_cfg=init_cfg)
+        super().__init__('panoptic_head', counts, **options)
         self.is_thing = counts.is_thing
         self.class_ids = counts.class_ids
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
-        self.criterion = build_criterion(self.num_classes, loss_cls, loss_mask, loss_dice, train_cfg)
 
     def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample] | None = None):
         """Features fine to coarse to ``MaskPredictions``; the samples are not needed."""
@@ -95,6 +61,15 @@ class Mask2FormerHead(MaskTransformer):
         """Class logits (B, Q, C + 1) and promises of masks; the stock fusion head can iterate over them."""
         predictions = self(x)
         return predictions.class_logits[-1], PromisedMasks(predictions, batch_data_samples[0].batch_input_shape)
+
+
+@MODELS.register_module()
+class MaskFormerHead(Mask2FormerHead):
+    """Fills the ``panoptic_head`` slot of MMDetection's ``MaskFormer``; the options are those of ``Mask2FormerHead``.
+
+    Unlike the stock head, and like the official one, it attends to padding as if it were image.
+    """
+    method = MASKFORMER
 
 
 class PromisedMasks:
@@ -198,9 +173,10 @@ def promises_of(class_logits: Tensor, masks: Tensor) -> PromisedMasks:
     return PromisedMasks(MaskPredictions([class_logits], [picks], masks[:, None]), masks.shape[-2:])
 
 
-@MODELS.register_module()
+@MODELS.register_module(name=['Mask2Former', 'MaskFormer'])
 class Mask2Former(StockMask2Former):
     """MMDetection's detector without its refusals: any subset of panoptic, instance and semantic results in one pass.
+    It is the same for every head, so it goes by both names.
 
     The fusion head may be left out: it follows from the head. Official and Hugging Face weights load under their own
     names.

@@ -12,16 +12,16 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
-from m2f_mm.models import MaskTransformer
 from m2f_mm.postprocess import Sizes, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable, SegTargets
 
-from .options import build_criterion, build_pixel_decoder, build_transformer_decoder, class_counts, refuse_encoding
+from .heads import ConfiguredHead
+from .options import MASKFORMER, class_counts
 
 
 @MODELS.register_module()
-class Mask2FormerSegHead(MaskTransformer):
+class Mask2FormerSegHead(ConfiguredHead):
     """Fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``; needs no MMDetection.
 
     Args:
@@ -29,7 +29,8 @@ class Mask2FormerSegHead(MaskTransformer):
         metainfo: the data set's metainfo, or the type of a registered data set.
         ignore_index: label of pixels without annotation.
         align_corners: the stock option; only False.
-        Others: as for ``Mask2FormerHead``.
+        in_index: the stock option; only all features in their order.
+        **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
     """
 
     def __init__(self,
@@ -37,35 +38,18 @@ class Mask2FormerSegHead(MaskTransformer):
                  metainfo: dict | str | None = None,
                  ignore_index: int = 255,
                  align_corners: bool = False,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int = 256,
-                 num_queries: int = 100,
-                 num_transformer_feat_level: int = 3,
-                 pixel_decoder: dict | None = None,
-                 transformer_decoder: dict | None = None,
-                 enforce_decoder_input_project: bool = False,
-                 checkpointing: str = 'norms',
-                 positional_encoding: dict | None = None,
-                 loss_cls: dict | None = None,
-                 loss_mask: dict | None = None,
-                 loss_dice: dict | None = None,
-                 train_cfg: dict | None = None,
-                 strides: Sequence[int] = (4, 8, 16, 32),
-                 init_cfg: dict | None = None):
+                 in_index: Sequence[int] | None = None,
+                 **options):
         if align_corners:
             raise ValueError('decode_head: align_corners=True is not supported, only False')
-        refuse_encoding('decode_head.positional_encoding', positional_encoding)
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
-        super().__init__(
-            build_pixel_decoder(pixel_decoder, in_channels, feat_channels, out_channels, num_transformer_feat_level,
-                                checkpointing),
-            build_transformer_decoder(transformer_decoder, checkpointing), len(counts.is_thing), num_queries,
-            num_transformer_feat_level, out_channels, enforce_decoder_input_project, init_cfg=init_cfg)
+        super().__init__('decode_head', counts, **options)
+        features = len(options.get('in_channels', (4, 8, 16, 32)))
+        if in_index is not None and list(in_index) != list(range(features)):
+            raise ValueError(f'decode_head: in_index={in_index!r} is not supported, only {list(range(features))}')
         self.align_corners = align_corners
         self.ignore_index = ignore_index
         self.out_channels = self.num_classes  # what the segmentor reads: channels of the scores
-        self.criterion = build_criterion(self.num_classes, loss_cls, loss_mask, loss_dice, train_cfg)
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
              train_cfg: dict | None = None) -> dict[str, Tensor]:
@@ -83,6 +67,15 @@ class Mask2FormerSegHead(MaskTransformer):
                             predictions.mask_features[b], Sizes(size, size, size))
             for b in range(len(predictions.mask_features))
         ])
+
+
+@MODELS.register_module()
+class MaskFormerSegHead(Mask2FormerSegHead):
+    """Fills the ``decode_head`` slot with MaskFormer; the options are those of ``Mask2FormerSegHead``.
+
+    Unlike the stock head, and like the official one, it attends to padding as if it were image.
+    """
+    method = MASKFORMER
 
 
 def semantic_targets(sample: SegDataSample, ignore_index: int, device: torch.device) -> SegTargets:

@@ -1,4 +1,4 @@
-"""Configs of MMDetection's and MMSegmentation's Mask2Former heads, and this package's shorter ones, to built parts.
+"""Configs of MMDetection's and MMSegmentation's heads, and this package's shorter ones, to built parts.
 
 An existing project changes ``type=`` and nothing else, so the nested options of the stock heads are read as they are.
 Ours say the same with fewer words: ``transformer_decoder=dict(num_layers=9)``. An option that would have to be
@@ -11,7 +11,7 @@ from mmengine.fileio import list_from_file
 from torch import nn
 
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
-from m2f_mm.models import Mask2FormerTransformerDecoder, MSDeformAttnPixelDecoder, NeckPixelDecoder
+from m2f_mm.models import Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, NeckPixelDecoder
 from m2f_mm.registry import DATASETS, MODELS
 
 
@@ -82,26 +82,55 @@ def _of_metainfo(where: str, metainfo) -> ClassCounts:
     return ClassCounts(is_thing, metainfo.get('class_ids'))
 
 
-def build_pixel_decoder(cfg: dict[str, Any] | None, in_channels: Sequence[int], feat_channels: int, out_channels: int,
-                        num_levels: int, checkpointing: str) -> nn.Module:
-    """One of ours by name, the stock MSDeformAttn decoder's options on ours, or any registered neck."""
-    cfg = dict(cfg or dict(type='m2f_mm.MSDeformAttnPixelDecoder'))
-    name = _name(cfg['type'])
-    channels = dict(in_channels=list(in_channels), feat_channels=feat_channels, out_channels=out_channels)
-    if name == 'MSDeformAttnPixelDecoder':
-        cfg.pop('type')
-        cfg = _deformable_options(cfg) if 'encoder' in cfg else cfg
-        defaults = dict(num_encoder_levels=num_levels, num_outs=num_levels, checkpointing=checkpointing)
-        return MSDeformAttnPixelDecoder(**{**defaults, **channels, **cfg})
-    if name == 'PixelDecoder':  # MMDetection's name for the same module
-        name = 'FPNPixelDecoder'
-        _refuse('pixel_decoder', {key: cfg.pop(key) for key in ('act_cfg', 'init_cfg') if key in cfg},
-                act_cfg=dict(type='ReLU'), init_cfg=None)
+class Method(NamedTuple):
+    """What the heads of a method have where their options say nothing: the values of the paper.
+
+    Args:
+        pixel_decoder, transformer_decoder: registered names.
+        num_levels: memories that the transformer decoder attends to.
+        memory: which maps of an FPN those are.
+        loss_weights: of class, mask and dice.
+        mask_term: 'cross_entropy' or 'focal'.
+        num_points: at which masks are compared; None for every pixel.
+    """
+    pixel_decoder: str
+    transformer_decoder: str
+    num_levels: int
+    memory: str
+    loss_weights: tuple[float, float, float]
+    mask_term: str
+    num_points: int | None
+
+
+MASK2FORMER = Method('MSDeformAttnPixelDecoder', 'Mask2FormerTransformerDecoder', 3, 'pyramid', (2.0, 5.0, 5.0),
+                     'cross_entropy', 12544)
+MASKFORMER = Method('FPNPixelDecoder', 'MaskFormerTransformerDecoder', 1, 'coarsest', (1.0, 20.0, 1.0), 'focal', None)
+
+
+def build_pixel_decoder(cfg: dict[str, Any] | None, method: Method, in_channels: Sequence[int], feat_channels: int,
+                        out_channels: int, num_levels: int, checkpointing: str) -> nn.Module:
+    """One of ours by name, the stock decoders' options on ours, or any registered neck."""
+    cfg = dict(cfg or {})
+    kind = cfg.pop('type', method.pixel_decoder)
+    name = dict(PixelDecoder='FPNPixelDecoder').get(_name(kind), _name(kind))  # MMDetection's name for the same module
+    defaults = dict(num_outs=num_levels, in_channels=list(in_channels), feat_channels=feat_channels,
+                    out_channels=out_channels)
     ours = MODELS.module_dict.get(name)
     if ours is None:
-        return NeckPixelDecoder(cfg, num_outs=num_levels, **channels)
-    cfg.pop('type')
-    return ours(**{'num_outs': num_levels, **channels, **cfg})
+        return NeckPixelDecoder(dict(cfg, type=kind), **defaults)
+    if name == 'MSDeformAttnPixelDecoder':
+        defaults['checkpointing'] = checkpointing
+        if num_levels > 1:
+            defaults['num_encoder_levels'] = num_levels
+        cfg = _deformable_options(cfg) if 'encoder' in cfg else cfg
+    elif name in ('FPNPixelDecoder', 'TransformerEncoderPixelDecoder'):
+        defaults['memory'] = method.memory
+        _refuse('pixel_decoder', {key: cfg.pop(key) for key in ('act_cfg', 'init_cfg') if key in cfg},
+                act_cfg=dict(type='ReLU'), init_cfg=None)
+        if name == 'TransformerEncoderPixelDecoder':
+            defaults['checkpointing'] = checkpointing
+            cfg = _plain_encoder_options(cfg, feat_channels) if 'encoder' in cfg else cfg
+    return ours(**{**defaults, **cfg})
 
 
 def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
@@ -131,35 +160,68 @@ def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def build_transformer_decoder(cfg: dict[str, Any] | None, checkpointing: str) -> Mask2FormerTransformerDecoder:
+def _plain_encoder_options(cfg: dict[str, Any], feat_channels: int) -> dict[str, Any]:
+    """MMDetection's nested options of the pixel decoder with DETR's encoder."""
+    cfg = dict(cfg)
+    encoder = dict(cfg.pop('encoder'))
+    refuse_encoding('pixel_decoder.positional_encoding', cfg.pop('positional_encoding', None))
+    layers = _layer_options('pixel_decoder.encoder', encoder, ('self_attn_cfg', ))
+    if layers.pop('embed_dims') != feat_channels:
+        raise ValueError(f'pixel_decoder.encoder: embed_dims must be feat_channels={feat_channels}')
+    _refuse('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
+    return {**cfg, **layers}
+
+
+def build_transformer_decoder(cfg: dict[str, Any] | None, method: Method, checkpointing: str) -> nn.Module:
     """From the stock nested options or from ours."""
     cfg = dict(cfg or {})
-    kind = cfg.pop('type', 'Mask2FormerTransformerDecoder')
-    if _name(kind) != 'Mask2FormerTransformerDecoder':
+    kind = cfg.pop('type', method.transformer_decoder)
+    decoders = {decoder.__name__: decoder for decoder in (Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder)}
+    if _name(kind) not in decoders:
         return MODELS.build(dict(cfg, type=kind))
+    decoder = decoders[_name(kind)]
     if 'layer_cfg' not in cfg:
-        return Mask2FormerTransformerDecoder(**{'checkpointing': checkpointing, **cfg})
+        return decoder(**{'checkpointing': checkpointing, **cfg})
+    where, has_dropout = 'transformer_decoder', decoder is MaskFormerTransformerDecoder
+    options = _layer_options(where, cfg, ('self_attn_cfg', 'cross_attn_cfg'), None if has_dropout else 0.0)
+    options['checkpointing'] = cfg.pop('checkpointing', checkpointing)
+    if not has_dropout:
+        del options['dropout']
+    _refuse(where, cfg, return_intermediate=True, post_norm_cfg=dict(type='LN'), init_cfg=None)
+    return decoder(**options)
+
+
+def _layer_options(where: str, cfg: dict[str, Any], attentions: Sequence[str],
+                   dropout: float | None = None) -> dict[str, Any]:
+    """The stock options of a stack of transformer layers, taken off ``cfg``, in our words.
+
+    Args:
+        where: what an error message calls the owner.
+        cfg: has ``num_layers`` and ``layer_cfg``.
+        attentions: names of the attentions in the latter; all must have the same channels and heads.
+        dropout: the only one that is possible; None for any that is the same everywhere.
+    """
     layer = dict(cfg.pop('layer_cfg'))
-    cross, own = dict(layer.pop('cross_attn_cfg')), dict(layer.pop('self_attn_cfg', {}))
+    parts = {name: dict(layer.pop(name, {})) for name in attentions}
     ffn = dict(layer.pop('ffn_cfg', {}))
-    where = 'transformer_decoder'
+    first = parts[attentions[-1]]
     options = dict(
         num_layers=cfg.pop('num_layers'),
-        embed_dims=cross.pop('embed_dims', 256),
-        num_heads=cross.pop('num_heads', 8),
+        embed_dims=first.get('embed_dims', 256),
+        num_heads=first.get('num_heads', 8),
         feedforward_channels=ffn.pop('feedforward_channels', 2048),
-        checkpointing=cfg.pop('checkpointing', checkpointing))
-    _refuse(where, cfg, return_intermediate=True, post_norm_cfg=dict(type='LN'), init_cfg=None)
+        dropout=first.get('dropout', first.get('attn_drop', 0.0)) if dropout is None else dropout)
     _refuse(f'{where}.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
-    _refuse_attention(f'{where}.layer_cfg.cross_attn_cfg', cross)
-    _refuse_attention(f'{where}.layer_cfg.self_attn_cfg', own, num_heads=options['num_heads'])
-    _refuse_ffn(f'{where}.layer_cfg.ffn_cfg', ffn)
-    return Mask2FormerTransformerDecoder(**options)
+    for name, part in parts.items():
+        if 'dropout' not in part:
+            part = {'attn_drop': 0.0, 'proj_drop': 0.0, **part}
+        _refuse_attention(f'{where}.layer_cfg.{name}', part, options['dropout'], num_heads=options['num_heads'])
+    _refuse_ffn(f'{where}.layer_cfg.ffn_cfg', {'ffn_drop': 0.0, **ffn}, options['dropout'])
+    return options
 
 
-def build_criterion(num_classes: int, loss_cls: dict | None, loss_mask: dict | None,
-                    loss_dice: dict | None,
-                    train_cfg: dict | None) -> SetCriterion:
+def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, loss_mask: dict | None,
+                    loss_dice: dict | None, train_cfg: dict | None) -> SetCriterion:
     """The losses and the assigner of the stock options; what is not given has the paper's value.
 
     ``loss_cls.class_weight`` may be left out: 1 for every class, ``no_object_weight`` (0.1) for the last.
@@ -173,25 +235,37 @@ def build_criterion(num_classes: int, loss_cls: dict | None, loss_mask: dict | N
                          f'classes and no-object: it needs {num_classes + 1}. Leave it out: it follows from the '
                          'classes')
     weights = [loss.pop('loss_weight', default) for loss, default in
-               ((loss_cls, 2.0), (loss_mask, 5.0), (loss_dice, 5.0))]
+               zip((loss_cls, loss_mask, loss_dice), method.loss_weights)]
+    mask_term, mask_type = method.mask_term, loss_mask.pop('type', None)
+    if mask_type is not None:
+        mask_term = MASK_TERMS.get(_name(mask_type))
+    if mask_term is None:
+        raise ValueError(f'loss_mask: type={_name(mask_type)!r} is not supported, only {" and ".join(MASK_TERMS)}')
+    focal = dict(gamma=2.0, alpha=0.25) if mask_term == 'focal' else {}
     _refuse('loss_cls', loss_cls, type='CrossEntropyLoss', use_sigmoid=False, reduction='mean')
-    _refuse('loss_mask', loss_mask, type='CrossEntropyLoss', use_sigmoid=True, reduction='mean')
+    _refuse('loss_mask', loss_mask, use_sigmoid=True, reduction='mean', **focal)
     _refuse('loss_dice', loss_dice, type='DiceLoss', use_sigmoid=True, activate=True, reduction='mean',
             naive_dice=True, eps=1.0)
-    points = train.pop('num_points', 12544)
-    assigner = HungarianAssigner(*_cost_weights(train.pop('assigner', None), weights), num_points=points)
+    points = train.pop('num_points', method.num_points)
+    costs, mask_cost = _costs(train.pop('assigner', None), weights, mask_term)
+    assigner = HungarianAssigner(*costs, num_points=points, mask_term=mask_cost)
     sampling = dict(oversample_ratio=train.pop('oversample_ratio', 3.0),
                     importance_ratio=train.pop('importance_sample_ratio', 0.75))
     _refuse('train_cfg.sampler', dict(train.pop('sampler', None) or {}), type='MaskPseudoSampler')
     _refuse('train_cfg', train)
-    return SetCriterion(assigner, class_weight, *weights, num_points=points, **sampling)
+    return SetCriterion(assigner, class_weight, *weights, mask_term=mask_term, num_points=points, **sampling)
 
 
-def _cost_weights(assigner: dict | None, loss_weights: Sequence[float]) -> list[float]:
-    """Weights of class, mask and dice cost; those of the losses unless the assigner says otherwise."""
+MASK_TERMS = dict(CrossEntropyLoss='cross_entropy', FocalLoss='focal')
+MASK_COSTS = dict(CrossEntropyLossCost='cross_entropy', FocalLossCost='focal')
+
+
+def _costs(assigner: dict | None, loss_weights: Sequence[float], mask_term: str) -> tuple[list[float], str]:
+    """Weights of class, mask and dice cost, and what the mask cost is; as the losses unless the assigner says
+    otherwise."""
     if assigner is None:
-        return list(loss_weights)
-    names = dict(ClassificationCost=0, CrossEntropyLossCost=1, DiceCost=2)
+        return list(loss_weights), mask_term
+    places = dict(ClassificationCost=0, CrossEntropyLossCost=1, FocalLossCost=1, DiceCost=2)
     weights = [0.0, 0.0, 0.0]
     assigner = dict(assigner)
     costs = assigner.pop('match_costs', None)
@@ -199,14 +273,23 @@ def _cost_weights(assigner: dict | None, loss_weights: Sequence[float]) -> list[
         raise ValueError('train_cfg.assigner has no match_costs, so nothing would decide which query gets which '
                          'object. Leave the assigner out: the weights of the losses are then those of the costs')
     _refuse('train_cfg.assigner', assigner, type='HungarianAssigner')
+    seen = {}
     for cost in costs:
         cost = dict(cost)
         name = cost.pop('type').split('.')[-1]
-        if name not in names:
-            raise ValueError(f'train_cfg.assigner: the cost {name} is not one of {", ".join(names)}')
-        weights[names[name]] = cost.pop('weight', 1.0)
-        _refuse(f'train_cfg.assigner {name}', cost, use_sigmoid=True, pred_act=True, eps=1.0, naive_dice=True)
-    return weights
+        if name not in places:
+            raise ValueError(f'train_cfg.assigner: the cost {name} is not one of {", ".join(places)}')
+        if places[name] in seen:
+            raise ValueError(f'train_cfg.assigner: {seen[places[name]]} and {name} are two costs of the same kind; '
+                             'leave one out')
+        seen[places[name]] = name
+        weights[places[name]] = cost.pop('weight', 1.0)
+        focal = dict(binary_input=True, alpha=0.25, gamma=2, eps=1e-12) if name == 'FocalLossCost' else dict(eps=1.0)
+        if name == 'FocalLossCost' and not cost.get('binary_input'):
+            raise ValueError('train_cfg.assigner: a FocalLossCost without binary_input=True is one of classes, which '
+                             'is not supported')
+        _refuse(f'train_cfg.assigner {name}', cost, use_sigmoid=True, pred_act=True, naive_dice=True, **focal)
+    return weights, MASK_COSTS.get(seen.get(1), mask_term)
 
 
 def refuse_encoding(where: str, cfg: dict[str, Any] | None) -> None:
@@ -233,11 +316,11 @@ def _refuse(where: str, left: dict[str, Any], **known: Any) -> None:
             raise ValueError(f'{where}: {key}={value!r} is not supported, only {wanted!r}')
 
 
-def _refuse_attention(where: str, left: dict[str, Any], **known: Any) -> None:
-    _refuse(where, left, embed_dims=..., dropout=0.0, attn_drop=0.0, proj_drop=0.0, batch_first=True, norm_cfg=None,
-            dropout_layer=None, init_cfg=None, **known)
+def _refuse_attention(where: str, left: dict[str, Any], dropout: float = 0.0, **known: Any) -> None:
+    _refuse(where, left, embed_dims=..., dropout=dropout, attn_drop=dropout, proj_drop=dropout, batch_first=True,
+            norm_cfg=None, dropout_layer=None, init_cfg=None, **known)
 
 
-def _refuse_ffn(where: str, left: dict[str, Any]) -> None:
-    _refuse(where, left, embed_dims=..., num_fcs=2, ffn_drop=0.0, act_cfg=dict(type='ReLU'), add_identity=True,
+def _refuse_ffn(where: str, left: dict[str, Any], dropout: float = 0.0) -> None:
+    _refuse(where, left, embed_dims=..., num_fcs=2, ffn_drop=dropout, act_cfg=dict(type='ReLU'), add_identity=True,
             dropout_layer=None, init_cfg=None)

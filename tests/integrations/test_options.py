@@ -11,15 +11,24 @@ from thin import (
     build_segmentor,
     detection_batch,
     gradients,
+    maskformer_config,
     mmdet_config,
     mmseg_config,
     step,
     use_our_heads,
 )
 
+from m2f_mm.criterion.assigner import focal_cost
+from m2f_mm.criterion.losses import focal_loss
 from m2f_mm.integrations.options import class_counts
-from m2f_mm.models import FPNPixelDecoder, MSDeformAttnPixelDecoder, NeckPixelDecoder
+from m2f_mm.models import (
+    FPNPixelDecoder,
+    MaskFormerTransformerDecoder,
+    MSDeformAttnPixelDecoder,
+    NeckPixelDecoder,
+)
 from m2f_mm.registry import MODELS
+from m2f_mm.structures import SegTargets
 
 pytest.importorskip('mmdet')
 ENCODER = 'pixel_decoder.encoder.layer_cfg'
@@ -36,7 +45,7 @@ def head_config(option=None, value=None, train_cfg=True):
         owner = head
         for part in path:
             owner = owner[int(part) if part.isdigit() else part]
-        owner[name] = value
+        owner[int(name) if name.isdigit() else name] = value
     return head
 
 
@@ -57,11 +66,15 @@ def head_config(option=None, value=None, train_cfg=True):
     ('loss_cls.use_sigmoid', True, 'loss_cls: use_sigmoid=True'),
     ('loss_cls.reduction', 'sum', "loss_cls: reduction='sum'"),
     ('loss_cls.type', 'FocalLoss', "loss_cls: type='FocalLoss'"),
-    ('loss_mask.type', 'FocalLoss', "loss_mask: type='FocalLoss'"),
+    ('loss_mask.type', 'DiceLoss', "loss_mask: type='DiceLoss'"),
+    ('loss_mask', dict(type='FocalLoss', gamma=1.0), 'loss_mask: gamma=1.0'),
     ('loss_dice.naive_dice', False, 'loss_dice: naive_dice=False'),
     ('loss_dice.eps', 1e-3, 'loss_dice: eps=0.001'),
     ('train_cfg.assigner.match_costs.2.eps', 1e-3, 'train_cfg.assigner DiceCost: eps=0.001'),
-    ('train_cfg.assigner.match_costs.0.type', 'FocalLossCost', 'the cost FocalLossCost is not one of'),
+    ('train_cfg.assigner.match_costs.0.type', 'BBoxL1Cost', 'the cost BBoxL1Cost is not one of'),
+    ('train_cfg.assigner.match_costs.0.type', 'FocalLossCost', 'FocalLossCost without binary_input=True'),
+    ('train_cfg.assigner.match_costs.0', dict(type='FocalLossCost', binary_input=True),
+     'FocalLossCost and CrossEntropyLossCost are two costs of the same kind'),
 ], ids=lambda value: value if isinstance(value, str) and '.' in value and ':' not in value else '')
 def test_what_would_be_ignored_is_refused(option, value, message):
     with pytest.raises(ValueError) as error:
@@ -96,6 +109,87 @@ def test_levels_must_agree():
 def test_classes_from_a_file(tmp_path):
     (tmp_path / 'names.txt').write_text('cat\ndog\n')
     assert len(class_counts('head', dict(classes=str(tmp_path / 'names.txt'))).is_thing) == 2
+
+
+def maskformer_head(option=None, value=None):
+    """The thin options of the stock MaskFormer head under our type, one of them changed; with 0.1 of dropout."""
+    model = use_our_heads(maskformer_config())
+    head = model.panoptic_head
+    head.train_cfg = model.train_cfg
+    for layers in (head.pixel_decoder.encoder, head.transformer_decoder):
+        for part, options in layers.layer_cfg.items():
+            options['ffn_drop' if part == 'ffn_cfg' else 'dropout'] = 0.1
+    if option is not None:
+        *path, name = option.split('.')
+        owner = head
+        for part in path:
+            owner = owner[part]
+        owner[name] = value
+    return head
+
+
+def test_stock_dropout_reaches_every_part():
+    head = MODELS.build(maskformer_head())
+    layers = [*head.pixel_decoder.encoder.layers, *head.transformer_decoder.layers]
+    assert len(layers) == 6
+    for layer in layers:
+        assert [module.p for module in layer.ffn.modules() if isinstance(module, torch.nn.Dropout)] == [0.1, 0.1]
+        attentions = [layer.self_attn, *([layer.cross_attn] if hasattr(layer, 'cross_attn') else [])]
+        assert all(attention.dropout == 0.1 for attention in attentions)
+
+
+@pytest.mark.parametrize('option, value, message', [
+    (f'{DECODER}.ffn_cfg.ffn_drop', 0.2, f'{DECODER}.ffn_cfg: ffn_drop=0.2 is not supported, only 0.1'),
+    (f'{DECODER}.self_attn_cfg', dict(num_heads=4, attn_drop=0.1),
+     f'{DECODER}.self_attn_cfg: proj_drop=0.0 is not supported, only 0.1'),
+    (f'{ENCODER}.self_attn_cfg.embed_dims', 32, 'embed_dims must be feat_channels=64'),
+    ('pixel_decoder.encoder.num_cp', 1, 'pixel_decoder.encoder: num_cp=1'),
+    ('pixel_decoder.act_cfg', dict(type='GELU'), 'pixel_decoder: act_cfg'),
+    ('pixel_decoder.memory', 'all', "memory must be one of pyramid, coarsest, mask_features, got 'all'"),
+    ('loss_mask.alpha', 0.5, 'loss_mask: alpha=0.5'),
+], ids=lambda value: value if isinstance(value, str) and '.' in value and ':' not in value else '')
+def test_what_maskformer_cannot_do_is_refused(option, value, message):
+    with pytest.raises(ValueError) as error:
+        MODELS.build(maskformer_head(option, value))
+    assert message in str(error.value)
+
+
+def test_methods_have_their_own_defaults():
+    """What a head takes where nothing is said: the values of the papers."""
+    maskformer, mask2former = (
+        MODELS.build(dict(type=f'm2f_mm.{name}Head', num_things_classes=2)) for name in ('MaskFormer', 'Mask2Former'))
+    assert type(maskformer.pixel_decoder) is FPNPixelDecoder and maskformer.pixel_decoder.memory == 'coarsest'
+    assert type(maskformer.transformer_decoder) is MaskFormerTransformerDecoder
+    assert maskformer.transformer_decoder.num_layers == 6 and maskformer.transformer_decoder.layers[0].ffn.layers[2].p
+    for head, weights, points in ((maskformer, (1., 20., 1.), None), (mask2former, (2., 5., 5.), 12544)):
+        criterion, assigner = head.criterion, head.criterion.assigner
+        assert tuple(criterion.loss_weights.values()) == weights
+        assert (assigner.class_weight, assigner.mask_weight, assigner.dice_weight) == weights
+        assert criterion.num_points == assigner.num_points == points
+    assert maskformer.criterion.mask_loss is focal_loss and maskformer.criterion.assigner.mask_cost is focal_cost
+
+
+@pytest.mark.parametrize('decoder, pixel_decoder', [
+    ('MaskFormer', 'MSDeformAttnPixelDecoder'), ('MaskFormer', 'mmdet.FPN'), ('MaskFormer', 'FPNPixelDecoder'),
+    ('Mask2Former', 'TransformerEncoderPixelDecoder'), ('Mask2Former', 'FPNPixelDecoder'),
+])
+def test_rooms_are_separate(decoder, pixel_decoder):
+    """Any pixel decoder under any transformer decoder, and either criterion with both."""
+    for points in (None, 20):
+        head = MODELS.build(dict(
+            type=f'm2f_mm.{decoder}Head', in_channels=CHANNELS, feat_channels=WIDTH, out_channels=MASK_WIDTH,
+            num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=6,
+            pixel_decoder=dict(type=pixel_decoder, **({} if 'FPN' in pixel_decoder else dict(num_layers=1))),
+            transformer_decoder=dict(num_layers=2, embed_dims=WIDTH, feedforward_channels=16),
+            train_cfg=dict(num_points=points)))
+        feats = [torch.rand(1, channels, 32 // 2**i, 32 // 2**i) for i, channels in enumerate(CHANNELS)]
+        targets = [SegTargets(torch.tensor([0, 1]), torch.rand(2, 128, 128) < 0.3)]
+        losses = head.criterion(head.train()(feats), targets)
+        sum(losses.values()).backward()
+        unused = {name for name, parameter in head.named_parameters() if parameter.grad is None}
+        # Outputs of the neck between the mask features and the one memory.
+        between = [f'pixel_decoder.neck.fpn_convs.{i}.conv.{name}' for i in (1, 2) for name in ('weight', 'bias')]
+        assert unused == set(between if pixel_decoder == 'mmdet.FPN' else ())
 
 
 @pytest.mark.parametrize('option, error', [

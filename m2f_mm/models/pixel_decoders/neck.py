@@ -9,7 +9,7 @@ from m2f_mm.registry import MODELS
 
 @MODELS.register_module()
 class NeckPixelDecoder(BaseModule):
-    """Wraps a neck of MMDetection or MMSegmentation: finest output to mask features, the next ones to memories.
+    """Wraps a neck of MMDetection or MMSegmentation: finest output to mask features, coarsest ones to memories.
 
     The neck must return maps fine to coarse, all with ``feat_channels``, the finest at stride 4, as
     ``dict(type='mmdet.FPN', ...)`` does.
@@ -19,7 +19,9 @@ class NeckPixelDecoder(BaseModule):
         in_channels: channels of the backbone's features, fine to coarse.
         feat_channels: channels of the neck's maps.
         out_channels: channels of the mask features.
-        num_outs: memories returned; they are the neck's maps after the finest, coarse to fine.
+        num_outs: memories returned; they are the coarsest of the neck's maps, of which there is one for each feature
+            or, where more memories are asked for, one more than those. With fewer of them, as in MaskFormer, maps in
+            between stay unused; where a neck has weights for these, DDP needs ``find_unused_parameters=True``.
     """
 
     def __init__(self,
@@ -31,20 +33,21 @@ class NeckPixelDecoder(BaseModule):
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.num_outs = num_outs
+        self.num_maps = max(len(in_channels), num_outs + 1)
         self.embed_dims = feat_channels
         if not isinstance(neck, nn.Module):
             neck = MODELS.build({'in_channels': list(in_channels), 'out_channels': feat_channels,
-                                 'num_outs': num_outs + 1, **neck})
+                                 'num_outs': self.num_maps, **neck})
         self.neck = neck
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Features fine to coarse to mask features and ``num_outs`` memories, coarse to fine."""
         outs = self.neck(tuple(feats))
-        if len(outs) <= self.num_outs:
+        if len(outs) < self.num_maps:
             raise ValueError(f'{type(self.neck).__name__} returned {len(outs)} maps; {self.num_outs} memories and the '
-                             f'mask features need {self.num_outs + 1}: raise its num_outs')
-        return self.mask_feature(outs[0]), list(reversed(outs[1:self.num_outs + 1]))
+                             f'mask features need {self.num_maps}: raise its num_outs')
+        return self.mask_feature(outs[0]), list(reversed(outs[self.num_maps - self.num_outs:self.num_maps]))
 
     def init_weights(self) -> None:
         super().init_weights()
