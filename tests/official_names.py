@@ -15,12 +15,20 @@ def numbers(count):
     return [str(i) for i in range(count)]
 
 
-def resnet_keys():
-    names = ['stem.conv1.weight', *spread('stem.conv1.norm', NORM)]
-    for stage, blocks in zip((2, 3, 4, 5), (3, 4, 6, 3)):
-        convs = [*spread(f'res{stage}', numbers(blocks), ('conv1', 'conv2', 'conv3')), f'res{stage}.0.shortcut']
+def resnet_keys(blocks=(3, 4, 6, 3), stem=('conv1', )):
+    names = spread('stem', stem, ('weight', *spread('norm', NORM)))
+    for stage, count in zip((2, 3, 4, 5), blocks):
+        convs = [*spread(f'res{stage}', numbers(count), ('conv1', 'conv2', 'conv3')), f'res{stage}.0.shortcut']
         names += [*spread(convs, 'weight'), *spread(convs, 'norm', NORM)]
     return names
+
+
+def resnet101_keys():
+    return resnet_keys((3, 4, 23, 3))
+
+
+def resnet101c_keys():
+    return resnet_keys((3, 4, 23, 3), ('conv1', 'conv2', 'conv3'))
 
 
 def swin_keys():

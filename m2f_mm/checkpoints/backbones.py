@@ -14,6 +14,7 @@ class Source(NamedTuple):
 SOURCES = dict(
     resnet50=Source('https://download.pytorch.org/models/resnet50-0676ba61.pth', 'torchvision, IMAGENET1K_V1'),
     resnet101=Source('https://download.pytorch.org/models/resnet101-63fe2227.pth', 'torchvision, IMAGENET1K_V1'),
+    resnet101c=Source('https://dl.fbaipublicfiles.com/detectron2/DeepLab/R-103.pkl', "detectron2's DeepLab, R-103"),
     **{
         name: Source(f'{SWIN}{name}.pth', f'microsoft/Swin-Transformer, {origin}')
         for name, origin in (('swin_tiny_patch4_window7_224', 'ImageNet-1k'),

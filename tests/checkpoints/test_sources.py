@@ -11,7 +11,15 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import load_checkpoint
-from official_names import head_keys, resnet_keys, spread, swin_keys
+from official_names import (
+    head_keys,
+    maskformer_head_keys,
+    resnet101_keys,
+    resnet101c_keys,
+    resnet_keys,
+    spread,
+    swin_keys,
+)
 from thin import draw
 
 from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_official, to_ours
@@ -25,13 +33,15 @@ def thin(cfg):
     model, slot = cfg.model, 'panoptic_head' if 'panoptic_head' in cfg.model else 'decode_head'
     model.backbone.update(base_channels=4, stem_channels=4, init_cfg=None)
     model[slot].update(in_channels=[16, 32, 64, 128], feat_channels=32, out_channels=32)
-    model[slot].pixel_decoder.update(feedforward_channels=16)
+    if 'feedforward_channels' in model[slot].pixel_decoder:
+        model[slot].pixel_decoder.feedforward_channels = 16
     model[slot].transformer_decoder.update(embed_dims=32, feedforward_channels=16)
     return cfg
 
 
 def recipe(name):
-    return thin(Config.fromfile(ROOT / f'configs/mask2former/mask2former_r50_8xb2-{name}.py'))
+    name = name if name.startswith('maskformer') else f'mask2former_r50_8xb2-{name}'
+    return thin(Config.fromfile(ROOT / 'configs' / name.split('_')[0] / f'{name}.py'))
 
 
 def build(cfg):
@@ -40,10 +50,18 @@ def build(cfg):
         return MODELS.build(cfg.model)
 
 
-def official_weights(model, head):
+def official_keys(name):
+    """The names that the official model of a recipe has."""
+    if not name.startswith('maskformer'):
+        return [*spread('backbone', resnet_keys()), *head_keys()]
+    backbone = resnet101c_keys() if 'r101c' in name else resnet101_keys() if 'r101' in name else resnet_keys()
+    return [*spread('backbone', backbone), *maskformer_head_keys(name.endswith('panoptic'))]
+
+
+def official_weights(model, head, name=''):
     """The model's tensors under official names, each with numbers of its own."""
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    names = key_map([*spread('backbone', resnet_keys()), *head_keys()], head)
+    shapes = {ours: tuple(value.shape) for ours, value in model.state_dict().items()}
+    names = key_map(official_keys(name), head)
     return {key: draw(key, shapes[name]) for key, name in names.items()}
 
 
@@ -155,12 +173,14 @@ def test_unknown_names_are_refused():
 
 @pytest.mark.parametrize('name, head', [
     ('lsj-50e_coco-panoptic', 'panoptic_head'), ('160k_ade20k-panoptic', 'panoptic_head'),
-    ('160k_ade20k-512x512', 'decode_head')])
+    ('160k_ade20k-512x512', 'decode_head'), ('maskformer_r50_64xb1-ms-300e_coco-panoptic', 'panoptic_head'),
+    ('maskformer_r101_8xb2-720k_ade20k-panoptic', 'panoptic_head'),
+    ('maskformer_r101c_8xb2-160k_ade20k-512x512', 'decode_head')])
 @pytest.mark.parametrize('way', ['pkl', 'pth', 'load_state_dict'])
 def test_load_from_takes_official_weights(name, head, way, tmp_path):
     """Every tensor arrives; the classes of ADE20K panoptic are in another order there."""
     model = build(recipe(name))
-    state = official_weights(model, head)
+    state = official_weights(model, head, name)
     if way == 'pkl':
         load_checkpoint(model, as_pickle(state, tmp_path / 'model.pkl'), strict=True)
     elif way == 'pth':
@@ -183,11 +203,18 @@ def test_load_from_takes_official_weights(name, head, way, tmp_path):
 
 
 @pytest.mark.parametrize('head', ['panoptic_head', 'decode_head'])
-@pytest.mark.parametrize('backbone', [resnet_keys, swin_keys])
+@pytest.mark.parametrize('backbone, names, number', [
+    (resnet_keys, head_keys(), None), (swin_keys, head_keys(), None),
+    (resnet_keys, maskformer_head_keys(True), 482), (resnet_keys, maskformer_head_keys(False), 410),
+    (resnet101_keys, maskformer_head_keys(True), 737), (resnet101_keys, maskformer_head_keys(False), 665),
+    (resnet101c_keys, maskformer_head_keys(False), 675), (swin_keys, maskformer_head_keys(False), 334 - 12)])
 @pytest.mark.parametrize('class_ids', [None, (2, 0, 3, 1)])
-def test_way_there_and_back(head, backbone, class_ids):
-    """Official to ours to official, name by name and number by number; the patch merging and the classes are moved."""
-    keys = [*spread('backbone', backbone()), *head_keys()]
+def test_way_there_and_back(head, backbone, names, number, class_ids):
+    """Official to ours to official, name by name and number by number; the patch merging and the classes are moved.
+    ``number`` is how many keys the official file has, a buffer of the criterion among them, and not counting Swin's
+    indices of relative positions."""
+    keys = [*spread('backbone', backbone()), *names]
+    assert number in (None, len(keys) + 1)
     there = {key: draw(key, (5, 8)) for key in keys}
     ours = to_ours(there, head, class_ids)
     assert source_of(ours) != source_of(there)
@@ -199,6 +226,19 @@ def test_way_there_and_back(head, backbone, class_ids):
     assert all(torch.equal(back[key], there[key]) for key in keys)
     again = to_ours(back, head, class_ids)
     assert again.keys() == ours.keys() and all(torch.equal(again[key], ours[key]) for key in ours)
+
+
+@pytest.mark.parametrize('names', [head_keys(), maskformer_head_keys(True), maskformer_head_keys(False)],
+                         ids=['Mask2Former', 'MaskFormer', 'MaskFormer, FPN'])
+def test_names_from_before_the_pixel_decoder_was_a_module(names):
+    older = {key.replace('sem_seg_head.pixel_decoder.', 'sem_seg_head.'): key for key in names}
+    assert key_map(older) == {old: key_map(names)[key] for old, key in older.items()}
+
+
+def test_single_memory_of_mmdetection_is_read():
+    """MMDetection's MaskFormer has one memory and calls its projection so."""
+    state = {'panoptic_head.decoder_input_proj.weight': torch.zeros(1), 'backbone.conv1.weight': torch.zeros(1)}
+    assert to_ours(state, 'decode_head').keys() == {'decode_head.decoder_input_projs.0.weight', 'backbone.conv1.weight'}
 
 
 def test_what_has_no_official_name_is_named():

@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from test_recipes import METHOD, ROOT, ROWS
+from test_recipes import ROOT, ROWS
 
 from m2f_mm.apis import config_path
 from m2f_mm.apis.model_index import INDEX, model_zoo, released_models
@@ -11,8 +11,8 @@ MODELS = released_models()
 
 
 def test_every_row_is_in_the_index():
-    rows = [model.name.removeprefix(f'{METHOD}_') for model in MODELS if model.collection == 'Mask2Former']
-    assert sorted(rows) == sorted(ROWS)
+    assert sorted(model.name for model in MODELS) == sorted(ROWS)
+    assert all(model.name.startswith(model.collection.lower()) for model in MODELS)
     assert len({model.weights for model in MODELS}) == len(MODELS)
 
 
@@ -20,9 +20,9 @@ def test_every_row_is_in_the_index():
 def test_entry(model):
     config = ROOT / model.config
     assert config_path(model.config) and config.stem == model.name
-    assert model.parameters == ROWS[model.name.removeprefix(f'{METHOD}_')]
+    assert model.parameters == ROWS[model.name]
     assert not model.ours  # nothing of this size has been trained or evaluated by us
-    assert re.fullmatch(r'https://dl\.fbaipublicfiles\.com/maskformer/mask2former/\S+/model_final_[0-9a-f]{6}\.pkl',
+    assert re.fullmatch(r'https://dl\.fbaipublicfiles\.com/maskformer/\S+/model_final_[0-9a-f]{6}\.pkl',
                         model.weights)
     about = re.match(r'(#.*\n)+', config.read_text(encoding='utf-8'))[0]
     assert 'published' in about and 'not re-run by us' in about

@@ -15,7 +15,6 @@ from thin import detection_batch, semantic_batch, step
 
 ROOT = Path(__file__).resolve().parents[2] / 'configs'
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('[!_]*/*.py'))
-METHOD = 'mask2former'
 
 
 class Recipe(NamedTuple):
@@ -32,6 +31,8 @@ class Recipe(NamedTuple):
     longest_tta: int = 0
     eval_every: int = 5000
     object_mask_thr: float = 0.8
+    batch: int = 16
+    detr: bool = False  # sizes and crops of DETR
 
 
 def tenths(base: int) -> list[int]:
@@ -57,11 +58,17 @@ RECIPES = {
                                       eval_every=300000, object_mask_thr=0.),
     '300k_mapillary-1024x1024': Recipe('mmseg', 65, 300000, None, (2048, 2048), tenths(2048), (1024, 1024),
                                        tta=list(range(400, 1201, 100)), longest_tta=4000, eval_every=300000),
+    'ms-300e_coco-panoptic': Recipe('mmdet', 133, 554400, [369600], (1333, 800), pad=False, eval_every=554400, batch=64,
+                                    detr=True),
+    '720k_ade20k-panoptic': Recipe('mmdet', 150, 720000, None, (2560, 640), tenths(640), (640, 640),
+                                   eval_every=720000, object_mask_thr=0.7),
+    '300k_mapillary-1280x1280': Recipe('mmseg', 65, 300000, None, (2048, 2048), tenths(2048), (1280, 1280),
+                                       tta=list(range(400, 1201, 100)), longest_tta=4000, eval_every=300000),
 }
 T, S, B, B21, L = ('swin-t-p4-w7-224', 'swin-s-p4-w7-224', 'swin-b-p4-w12-384', 'swin-b-p4-w12-384-in21k',
                    'swin-l-p4-w12-384-in21k')
 # Millions of trainable parameters of the official models; their FrozenBN has none.
-ROWS = {
+MASK2FORMER = {
     'r50_8xb2-lsj-50e_coco-panoptic': 43.98, 'r101_8xb2-lsj-50e_coco-panoptic': 62.92,
     f'{T}_8xb2-lsj-50e_coco-panoptic': 47.44, f'{S}_8xb2-lsj-50e_coco-panoptic': 68.75,
     f'{B}_8xb2-lsj-50e_coco-panoptic': 106.92, f'{B21}_8xb2-lsj-50e_coco-panoptic': 106.92,
@@ -87,35 +94,68 @@ ROWS = {
     'r50_8xb2-300k_mapillary-panoptic': 43.97, f'{L}_16xb1-300k_mapillary-panoptic': 215.52,
     'r50_8xb2-300k_mapillary-1024x1024': 43.97, f'{L}_16xb1-300k_mapillary-1024x1024': 215.47,
 }
+MASKFORMER = {
+    'r50_64xb1-ms-300e_coco-panoptic': 45.01, 'r101_64xb1-ms-300e_coco-panoptic': 63.95,
+    f'{T}_64xb1-ms-300e_coco-panoptic': 41.75, f'{S}_64xb1-ms-300e_coco-panoptic': 63.07,
+    f'{B21}_64xb1-ms-300e_coco-panoptic': 101.83, f'{L}_64xb1-ms-300e_coco-panoptic': 211.57,
+    'r50_8xb2-720k_ade20k-panoptic': 45.02, 'r101_8xb2-720k_ade20k-panoptic': 63.96,
+    'r50_8xb2-160k_ade20k-512x512': 41.25, 'r101_8xb2-160k_ade20k-512x512': 60.19,
+    'r101c_8xb2-160k_ade20k-512x512': 60.32, f'{T}_8xb2-160k_ade20k-512x512': 41.76,
+    f'{S}_8xb2-160k_ade20k-512x512': 63.07, f'{B21}_8xb2-160k_ade20k-640x640': 101.83,
+    f'{L}_8xb2-160k_ade20k-640x640': 211.58,
+    'r101_8xb2-90k_cityscapes-512x1024': 60.16, 'r101c_8xb2-90k_cityscapes-512x1024': 60.28,
+    'r50_8xb2-300k_mapillary-1280x1280': 41.23,
+}
+ROWS = {f'{method}_{row}': count for method, rows in (('mask2former', MASK2FORMER), ('maskformer', MASKFORMER))
+        for row, count in rows.items()}
 EXACT = {  # where the official code was counted to the last one
-    'r50_8xb2-lsj-50e_coco-panoptic': 43_983_878,
-    'r50_8xb2-lsj-50e_coco': 43_970_257,
-    'r50_8xb2-160k_ade20k-512x512': 43_988_247,
+    'mask2former_r50_8xb2-lsj-50e_coco-panoptic': 43_983_878,
+    'mask2former_r50_8xb2-lsj-50e_coco': 43_970_257,
+    'mask2former_r50_8xb2-160k_ade20k-512x512': 43_988_247,
+    'maskformer_r50_64xb1-ms-300e_coco-panoptic': 45_012_038,
+    'maskformer_r50_8xb2-160k_ade20k-512x512': 41_254_743,
 }
 SWINS = {  # width, depths, heads, window, pretrained on
     T: (96, (2, 2, 6, 2), (3, 6, 12, 24), 7, 224), S: (96, (2, 2, 18, 2), (3, 6, 12, 24), 7, 224),
     B: (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 384), B21: (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 384),
     L: (192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 384)
 }
-SYNC_BN = ('r101_8xb2-160k_ade20k-512x512', *(row for row in ROWS if 'cityscapes' in row))
+SYNC_BN = ('mask2former_r101_8xb2-160k_ade20k-512x512',
+           *(row for row in ROWS if 'cityscapes' in row and row.startswith('mask2former')))
 # Names of what does not decay: norms, embeddings, Swin's position tables. Written without a look at the constructor.
 NO_DECAY = re.compile(r'.*(\.bn\d\.|\.gn\.|\.norms?\d?\.|post_norm\.|downsample\.1\.|relative_position_bias_table|'
                       r'_head\.(query_feat|query_embed|level_embed)\.)')
 
 
 def test_every_recipe_is_in_the_table():
-    assert {f'{METHOD}/{METHOD}_{row}.py' for row in ROWS} == {name for name in CONFIGS if name.startswith(METHOD)}
+    assert {f'{row.split("_")[0]}/{row}.py' for row in ROWS} == {name for name in CONFIGS if 'demo' not in name}
 
 
 def read(row):
-    return Config.fromfile(ROOT / METHOD / f'{METHOD}_{row}.py')
+    return Config.fromfile(ROOT / row.split('_')[0] / f'{row}.py')
+
+
+class Parts(NamedTuple):
+    """What the name of a config says."""
+    method: str
+    backbone: str
+    workers: int
+    pictures: int  # of each worker
+    recipe: Recipe
 
 
 def parts(row):
-    """Backbone, workers, pictures of each, and the recipe."""
-    backbone, rest = row.split('_', 1)
+    method, backbone, rest = row.split('_', 2)
     batch, recipe = rest.split('-', 1)
-    return backbone, *map(int, batch.split('xb')), RECIPES[recipe]
+    return Parts(method, backbone, *map(int, batch.split('xb')), RECIPES[recipe])
+
+
+def optimization(row):
+    """Learning rate, its factor in the backbone, weight decay."""
+    method, backbone = parts(row)[:2]
+    if method == 'mask2former':
+        return 1e-4, 0.1, 0.05
+    return (6e-5, 1.0, 0.01) if backbone in SWINS else (1e-4, 0.1, 1e-4)
 
 
 def head_of(cfg):
@@ -129,39 +169,61 @@ def test_model_and_pipelines_build(name):
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
             Compose(loader.dataset.pipeline)
-        if not name.startswith(METHOD):
+        if 'demo' in name:
             MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_numbers_of_the_optimization(row):
+    cfg = read(row)
+    wrapper, preprocessor = cfg.optim_wrapper, cfg.model.data_preprocessor
+    rate, backbone_factor, decay = optimization(row)
+    assert wrapper.optimizer.to_dict() == dict(type='AdamW', lr=rate, weight_decay=decay, betas=(0.9, 0.999), eps=1e-8)
+    assert wrapper.clip_grad.to_dict() == dict(max_norm=0.01, norm_type=2)
+    assert wrapper.constructor == 'm2f_mm.Mask2FormerOptimWrapperConstructor'
+    assert wrapper.get('paramwise_cfg', {}).get('backbone_lr_mult', 0.1) == backbone_factor
+    _, _, workers, pictures, recipe = parts(row)
+    assert workers * pictures == cfg.auto_scale_lr.base_batch_size == recipe.batch
+    assert cfg.train_dataloader.batch_size == pictures
+    assert preprocessor.mean == [123.675, 116.28, 103.53] and preprocessor.std == [58.395, 57.12, 57.375]
+    assert preprocessor.bgr_to_rgb is True
 
 
 @pytest.mark.parametrize('row', ROWS)
 def test_numbers_of_the_method(row):
     cfg = read(row)
-    backbone, workers, pictures, recipe = parts(row)
-    wrapper, head, preprocessor = cfg.optim_wrapper, head_of(cfg), cfg.model.data_preprocessor
-    assert wrapper.optimizer.to_dict() == dict(type='AdamW', lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999), eps=1e-8)
-    assert wrapper.clip_grad.to_dict() == dict(max_norm=0.01, norm_type=2)
-    assert wrapper.constructor == 'm2f_mm.Mask2FormerOptimWrapperConstructor' and 'paramwise_cfg' not in wrapper
-    assert workers * pictures == cfg.auto_scale_lr.base_batch_size == 16
-    assert cfg.train_dataloader.batch_size == pictures
-    assert preprocessor.mean == [123.675, 116.28, 103.53] and preprocessor.std == [58.395, 57.12, 57.375]
-    assert preprocessor.bgr_to_rgb is True
+    method, backbone, *_, recipe = parts(row)
+    head = head_of(cfg)
     train = head.get('train_cfg') or cfg.model.train_cfg
-    assert (train.num_points, train.oversample_ratio, train.importance_sample_ratio) == (12544, 3.0, 0.75)
-    assert [head[f'loss_{term}'].loss_weight for term in ('cls', 'mask', 'dice')] == [2.0, 5.0, 5.0]
+    weights = [head[f'loss_{term}'].loss_weight for term in ('cls', 'mask', 'dice')]
+    pixel_decoder, decoder = head.pixel_decoder, head.transformer_decoder
     assert head.loss_cls.no_object_weight == 0.1
-    assert head.num_queries == (200 if backbone == L and recipe.scope == 'mmdet' else 100)
-    assert head.pixel_decoder.num_layers == 6 and head.pixel_decoder.feedforward_channels == 1024
-    assert (head.transformer_decoder.num_layers, head.transformer_decoder.feedforward_channels) == (9, 2048)
+    if method == 'mask2former':
+        assert (train.num_points, train.oversample_ratio, train.importance_sample_ratio) == (12544, 3.0, 0.75)
+        assert weights == [2.0, 5.0, 5.0]
+        assert head.num_queries == (200 if backbone == L and recipe.scope == 'mmdet' else 100)
+        assert pixel_decoder.num_layers == 6 and pixel_decoder.feedforward_channels == 1024
+        assert (decoder.num_layers, decoder.feedforward_channels) == (9, 2048)
+    else:
+        assert train.num_points is None and weights == [1.0, 20.0, 1.0] and head.loss_mask.type == 'FocalLoss'
+        assert head.num_queries == 100
+        if recipe.scope == 'mmdet' and backbone not in SWINS:
+            assert pixel_decoder.type == 'm2f_mm.TransformerEncoderPixelDecoder'
+            assert pixel_decoder.num_layers == 6 and pixel_decoder.feedforward_channels == 2048
+            assert pixel_decoder.dropout == 0.1
+        else:
+            assert pixel_decoder == dict(type='m2f_mm.FPNPixelDecoder')
+        assert (decoder.num_layers, decoder.feedforward_channels, decoder.dropout) == (6, 2048, 0.1)
     if recipe.scope == 'mmdet':
         test = cfg.model.test_cfg
         assert (test.max_per_image, test.object_mask_thr, test.iou_thr, test.filter_low_score) == (
-            100, recipe.object_mask_thr, 0.8, True)
+            100, recipe.object_mask_thr, 0.8, method == 'mask2former')
 
 
 @pytest.mark.parametrize('row', ROWS)
 def test_numbers_of_the_backbone(row):
     cfg = read(row)
-    name, backbone = parts(row)[0], cfg.model.backbone
+    name, backbone = parts(row).backbone, cfg.model.backbone
     if name in SWINS:
         assert (backbone.embed_dims, backbone.depths, backbone.num_heads, backbone.window_size,
                 backbone.pretrain_img_size) == SWINS[name]
@@ -169,7 +231,7 @@ def test_numbers_of_the_backbone(row):
         assert head_of(cfg).in_channels == [backbone.embed_dims * 2**stage for stage in range(4)]
         assert backbone.init_cfg.checkpoint.endswith('_22k') == name.endswith('in21k')
     else:
-        assert backbone.depth == int(name[1:]) and backbone.init_cfg.checkpoint == f'm2f_mm://resnet{name[1:]}'
+        assert backbone.depth == int(name[1:].rstrip('c')) and backbone.init_cfg.checkpoint == f'm2f_mm://resnet{name[1:]}'
         assert backbone.frozen_stages == -1 and backbone.style == 'pytorch' and backbone.norm_eval is False
         assert backbone.norm_cfg.type == ('SyncBN' if row in SYNC_BN else 'm2f_mm.FrozenBN')
 
@@ -177,10 +239,14 @@ def test_numbers_of_the_backbone(row):
 @pytest.mark.parametrize('row', ROWS)
 def test_numbers_of_schedule_and_pipelines(row):
     cfg = read(row)
-    recipe = parts(row)[-1]
+    recipe = parts(row).recipe
     assert cfg.default_scope == recipe.scope
     assert cfg.train_cfg.max_iters == recipe.iters and cfg.train_cfg.val_interval == recipe.eval_every
-    [schedule] = cfg.param_scheduler
+    *warm_up, schedule = cfg.param_scheduler
+    if parts(row).method == 'maskformer' and parts(row).backbone in SWINS:
+        assert warm_up == [dict(type='LinearLR', start_factor=1e-6, begin=0, end=1501, by_epoch=False)]
+    else:
+        assert not warm_up
     assert schedule.begin == 0 and schedule.end == recipe.iters and schedule.by_epoch is False
     if recipe.milestones is None:
         assert (schedule.type, schedule.power, schedule.eta_min) == ('PolyLR', 0.9, 0)
@@ -188,7 +254,16 @@ def test_numbers_of_schedule_and_pipelines(row):
         assert (schedule.type, schedule.gamma, schedule.milestones) == ('MultiStepLR', 0.1, recipe.milestones)
 
     steps = {step.type.split('.')[-1]: step for step in cfg.train_dataloader.dataset.pipeline}
-    if recipe.sides is None:
+    if recipe.detr:
+        order = ['RandomFlip', 'RandomChoice']
+        whole, cropped = steps['RandomChoice'].transforms
+        assert steps['RandomChoice'].get('prob') is None  # both alike
+        longest = 1000 if parts(row).backbone == L else 1333
+        resize = dict(type='m2f_mm.ResizeShortestEdge', short_sides=list(range(480, 801, 32)), max_size=longest)
+        assert whole == [resize] and cropped[2:] == [resize]
+        assert cropped[0] == dict(type='m2f_mm.ResizeShortestEdge', short_sides=(400, 500, 600), max_size=None)
+        assert cropped[1] == dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600))
+    elif recipe.sides is None:
         order = ['RandomFlip', 'LargeScaleJitter']
         jitter = steps['LargeScaleJitter']
         assert jitter.scale == jitter.crop_size == recipe.crop and jitter.ratio_range == (0.1, 2.0)
@@ -214,16 +289,17 @@ def test_numbers_of_schedule_and_pipelines(row):
         scales = cfg.tta_pipeline[-1].transforms[0]
         assert [step.scale for step in scales] == [(recipe.longest_tta, side) for side in recipe.tta]
     divisor = cfg.model.data_preprocessor.get('pad_size_divisor') or cfg.model.data_preprocessor.test_cfg.size_divisor
-    assert divisor == 32
+    assert divisor == (1 if recipe.detr else 32)
 
 
 @pytest.mark.parametrize('row', ROWS)
 def test_model_is_the_official_one(row):
     """Number of parameters; a training step reaches all of them; the optimizer's groups; a prediction."""
     cfg = read(row)
-    recipe = parts(row)[-1]
+    method, *_, recipe = parts(row)
     pytest.importorskip(recipe.scope)
-    (head_of(cfg).get('train_cfg') or cfg.model.train_cfg).num_points = 64
+    if method == 'mask2former':
+        (head_of(cfg).get('train_cfg') or cfg.model.train_cfg).num_points = 64
     cfg.model.data_preprocessor.pop('size', None)
     cfg.model.data_preprocessor.setdefault('size_divisor', 32) if recipe.scope == 'mmseg' else None
     with DefaultScope.overwrite_default_scope(recipe.scope):
@@ -239,8 +315,9 @@ def test_model_is_the_official_one(row):
     for group in wrapper.optimizer.param_groups:
         grouped.update({names[id(parameter)]: (group['lr'], group['weight_decay']) for parameter in group['params']
                         if id(parameter) in names})
-    expected = {name: (1e-4 * (0.1 if name.startswith('backbone.') else 1), 0. if NO_DECAY.match(name) else 0.05)
-                for name in trainable}
+    rate, backbone_factor, decay = optimization(row)
+    expected = {name: (rate * (backbone_factor if name.startswith('backbone.') else 1),
+                       0. if NO_DECAY.match(name) else decay) for name in trainable}
     assert {name: pytest.approx(value) for name, value in grouped.items()} == expected
 
     data = batch(recipe)

@@ -99,6 +99,22 @@ def test_panoptic(open_config, name):
         assert [METRICS.build(metric).default_prefix for metric in config.val_evaluator] == ['coco_panoptic', 'coco']
 
 
+def test_panoptic_of_any_size(open_config):
+    """DETR's sizes: a short side of the list or a long one of the limit, whether a window was cut first or not."""
+    config = open_config('coco_panoptic_detr')
+    train = DATASETS.build(config.train_dataloader.dataset)
+    np.random.seed(0)
+    ratios = set()
+    for item in [train[i % len(train)] for i in range(16)]:
+        shape = tuple(item['inputs'].shape[1:])
+        assert min(shape) in config.short_sides or max(shape) == config.max_size
+        assert max(shape) <= config.max_size
+        assert item['data_samples'].gt_segment_map.data.shape == (1, *shape) and item['data_samples'].img_shape == shape
+        ratios.add(round(shape[1] / shape[0], 1))
+    assert len(ratios) > 4  # windows have other forms than the pictures
+    assert [metric.type for metric in config.val_evaluator] == ['m2f_mm.PanopticMetric']
+
+
 @pytest.mark.parametrize('name', ['shapes_instance', 'coco_instance', 'ade20k_instance', 'cityscapes_instance'])
 def test_instance(open_config, name):
     config = open_config(name)

@@ -69,10 +69,10 @@ class ResizeShortestEdge(ResizeScale):
 
     Args:
         short_sides: lengths in pixels, all equally likely.
-        max_size: of the longer side, in pixels.
+        max_size: of the longer side, in pixels; None for no limit.
     """
 
-    def __init__(self, short_sides: Sequence[int], max_size: int):
+    def __init__(self, short_sides: Sequence[int], max_size: int | None):
         self.short_sides = tuple(short_sides)
         self.max_size = max_size
 
@@ -84,7 +84,7 @@ class ResizeShortestEdge(ResizeScale):
         sides = image.shape[:2]
         side = self._short_side()
         scaled = [side if old == min(sides) else side / min(sides) * old for old in sides]
-        factor = min(self.max_size / max(scaled), 1)
+        factor = 1 if self.max_size is None else min(self.max_size / max(scaled), 1)
         return tuple(int(length * factor + 0.5) for length in scaled)
 
     def __repr__(self) -> str:
