@@ -85,6 +85,7 @@ def below(prefix: str, rows: Pairs) -> Pairs:
     return [(theirs, prefix + ours) for theirs, ours in rows]
 
 
+MASK2FORMER_MARKS = ('query_feat.', 'static_query.', 'level_embed.', 'transformer_cross_attention_layers.')
 ENCODER = dict(self_attn='self_attn.attn')
 MASKFORMER = [
     *PREDICTIONS,
@@ -92,6 +93,7 @@ MASKFORMER = [
     *below('transformer_decoder.encoder.', transformer_rows('encoder', ENCODER)),
     *below('transformer_decoder.',
            transformer_rows('decoder', dict(self_attn='self_attn.attn', multihead_attn='cross_attn.attn'))),
+    ('{P}', 'conv_seg.{P}'),  # of the per-pixel baseline, which has nothing else here
 ]
 DEFORMABLE_ENCODER = [
     ('input_proj.{i}.0.{P}', 'input_convs.{i}.conv.{P}'),
@@ -112,7 +114,7 @@ class Variant(NamedTuple):
         deep_stem: three convolutions in the stem of the ResNet.
         num_fpn: FPN steps of the pixel decoder.
         encoder: of the pixel decoder: 'deformable', 'plain' or none, ''.
-        masked: Mask2Former's transformer decoder, otherwise MaskFormer's.
+        masked: Mask2Former's transformer decoder, otherwise MaskFormer's or a per-pixel baseline.
     """
     deep_stem: bool
     num_fpn: int
@@ -208,7 +210,7 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
     marks = dict(deformable='transformer.level_embed', plain='input_proj.weight')
     encoder = next((kind for kind, mark in marks.items() if PIXEL_DECODER + mark in modern), '')
     variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters), encoder,
-                      not any(name.startswith(PREDICTOR + 'transformer.') for name in modern))
+                      any(name.startswith(tuple(PREDICTOR + mark for mark in MASK2FORMER_MARKS)) for name in modern))
     mapped = translate_templates(modern, variant.tables(head), SOURCE)
     return {modern[name]: ours for name, ours in mapped.items()}
 

@@ -18,5 +18,6 @@ if find_spec('mmseg') is not None:
     try:
         from .mmseg import Mask2FormerSegHead, MaskFormerSegHead, MaskSegmentor, SegTTAModel  # noqa: F401
         from .mmseg_datasets import MapillaryDataset  # noqa: F401
+        from .mmseg_per_pixel import PerPixelPlusSegHead, PerPixelSegHead  # noqa: F401
     except ImportError as error:
         _broken('MMSegmentation', error)

@@ -121,7 +121,8 @@ class MaskSegmentor(StockEncoderDecoder):
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
-        if self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
+        masks = isinstance(self.decode_head, Mask2FormerSegHead)  # the per-pixel baselines have the whole map anyway
+        if not masks or self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
             return super().predict(inputs, data_samples)
         if inputs.device.type == 'cpu':  # oneDNN copies maps in rows into this layout for every 1x1 convolution
             inputs = inputs.contiguous(memory_format=torch.channels_last)

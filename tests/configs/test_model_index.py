@@ -12,7 +12,7 @@ MODELS = released_models()
 
 def test_every_row_is_in_the_index():
     assert sorted(model.name for model in MODELS) == sorted(ROWS)
-    assert all(model.name.startswith(model.collection.lower()) for model in MODELS)
+    assert all(model.config.startswith(f'{model.collection.lower()}/') for model in MODELS)
     assert len({model.weights for model in MODELS}) == len(MODELS)
 
 

@@ -106,8 +106,9 @@ MASKFORMER = {
     'r101_8xb2-90k_cityscapes-512x1024': 60.16, 'r101c_8xb2-90k_cityscapes-512x1024': 60.28,
     'r50_8xb2-300k_mapillary-1280x1280': 41.23,
 }
-ROWS = {f'{method}_{row}': count for method, rows in (('mask2former', MASK2FORMER), ('maskformer', MASKFORMER))
-        for row, count in rows.items()}
+BASELINES = {'per-pixel_r50_8xb2-160k_ade20k-512x512': 31.03, 'per-pixel-plus_r50_8xb2-160k_ade20k-512x512': 41.23}
+ROWS = {f'mask2former_{row}': count for row, count in MASK2FORMER.items()}
+ROWS |= {f'maskformer_{row}': count for row, count in MASKFORMER.items()} | BASELINES
 EXACT = {  # where the official code was counted to the last one
     'mask2former_r50_8xb2-lsj-50e_coco-panoptic': 43_983_878,
     'mask2former_r50_8xb2-lsj-50e_coco': 43_970_257,
@@ -128,11 +129,15 @@ NO_DECAY = re.compile(r'.*(\.bn\d\.|\.gn\.|\.norms?\d?\.|post_norm\.|downsample\
 
 
 def test_every_recipe_is_in_the_table():
-    assert {f'{row.split("_")[0]}/{row}.py' for row in ROWS} == {name for name in CONFIGS if 'demo' not in name}
+    assert {file_of(row) for row in ROWS} == {name for name in CONFIGS if 'demo' not in name}
+
+
+def file_of(row):
+    return f'{"mask2former" if row.startswith("mask2former") else "maskformer"}/{row}.py'
 
 
 def read(row):
-    return Config.fromfile(ROOT / row.split('_')[0] / f'{row}.py')
+    return Config.fromfile(ROOT / file_of(row))
 
 
 class Parts(NamedTuple):
@@ -194,6 +199,12 @@ def test_numbers_of_the_method(row):
     cfg = read(row)
     method, backbone, *_, recipe = parts(row)
     head = head_of(cfg)
+    if method.startswith('per-pixel'):
+        assert head.pixel_decoder == dict(type='m2f_mm.FPNPixelDecoder')
+        if method == 'per-pixel-plus':
+            decoder = head.transformer_decoder
+            assert (decoder.num_layers, decoder.feedforward_channels, decoder.dropout) == (6, 2048, 0.1)
+        return
     train = head.get('train_cfg') or cfg.model.train_cfg
     weights = [head[f'loss_{term}'].loss_weight for term in ('cls', 'mask', 'dice')]
     pixel_decoder, decoder = head.pixel_decoder, head.transformer_decoder
@@ -288,8 +299,12 @@ def test_numbers_of_schedule_and_pipelines(row):
         assert cfg.tta_pipeline[1].scale == recipe.test
         scales = cfg.tta_pipeline[-1].transforms[0]
         assert [step.scale for step in scales] == [(recipe.longest_tta, side) for side in recipe.tta]
-    divisor = cfg.model.data_preprocessor.get('pad_size_divisor') or cfg.model.data_preprocessor.test_cfg.size_divisor
-    assert divisor == (1 if recipe.detr else 32)
+    preprocessor = cfg.model.data_preprocessor
+    if row in BASELINES:
+        assert preprocessor.test_cfg is None
+    else:
+        divisor = preprocessor.get('pad_size_divisor') or preprocessor.test_cfg.size_divisor
+        assert divisor == (1 if recipe.detr else 32)
 
 
 @pytest.mark.parametrize('row', ROWS)
