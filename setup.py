@@ -52,8 +52,9 @@ setup(
     extras_require={
         'onedl': requirements('onedl'),
         'openmmlab': requirements('openmmlab'),
-        'tests': requirements('tests'),
-        'all-dev': requirements('tests') + requirements('dev'),
+        'evaluation': requirements('evaluation'),
+        'tests': requirements('tests') + requirements('evaluation'),
+        'all-dev': requirements('tests') + requirements('evaluation') + requirements('dev'),
     },
     zip_safe=False,
 )

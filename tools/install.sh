@@ -251,7 +251,7 @@ if [ "$stack" = onedl ]; then
 fi
 get --no-deps -c "$req/tested.txt" -r "$req/$stack.txt"
 get -r "$req/runtime.txt"
-if [ "$tests" = 1 ]; then get -r "$req/tests.txt"; fi
+if [ "$tests" = 1 ]; then get -r "$req/tests.txt" -r "$req/evaluation.txt"; fi
 if [ "$dev" = 1 ]; then get -r "$req/dev.txt"; fi
 get --no-deps --no-build-isolation -e "$root"
 # The doctor imports everything that was installed, from outside the project folder.

@@ -11,7 +11,7 @@ def _broken(name: str, error: ImportError) -> None:
 if find_spec('mmdet') is not None:
     try:
         from .mmdet import Mask2Former, Mask2FormerHead, MaskFormerFusionHead, MaskFormerHead  # noqa: F401
-        from .mmdet_metrics import ThingMetric  # noqa: F401
+        from .mmdet_metrics import CocoMetric, ThingMetric  # noqa: F401
     except ImportError as error:
         _broken('MMDetection', error)
 if find_spec('mmseg') is not None:

@@ -1,12 +1,44 @@
-"""MMDetection's metrics where a panoptic model meets instance annotations of its own numbering."""
-from mmdet.evaluation import CocoMetric
+"""MMDetection's AP: faster where that is installed, and for panoptic models whose things have numbers of their own."""
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from unittest.mock import patch
+
+from mmdet.evaluation import CocoMetric as StockCocoMetric
+from mmdet.evaluation.metrics import coco_metric
 
 from m2f_mm.registry import METRICS
 
 
 @METRICS.register_module()
+class CocoMetric(StockCocoMetric):
+    """MMDetection's ``CocoMetric``; where the package ``faster-coco-eval`` is installed, its C++ code matches and
+    counts, with the same results in a fraction of the time.
+
+    Args:
+        faster: False takes pycocotools all the same.
+        Others: as the stock metric.
+    """
+
+    def __init__(self, *args, faster: bool = True, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.faster = faster
+
+    def compute_metrics(self, results: list) -> dict:
+        with faster_evaluation() if self.faster else nullcontext():
+            return super().compute_metrics(results)
+
+
+def faster_evaluation() -> AbstractContextManager:
+    """Inside, MMDetection's metric evaluates with ``faster-coco-eval``, where that is installed."""
+    if find_spec('faster_coco_eval') is None:
+        return nullcontext()
+    from faster_coco_eval import COCOeval_faster
+    return patch.object(coco_metric, 'COCOeval', COCOeval_faster)
+
+
+@METRICS.register_module()
 class ThingMetric(CocoMetric):
-    """MMDetection's ``CocoMetric`` for the instances of a panoptic model whose data set knows its things by id.
+    """``CocoMetric`` for the instances of a panoptic model whose data set knows its things by id.
 
     ``CocoMetric`` looks for the classes by name, leaves out those that it does not find, and counts the rest, so that
     one name in another spelling moves all labels behind it. Here label i is category ``thing_ids[i]`` of the data set's

@@ -59,5 +59,5 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'ade20k_instance_val.json', metric=['segm'])
+val_evaluator = dict(type='m2f_mm.CocoMetric', ann_file=data_root + 'ade20k_instance_val.json', metric=['segm'])
 test_evaluator = val_evaluator

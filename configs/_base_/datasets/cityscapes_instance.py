@@ -59,6 +59,7 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
+# AP by cityscapesScripts: pip install cityscapesscripts.
 val_evaluator = dict(
     type='CityScapesMetric', seg_prefix=data_root + 'gtFine/val', outfile_prefix='work_dirs/cityscapes_instance')
 test_evaluator = val_evaluator

@@ -61,6 +61,8 @@ test_dataloader = val_dataloader
 val_evaluator = [
     dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'gtFine/cityscapes_panoptic_val.json',
          seg_prefix=data_root + 'gtFine/cityscapes_panoptic_val/', prefix='cityscapes_panoptic'),
+    # AP by cityscapesScripts: pip install cityscapesscripts, or leave this metric out.
+    dict(type='CityScapesMetric', seg_prefix=data_root + 'gtFine/val', outfile_prefix='work_dirs/cityscapes_panoptic'),
     dict(type='m2f_mm.SemanticMetric',
          label_files={'/leftImg8bit/': '/gtFine/', '_leftImg8bit.png': '_gtFine_labelTrainIds.png'})
 ]

@@ -59,6 +59,6 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric=['segm'],
+    type='m2f_mm.CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric=['segm'],
     backend_args=backend_args)
 test_evaluator = val_evaluator

@@ -60,7 +60,7 @@ test_dataloader = val_dataloader
 val_evaluator = [
     dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'annotations/panoptic_val2017.json',
          seg_prefix=data_root + 'annotations/panoptic_val2017/', backend_args=backend_args),
-    dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric='segm',
+    dict(type='m2f_mm.CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric='segm',
          backend_args=backend_args),
     dict(type='m2f_mm.SemanticMetric', ann_file=data_root + 'annotations/panoptic_val2017.json',
          seg_prefix=data_root + 'annotations/panoptic_val2017/', backend_args=backend_args)

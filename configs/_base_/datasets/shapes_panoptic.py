@@ -55,6 +55,6 @@ test_dataloader = val_dataloader
 val_evaluator = [
     dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'annotations/panoptic_val.json',
          seg_prefix=data_root + 'annotations/panoptic_val/', classwise=True),
-    dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric='segm')
+    dict(type='m2f_mm.CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric='segm')
 ]
 test_evaluator = val_evaluator
