@@ -207,5 +207,5 @@ def command(about: str, prepare: Callable[[Path, int], list[str]], root: str) ->
     args = parser.parse_args()
     try:
         print('\n'.join(prepare(args.root, args.workers)))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(str(error))

@@ -33,6 +33,7 @@ class Recipe(NamedTuple):
     object_mask_thr: float = 0.8
     batch: int = 16
     detr: bool = False  # sizes and crops of DETR
+    max_size: int | None = None  # of the long side in training; None: twice the largest short side
 
 
 def tenths(base: int) -> list[int]:
@@ -62,6 +63,9 @@ RECIPES = {
                                     detr=True),
     '720k_ade20k-panoptic': Recipe('mmdet', 150, 720000, None, (2560, 640), tenths(640), (640, 640),
                                    eval_every=720000, object_mask_thr=0.7),
+    '60k_coco-stuff10k-640x640': Recipe('mmseg', 171, 60000, None, (2560, 640), list(range(320, 961, 64)), (640, 640),
+                                        tta=[320, 480, 640, 800, 960, 1120], longest_tta=4480, batch=32,
+                                        max_size=2560),
     '300k_mapillary-1280x1280': Recipe('mmseg', 65, 300000, None, (2048, 2048), tenths(2048), (1280, 1280),
                                        tta=list(range(400, 1201, 100)), longest_tta=4000, eval_every=300000),
 }
@@ -105,8 +109,13 @@ MASKFORMER = {
     f'{L}_8xb2-160k_ade20k-640x640': 211.58,
     'r101_8xb2-90k_cityscapes-512x1024': 60.16, 'r101c_8xb2-90k_cityscapes-512x1024': 60.28,
     'r50_8xb2-300k_mapillary-1280x1280': 41.23,
+    'r50_8xb4-60k_coco-stuff10k-640x640': 41.26, 'r101_8xb4-60k_coco-stuff10k-640x640': 60.20,
+    'r101c_8xb4-60k_coco-stuff10k-640x640': 60.32,
 }
-BASELINES = {'per-pixel_r50_8xb2-160k_ade20k-512x512': 31.03, 'per-pixel-plus_r50_8xb2-160k_ade20k-512x512': 41.23}
+BASELINES = {
+    'per-pixel_r50_8xb2-160k_ade20k-512x512': 31.03, 'per-pixel-plus_r50_8xb2-160k_ade20k-512x512': 41.23,
+    'per-pixel_r50_8xb4-60k_coco-stuff10k-640x640': 31.04, 'per-pixel-plus_r50_8xb4-60k_coco-stuff10k-640x640': 41.23
+}
 ROWS = {f'mask2former_{row}': count for row, count in MASK2FORMER.items()}
 ROWS |= {f'maskformer_{row}': count for row, count in MASKFORMER.items()} | BASELINES
 EXACT = {  # where the official code was counted to the last one
@@ -282,7 +291,7 @@ def test_numbers_of_schedule_and_pipelines(row):
         resize = 'ResizeShortestEdge' if recipe.scope == 'mmdet' else 'RandomChoiceResize'
         crop = 'FixedSizeCrop' if recipe.scope == 'mmdet' else 'RandomCrop'
         order = [resize, crop, 'ColorAugSSD', 'RandomFlip'] + ['Pad'] * recipe.pad
-        longest = 2 * max(recipe.sides)
+        longest = recipe.max_size or 2 * max(recipe.sides)
         if recipe.scope == 'mmdet':
             assert list(steps[resize].short_sides) == recipe.sides and steps[resize].max_size == longest
             assert steps[crop].diagonal is steps[crop].pad is False

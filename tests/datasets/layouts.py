@@ -44,6 +44,21 @@ def rectangle(random):
     return [[int(a), int(b)] for a, b in ((x, y), (right, y), (right, lower), (x, lower))]
 
 
+def write_coco_stuff(root):
+    """Three pictures of 96 x 128 with HDF5 annotations, as COCO-Stuff-10K v1.0 has them."""
+    import h5py
+    random = np.random.RandomState(2)
+    for part in ('images', 'annotations', 'imageLists'):
+        (root / part).mkdir(parents=True)
+    for split, names in (('train', ('a', 'b')), ('test', ('c', ))):
+        (root / f'imageLists/{split}.txt').write_text('\n'.join(names) + '\n')
+        for name in names:
+            Image.fromarray(random.randint(0, 256, (96, 128, 3)).astype(np.uint8)).save(root / f'images/{name}.jpg')
+            with h5py.File(root / f'annotations/{name}.mat', 'w') as file:
+                file['S'] = blocks(random, 1, 173, (6, 8)).T.astype(np.float64)
+    return root
+
+
 def write_mapillary(root):
     """Two pictures of 128 x 256 for each split, as v1.2 has them."""
     random = np.random.RandomState(1)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layouts import write_cityscapes, write_mapillary
+from layouts import write_cityscapes, write_coco_stuff, write_mapillary
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from PIL import Image
 
-from m2f_mm.datasets import ade20k_files, cityscapes_files
+from m2f_mm.datasets import ade20k_files, cityscapes_files, coco_stuff_files
 from m2f_mm.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, ShapesSpec
 from m2f_mm.datasets.shapes_files import write_shapes
 
@@ -21,7 +21,7 @@ BASES = os.path.join(HERE, '../../configs/_base_/datasets')
 COUNTS = dict(shapes_panoptic=(4, 3), coco_panoptic=(80, 53), ade20k_panoptic=(100, 50), shapes_instance=4,
               coco_instance=80, ade20k_instance=100, shapes_semantic=7, ade20k_semantic=150, ade20k_semantic_640=150,
               cityscapes_panoptic=(8, 11), cityscapes_instance=8, cityscapes_semantic=19, mapillary_panoptic=(37, 28),
-              mapillary_semantic=65)
+              mapillary_semantic=65, coco_stuff10k=171)
 SHARED = os.path.abspath(os.path.join(HERE, '../../../shared/data'))
 
 
@@ -46,10 +46,13 @@ def ade(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def streets(tmp_path_factory):
-    """Generated Cityscapes, prepared, and Mapillary Vistas."""
+    """Generated Cityscapes and COCO-Stuff, prepared, and Mapillary Vistas."""
+    pytest.importorskip('h5py', reason='COCO-Stuff-10K needs h5py')
     root = tmp_path_factory.mktemp('data')
     cityscapes_files.prepare(write_cityscapes(root / 'cityscapes'), workers=0)
-    return dict(CITYSCAPES_ROOT=f'{root}/cityscapes/', MAPILLARY_ROOT=f'{write_mapillary(root / "mapillary")}/')
+    coco_stuff_files.prepare(write_coco_stuff(root / 'stuff'), workers=0)
+    return dict(COCO_STUFF_ROOT=f'{root}/stuff',
+                CITYSCAPES_ROOT=f'{root}/cityscapes/', MAPILLARY_ROOT=f'{write_mapillary(root / "mapillary")}/')
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def open_config(monkeypatch, shapes, ade, streets):
     roots = dict(SHAPES_ROOT=shapes, COCO_ROOT=f'{SHARED}/coco_panoptic/', ADE_ROOT=ade, **streets)
 
     def open_config(name):
-        package = pytest.importorskip('mmseg' if 'semantic' in name else 'mmdet')
+        package = pytest.importorskip('mmseg' if 'semantic' in name or 'stuff' in name else 'mmdet')
         for module in ('datasets', 'evaluation'):
             pytest.importorskip(f'{package.__name__}.{module}')
         for variable, root in roots.items():
@@ -169,7 +172,7 @@ def test_cityscapes_ap(open_config, name, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic', 'ade20k_semantic_640', 'cityscapes_semantic',
-                                  'mapillary_semantic'])
+                                  'mapillary_semantic', 'coco_stuff10k'])
 def test_semantic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
-from layouts import write_cityscapes
+from layouts import write_cityscapes, write_coco_stuff
 from PIL import Image
 
-from m2f_mm.datasets import ade20k_files, cityscapes_files, coco_files
+from m2f_mm.datasets import ade20k_files, cityscapes_files, coco_files, coco_stuff_files
 from m2f_mm.datasets.ade20k_categories import SHORT_NAMES, THING_IDS
 from m2f_mm.datasets.categories import ADE20K_PANOPTIC, CITYSCAPES_PANOPTIC, MAPILLARY_PANOPTIC
 from m2f_mm.datasets.io import read_panoptic_png
@@ -295,3 +295,28 @@ def test_things_come_first(metainfo, things, stuff, first, last):
     assert metainfo['classes'] == metainfo['thing_classes'] + metainfo['stuff_classes']
     assert (metainfo['classes'][0], metainfo['classes'][-1]) == (first, last)
     assert len(metainfo['palette']) == len(set(metainfo['classes'])) == things + stuff
+
+
+def test_coco_stuff_is_the_official_one(tmp_path):
+    """Labels less two in 8 bits, which makes the unlabelled ones 255; broken and strange ones are named."""
+    h5py = pytest.importorskip('h5py', reason='COCO-Stuff-10K needs h5py')
+    root = write_coco_stuff(tmp_path / 'stuff')
+    with h5py.File(root / 'annotations/b.mat', 'a') as file:
+        truth = file['S'][...]
+        file['S'][0, 0] = 200
+    whole = (root / 'annotations/a.mat').read_bytes()
+    (root / 'annotations/a.mat').write_bytes(whole[:100])
+    with pytest.raises(BrokenPictures, match=r'a.mat is no annotation(.|\n)*b.mat has the labels \[200\]'):
+        coco_stuff_files.prepare(root, workers=0)
+    assert not list(root.glob('annotations_detectron2/*/*'))
+    (root / 'annotations/a.mat').write_bytes(whole)
+    with h5py.File(root / 'annotations/b.mat', 'a') as file:
+        file['S'][...] = truth
+    coco_stuff_files.prepare(root, workers=0)
+    for split, names in (('train', 'ab'), ('test', 'c')):
+        for name in names:
+            with h5py.File(root / f'annotations/{name}.mat') as file:
+                expected = np.transpose(np.array(file['S']).astype(np.uint8)) - 2
+            assert np.array_equal(np.asarray(Image.open(root / f'annotations_detectron2/{split}/{name}.png')), expected)
+    assert all(line.endswith('is there already') for line in coco_stuff_files.prepare(root, workers=0))
+    assert not list(root.rglob('*partial*'))
