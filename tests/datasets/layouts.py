@@ -59,6 +59,28 @@ def write_coco_stuff(root):
     return root
 
 
+def write_mapillary_v2(root):
+    """Annotations of v2.0 for the pictures of v1.2, with as many classes, things and stuff mixed."""
+    random = np.random.RandomState(3)
+    categories = [dict(id=i + 1, name=f'object--{i}', isthing=int(i % 5 < 3)) for i in range(116)]
+    for split in ('training', 'validation'):
+        folder, images, annotations = root / split / 'v2.0', [], []
+        (folder / 'labels').mkdir(parents=True)
+        (folder / 'panoptic').mkdir()
+        for name in sorted(path.stem for path in (root / split / 'images').glob('*.jpg')):
+            labels = blocks(random, 0, 124)
+            Image.fromarray(labels.astype(np.uint8)).save(folder / f'labels/{name}.png')
+            ids = np.where(labels < 116, labels + 300, 0)
+            write_panoptic_png(str(folder / f'panoptic/{name}.png'), ids)
+            images.append(dict(id=name, file_name=f'{name}.jpg', height=128, width=256))
+            annotations.append(dict(image_id=name, file_name=f'{name}.png', segments_info=[
+                dict(id=int(i), category_id=int(i) - 299, area=int((ids == i).sum()), bbox=[0, 0, 1, 1], iscrowd=0)
+                for i in np.unique(ids) if i]))
+        (folder / 'panoptic/panoptic_2020.json').write_text(json.dumps(dict(
+            images=images, annotations=annotations, categories=categories)))
+    return root
+
+
 def write_mapillary(root):
     """Two pictures of 128 x 256 for each split, as v1.2 has them."""
     random = np.random.RandomState(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layouts import write_cityscapes, write_coco_stuff, write_mapillary
+from layouts import write_cityscapes, write_coco_stuff, write_mapillary, write_mapillary_v2
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from PIL import Image
@@ -21,7 +21,7 @@ BASES = os.path.join(HERE, '../../configs/_base_/datasets')
 COUNTS = dict(shapes_panoptic=(4, 3), coco_panoptic=(80, 53), ade20k_panoptic=(100, 50), shapes_instance=4,
               coco_instance=80, ade20k_instance=100, shapes_semantic=7, ade20k_semantic=150, ade20k_semantic_640=150,
               cityscapes_panoptic=(8, 11), cityscapes_instance=8, cityscapes_semantic=19, mapillary_panoptic=(37, 28),
-              mapillary_semantic=65, coco_stuff10k=171)
+              mapillary_semantic=65, mapillary_v2_panoptic=(70, 46), mapillary_v2_semantic=124, coco_stuff10k=171)
 SHARED = os.path.abspath(os.path.join(HERE, '../../../shared/data'))
 
 
@@ -51,8 +51,9 @@ def streets(tmp_path_factory):
     root = tmp_path_factory.mktemp('data')
     cityscapes_files.prepare(write_cityscapes(root / 'cityscapes'), workers=0)
     coco_stuff_files.prepare(write_coco_stuff(root / 'stuff'), workers=0)
-    return dict(COCO_STUFF_ROOT=f'{root}/stuff',
-                CITYSCAPES_ROOT=f'{root}/cityscapes/', MAPILLARY_ROOT=f'{write_mapillary(root / "mapillary")}/')
+    write_mapillary_v2(write_mapillary(root / 'mapillary'))
+    return dict(COCO_STUFF_ROOT=f'{root}/stuff', CITYSCAPES_ROOT=f'{root}/cityscapes/',
+                MAPILLARY_ROOT=f'{root}/mapillary/')
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def every_item(config, split):
 
 @pytest.mark.smoke
 @pytest.mark.parametrize('name', ['shapes_panoptic', 'coco_panoptic', 'ade20k_panoptic', 'cityscapes_panoptic',
-                                  'mapillary_panoptic'])
+                                  'mapillary_panoptic', 'mapillary_v2_panoptic'])
 def test_panoptic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')
@@ -172,7 +173,7 @@ def test_cityscapes_ap(open_config, name, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic', 'ade20k_semantic_640', 'cityscapes_semantic',
-                                  'mapillary_semantic', 'coco_stuff10k'])
+                                  'mapillary_semantic', 'mapillary_v2_semantic', 'coco_stuff10k'])
 def test_semantic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')

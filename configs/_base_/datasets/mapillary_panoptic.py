@@ -6,8 +6,7 @@
 #   data/mapillary_vistas/validation/labels/*.png for mIoU
 #
 # As downloaded. Another folder: the variable MAPILLARY_ROOT, or data_root of the data sets and the paths of the
-# evaluator. v2.0: type m2f_mm.PanopticDataset, which takes its classes from panoptic_2020.json, and num_things_classes
-# and num_stuff_classes of the head.
+# evaluator. v2.0: mapillary_v2_panoptic.py.
 data_root = '{{$MAPILLARY_ROOT:data/mapillary_vistas}}/'
 dataset_type = 'm2f_mm.MapillaryPanopticDataset'
 crop_size = (1024, 1024)

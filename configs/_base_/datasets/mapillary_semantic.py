@@ -4,8 +4,8 @@
 #   data/mapillary_vistas/{training,validation}/images/*.jpg
 #   data/mapillary_vistas/{training,validation}/labels/*.png
 #
-# As downloaded. Another folder: the variable MAPILLARY_ROOT, or data_root of the data sets. v2.0: MMSegmentation's
-# MapillaryDataset_v2.
+# As downloaded. Another folder: the variable MAPILLARY_ROOT, or data_root of the data sets. v2.0:
+# mapillary_v2_semantic.py.
 data_root = '{{$MAPILLARY_ROOT:data/mapillary_vistas}}/'
 dataset_type = 'm2f_mm.MapillaryDataset'  # value 65, unlabelled, becomes 255
 crop_size = (1024, 1024)
