@@ -37,12 +37,12 @@ def ann_file(tmp_path):
     return str(path)
 
 
-def evaluate(name, ann_file, meta=META):
+def evaluate(name, ann_file, meta=META, image=1):
     metric = METRICS.build(dict(type=name, ann_file=ann_file, metric='segm'))
     metric.dataset_meta = meta
     found = dict(labels=torch.tensor([0, 1, 2]), scores=torch.ones(3), masks=torch.from_numpy(squares(3)),
                  bboxes=torch.zeros(3, 4))
-    metric.process({}, [dict(img_id=1, ori_shape=(32, 32), pred_instances=found)])
+    metric.process({}, [dict(img_id=image, ori_shape=(32, 32), pred_instances=found)])
     return metric.evaluate(1)['coco/segm_mAP']
 
 
@@ -88,6 +88,15 @@ def test_faster_evaluation_counts_the_same(tmp_path):
                 bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)))])
         results.append(metric.evaluate(len(images)))
     assert results[0] == results[1] == results[2] and 0.1 < results[0]['coco/segm_mAP'] < 0.9
+
+
+def test_names_as_ids_of_images(ann_file):
+    """As ADE20K has them; the faster code takes numbers only."""
+    content = json.loads(open(ann_file).read().replace('"image_id": 1', '"image_id": "a"').replace(
+        '"images": [{"id": 1', '"images": [{"id": "a"'))
+    with open(ann_file, 'w') as file:
+        json.dump(content, file)
+    assert evaluate('m2f_mm.ThingMetric', ann_file, image='a') == 1.0
 
 
 def test_faster_evaluation_is_not_needed(ann_file, monkeypatch):

@@ -1,0 +1,69 @@
+"""Real pictures through preparation, training and evaluation, from a project of its own that inherits a recipe and
+changes a few values: sizes and widths, so that it takes seconds."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / 'shared/data'
+MINE = """
+_base_ = __import__('m2f_mm').config_path('{recipe}')
+head = dict(in_channels=[16, 32, 64, 128], feat_channels=32, out_channels=32, num_queries=20,
+            transformer_decoder=dict(embed_dims=32, feedforward_channels=32))
+model = dict(backbone=dict(base_channels=4, stem_channels=4, init_cfg=None), {slot}=head{model})
+del head
+train_dataloader = dict(batch_size=1, num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(indices=2))
+train_cfg = dict(max_iters=2, val_interval=2)
+"""
+
+
+def run(*command, **environment):
+    done = subprocess.run([sys.executable, *map(str, command)], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=900,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '2', **environment})
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def ade(tmp_path_factory):
+    """ADE20K as a user prepares it, beside the download."""
+    given = DATA / 'ade20k_derived/ADEChallengeData2016'
+    if not given.is_dir():
+        pytest.skip(f'needs {given}')
+    root = tmp_path_factory.mktemp('ade')
+    for part in ('images', 'annotations', 'annotations_instance'):
+        shutil.copytree(given / part, root / part)
+    run(ROOT / 'tools/dataset_converters/ade20k.py', root, '--workers', 2)
+    return root
+
+
+@pytest.mark.parametrize('recipe, slot, model, metrics', [
+    ('mask2former/mask2former_r50_8xb2-160k_ade20k-panoptic.py', 'panoptic_head',
+     ', test_cfg=dict(object_mask_thr=0.01)', ('coco_panoptic/PQ', 'coco/segm_mAP', 'mIoU')),
+    ('maskformer/maskformer_r50_8xb2-160k_ade20k-512x512.py', 'decode_head', '', ('mIoU', )),
+], ids=['panoptic', 'semantic with MaskFormer'])
+def test_ade20k(ade, recipe, slot, model, metrics, tmp_path):
+    pytest.importorskip('mmseg' if slot == 'decode_head' else 'mmdet')
+    config = tmp_path / 'mine.py'
+    config.write_text(MINE.format(recipe=recipe, slot=slot, model=model))
+    output = run(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work', ADE_ROOT=str(ade))
+    assert all(metric in output for metric in metrics), output[-2000:]
+
+
+def test_coco_panoptic_with_maskformer(tmp_path):
+    """DETR's sizes, pictures that are not padded, and PQ."""
+    pytest.importorskip('mmdet')
+    if not (DATA / 'coco_panoptic').is_dir():
+        pytest.skip(f'needs {DATA / "coco_panoptic"}')
+    config = tmp_path / 'mine.py'
+    config.write_text(MINE.format(recipe='maskformer/maskformer_r50_64xb1-ms-300e_coco-panoptic.py',
+                                  slot='panoptic_head', model=''))
+    output = run(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work',
+                 COCO_ROOT=str(DATA / 'coco_panoptic'))
+    assert 'coco_panoptic/PQ' in output
