@@ -112,6 +112,31 @@ def mmdet_detector(ours: nn.Module, queries: int = 100, backbone: str = 'r50', *
     return detector
 
 
+def our_maskformer() -> nn.Module:
+    """Ours as the shipped R50 config has it, with COCO's number of classes and without dropout."""
+    import mmdet.models  # noqa: F401
+    model = Config.fromfile(CONFIGS / '_base_/models/maskformer_r50.py').model
+    model.backbone.init_cfg = None
+    head = model.panoptic_head
+    head.update(num_things_classes=THINGS, num_stuff_classes=STUFF)
+    head.pixel_decoder.dropout = head.transformer_decoder.dropout = 0.
+    return draw_weights(build(model, 'mmdet'))
+
+
+def mmdet_maskformer(ours: nn.Module) -> nn.Module:
+    """MMDetection's own, from its own installed config, without dropout, with the weights of ``ours``."""
+    import mmdet
+    folder = Path(mmdet.__file__).parent / '.mim/configs/maskformer'
+    model = Config.fromfile(folder / 'maskformer_r50_ms-16xb1-75e_coco.py').model
+    model.backbone.init_cfg = None
+    for layers in (model.panoptic_head.pixel_decoder.encoder, model.panoptic_head.transformer_decoder):
+        for part, options in layers.layer_cfg.items():
+            options['ffn_drop' if part == 'ffn_cfg' else 'dropout'] = 0.
+    detector = build(model, 'mmdet')
+    same_weights(ours, detector)
+    return detector
+
+
 def transformers_model(ours: nn.Module, queries: int = 100) -> nn.Module:
     """Hugging Face's, and its weights into ``ours``: the converter knows that direction.
 

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from m2f_mm.datasets import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
+from m2f_mm.datasets.transforms import geometric
 
 
 def fixed(transform, value):
@@ -283,3 +284,16 @@ def test_polygons_beyond_the_window_are_dropped_as_if_they_had_been_cut():
         left = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(1))
         for key in ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags'):
             assert_same(kept[key], every[key][left])
+
+
+@pytest.mark.parametrize('shape', [(13, 7), (80, 31), (40, 20)])
+def test_bitmaps_are_resized_as_pillow_does(shape):
+    """The official code's rule for masks given as run lengths; OpenCV takes other pixels."""
+    structures = pytest.importorskip('mmdet.structures.mask')
+    bitmaps = np.random.default_rng(0).integers(0, 2, (3, 40, 20), np.uint8)
+    found = geometric._resized(structures.BitmapMasks(bitmaps, 40, 20), shape)
+    assert (found.height, found.width) == shape
+    for mask, bitmap in zip(found.masks, bitmaps):
+        expected = Image.fromarray(bitmap).resize(shape[::-1], Image.Resampling.NEAREST)
+        np.testing.assert_array_equal(mask, np.asarray(expected))
+    assert geometric._resized(structures.BitmapMasks(bitmaps[:0], 40, 20), shape).masks.shape == (0, *shape)

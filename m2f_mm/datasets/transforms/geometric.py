@@ -229,10 +229,15 @@ def _resize_into(planes: np.ndarray, image: np.ndarray, shape: tuple[int, int], 
 def _nearest_in_window(seg_map: np.ndarray, shape: tuple[int, int], y: int, x: int, height: int,
                        width: int) -> np.ndarray:
     """The window (height, width) of ``seg_map`` (h, w), resized to ``shape`` by Pillow's nearest pixel centre."""
-    rows, columns = (np.asarray(Image.fromarray(np.arange(old, dtype=np.int32)[None]).resize(
-        (new, 1), Image.Resampling.NEAREST))[0] for old, new in zip(seg_map.shape, shape))
+    rows, columns = _nearest(seg_map.shape, shape)
     rows, repeated = np.unique(rows[y:y + height], return_inverse=True)
     return seg_map[rows].take(columns[x:x + width], axis=1).take(repeated, axis=0)
+
+
+def _nearest(old: tuple[int, int], new: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of a map of the size ``old`` (h, w) that Pillow's nearest takes for one of the size ``new``."""
+    return tuple(np.asarray(Image.fromarray(np.arange(before, dtype=np.int32)[None]).resize(
+        (after, 1), Image.Resampling.NEAREST))[0] for before, after in zip(old, new))
 
 
 def _padded(array: np.ndarray, shape: tuple[int, int], value: float) -> np.ndarray:
@@ -263,9 +268,18 @@ def _resize_instances(results: dict, shape: tuple[int, int]) -> None:
     results['scale_factor'] = (shape[1] / w, shape[0] / h)
     results['keep_ratio'] = True
     if results.get('gt_masks') is not None:
-        results['gt_masks'] = results['gt_masks'].resize(shape)
+        results['gt_masks'] = _resized(results['gt_masks'], shape)
     if results.get('gt_bboxes') is not None:
         _move_boxes(results, factor=results['scale_factor'], offset=(0, 0), shape=shape)
+
+
+def _resized(masks, shape: tuple[int, int]):
+    """MMDetection's masks at another size (h, w); bitmaps take the nearest pixel centre, as Pillow does and OpenCV,
+    which the masks' own ``resize`` asks, does not."""
+    if isinstance(masks.masks, list):
+        return masks.resize(shape)
+    rows, columns = _nearest(masks.masks.shape[1:], shape)
+    return type(masks)(masks.masks.take(rows, 1).take(columns, 2), *shape)
 
 
 def _in_window(masks, y: int, x: int, height: int, width: int) -> np.ndarray:
