@@ -5,6 +5,7 @@
 #
 # Made by tools/dataset_converters/ade20k.py. Another folder: the variable ADE_ROOT, or data_root of the data sets and
 # ann_file of the evaluator.
+_base_ = ['./loaders.py']
 data_root = '{{$ADE_ROOT:data/ade/ADEChallengeData2016}}/'
 dataset_type = 'ADE20KInstanceDataset'
 crop_size = (640, 640)
@@ -32,10 +33,6 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
@@ -45,11 +42,6 @@ train_dataloader = dict(
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

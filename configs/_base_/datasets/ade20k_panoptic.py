@@ -6,6 +6,7 @@
 #
 # The JSONs are made by tools/dataset_converters/ade20k.py. Another folder: the variable ADE_ROOT, or data_root of the
 # data sets and the paths of the evaluators.
+_base_ = ['./loaders.py']
 data_root = '{{$ADE_ROOT:data/ade/ADEChallengeData2016}}/'
 dataset_type = 'm2f_mm.ADE20KPanopticDataset'
 crop_size = (640, 640)
@@ -34,10 +35,6 @@ test_pipeline = [
 
 # No filter_cfg: the official panoptic recipe trains on every picture.
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
@@ -46,11 +43,6 @@ train_dataloader = dict(
         data_prefix=dict(img='images/training/', seg='ade20k_panoptic_train/'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

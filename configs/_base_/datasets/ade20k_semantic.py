@@ -3,6 +3,7 @@
 #   data/ade/ADEChallengeData2016/{images,annotations}/{training,validation}/*
 #
 # Another folder: the variable ADE_ROOT, or data_root of the data sets.
+_base_ = ['./loaders.py']
 data_root = '{{$ADE_ROOT:data/ade/ADEChallengeData2016}}'
 dataset_type = 'ADE20KDataset'  # reduces the zero label: 0 becomes 255, 1..150 become 0..149
 crop_size = (512, 512)
@@ -46,20 +47,12 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -6,6 +6,7 @@
 #
 # The JSONs are made by tools/dataset_converters/cityscapes.py; AP needs the package cityscapesscripts. Another folder:
 # the variable CITYSCAPES_ROOT, or data_root of the data sets and seg_prefix of the evaluator.
+_base_ = ['./loaders.py']
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}/'
 dataset_type = 'CityscapesDataset'
 crop_size = (512, 1024)
@@ -32,10 +33,6 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
@@ -45,11 +42,6 @@ train_dataloader = dict(
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -5,6 +5,7 @@
 #
 # Made by tools/dataset_converters/cityscapes.py. Another folder: the variable CITYSCAPES_ROOT, or data_root of the data
 # sets and the paths of the evaluators. For AP beside PQ, add the evaluator of cityscapes_instance.py.
+_base_ = ['./loaders.py']
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}/'
 dataset_type = 'm2f_mm.CityscapesPanopticDataset'
 crop_size = (512, 1024)
@@ -32,10 +33,6 @@ test_pipeline = [
 
 # No filter_cfg: the official panoptic recipe trains on every picture.
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
@@ -44,11 +41,6 @@ train_dataloader = dict(
         data_prefix=dict(img='leftImg8bit/train/', seg='gtFine/cityscapes_panoptic_train/'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -5,6 +5,7 @@
 #
 # Train ids are made by tools/dataset_converters/cityscapes.py. Another folder: the variable CITYSCAPES_ROOT, or
 # data_root of the data sets.
+_base_ = ['./loaders.py']
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}/'
 dataset_type = 'CityscapesDataset'
 crop_size = (512, 1024)
@@ -47,20 +48,12 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -4,6 +4,7 @@
 #   data/coco/annotations/instances_{train2017,val2017}.json
 #
 # Another folder: the variable COCO_ROOT, or data_root of the data sets and ann_file of the evaluator.
+_base_ = ['./loaders.py']
 data_root = '{{$COCO_ROOT:data/coco}}/'
 dataset_type = 'CocoDataset'
 image_size = (1024, 1024)
@@ -29,10 +30,6 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
@@ -43,11 +40,6 @@ train_dataloader = dict(
         pipeline=train_pipeline,
         backend_args=backend_args))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

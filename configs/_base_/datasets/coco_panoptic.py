@@ -5,6 +5,7 @@
 #   data/coco/annotations/instances_val2017.json
 #
 # Another folder: the variable COCO_ROOT, or data_root of the data sets and the paths of the evaluators.
+_base_ = ['./loaders.py']
 data_root = '{{$COCO_ROOT:data/coco}}/'
 dataset_type = 'm2f_mm.CocoPanopticDataset'
 image_size = (1024, 1024)
@@ -29,10 +30,6 @@ test_pipeline = [
 
 # No filter_cfg: the official panoptic recipe trains on every picture.
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
@@ -42,11 +39,6 @@ train_dataloader = dict(
         pipeline=train_pipeline,
         backend_args=backend_args))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -7,6 +7,7 @@
 #
 # As downloaded. Another folder: the variable MAPILLARY_ROOT, or data_root of the data sets and the paths of the
 # evaluator. v2.0: mapillary_v2_panoptic.py.
+_base_ = ['./loaders.py']
 data_root = '{{$MAPILLARY_ROOT:data/mapillary_vistas}}/'
 dataset_type = 'm2f_mm.MapillaryPanopticDataset'
 crop_size = (1024, 1024)
@@ -35,10 +36,7 @@ test_pipeline = [
 
 # No filter_cfg: the official panoptic recipe trains on every picture.
 train_dataloader = dict(
-    batch_size=2,
     num_workers=10,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
@@ -47,11 +45,6 @@ train_dataloader = dict(
         data_prefix=dict(img='training/images/', seg='training/panoptic/'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

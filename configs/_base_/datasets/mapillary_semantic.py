@@ -6,6 +6,7 @@
 #
 # As downloaded. Another folder: the variable MAPILLARY_ROOT, or data_root of the data sets. v2.0:
 # mapillary_v2_semantic.py.
+_base_ = ['./loaders.py']
 data_root = '{{$MAPILLARY_ROOT:data/mapillary_vistas}}/'
 dataset_type = 'm2f_mm.MapillaryDataset'  # value 65, unlabelled, becomes 255
 crop_size = (1024, 1024)
@@ -50,20 +51,13 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
     num_workers=10,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='training/images', seg_map_path='training/labels'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -1,6 +1,7 @@
 # The generated shapes in COCO instance form (MMDetection): python tools/dataset_converters/make_shapes.py
 #
 # Another folder: the variable SHAPES_ROOT, or data_root of the data sets and ann_file of the evaluator.
+_base_ = ['./loaders.py']
 data_root = '{{$SHAPES_ROOT:data/shapes}}/'
 dataset_type = 'CocoDataset'
 image_size = (128, 128)
@@ -26,8 +27,6 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -37,11 +36,7 @@ train_dataloader = dict(
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
     num_workers=1,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -1,6 +1,7 @@
 # The generated shapes in MMSegmentation's form: python tools/dataset_converters/make_shapes.py
 #
 # Another folder: the variable SHAPES_ROOT, or data_root of the data sets.
+_base_ = ['./loaders.py']
 data_root = '{{$SHAPES_ROOT:data/shapes}}'
 dataset_type = 'BaseSegDataset'
 crop_size = (128, 128)
@@ -41,8 +42,6 @@ tta_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -50,10 +49,7 @@ train_dataloader = dict(
         data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
