@@ -85,7 +85,7 @@ def below(prefix: str, rows: Pairs) -> Pairs:
     return [(theirs, prefix + ours) for theirs, ours in rows]
 
 
-MASK2FORMER_MARKS = ('query_feat.', 'static_query.', 'level_embed.', 'transformer_cross_attention_layers.')
+MASKFORMER_MARKS = (PREDICTOR + 'transformer.', PREDICTOR + 'weight')  # the latter: of the per-pixel baseline
 ENCODER = dict(self_attn='self_attn.attn')
 MASKFORMER = [
     *PREDICTIONS,
@@ -210,7 +210,7 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
     marks = dict(deformable='transformer.level_embed', plain='input_proj.weight')
     encoder = next((kind for kind, mark in marks.items() if PIXEL_DECODER + mark in modern), '')
     variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters), encoder,
-                      any(name.startswith(tuple(PREDICTOR + mark for mark in MASK2FORMER_MARKS)) for name in modern))
+                      not any(name.startswith(MASKFORMER_MARKS) for name in modern))
     mapped = translate_templates(modern, variant.tables(head), SOURCE)
     return {modern[name]: ours for name, ours in mapped.items()}
 
