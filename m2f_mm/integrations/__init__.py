@@ -17,7 +17,7 @@ if find_spec('mmdet') is not None:
 if find_spec('mmseg') is not None:
     try:
         from .mmseg import Mask2FormerSegHead, MaskFormerSegHead, MaskSegmentor, SegTTAModel  # noqa: F401
-        from .mmseg_datasets import MapillaryDataset  # noqa: F401
+        from .mmseg_datasets import ADE20KFullDataset, MapillaryDataset  # noqa: F401
         from .mmseg_per_pixel import PerPixelPlusSegHead, PerPixelSegHead  # noqa: F401
     except ImportError as error:
         _broken('MMSegmentation', error)

@@ -1,8 +1,26 @@
 """Data sets of MMSegmentation with the classes that the published models have."""
 from mmseg.datasets import BaseSegDataset
 
+from m2f_mm.datasets import ade20k_full_categories
+from m2f_mm.datasets.categories import distinct_colours
 from m2f_mm.datasets.mapillary_categories import NAMES, PALETTE
 from m2f_mm.registry import DATASETS
+
+
+@DATASETS.register_module()
+class ADE20KFullDataset(BaseSegDataset):
+    """ADE20K with the 847 classes that MaskFormer evaluates; its labels have 16 bits, see ``LoadLabelMap``.
+
+    Args:
+        img_suffix, seg_map_suffix: endings of the files.
+        ignore_index: label of pixels of other classes.
+        kwargs: see ``BaseSegDataset``.
+    """
+    METAINFO = dict(classes=ade20k_full_categories.NAMES,
+                    palette=[list(colour) for colour in distinct_colours(len(ade20k_full_categories.NAMES))])
+
+    def __init__(self, img_suffix: str = '.jpg', seg_map_suffix: str = '.tif', ignore_index: int = 65535, **kwargs):
+        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, ignore_index=ignore_index, **kwargs)
 
 
 @DATASETS.register_module()

@@ -66,6 +66,8 @@ RECIPES = {
     '60k_coco-stuff10k-640x640': Recipe('mmseg', 171, 60000, None, (2560, 640), list(range(320, 961, 64)), (640, 640),
                                         tta=[320, 480, 640, 800, 960, 1120], longest_tta=4480, batch=32,
                                         max_size=2560),
+    '200k_ade20k-full-512x512': Recipe('mmseg', 847, 200000, None, (2048, 512), tenths(512), (512, 512),
+                                       tta=[256, 384, 512, 640, 768, 896], longest_tta=3584),
     '300k_mapillary-1280x1280': Recipe('mmseg', 65, 300000, None, (2048, 2048), tenths(2048), (1280, 1280),
                                        tta=list(range(400, 1201, 100)), longest_tta=4000, eval_every=300000),
 }
@@ -111,10 +113,13 @@ MASKFORMER = {
     'r50_8xb2-300k_mapillary-1280x1280': 41.23,
     'r50_8xb4-60k_coco-stuff10k-640x640': 41.26, 'r101_8xb4-60k_coco-stuff10k-640x640': 60.20,
     'r101c_8xb4-60k_coco-stuff10k-640x640': 60.32,
+    'r50_8xb2-200k_ade20k-full-512x512': 41.43, 'r101_8xb2-200k_ade20k-full-512x512': 60.37,
+    'r101c_8xb2-200k_ade20k-full-512x512': 60.50,
 }
 BASELINES = {
     'per-pixel_r50_8xb2-160k_ade20k-512x512': 31.03, 'per-pixel-plus_r50_8xb2-160k_ade20k-512x512': 41.23,
-    'per-pixel_r50_8xb4-60k_coco-stuff10k-640x640': 31.04, 'per-pixel-plus_r50_8xb4-60k_coco-stuff10k-640x640': 41.23
+    'per-pixel_r50_8xb4-60k_coco-stuff10k-640x640': 31.04, 'per-pixel-plus_r50_8xb4-60k_coco-stuff10k-640x640': 41.23,
+    'per-pixel_r50_8xb2-200k_ade20k-full-512x512': 31.21, 'per-pixel-plus_r50_8xb2-200k_ade20k-full-512x512': 41.41
 }
 ROWS = {f'mask2former_{row}': count for row, count in MASK2FORMER.items()}
 ROWS |= {f'maskformer_{row}': count for row, count in MASKFORMER.items()} | BASELINES
@@ -288,15 +293,17 @@ def test_numbers_of_schedule_and_pipelines(row):
         jitter = steps['LargeScaleJitter']
         assert jitter.scale == jitter.crop_size == recipe.crop and jitter.ratio_range == (0.1, 2.0)
     else:
-        resize = 'ResizeShortestEdge' if recipe.scope == 'mmdet' else 'RandomChoiceResize'
+        resize = next(step for step in steps if step in ('ResizeShortestEdge', 'RandomChoiceResize'))
         crop = 'FixedSizeCrop' if recipe.scope == 'mmdet' else 'RandomCrop'
         order = [resize, crop, 'ColorAugSSD', 'RandomFlip'] + ['Pad'] * recipe.pad
         longest = recipe.max_size or 2 * max(recipe.sides)
-        if recipe.scope == 'mmdet':
+        if resize == 'ResizeShortestEdge':
             assert list(steps[resize].short_sides) == recipe.sides and steps[resize].max_size == longest
-            assert steps[crop].diagonal is steps[crop].pad is False
         else:
             assert steps[resize].scales == [(longest, side) for side in recipe.sides]
+        if recipe.scope == 'mmdet':
+            assert steps[crop].diagonal is steps[crop].pad is False
+        else:
             assert steps[crop].cat_max_ratio == 1.0
         assert steps[crop].crop_size == recipe.crop
         if recipe.pad:

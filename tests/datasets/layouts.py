@@ -44,6 +44,22 @@ def rectangle(random):
     return [[int(a), int(b)] for a, b in ((x, y), (right, y), (right, lower), (x, lower))]
 
 
+def write_ade20k_full(root):
+    """Two pictures for each split, one of them to be made smaller, as the release of January 2021 has them: every class
+    somewhere, and numbers that are no class."""
+    random = np.random.RandomState(4)
+    for split, short in (('training', 'train'), ('validation', 'val')):
+        for number, size in enumerate(((96, 128), (560, 700))):
+            folder = root / f'images/ADE/{split}/urban/street'
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f'ADE_{short}_0000000{number}'
+            Image.fromarray(random.randint(0, 256, (*size, 3)).astype(np.uint8)).save(folder / f'{name}.jpg')
+            numbers = random.randint(0, 3200, (size[0] // 4, size[1] // 4)).repeat(4, 0).repeat(4, 1)
+            colours = np.stack((numbers // 256 * 10, numbers % 256, random.randint(0, 256, size)), -1)
+            Image.fromarray(colours.astype(np.uint8)).save(folder / f'{name}_seg.png')
+    return root
+
+
 def write_coco_stuff(root):
     """Three pictures of 96 x 128 with HDF5 annotations, as COCO-Stuff-10K v1.0 has them."""
     import h5py

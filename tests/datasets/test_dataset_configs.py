@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layouts import write_cityscapes, write_coco_stuff, write_mapillary, write_mapillary_v2
+from layouts import write_ade20k_full, write_cityscapes, write_coco_stuff, write_mapillary, write_mapillary_v2
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from PIL import Image
 
-from m2f_mm.datasets import ade20k_files, cityscapes_files, coco_stuff_files
+from m2f_mm.datasets import ade20k_files, ade20k_full_files, cityscapes_files, coco_stuff_files
 from m2f_mm.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, ShapesSpec
 from m2f_mm.datasets.shapes_files import write_shapes
 
@@ -21,7 +21,8 @@ BASES = os.path.join(HERE, '../../configs/_base_/datasets')
 COUNTS = dict(shapes_panoptic=(4, 3), coco_panoptic=(80, 53), ade20k_panoptic=(100, 50), shapes_instance=4,
               coco_instance=80, ade20k_instance=100, shapes_semantic=7, ade20k_semantic=150, ade20k_semantic_640=150,
               cityscapes_panoptic=(8, 11), cityscapes_instance=8, cityscapes_semantic=19, mapillary_panoptic=(37, 28),
-              mapillary_semantic=65, mapillary_v2_panoptic=(70, 46), mapillary_v2_semantic=124, coco_stuff10k=171)
+              mapillary_semantic=65, mapillary_v2_panoptic=(70, 46), mapillary_v2_semantic=124, coco_stuff10k=171,
+              ade20k_full=847)
 SHARED = os.path.abspath(os.path.join(HERE, '../../../shared/data'))
 
 
@@ -46,13 +47,14 @@ def ade(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def streets(tmp_path_factory):
-    """Generated Cityscapes and COCO-Stuff, prepared, and Mapillary Vistas."""
+    """Generated Cityscapes, COCO-Stuff and full ADE20K, prepared, and Mapillary Vistas."""
     pytest.importorskip('h5py', reason='COCO-Stuff-10K needs h5py')
     root = tmp_path_factory.mktemp('data')
     cityscapes_files.prepare(write_cityscapes(root / 'cityscapes'), workers=0)
     coco_stuff_files.prepare(write_coco_stuff(root / 'stuff'), workers=0)
     write_mapillary_v2(write_mapillary(root / 'mapillary'))
-    return dict(COCO_STUFF_ROOT=f'{root}/stuff', CITYSCAPES_ROOT=f'{root}/cityscapes/',
+    ade20k_full_files.prepare(write_ade20k_full(root / 'full'), workers=0)
+    return dict(COCO_STUFF_ROOT=f'{root}/stuff', ADE_FULL_ROOT=f'{root}/full', CITYSCAPES_ROOT=f'{root}/cityscapes/',
                 MAPILLARY_ROOT=f'{root}/mapillary/')
 
 
@@ -62,7 +64,8 @@ def open_config(monkeypatch, shapes, ade, streets):
     roots = dict(SHAPES_ROOT=shapes, COCO_ROOT=f'{SHARED}/coco_panoptic/', ADE_ROOT=ade, **streets)
 
     def open_config(name):
-        package = pytest.importorskip('mmseg' if 'semantic' in name or 'stuff' in name else 'mmdet')
+        semantic = any(part in name for part in ('semantic', 'stuff', 'full'))
+        package = pytest.importorskip('mmseg' if semantic else 'mmdet')
         for module in ('datasets', 'evaluation'):
             pytest.importorskip(f'{package.__name__}.{module}')
         for variable, root in roots.items():
@@ -173,7 +176,7 @@ def test_cityscapes_ap(open_config, name, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic', 'ade20k_semantic_640', 'cityscapes_semantic',
-                                  'mapillary_semantic', 'mapillary_v2_semantic', 'coco_stuff10k'])
+                                  'mapillary_semantic', 'mapillary_v2_semantic', 'coco_stuff10k', 'ade20k_full'])
 def test_semantic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')
@@ -181,7 +184,8 @@ def test_semantic(open_config, name):
     for item in items:
         labels = item['data_samples'].gt_sem_seg.data
         assert item['inputs'].shape == (3, *config.crop_size) and labels.shape == (1, *config.crop_size)
-        assert labels[labels != 255].max() < COUNTS[name]
+        assert labels[labels != config.get('ignore_index', 255)].max() < COUNTS[name]
+        assert name != 'ade20k_full' or labels[labels != 65535].max() > 255
     _, items = every_item(config, 'val')
     for item in items:
         assert item['data_samples'].gt_sem_seg.shape == item['data_samples'].ori_shape

@@ -7,6 +7,7 @@ from toy import IDS, SEGMENTS, open_toy, write_toy
 
 from m2f_mm.datasets import LoadImage, LoadPanopticSegments, PackPanopticInputs
 from m2f_mm.datasets.id_map import IdRuns, id_to_rgb, positions, rgb_to_id
+from m2f_mm.datasets.transforms import LoadLabelMap
 
 
 def load(root, load_segments=None, **kwargs):
@@ -180,3 +181,20 @@ def test_ids_and_colours():
     np.testing.assert_array_equal(rgb_to_id(id_to_rgb(ids)), ids)
     with pytest.raises(ValueError, match='16777215'):
         id_to_rgb(ids + 1)
+
+
+def test_labels_of_sixteen_bits(tmp_path):
+    labels = np.array([[0, 300], [846, 65535]], np.uint16)
+    Image.fromarray(labels).save(tmp_path / 'a.tif')
+    read = LoadLabelMap()
+    results = read(dict(seg_map_path=str(tmp_path / 'a.tif'), label_map={300: 1, 0: 300}))
+    assert results['gt_seg_map'].tolist() == [[300, 1], [846, 65535]] and results['seg_fields'] == ['gt_seg_map']
+    assert 'gt_seg_map' not in read(dict(img_path='a.jpg'))
+    Image.new('RGB', (2, 2)).save(tmp_path / 'b.png')
+    with pytest.raises(ValueError, match=r'b.png is a picture of mode RGB, but labels must be one of L, P, I;16'):
+        read(dict(seg_map_path=str(tmp_path / 'b.png')))
+    (tmp_path / 'c.tif').write_bytes((tmp_path / 'a.tif').read_bytes()[:20])
+    with pytest.raises(ValueError, match='c.tif cannot be read'):
+        read(dict(seg_map_path=str(tmp_path / 'c.tif')))
+    with pytest.raises(FileNotFoundError):
+        read(dict(seg_map_path=str(tmp_path / 'd.tif')))

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
-from layouts import write_cityscapes, write_coco_stuff
+from layouts import write_ade20k_full, write_cityscapes, write_coco_stuff
 from PIL import Image
 
-from m2f_mm.datasets import ade20k_files, cityscapes_files, coco_files, coco_stuff_files
+from m2f_mm.datasets import ade20k_files, ade20k_full_files, cityscapes_files, coco_files, coco_stuff_files
+from m2f_mm.datasets import ade20k_full_categories as full
 from m2f_mm.datasets.ade20k_categories import SHORT_NAMES, THING_IDS
 from m2f_mm.datasets.categories import ADE20K_PANOPTIC, CITYSCAPES_PANOPTIC, MAPILLARY_PANOPTIC
 from m2f_mm.datasets.io import read_panoptic_png
@@ -320,3 +321,36 @@ def test_coco_stuff_is_the_official_one(tmp_path):
             assert np.array_equal(np.asarray(Image.open(root / f'annotations_detectron2/{split}/{name}.png')), expected)
     assert all(line.endswith('is there already') for line in coco_stuff_files.prepare(root, workers=0))
     assert not list(root.rglob('*partial*'))
+
+
+def test_full_ade20k_is_the_official_one(tmp_path):
+    """Numbers from red and green, the nearest pixel where a picture is made smaller, 65535 for all other classes."""
+    cv2 = pytest.importorskip('cv2')
+    root = write_ade20k_full(tmp_path / 'full')
+    labels = {number: label for label, number in enumerate(full.IDS)}
+    assert len(labels) == len(set(full.NAMES)) == 847 and labels[2978] == 0 and labels[3148] == 846
+    broken = root / 'images/ADE/validation/urban/street/ADE_val_00000001_seg.png'
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:200])
+    with pytest.raises(BrokenPictures, match='ADE_val_00000001_seg.png cannot be read'):
+        ade20k_full_files.prepare(root, workers=0)
+    broken.write_bytes(whole)
+    ade20k_full_files.prepare(root, workers=0)
+    for name, size in (('ADE_train_00000000', (96, 128)), ('ADE_train_00000001', (512, 640))):
+        source = root / f'images/ADE/training/urban/street/{name}'
+        picture, colours = (np.asarray(Image.open(f'{source}{end}')) for end in ('.jpg', '_seg.png'))
+        numbers = (colours[:, :, 0] / 10).astype(np.int32) * 256 + colours[:, :, 1].astype(np.int32)
+        if size != (96, 128):
+            picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)
+            numbers = cv2.resize(numbers, size[::-1], interpolation=cv2.INTER_NEAREST)
+        found = np.asarray(Image.open(root / f'annotations_detectron2/training/{name}.tif'))
+        expected = np.vectorize(lambda number: labels.get(number, 65535))(numbers)
+        assert found.dtype == np.uint16 and found.shape == size and np.array_equal(found, expected)
+        assert len(np.unique(found)) > 100
+        Image.fromarray(picture).save(tmp_path / 'expected.jpg')
+        made = root / f'images_detectron2/training/{name}.jpg'
+        assert made.read_bytes() == (tmp_path / 'expected.jpg').read_bytes()
+    assert all(line.endswith('is there already') for line in ade20k_full_files.prepare(root, workers=0))
+    assert not list(root.rglob('*partial*'))
+    with pytest.raises(FileNotFoundError, match='has no ADE_'):
+        ade20k_full_files.prepare(tmp_path / 'nowhere', workers=0)

@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
+from PIL import Image
 
 from ...registry import TRANSFORMS
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
@@ -30,6 +31,44 @@ class LoadImage(LoadImageFromFile):
         except Exception as error:  # whatever the decoder raises: OpenCV's own errors, assertions of mmcv
             raise ValueError(f'{results["img_path"]} is not a readable picture ({error}); is it complete? Replace it, '
                              f'or take it out of the annotations') from error
+
+
+@TRANSFORMS.register_module()
+class LoadLabelMap(BaseTransform):
+    """MMSegmentation's ``LoadAnnotations`` for label pictures of up to 16 bits; that one keeps 8 of them.
+
+    Needs ``seg_map_path`` and adds ``gt_seg_map`` (H, W), uint8 or uint16, and ``seg_fields``. Classes that the data
+    set has renumbered (``label_map``) are renumbered.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no label picture.
+    """
+    _MODES = ('L', 'P', 'I;16')
+
+    def transform(self, results: dict) -> dict:
+        if 'seg_map_path' not in results:  # an inferencer gives a picture and nothing else
+            return results
+        path = results['seg_map_path']
+        try:
+            with Image.open(path) as image:
+                if image.mode not in self._MODES:
+                    raise ValueError(f'{path} is a picture of mode {image.mode}, but labels must be one of '
+                                     f'{", ".join(self._MODES)}')
+                labels = np.array(image)
+        except FileNotFoundError:
+            raise
+        except (OSError, SyntaxError) as error:  # what Pillow raises for broken files
+            raise ValueError(f'{path} cannot be read: {error}') from error
+        seg_map = labels.copy()
+        for old, new in (results.get('label_map') or {}).items():
+            seg_map[labels == old] = new
+        results['gt_seg_map'] = seg_map
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
 
 
 @TRANSFORMS.register_module()
