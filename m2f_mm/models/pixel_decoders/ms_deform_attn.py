@@ -1,6 +1,7 @@
-"""The MSDeformAttn pixel decoder (Mask2Former, section 3.1 and appendix; Deformable DETR's encoder plus one FPN step).
+"""The MSDeformAttn pixel decoder (Mask2Former, section 3.1 and appendix; Deformable DETR's encoder plus one FPN step),
+with the coarser levels and the two orders that Mask DINO has.
 
-Shapes: B images, E channels, L encoder levels, V tokens of all encoder levels, coarse level first.
+Shapes: B images, E channels, L encoder levels, V tokens of all encoder levels in the encoder's order.
 """
 from collections.abc import Callable, Sequence
 
@@ -60,15 +61,19 @@ class MSDeformAttnEncoder(BaseModule):
 class MSDeformAttnPixelDecoder(BaseModule):
     """Backbone features to mask features and a pyramid of memories.
 
-    The coarsest ``num_encoder_levels`` features go through a deformable transformer encoder, the finer ones join by
-    FPN steps. Padding is seen as if it were image, as in the official code: its weights expect that.
+    The coarsest ``num_encoder_levels`` features, and coarser maps made of the last of them, go through a deformable
+    transformer encoder; the finer ones join by FPN steps. Padding is seen as if it were image, as in the official code:
+    its weights expect that.
 
     Args:
         in_channels: channels of the backbone's features, fine to coarse.
         feat_channels: channels E of encoder and FPN.
         out_channels: channels of the mask features.
-        num_outs: memories returned, at most the number of features.
+        num_outs: memories returned: the encoder's maps in its order, then those of the FPN steps.
         num_encoder_levels: features that the encoder sees.
+        num_extra_levels: coarser maps that it sees, too, made by convolutions of stride 2 (Mask DINO).
+        fine_first: the encoder's order is fine to coarse (Mask DINO's ``low2high``), not coarse to fine.
+        always_fpn: an FPN step from the finest feature even where the encoder has seen it (Mask DINO).
         num_layers: encoder layers.
         num_heads, num_points: of the deformable attention.
         feedforward_channels: hidden channels of the encoder layers (1024 in every official Mask2Former, whatever
@@ -87,6 +92,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
                  out_channels: int = 256,
                  num_outs: int = 3,
                  num_encoder_levels: int = 3,
+                 num_extra_levels: int = 0,
+                 fine_first: bool = False,
+                 always_fpn: bool = False,
                  num_layers: int = 6,
                  num_heads: int = 8,
                  num_points: int = 4,
@@ -102,16 +110,22 @@ class MSDeformAttnPixelDecoder(BaseModule):
                              f'{num_encoder_levels}')
         self.num_outs = num_outs
         self.embed_dims = feat_channels
-        num_fpn_levels = len(in_channels) - num_encoder_levels
-        self.input_convs = ModuleList(
-            ConvModule(channels, feat_channels, 1, norm_cfg=input_norm_cfg, act_cfg=None, bias=True)
-            for channels in reversed(in_channels[num_fpn_levels:]))
-        self.level_encoding = nn.Embedding(num_encoder_levels, feat_channels)
+        self.num_encoder_levels = num_encoder_levels
+        self.num_fpn_levels = num_fpn_levels = max(len(in_channels) - num_encoder_levels, int(always_fpn))
+        self.fine_first = fine_first
+        seen = list(in_channels[-num_encoder_levels:])
+        options = dict(norm_cfg=input_norm_cfg, act_cfg=None, bias=True)
+        self.input_convs = ModuleList([
+            *(ConvModule(channels, feat_channels, 1, **options) for channels in (seen if fine_first else seen[::-1])),
+            *(ConvModule(feat_channels if i else seen[-1], feat_channels, 3, stride=2, padding=1, **options)
+              for i in range(num_extra_levels))
+        ])
+        self.level_encoding = nn.Embedding(len(self.input_convs), feat_channels)
         self.encoder = MSDeformAttnEncoder(
             num_layers,
             embed_dims=feat_channels,
             num_heads=num_heads,
-            num_levels=num_encoder_levels,
+            num_levels=len(self.input_convs),
             num_points=num_points,
             feedforward_channels=feedforward_channels,
             backend=deform_attn_backend,
@@ -138,17 +152,19 @@ class MSDeformAttnPixelDecoder(BaseModule):
 
         Returns:
             Mask features (B, out_channels, h, w) at the size of the finest input, and ``num_outs`` memories
-            (B, E, h, w), coarse to fine.
+            (B, E, h, w), in the encoder's order.
         """
         feats = feats if isinstance(feats, Expendable) else list(feats)
         with (torch.autocast(feats[0].device.type, enabled=False),  # float32, as the official code insists
               remaking(self.checkpointing in ('norms', 'ffn')) as remade):
             outs = self._encode(feats, remade)
+            finest = outs[0 if self.fine_first else -1]
             for lateral, output in zip(self.lateral_convs, self.output_convs):
                 finer = [self._convolved(lateral, [at_least_float32(feats.pop())], remade)]
-                finer.append(self._recompute(remade, add_upsampled, finer.pop(), outs[-1]))
-                outs.append(self._convolved(output, finer, remade))
-            mask_features = self.mask_projection(outs[-1]) if project else outs[-1]
+                finer.append(self._recompute(remade, add_upsampled, finer.pop(), finest))
+                finest = self._convolved(output, finer, remade)
+                outs.append(finest)
+            mask_features = self.mask_projection(finest) if project else finest
         return mask_features, outs[:self.num_outs]
 
     def _convolved(self, module: ConvModule, x: list[Tensor], remade: Remade) -> Tensor:
@@ -166,15 +182,14 @@ class MSDeformAttnPixelDecoder(BaseModule):
         return recompute(self.checkpointing == 'full', function, *inputs)
 
     def _encode(self, feats: list[Tensor], remade: Remade) -> list[Tensor]:
-        """The deformable encoder over the last of the features, coarse to fine, which are taken off the list; returns
-        maps of the same sizes."""
-        maps = [self._recompute(conv, at_least_float32(feats.pop())) for conv in self.input_convs]
+        """The deformable encoder over the last of the features, which are taken off the list; returns its maps."""
+        maps, order = self._enter(feats)
         shapes = [tuple(each.shape[-2:]) for each in maps]
         tokens = torch.cat([each.flatten(2) for each in maps], 2).transpose(1, 2)
         device = tokens.device
         positions = [
             sine_position(h, w, self.embed_dims // 2, device=device).at_level(self.level_encoding.weight[i])
-            for i, (h, w) in enumerate(shapes)
+            for i, (h, w) in enumerate(shapes[place] for place in order)
         ]
         reference = torch.cat([pixel_centres(h, w, device) for h, w in shapes])  # (V, 2)
         del maps
@@ -183,6 +198,28 @@ class MSDeformAttnPixelDecoder(BaseModule):
             tokens = self._recompute(layer, tokens, positions, reference, shapes, remade)
         parts = tokens.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
         return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
+
+    def _enter(self, feats: list[Tensor]) -> tuple[list[Tensor], list[int]]:
+        """The maps that the encoder sees, in its order, and the places in it in the order of their positions.
+
+        The official code reverses the list of extra levels, but not that of their positions, so that two of them have
+        each other's.
+        """
+        convs, extra_convs = self.input_convs[:self.num_encoder_levels], self.input_convs[self.num_encoder_levels:]
+        extra = feats[-1:]
+        for conv in extra_convs:
+            extra.append(self._recompute(conv, at_least_float32(extra[-1])))
+        extra = extra[:0:-1]  # coarse to fine, without the feature
+        maps = []
+        for conv in reversed(convs) if self.fine_first else convs:
+            feat = feats.pop() if len(feats) > self.num_fpn_levels else feats[-1]  # the last one has an FPN step, too
+            maps.append(self._recompute(conv, at_least_float32(feat)))
+            del feat
+        swapped = list(range(len(extra)))[::-1]
+        if self.fine_first:
+            places = list(range(len(maps)))
+            return maps[::-1] + extra, places + [len(maps) + place for place in swapped]
+        return extra + maps, swapped + [len(extra) + place for place in range(len(maps))]
 
     def init_weights(self) -> None:
         """The official initialisation: Xavier uniform in the encoder, caffe2's Xavier in the FPN."""
