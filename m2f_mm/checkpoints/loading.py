@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .backbones import SOURCES
 from .reading import read_state_dict
-from .sources import BACKBONE, OURS, single_memory, source_of, to_ours
+from .sources import BACKBONE, OURS, source_of, to_ours
 
 SCHEME = 'm2f_mm://'
 FOLDER_VARIABLE = 'M2F_MM_WEIGHTS'
@@ -115,12 +115,8 @@ def translate(state_dict: dict[str, Tensor], model: nn.Module, head: str) -> Non
         inner = dict(state_dict['model'])
         state_dict.clear()
         state_dict.update(inner)
-    source = source_of(state_dict)
-    if source in (None, BACKBONE):
+    if source_of(state_dict) in (None, OURS, BACKBONE):
         return
-    if source == OURS:
-        translated = {single_memory(key): value for key, value in state_dict.items()}
-    else:
-        translated = to_ours(state_dict, head, getattr(getattr(model, head), 'class_ids', None))
+    translated = to_ours(state_dict, head, getattr(getattr(model, head), 'class_ids', None))
     state_dict.clear()
     state_dict.update(translated)

@@ -89,7 +89,7 @@ MASKFORMER_MARKS = (PREDICTOR + 'transformer.', PREDICTOR + 'weight')  # the lat
 ENCODER = dict(self_attn='self_attn.attn')
 MASKFORMER = [
     *PREDICTIONS,
-    ('input_proj.{P}', 'decoder_input_projs.0.{P}'),
+    ('input_proj.{P}', 'decoder_input_proj.{P}'),
     *below('transformer_decoder.encoder.', transformer_rows('encoder', ENCODER)),
     *below('transformer_decoder.',
            transformer_rows('decoder', dict(self_attn='self_attn.attn', multihead_attn='cross_attn.attn'))),

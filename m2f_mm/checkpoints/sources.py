@@ -40,9 +40,8 @@ def to_ours(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
     source = source_of(state_dict)
     if source == OURS:
         other = HEADS[HEADS.index(head) - 1]
-        names = {key: f'{head}.{key.removeprefix(other + ".")}' if key.startswith(f'{other}.') else key
-                 for key in state_dict}
-        return {single_memory(names[key]): value for key, value in state_dict.items()}
+        return {f'{head}.{key.removeprefix(other + ".")}' if key.startswith(f'{other}.') else key: value
+                for key, value in state_dict.items()}
     if source == BACKBONE:
         return backbone_to_ours(state_dict)
     if source is None:
@@ -66,11 +65,6 @@ def to_official(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
         inverse = torch.tensor(class_ids).argsort().tolist()
         state_dict = in_order(state_dict, head, inverse)
     return official.from_openmmlab(state_dict, head)
-
-
-def single_memory(key: str) -> str:
-    """Our name for what MMDetection's MaskFormer, which has one memory, calls ``decoder_input_proj``."""
-    return key.replace('.decoder_input_proj.', '.decoder_input_projs.0.')
 
 
 def backbone_to_ours(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -30,7 +30,8 @@ class ConfiguredHead(MaskTransformer):
             MaskFormer.
         transformer_decoder: options of ``Mask2FormerTransformerDecoder`` or ``MaskFormerTransformerDecoder``, or the
             stock nested ones; ``type`` takes another registered one.
-        enforce_decoder_input_project: project the memories even where the channels agree.
+        enforce_decoder_input_project: project the memories even where the channels agree; MMDetection's MaskFormer
+            does not where the pixel decoder has an encoder, the official code does.
         deep_supervision: losses for the predictions before the last one, too.
         checkpointing: 'none', 'norms', 'ffn' or 'full': what pixel decoder and transformer decoder make again in the
             backward pass instead of keeping it. ``backbone=dict(with_cp=True)`` does it for the backbone.

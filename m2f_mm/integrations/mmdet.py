@@ -178,8 +178,8 @@ class Mask2Former(StockMask2Former):
     """MMDetection's detector without its refusals: any subset of panoptic, instance and semantic results in one pass.
     It is the same for every head, so it goes by both names.
 
-    The fusion head may be left out: it follows from the head. Official and Hugging Face weights load under their own
-    names.
+    The fusion head may be left out: it follows from the head. Official weights, and Hugging Face's of Mask2Former, load
+    under their own names.
     """
 
     def __init__(self,

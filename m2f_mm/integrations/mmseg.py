@@ -20,6 +20,14 @@ from .heads import ConfiguredHead
 from .options import MASKFORMER, class_counts
 
 
+def check_stock_options(align_corners: bool, in_index: Sequence[int] | None, num_features: int) -> None:
+    """Two options of MMSegmentation's heads that have one value here."""
+    if align_corners:
+        raise ValueError('decode_head: align_corners=True is not supported, only False')
+    if in_index is not None and list(in_index) != list(range(num_features)):
+        raise ValueError(f'decode_head: in_index={in_index!r} is not supported, only {list(range(num_features))}')
+
+
 @MODELS.register_module()
 class Mask2FormerSegHead(ConfiguredHead):
     """Fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``; needs no MMDetection.
@@ -40,13 +48,9 @@ class Mask2FormerSegHead(ConfiguredHead):
                  align_corners: bool = False,
                  in_index: Sequence[int] | None = None,
                  **options):
-        if align_corners:
-            raise ValueError('decode_head: align_corners=True is not supported, only False')
+        check_stock_options(align_corners, in_index, len(options.get('in_channels', range(4))))
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
         super().__init__('decode_head', counts, **options)
-        features = len(options.get('in_channels', (4, 8, 16, 32)))
-        if in_index is not None and list(in_index) != list(range(features)):
-            raise ValueError(f'decode_head: in_index={in_index!r} is not supported, only {list(range(features))}')
         self.align_corners = align_corners
         self.ignore_index = ignore_index
         self.out_channels = self.num_classes  # what the segmentor reads: channels of the scores
@@ -103,7 +107,7 @@ def input_size(finest: Tensor, meta: dict) -> tuple[int, int]:
 class MaskSegmentor(StockEncoderDecoder):
     """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is wanted.
 
-    Official and Hugging Face weights load under their own names.
+    Official weights, and Hugging Face's of Mask2Former, load under their own names.
 
     Args:
         keep_logits: deliver ``seg_logits`` too, as the stock segmentor does; TTA switches it on. Slide inference
@@ -121,8 +125,12 @@ class MaskSegmentor(StockEncoderDecoder):
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
-        masks = isinstance(self.decode_head, Mask2FormerSegHead)  # the per-pixel baselines have the whole map anyway
-        if not masks or self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
+        if not isinstance(self.decode_head, Mask2FormerSegHead):  # a per-pixel baseline has the whole map anyway
+            results = super().predict(inputs, data_samples)
+            for sample in () if self.keep_logits or data_samples is None else results:
+                del sample.seg_logits
+            return results
+        if self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
             return super().predict(inputs, data_samples)
         if inputs.device.type == 'cpu':  # oneDNN copies maps in rows into this layout for every 1x1 convolution
             inputs = inputs.contiguous(memory_format=torch.channels_last)

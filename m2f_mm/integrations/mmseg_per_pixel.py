@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from m2f_mm.models import MaskTransformer
+from m2f_mm.models.layers import loads_weights
 from m2f_mm.registry import MODELS
 
-from .mmseg import input_size
+from .mmseg import check_stock_options, input_size
 from .options import MASKFORMER, build_pixel_decoder, build_transformer_decoder, class_counts
+
+STRIDE = 4  # of the mask features
 
 
 class PerPixel:
@@ -36,13 +39,20 @@ class PerPixel:
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
-            logits = F.interpolate(logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits,
-                                   labels.shape[-2:], mode='bilinear', align_corners=False)
-            return F.cross_entropy(logits, labels, ignore_index=self.ignore_index)
+            total = F.cross_entropy(enlarged(logits, labels.shape[-2:]), labels, ignore_index=self.ignore_index,
+                                    reduction='sum')
+            return total / (labels != self.ignore_index).sum().clamp(min=1)
 
     def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict], test_cfg: dict | None = None) -> Tensor:
         """Class logits (B, C, H, W) at the size of the network's input."""
-        return F.interpolate(self(x)[-1], input_size(x[0], batch_img_metas[0]), mode='bilinear', align_corners=False)
+        return enlarged(self(x)[-1], input_size(x[0], batch_img_metas[0]))
+
+
+def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class logits at four times their size, of which ``size`` is kept, at least in float32."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = F.interpolate(logits, scale_factor=STRIDE, mode='bilinear', align_corners=False)
+    return logits[..., :size[0], :size[1]]
 
 
 @MODELS.register_module()
@@ -50,7 +60,7 @@ class PerPixelSegHead(PerPixel, BaseModule):
     """The baseline: a pixel decoder and a 1x1 convolution. Fills the ``decode_head`` slot.
 
     Args:
-        num_classes, metainfo, ignore_index: as for ``Mask2FormerSegHead``.
+        num_classes, metainfo, ignore_index, align_corners, in_index: as for ``Mask2FormerSegHead``.
         in_channels, feat_channels, out_channels, pixel_decoder, checkpointing: as for ``ConfiguredHead``; the FPN by
             default.
     """
@@ -59,12 +69,15 @@ class PerPixelSegHead(PerPixel, BaseModule):
                  num_classes: int | None = None,
                  metainfo: dict | str | None = None,
                  ignore_index: int = 255,
+                 align_corners: bool = False,
+                 in_index: Sequence[int] | None = None,
                  in_channels: Sequence[int] = (256, 512, 1024, 2048),
                  feat_channels: int = 256,
                  out_channels: int = 256,
                  pixel_decoder: dict | None = None,
                  checkpointing: str = 'norms',
                  init_cfg: dict | None = None):
+        check_stock_options(align_corners, in_index, len(in_channels))
         super().__init__(init_cfg)
         self.num_classes = self.out_channels = len(
             class_counts('decode_head', metainfo, num_classes=num_classes).is_thing)
@@ -80,6 +93,8 @@ class PerPixelSegHead(PerPixel, BaseModule):
     def init_weights(self) -> None:
         """He's normal for the classifier, as the official code."""
         super().init_weights()
+        if loads_weights(self):
+            return
         nn.init.kaiming_normal_(self.conv_seg.weight, mode='fan_out', nonlinearity='relu')
         nn.init.zeros_(self.conv_seg.bias)
 
@@ -97,6 +112,8 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
                  num_classes: int | None = None,
                  metainfo: dict | str | None = None,
                  ignore_index: int = 255,
+                 align_corners: bool = False,
+                 in_index: Sequence[int] | None = None,
                  in_channels: Sequence[int] = (256, 512, 1024, 2048),
                  feat_channels: int = 256,
                  out_channels: int = 256,
@@ -105,6 +122,7 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
                  enforce_decoder_input_project: bool = False,
                  checkpointing: str = 'norms',
                  init_cfg: dict | None = None):
+        check_stock_options(align_corners, in_index, len(in_channels))
         classes = len(class_counts('decode_head', metainfo, num_classes=num_classes).is_thing)
         super().__init__(
             build_pixel_decoder(pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels,

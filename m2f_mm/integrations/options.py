@@ -209,7 +209,7 @@ def _layer_options(where: str, cfg: dict[str, Any], attentions: Sequence[str],
         num_layers=cfg.pop('num_layers'),
         embed_dims=first.get('embed_dims', 256),
         num_heads=first.get('num_heads', 8),
-        feedforward_channels=ffn.pop('feedforward_channels', 2048),
+        feedforward_channels=ffn.pop('feedforward_channels', 1024),  # mmcv's
         dropout=first.get('dropout', first.get('attn_drop', 0.0)) if dropout is None else dropout)
     _refuse(f'{where}.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
     for name, part in parts.items():
@@ -247,6 +247,10 @@ def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, los
     _refuse('loss_dice', loss_dice, type='DiceLoss', use_sigmoid=True, activate=True, reduction='mean',
             naive_dice=True, eps=1.0)
     points = train.pop('num_points', method.num_points)
+    useless = {'oversample_ratio', 'importance_sample_ratio'} & train.keys()
+    if points is None and useless:
+        raise ValueError(f'train_cfg: {" and ".join(sorted(useless))} say where points are drawn, but with '
+                         'num_points=None masks are compared at every pixel; leave them out, or set num_points')
     costs, mask_cost = _costs(train.pop('assigner', None), weights, mask_term)
     assigner = HungarianAssigner(*costs, num_points=points, mask_term=mask_cost)
     sampling = dict(oversample_ratio=train.pop('oversample_ratio', 3.0),

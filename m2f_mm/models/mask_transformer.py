@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from m2f_mm.structures import MaskPredictions, attention_mask, fold, resize_features
 
-from .layers import Position, sine_position
+from .layers import Position, loads_weights, sine_position
 from .transformer_decoders import Memory
 
 
@@ -25,7 +25,8 @@ class MaskTransformer(BaseModule):
             has a ``mask_projection``, a last 1x1 convolution, the embeddings go through that instead of the pixels.
         transformer_decoder: see ``Mask2FormerTransformerDecoder``. It says what belongs to it beside its layers:
             ``learned_content``, queries have a learned content and do not start at zero; ``level_embeddings``, a
-            learned vector for each memory; ``masked``, it asks for attention masks.
+            learned vector for each memory; ``masked``, it asks for attention masks; ``single_memory``, it attends to
+            one, whose projection then has the name that MMDetection's MaskFormer gives it.
         num_classes: C; the class head has C + 1 outputs, the last is no-object.
         num_queries: Q.
         num_levels: memories that the decoder attends to in turn.
@@ -54,9 +55,15 @@ class MaskTransformer(BaseModule):
         self.deep_supervision = deep_supervision
         self.pixel_decoder = pixel_decoder
         project_memory = project_memory or pixel_decoder.embed_dims != dims
-        self.decoder_input_projs = ModuleList(
-            nn.Conv2d(pixel_decoder.embed_dims, dims, 1) if project_memory else nn.Identity()
-            for _ in range(num_levels))
+        projections = [nn.Conv2d(pixel_decoder.embed_dims, dims, 1) if project_memory else nn.Identity()
+                       for _ in range(num_levels)]
+        if not transformer_decoder.single_memory:
+            self.decoder_input_projs = ModuleList(projections)
+        elif num_levels == 1:
+            self.decoder_input_proj, = projections
+        else:
+            raise ValueError(f'{type(transformer_decoder).__name__} attends to one memory, got {num_levels}: set '
+                             'num_transformer_feat_level=1')
         self.transformer_decoder = transformer_decoder
         if transformer_decoder.learned_content:
             self.query_feat = nn.Embedding(num_queries, dims)
@@ -67,6 +74,11 @@ class MaskTransformer(BaseModule):
         self.mask_embed = nn.Sequential(
             nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(),
             nn.Linear(dims, mask_channels))
+
+    @property
+    def input_projections(self) -> Sequence[nn.Module]:
+        """What is put before the transformer decoder, for each memory."""
+        return [self.decoder_input_proj] if self.transformer_decoder.single_memory else self.decoder_input_projs
 
     def forward(self, feats: Sequence[Tensor]) -> MaskPredictions:
         """
@@ -79,13 +91,13 @@ class MaskTransformer(BaseModule):
         """
         projection = getattr(self.pixel_decoder, 'mask_projection', None)
         mask_features, memories = self.pixel_decoder(feats, **{} if projection is None else dict(project=False))
-        if len(memories) != len(self.decoder_input_projs):
+        if len(memories) != len(self.input_projections):
             raise ValueError(f'{type(self.pixel_decoder).__name__} gives {len(memories)} memories, but the transformer '
-                             f'decoder attends to {len(self.decoder_input_projs)}: make num_outs of the one and '
-                             'num_transformer_feat_level of the other agree')
+                             f'decoder attends to {len(self.input_projections)}: make num_outs of the one (of an FPN '
+                             'with memory=\'pyramid\') and num_transformer_feat_level of the other agree')
         frames = self.num_frames or 1
         mask_features = mask_features.unflatten(0, (-1, frames))  # (B, T, D, h, w)
-        memories = [project(memory) for project, memory in zip(self.decoder_input_projs, memories)]
+        memories = [project(memory) for project, memory in zip(self.input_projections, memories)]
         levels = [self._memory(memory, level) for level, memory in enumerate(memories)]
         masked = self.transformer_decoder.masked
         guides = [resize_features(mask_features, memory.shape[-2:]) for memory in memories] if masked else []
@@ -130,6 +142,8 @@ class MaskTransformer(BaseModule):
     def init_weights(self) -> None:
         """The official initialisation; embeddings and prediction heads keep PyTorch's."""
         super().init_weights()
-        for projection in self.decoder_input_projs:
+        if loads_weights(self):
+            return
+        for projection in self.input_projections:
             if isinstance(projection, nn.Conv2d):
                 caffe2_xavier_init(projection)

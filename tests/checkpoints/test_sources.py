@@ -235,12 +235,6 @@ def test_names_from_before_the_pixel_decoder_was_a_module(names):
     assert key_map(older) == {old: key_map(names)[key] for old, key in older.items()}
 
 
-def test_single_memory_of_mmdetection_is_read():
-    """MMDetection's MaskFormer has one memory and calls its projection so."""
-    state = {'panoptic_head.decoder_input_proj.weight': torch.zeros(1), 'backbone.conv1.weight': torch.zeros(1)}
-    assert to_ours(state, 'decode_head').keys() == {'decode_head.decoder_input_projs.0.weight', 'backbone.conv1.weight'}
-
-
 def test_what_has_no_official_name_is_named():
     with pytest.raises(KeyError, match='panoptic_head.other.weight'):
         to_official({'panoptic_head.query_feat.weight': torch.zeros(1), 'panoptic_head.other.weight': torch.zeros(1)})

@@ -1,5 +1,6 @@
 """AP of a panoptic model against instance annotations that spell the classes in their own way."""
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pycocotools.mask as coco_mask
@@ -88,6 +89,22 @@ def test_faster_evaluation_counts_the_same(tmp_path):
                 bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)))])
         results.append(metric.evaluate(len(images)))
     assert results[0] == results[1] == results[2] and 0.1 < results[0]['coco/segm_mAP'] < 0.9
+
+
+def test_many_results_are_left_to_pycocotools(ann_file, monkeypatch):
+    """The faster code counts more than the 100 of an image that pycocotools counts."""
+    pytest.importorskip('faster_coco_eval')
+    asked = []
+    monkeypatch.setattr('m2f_mm.integrations.mmdet_metrics.faster_evaluation',
+                        lambda: asked.append(True) or nullcontext())
+    for count, times in ((33, 1), (34, 1)):  # three results each
+        metric = METRICS.build(dict(type='m2f_mm.CocoMetric', ann_file=ann_file, metric='segm'))
+        metric.dataset_meta = dict(classes=('bed', 'windowpane', 'person'))
+        metric.process({}, [dict(img_id=1, ori_shape=(32, 32), pred_instances=dict(
+            labels=torch.tensor([0, 1, 2] * count), scores=torch.ones(3 * count), bboxes=torch.zeros(3 * count, 4),
+            masks=torch.from_numpy(squares(3)).repeat(count, 1, 1)))])
+        assert metric.evaluate(1)['coco/segm_mAP'] > 0
+        assert len(asked) == times
 
 
 def test_names_as_ids_of_images(ann_file):

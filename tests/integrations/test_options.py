@@ -147,11 +147,34 @@ def test_stock_dropout_reaches_every_part():
     ('pixel_decoder.act_cfg', dict(type='GELU'), 'pixel_decoder: act_cfg'),
     ('pixel_decoder.memory', 'all', "memory must be one of pyramid, coarsest, mask_features, got 'all'"),
     ('loss_mask.alpha', 0.5, 'loss_mask: alpha=0.5'),
+    ('train_cfg.oversample_ratio', 3.0, 'with num_points=None masks are compared at every pixel'),
+    ('num_transformer_feat_level', 3, 'MaskFormerTransformerDecoder attends to one memory, got 3'),
 ], ids=lambda value: value if isinstance(value, str) and '.' in value and ':' not in value else '')
 def test_what_maskformer_cannot_do_is_refused(option, value, message):
     with pytest.raises(ValueError) as error:
         MODELS.build(maskformer_head(option, value))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize('kind, options', [
+    ('Mask2FormerHead', dict(enforce_decoder_input_project=True)), ('MaskFormerHead', {}),
+    ('MaskFormerHead', dict(pixel_decoder=dict(type='TransformerEncoderPixelDecoder', num_layers=1),
+                            enforce_decoder_input_project=True)),
+    ('MaskFormerHead', dict(pixel_decoder=dict(type='mmdet.FPN'), enforce_decoder_input_project=True)),
+    ('PerPixelSegHead', {}), ('PerPixelPlusSegHead', {})])
+def test_weights_of_an_init_cfg_stay(kind, options, tmp_path):
+    """Nothing that a head initialises by itself is left of, once it was told to load a file."""
+    if 'Seg' in kind:
+        pytest.importorskip('mmseg')
+    classes = dict(num_classes=4) if 'Seg' in kind else dict(num_things_classes=4)
+    cfg = dict(type=f'm2f_mm.{kind}', in_channels=CHANNELS, feat_channels=32, out_channels=32, **classes, **options)
+    if 'PerPixelSeg' not in kind:
+        cfg['transformer_decoder'] = dict(num_layers=1, embed_dims=32, feedforward_channels=16)
+    state = {name: torch.full_like(value, 0.125) for name, value in MODELS.build(dict(cfg)).state_dict().items()}
+    torch.save(state, tmp_path / 'head.pth')
+    head = MODELS.build(dict(cfg, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'head.pth'))))
+    head.init_weights()
+    assert all((value == 0.125).all() for value in head.state_dict().values())
 
 
 def test_methods_have_their_own_defaults():

@@ -1,13 +1,14 @@
 from .attention import Attention
 from .feed_forward import FeedForward
 from .frozen_bn import FrozenBN
+from .initialization import loads_weights
 from .ms_deform_attn import MSDeformAttn
 from .position_encoding import Position, sine_position
 from .recompute import Remade, check_checkpointing, recompute, remaking
-from .residual import ResidualLayer
+from .residual import ResidualLayer, layer_norms
 from .transformer_encoder import TransformerEncoder
 
 __all__ = [
     'Attention', 'FeedForward', 'FrozenBN', 'MSDeformAttn', 'Position', 'Remade', 'ResidualLayer', 'TransformerEncoder',
-    'check_checkpointing', 'recompute', 'remaking', 'sine_position'
+    'check_checkpointing', 'layer_norms', 'loads_weights', 'recompute', 'remaking', 'sine_position'
 ]

@@ -9,16 +9,17 @@ from .attention import Attention
 from .feed_forward import FeedForward
 from .position_encoding import Position
 from .recompute import check_checkpointing, recompute
-from .residual import ResidualLayer
+from .residual import ResidualLayer, layer_norms
 
 
 class TransformerEncoderLayer(ResidualLayer):
     """Self-attention with positions in queries and keys, and a feed-forward network."""
 
     def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int, dropout: float, pre_norm: bool):
-        super().__init__(embed_dims, 2, pre_norm)
+        super().__init__(pre_norm)
         self.self_attn = Attention(embed_dims, num_heads, dropout)
         self.ffn = FeedForward(embed_dims, feedforward_channels, dropout)
+        self.norms = layer_norms(embed_dims, 2)
 
     def forward(self, x: Tensor, position: Position) -> Tensor:
         """x: (B, K, E); position: of the tokens. Returns (B, K, E)."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import TransformerEncoder, sine_position
+from ..layers import TransformerEncoder, loads_weights, sine_position
 
 
 @MODELS.register_module()
@@ -79,6 +79,8 @@ class FPNPixelDecoder(BaseModule):
     def init_weights(self) -> None:
         """caffe2's Xavier for every convolution, as the official code."""
         super().init_weights()
+        if loads_weights(self):
+            return
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 caffe2_xavier_init(module)
@@ -132,6 +134,8 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
     def init_weights(self) -> None:
         """As the FPN, and Xavier uniform for every matrix of the encoder."""
         super().init_weights()
+        if loads_weights(self):
+            return
         for parameter in self.encoder.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)

@@ -20,6 +20,7 @@ from ..layers import (
     Position,
     Remade,
     check_checkpointing,
+    loads_weights,
     recompute,
     remaking,
     sine_position,
@@ -224,6 +225,8 @@ class MSDeformAttnPixelDecoder(BaseModule):
     def init_weights(self) -> None:
         """The official initialisation: Xavier uniform in the encoder, caffe2's Xavier in the FPN."""
         super().init_weights()
+        if loads_weights(self):
+            return
         for parameter in self.encoder.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
+from ..layers import loads_weights
+
 
 @MODELS.register_module()
 class NeckPixelDecoder(BaseModule):
@@ -51,4 +53,5 @@ class NeckPixelDecoder(BaseModule):
 
     def init_weights(self) -> None:
         super().init_weights()
-        caffe2_xavier_init(self.mask_feature)
+        if not loads_weights(self):
+            caffe2_xavier_init(self.mask_feature)

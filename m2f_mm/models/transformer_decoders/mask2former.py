@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import Attention, FeedForward, ResidualLayer, check_checkpointing, recompute
+from ..layers import Attention, FeedForward, ResidualLayer, check_checkpointing, layer_norms, recompute
 from .interface import Memory, Predict
 
 
@@ -24,10 +24,11 @@ class Mask2FormerDecoderLayer(ResidualLayer):
     """
 
     def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int, pre_norm: bool = False):
-        super().__init__(embed_dims, 3, pre_norm)
+        super().__init__(pre_norm)
         self.cross_attn = Attention(embed_dims, num_heads)
         self.self_attn = Attention(embed_dims, num_heads)
         self.ffn = FeedForward(embed_dims, feedforward_channels)
+        self.norms = layer_norms(embed_dims, 3)
 
     def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, mask: Tensor) -> Tensor:
         """
@@ -62,6 +63,7 @@ class Mask2FormerTransformerDecoder(BaseModule):
             'ffn' have nothing to save here.
     """
     learned_content, level_embeddings, masked = True, True, True
+    single_memory = False
 
     def __init__(self,
                  num_layers: int = 9,

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import Attention, FeedForward, ResidualLayer, TransformerEncoder, check_checkpointing, recompute
+from ..layers import (
+    Attention,
+    FeedForward,
+    ResidualLayer,
+    TransformerEncoder,
+    check_checkpointing,
+    layer_norms,
+    recompute,
+)
 from .interface import Memory, Predict
 
 
@@ -25,10 +33,11 @@ class MaskFormerDecoderLayer(ResidualLayer):
     """
 
     def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int, dropout: float, pre_norm: bool):
-        super().__init__(embed_dims, 3, pre_norm)
+        super().__init__(pre_norm)
         self.self_attn = Attention(embed_dims, num_heads, dropout)
         self.cross_attn = Attention(embed_dims, num_heads, dropout)
         self.ffn = FeedForward(embed_dims, feedforward_channels, dropout)
+        self.norms = layer_norms(embed_dims, 3)
 
     def forward(self, query: Tensor, query_pos: Tensor, memory: Memory) -> Tensor:
         """query: (B, Q, E); query_pos: (Q, E) or (B, Q, E); memory: what they look at. Returns (B, Q, E)."""
@@ -57,6 +66,7 @@ class MaskFormerTransformerDecoder(BaseModule):
             'ffn' have nothing to save here.
     """
     learned_content, level_embeddings, masked = False, False, False
+    single_memory = True
 
     def __init__(self,
                  num_layers: int = 6,
