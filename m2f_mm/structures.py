@@ -67,12 +67,19 @@ class MaskPredictions:
         class_logits: one (B, Q, C + 1) tensor per layer, the last class is no-object; the last entry is the output.
         mask_embeds: one (B, Q, D) tensor per layer, or (B, Q, D + 1) with the constants last.
         mask_features: (B, T, D, h, w), shared by all layers.
-        boxes: optional, one (B, Q, 4) tensor per layer.
+        boxes: optional, one (B, Q, 4) tensor per layer: cx, cy, w, h in 0..1 of the padded input.
+        selected: the first layer is the prediction for which a two-stage decoder chose tokens of the encoder.
+        denoising: optional, what became of noised objects, layer by layer as above.
+        groups: of ``denoising``: how many times each image's objects are among its queries. Query g M + n is object n
+            of group g, M the largest number of objects in the batch; an image with fewer has slots without an object.
     """
     class_logits: list[Tensor]
     mask_embeds: list[Tensor]
     mask_features: Tensor
     boxes: list[Tensor] | None = None
+    selected: bool = False
+    denoising: 'MaskPredictions | None' = None
+    groups: int = 0
 
     @property
     def num_layers(self) -> int:

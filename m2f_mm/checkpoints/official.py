@@ -1,7 +1,9 @@
-"""The official (detectron2) names of Mask2Former's and MaskFormer's weights, and MMDetection's, in both directions.
+"""The official (detectron2) names of Mask2Former's, MaskFormer's and Mask DINO's weights, and MMDetection's, in both
+directions.
 
 ``to_openmmlab`` and ``from_openmmlab`` work on the keys alone and need no model.
-Facts: facebookresearch/Mask2Former and facebookresearch/MaskFormer, the state dicts of their models.
+Facts: facebookresearch/Mask2Former, facebookresearch/MaskFormer and IDEA-Research/MaskDINO, the state dicts of their
+models.
 """
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -14,7 +16,7 @@ from .tables import reorder_patch_merging, restore_patch_merging, translate_temp
 PIXEL_DECODER = 'sem_seg_head.pixel_decoder.'
 PREDICTOR = 'sem_seg_head.predictor.'
 IGNORED = ('criterion.', 'pixel_mean', 'pixel_std')
-SOURCE = 'an official Mask2Former or MaskFormer (detectron2)'
+SOURCE = 'an official Mask2Former, MaskFormer or Mask DINO (detectron2)'
 
 Pairs = list[tuple[str, str]]  # of templates, theirs and ours; on the way back the first that fits counts
 
@@ -85,6 +87,7 @@ def below(prefix: str, rows: Pairs) -> Pairs:
     return [(theirs, prefix + ours) for theirs, ours in rows]
 
 
+MASK_DINO_MARKS = (PREDICTOR + 'decoder.', PREDICTOR + '_bbox_embed.')
 MASKFORMER_MARKS = (PREDICTOR + 'transformer.', PREDICTOR + 'weight')  # the latter: of the per-pixel baseline
 ENCODER = dict(self_attn='self_attn.attn')
 MASKFORMER = [
@@ -95,6 +98,28 @@ MASKFORMER = [
            transformer_rows('decoder', dict(self_attn='self_attn.attn', multihead_attn='cross_attn.attn'))),
     ('{P}', 'conv_seg.{P}'),  # of the per-pixel baseline, which has nothing else here
 ]
+MASK_DINO = [
+    *PREDICTIONS,
+    ('query_feat.weight', 'query_feat.weight'),
+    ('label_enc.weight', 'label_embed.weight'),
+    ('input_proj.{i}.{P}', 'decoder_input_projs.{i}.{P}'),
+    ('enc_output.{P}', 'memory_trans_fc.{P}'),
+    ('enc_output_norm.{P}', 'memory_trans_norm.{P}'),
+    ('_bbox_embed.layers.{i}.{P}', 'box_embed.{2*i}.{P}'),  # one module that is stored for every layer, twice
+    ('bbox_embed.{j}.layers.{i}.{P}', 'box_embed.{2*i}.{P}'),
+    ('decoder.bbox_embed.{j}.layers.{i}.{P}', 'box_embed.{2*i}.{P}'),
+    ('decoder_norm.{P}', 'transformer_decoder.post_norm.{P}'),
+    ('decoder.norm.{P}', 'transformer_decoder.post_norm.{P}'),  # the same module
+    ('decoder.ref_point_head.layers.{i}.{P}', 'transformer_decoder.ref_point_head.{2*i}.{P}'),
+    ('decoder.layers.{i}.cross_attn.{R}', DECODER + 'cross_attn.{R}'),
+    ('decoder.layers.{i}.self_attn.{R}', DECODER + 'self_attn.attn.{R}'),
+    ('decoder.layers.{i}.norm2.{P}', DECODER + 'norms.0.{P}'),
+    ('decoder.layers.{i}.norm1.{P}', DECODER + 'norms.1.{P}'),
+    ('decoder.layers.{i}.norm3.{P}', DECODER + 'norms.2.{P}'),
+    ('decoder.layers.{i}.linear1.{P}', DECODER + 'ffn.layers.0.0.{P}'),
+    ('decoder.layers.{i}.linear2.{P}', DECODER + 'ffn.layers.1.{P}'),
+]
+TRANSFORMERS = dict(mask2former=MASK2FORMER, maskformer=MASKFORMER, mask_dino=MASK_DINO)
 DEFORMABLE_ENCODER = [
     ('input_proj.{i}.0.{P}', 'input_convs.{i}.conv.{P}'),
     ('input_proj.{i}.1.{P}', 'input_convs.{i}.gn.{P}'),
@@ -114,19 +139,19 @@ class Variant(NamedTuple):
         deep_stem: three convolutions in the stem of the ResNet.
         num_fpn: FPN steps of the pixel decoder.
         encoder: of the pixel decoder: 'deformable', 'plain' or none, ''.
-        masked: Mask2Former's transformer decoder, otherwise MaskFormer's or a per-pixel baseline.
+        transformer: whose transformer decoder, a key of ``TRANSFORMERS``; a per-pixel baseline's is MaskFormer's.
     """
     deep_stem: bool
     num_fpn: int
     encoder: str
-    masked: bool
+    transformer: str
 
     def tables(self, head: str) -> dict[str, tuple[str, Pairs]]:
         """Official prefixes to ours, and the pairs behind each."""
         return {
             'backbone.': ('backbone.', backbone_rows(self.deep_stem)),
             PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder_rows(self.num_fpn, self.encoder)),
-            PREDICTOR: (f'{head}.', MASK2FORMER if self.masked else MASKFORMER)
+            PREDICTOR: (f'{head}.', TRANSFORMERS[self.transformer])
         }
 
 
@@ -172,17 +197,32 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
     laterals = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.pixel_decoder.lateral_convs.')}
     marks = dict(deformable='level_encoding.weight', plain='encoder_in_proj.weight')
     encoder = next((kind for kind, mark in marks.items() if f'{head}.pixel_decoder.{mark}' in state_dict), '')
-    variant = Variant('backbone.stem.0.weight' in state_dict, len(laterals), encoder,
-                      f'{head}.level_embed.weight' in state_dict)
+    transformer = ('mask_dino' if f'{head}.box_embed.0.weight' in state_dict else
+                   'mask2former' if f'{head}.level_embed.weight' in state_dict else 'maskformer')
+    variant = Variant('backbone.stem.0.weight' in state_dict, len(laterals), encoder, transformer)
     names = translate_templates(state_dict, variant.tables(head), f'what the official models have under {head}',
                                 backwards=True)
     state = OrderedDict(
         (key, restore_patch_merging(state_dict[name])
          if key.startswith('backbone.layers.') and '.downsample.' in key else state_dict[name])
         for name, key in names.items())
+    if transformer == 'mask_dino':
+        layers = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.transformer_decoder.layers.')}
+        state.update(shared_modules(state, len(layers)))
     # Without a version the official head takes the names for its older ones, and renames them once more.
     state._metadata = OrderedDict((module.rstrip('.'), dict(version=2)) for module in ('sem_seg_head', PREDICTOR))
     return state
+
+
+def shared_modules(state: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
+    """The names under which Mask DINO's code stores its one box head and one norm once more."""
+    boxes, norm = PREDICTOR + '_bbox_embed.', PREDICTOR + 'decoder_norm.'
+    again = {PREDICTOR + 'decoder.norm.' + key[len(norm):]: value for key, value in state.items()
+             if key.startswith(norm)}
+    for owner in ('bbox_embed', 'decoder.bbox_embed'):
+        again.update((f'{PREDICTOR}{owner}.{layer}.{key[len(boxes):]}', value) for layer in range(num_layers)
+                     for key, value in state.items() if key.startswith(boxes))
+    return again
 
 
 def backbone_to_openmmlab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -203,14 +243,15 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
             (MMSegmentation).
 
     Raises:
-        KeyError: names the keys that are not Mask2Former's or MaskFormer's.
+        KeyError: names the keys that belong to none of the three.
     """
     modern = {_modern(key): key for key in keys if not key.startswith(IGNORED)}
     adapters = {name.split('.')[2] for name in modern if name.startswith(PIXEL_DECODER + 'adapter_')}
     marks = dict(deformable='transformer.level_embed', plain='input_proj.weight')
     encoder = next((kind for kind, mark in marks.items() if PIXEL_DECODER + mark in modern), '')
-    variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters), encoder,
-                      not any(name.startswith(MASKFORMER_MARKS) for name in modern))
+    transformer = ('mask_dino' if any(name.startswith(MASK_DINO_MARKS) for name in modern) else
+                   'maskformer' if any(name.startswith(MASKFORMER_MARKS) for name in modern) else 'mask2former')
+    variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters), encoder, transformer)
     mapped = translate_templates(modern, variant.tables(head), SOURCE)
     return {modern[name]: ours for name, ours in mapped.items()}
 

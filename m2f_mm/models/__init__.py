@@ -1,4 +1,6 @@
+from .denoising import RandomNoise
 from .layers import FrozenBN, MSDeformAttn
+from .mask_dino import MaskDINO
 from .mask_transformer import MaskTransformer
 from .pixel_decoders import (
     FPNPixelDecoder,
@@ -6,9 +8,14 @@ from .pixel_decoders import (
     NeckPixelDecoder,
     TransformerEncoderPixelDecoder,
 )
-from .transformer_decoders import Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder
+from .transformer_decoders import (
+    Mask2FormerTransformerDecoder,
+    MaskDINOTransformerDecoder,
+    MaskFormerTransformerDecoder,
+)
 
 __all__ = [
     'FPNPixelDecoder', 'FrozenBN', 'MSDeformAttn', 'MSDeformAttnPixelDecoder', 'Mask2FormerTransformerDecoder',
-    'MaskFormerTransformerDecoder', 'MaskTransformer', 'NeckPixelDecoder', 'TransformerEncoderPixelDecoder'
+    'MaskDINO', 'MaskDINOTransformerDecoder', 'MaskFormerTransformerDecoder', 'MaskTransformer', 'NeckPixelDecoder',
+    'RandomNoise', 'TransformerEncoderPixelDecoder'
 ]

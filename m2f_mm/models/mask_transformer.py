@@ -14,26 +14,25 @@ from .layers import Position, loads_weights, sine_position
 from .transformer_decoders import Memory
 
 
-class MaskTransformer(BaseModule):
-    """The whole network behind the backbone.
+class MaskNetwork(BaseModule):
+    """What every network behind a backbone has: a pixel decoder, a transformer decoder, and the heads that make class
+    logits and promises of masks of its queries.
 
-    The parts are passed in constructed; the names of the parameters are MMDetection's. A clip is a batch of B * T
-    frames to the pixel decoder and one sequence of tokens to the transformer decoder.
+    The parts are passed in constructed; the names of the parameters are MMDetection's.
 
     Args:
         pixel_decoder: features fine to coarse -> (mask features, memories coarse to fine); has ``embed_dims``. Where it
             has a ``mask_projection``, a last 1x1 convolution, the embeddings go through that instead of the pixels.
-        transformer_decoder: see ``Mask2FormerTransformerDecoder``. It says what belongs to it beside its layers:
-            ``learned_content``, queries have a learned content and do not start at zero; ``level_embeddings``, a
-            learned vector for each memory; ``masked``, it asks for attention masks; ``single_memory``, it attends to
-            one, whose projection then has the name that MMDetection's MaskFormer gives it.
-        num_classes: C; the class head has C + 1 outputs, the last is no-object.
+        transformer_decoder: has ``embed_dims`` and ``single_memory``: it attends to one memory, whose projection then
+            has the name that MMDetection's MaskFormer gives it.
+        num_classes: C.
         num_queries: Q.
-        num_levels: memories that the decoder attends to in turn.
+        num_levels: memories that the decoder attends to.
         mask_channels: D, the channels of the mask features.
         project_memory: put a 1x1 convolution before the decoder even where the channels agree.
         num_frames: frames per clip; None for images, which have no temporal position.
         deep_supervision: give the predictions before the last one, too, in training.
+        no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
     """
 
     def __init__(self,
@@ -46,6 +45,7 @@ class MaskTransformer(BaseModule):
                  project_memory: bool = False,
                  num_frames: int | None = None,
                  deep_supervision: bool = True,
+                 no_object: bool = True,
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
         dims = transformer_decoder.embed_dims
@@ -65,12 +65,8 @@ class MaskTransformer(BaseModule):
             raise ValueError(f'{type(transformer_decoder).__name__} attends to one memory, got {num_levels}: set '
                              'num_transformer_feat_level=1')
         self.transformer_decoder = transformer_decoder
-        if transformer_decoder.learned_content:
-            self.query_feat = nn.Embedding(num_queries, dims)
-        self.query_embed = nn.Embedding(num_queries, dims)
-        if transformer_decoder.level_embeddings:
-            self.level_embed = nn.Embedding(num_levels, dims)
-        self.cls_embed = nn.Linear(dims, num_classes + 1)
+        self._make_queries(num_queries, num_levels, dims)
+        self.cls_embed = nn.Linear(dims, num_classes + no_object)
         self.mask_embed = nn.Sequential(
             nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(),
             nn.Linear(dims, mask_channels))
@@ -79,6 +75,59 @@ class MaskTransformer(BaseModule):
     def input_projections(self) -> Sequence[nn.Module]:
         """What is put before the transformer decoder, for each memory."""
         return [self.decoder_input_proj] if self.transformer_decoder.single_memory else self.decoder_input_projs
+
+    @property
+    def mask_projection(self) -> nn.Conv2d | None:
+        """What the embeddings of masks go through in the place of the pixels."""
+        return getattr(self.pixel_decoder, 'mask_projection', None)
+
+    def _make_queries(self, num_queries: int, num_levels: int, dims: int) -> None:
+        """Register what is learned of the queries."""
+
+    def _decode_pixels(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Mask features (B, T, D, h, w) and the memories (B * T, E, h', w') behind their projections."""
+        options = {} if self.mask_projection is None else dict(project=False)
+        mask_features, memories = self.pixel_decoder(feats, **options)
+        if len(memories) != len(self.input_projections):
+            raise ValueError(f'{type(self.pixel_decoder).__name__} gives {len(memories)} memories, but the transformer '
+                             f'decoder attends to {len(self.input_projections)}: make num_outs of the one (of an FPN '
+                             'with memory=\'pyramid\') and num_transformer_feat_level of the other agree')
+        mask_features = mask_features.unflatten(0, (-1, self.num_frames or 1))
+        return mask_features, [project(memory) for project, memory in zip(self.input_projections, memories)]
+
+    def _embed_masks(self, query: Tensor) -> Tensor:
+        """Normalised queries (B, Q, E) to embeddings of their masks, see ``MaskPredictions``."""
+        embeds = self.mask_embed(query)
+        return embeds if self.mask_projection is None else fold(embeds, self.mask_projection)
+
+    def init_weights(self) -> None:
+        """The official initialisation; embeddings and prediction heads keep PyTorch's."""
+        super().init_weights()
+        if loads_weights(self):
+            return
+        for projection in self.input_projections:
+            if isinstance(projection, nn.Conv2d):
+                caffe2_xavier_init(projection)
+
+
+class MaskTransformer(MaskNetwork):
+    """Mask2Former's and MaskFormer's network: learned queries attend to the memories.
+
+    A clip is a batch of B * T frames to the pixel decoder and one sequence of tokens to the transformer decoder.
+
+    Args:
+        transformer_decoder: see ``Mask2FormerTransformerDecoder``. It says what belongs to it beside its layers:
+            ``learned_content``, queries have a learned content and do not start at zero; ``level_embeddings``, a
+            learned vector for each memory; ``masked``, it asks for attention masks.
+        Others: as for ``MaskNetwork``.
+    """
+
+    def _make_queries(self, num_queries: int, num_levels: int, dims: int) -> None:
+        if self.transformer_decoder.learned_content:
+            self.query_feat = nn.Embedding(num_queries, dims)
+        self.query_embed = nn.Embedding(num_queries, dims)
+        if self.transformer_decoder.level_embeddings:
+            self.level_embed = nn.Embedding(num_levels, dims)
 
     def forward(self, feats: Sequence[Tensor]) -> MaskPredictions:
         """
@@ -89,31 +138,19 @@ class MaskTransformer(BaseModule):
             In training mode the predictions wherever the transformer decoder asks for one and after its last layer,
             otherwise the last one only.
         """
-        projection = getattr(self.pixel_decoder, 'mask_projection', None)
-        mask_features, memories = self.pixel_decoder(feats, **{} if projection is None else dict(project=False))
-        if len(memories) != len(self.input_projections):
-            raise ValueError(f'{type(self.pixel_decoder).__name__} gives {len(memories)} memories, but the transformer '
-                             f'decoder attends to {len(self.input_projections)}: make num_outs of the one (of an FPN '
-                             'with memory=\'pyramid\') and num_transformer_feat_level of the other agree')
-        frames = self.num_frames or 1
-        mask_features = mask_features.unflatten(0, (-1, frames))  # (B, T, D, h, w)
-        memories = [project(memory) for project, memory in zip(self.input_projections, memories)]
+        mask_features, memories = self._decode_pixels(feats)
         levels = [self._memory(memory, level) for level, memory in enumerate(memories)]
         masked = self.transformer_decoder.masked
         guides = [resize_features(mask_features, memory.shape[-2:]) for memory in memories] if masked else []
 
         class_logits, mask_embeds = [], []
 
-        def embed(query: Tensor) -> Tensor:
-            embeds = self.mask_embed(query)
-            return embeds if projection is None else fold(embeds, projection)
-
         supervised = self.training and self.deep_supervision
 
         def predict(query: Tensor, level: int | None = None) -> Tensor | None:
             if level is None and not supervised:
                 return None
-            embeds = embed(query)
+            embeds = self._embed_masks(query)
             if supervised:
                 class_logits.append(self.cls_embed(query))
                 mask_embeds.append(embeds)
@@ -127,7 +164,7 @@ class MaskTransformer(BaseModule):
         query = content.expand(mask_features.shape[0], -1, -1)  # (B, Q, E)
         query = self.transformer_decoder(query, positions, levels, predict)
         class_logits.append(self.cls_embed(query))
-        mask_embeds.append(embed(query))
+        mask_embeds.append(self._embed_masks(query))
         return MaskPredictions(class_logits, mask_embeds, mask_features)
 
     def _memory(self, memory: Tensor, level: int) -> Memory:
@@ -138,12 +175,3 @@ class MaskTransformer(BaseModule):
             return Memory(tokens.contiguous(), position, None)
         embedding = self.level_embed.weight[level]
         return Memory(tokens.contiguous(), position.at_level(embedding), Position([]).at_level(embedding))
-
-    def init_weights(self) -> None:
-        """The official initialisation; embeddings and prediction heads keep PyTorch's."""
-        super().init_weights()
-        if loads_weights(self):
-            return
-        for projection in self.input_projections:
-            if isinstance(projection, nn.Conv2d):
-                caffe2_xavier_init(projection)

@@ -1,5 +1,8 @@
 from .interface import Memory
 from .mask2former import Mask2FormerTransformerDecoder
+from .mask_dino import MaskDINOTransformerDecoder
 from .maskformer import MaskFormerTransformerDecoder
 
-__all__ = ['Mask2FormerTransformerDecoder', 'MaskFormerTransformerDecoder', 'Memory']
+__all__ = [
+    'Mask2FormerTransformerDecoder', 'MaskDINOTransformerDecoder', 'MaskFormerTransformerDecoder', 'Memory'
+]

@@ -1,0 +1,85 @@
+"""Noised objects as further queries of a training step (DN-DETR, section 4; Mask DINO, section 3.3).
+
+Shapes: B images, E channels, C classes, G groups, M the largest number of objects of an image, N of all.
+"""
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from m2f_mm.structures import SegTargets
+
+from .transformer_decoders.mask_dino import inverse_sigmoid
+
+
+class RandomNoise:
+    """Every random draw of denoising comes from here, so that a test can replay recorded ones. Objects are counted
+    image after image, and all of them group after group."""
+
+    def chance(self, count: int, device: torch.device) -> Tensor:
+        """(count,) in 0..1: whose label is replaced."""
+        return torch.rand(count, device=device)
+
+    def labels(self, replaced: Tensor, num_classes: int) -> Tensor:
+        """int64 (count,): labels for those that are replaced, whatever for the others."""
+        return torch.randint(num_classes, replaced.shape, device=replaced.device)
+
+    def boxes(self, count: int, device: torch.device) -> Tensor:
+        """(count, 4) in 0..1: how far centre and size move, the middle being not at all."""
+        return torch.rand(count, 4, device=device)
+
+
+class NoisedQueries(NamedTuple):
+    """Queries that are to become the objects again.
+
+    Args:
+        content: (B, G * M, E); zero where an image has no object.
+        reference_logits: boxes (B, G * M, 4) before the sigmoid; zero likewise.
+        groups: G.
+    """
+    content: Tensor
+    reference_logits: Tensor
+    groups: int
+
+    def mask(self, num_queries: int) -> Tensor:
+        """bool (1, 1, G * M + Q, G * M + Q), true where a query may see another: a group sees itself and the Q that
+        are matched, which see themselves alone."""
+        number = self.content.shape[1]
+        group = torch.arange(number, device=self.content.device) // (number // self.groups)
+        group = torch.cat((group, group.new_full((num_queries,), self.groups)))
+        same = group[:, None] == group
+        return (same | (group == self.groups))[None, None]
+
+
+def noised_queries(targets: Sequence[SegTargets], embedding: nn.Embedding, budget: int, scale: float,
+                   draw: RandomNoise) -> NoisedQueries | None:
+    """As many groups as the budget has room for; None where there is nothing, or where one group is more than it.
+
+    Args:
+        targets: of the images of the batch, with boxes.
+        embedding: of C labels.
+        budget: largest number of queries.
+        scale: of the noise: a label is replaced with half this chance, a box moves by up to this share of its size.
+        draw: source of the random numbers.
+    """
+    counts = [len(target) for target in targets]
+    largest = max(counts)
+    groups = budget // largest if largest else 0
+    if not groups:
+        return None
+    labels = torch.cat([target.labels for target in targets]).repeat(groups)
+    boxes = torch.cat([target.boxes for target in targets]).repeat(groups, 1)
+    replaced = draw.chance(len(labels), labels.device) < 0.5 * scale
+    labels = torch.where(replaced, draw.labels(replaced, embedding.num_embeddings), labels)
+    reach = torch.cat((boxes[:, 2:] / 2, boxes[:, 2:]), 1)
+    boxes = (boxes + (draw.boxes(len(boxes), boxes.device) * 2 - 1) * reach * scale).clamp(0, 1)
+    batch = torch.arange(len(counts), device=labels.device).repeat_interleave(
+        torch.tensor(counts, device=labels.device), output_size=sum(counts)).repeat(groups)
+    slot = torch.cat([group * largest + torch.arange(count) for group in range(groups) for count in counts])
+    slot = slot.to(labels.device, non_blocking=True)
+    content = embedding.weight.new_zeros(len(counts), groups * largest, embedding.embedding_dim)
+    reference = boxes.new_zeros(len(counts), groups * largest, 4)
+    content = content.index_put((batch, slot), embedding(labels))
+    reference = reference.index_put((batch, slot), inverse_sigmoid(boxes))
+    return NoisedQueries(content, reference, groups)
