@@ -14,6 +14,7 @@ from torch import Tensor
 from m2f_mm.registry import TASK_UTILS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
+from .boxes import box_cost, overlap_cost
 from .losses import FOCAL_ALPHA
 from .points import BinaryMasks, RandomPoints
 
@@ -40,7 +41,7 @@ class Matching:
 
 @TASK_UTILS.register_module(name='MaskHungarianAssigner')
 class HungarianAssigner:
-    """Bipartite matching by class probability, a cost of the masks' pixels, and dice.
+    """Bipartite matching by class, a cost of the masks' pixels, dice, and boxes where the predictions have them.
 
     The costs of all predictions and images go to the host in one transfer, and the pairs come back in one.
 
@@ -49,6 +50,9 @@ class HungarianAssigner:
         num_points: P, drawn once per image and prediction (Mask2Former); None for every pixel of the mask features,
             with objects taken at the nearest pixel (MaskFormer).
         mask_term: 'cross_entropy' or 'focal'.
+        box_weight, overlap_weight: weights of the boxes' distance and generalised IoU (Mask DINO).
+        class_term: 'probability', of a softmax, or 'focal', of a sigmoid (Mask DINO, whatever its loss).
+        no_object: whether the last class logit is no-object.
     """
 
     def __init__(self,
@@ -56,14 +60,24 @@ class HungarianAssigner:
                  mask_weight: float = 5.0,
                  dice_weight: float = 5.0,
                  num_points: int | None = 12544,
-                 mask_term: str = 'cross_entropy'):
+                 mask_term: str = 'cross_entropy',
+                 box_weight: float = 0.0,
+                 overlap_weight: float = 0.0,
+                 class_term: str = 'probability',
+                 no_object: bool = True):
         if mask_term not in MASK_COSTS:
             raise ValueError(f'mask_term must be one of {", ".join(MASK_COSTS)}, got {mask_term!r}')
+        if class_term not in CLASS_COSTS:
+            raise ValueError(f'class_term must be one of {", ".join(CLASS_COSTS)}, got {class_term!r}')
         self.class_weight = class_weight
         self.mask_weight = mask_weight
         self.dice_weight = dice_weight
         self.num_points = num_points
         self.mask_cost = MASK_COSTS[mask_term]
+        self.box_weight = box_weight
+        self.overlap_weight = overlap_weight
+        self.class_costs = CLASS_COSTS[class_term]
+        self.no_object = no_object
 
     @torch.no_grad()
     def __call__(self, predictions: MaskPredictions, targets: Sequence[SegTargets], draw: RandomPoints) -> Matching:
@@ -77,14 +91,14 @@ class HungarianAssigner:
         sums = prediction_sums(predictions)
         flat = torch.cat([sums.flatten()] + [cost.flatten() for layer in costs for cost in layer]).cpu().numpy()
         if not np.isfinite(flat).all():
-            explain_non_finite(flat[:sums.numel()].reshape(sums.shape), costs, targets, predictions)
+            explain_non_finite(flat[:sums.numel()].reshape(sums.shape), costs, targets, self._num_classes(predictions))
         return self._solve(flat[sums.numel():], costs, predictions.mask_features.device)
 
     def costs(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
               draw: RandomPoints) -> list[list[Tensor]]:
         """The (Q, N) cost matrix of every prediction and image, L x B of them."""
-        probabilities = torch.stack(predictions.class_logits).softmax(-1)  # (L, B, Q, C + 1)
-        labels = [target.labels.clamp(0, probabilities.shape[-1] - 2) for target in targets]
+        class_costs = self.class_costs(torch.stack(predictions.class_logits))  # (L, B, Q, C or C + 1)
+        labels = [target.labels.clamp(0, self._num_classes(predictions) - 1) for target in targets]
         unknown = [known != target.labels for known, target in zip(labels, targets)]
         masks = (at_pixels(predictions, targets) if self.num_points is None else
                  at_points(predictions, targets, self.num_points, draw))
@@ -93,10 +107,16 @@ class HungarianAssigner:
             costs.append([])
             for b, (logits, wanted) in enumerate(images):  # (Q, P), (N, P)
                 cost = (self.mask_weight * self.mask_cost(logits, wanted) +
-                        self.dice_weight * dice_cost(logits, wanted) -
-                        self.class_weight * probabilities[layer, b][:, labels[b]])
+                        self.dice_weight * dice_cost(logits, wanted) +
+                        self.class_weight * class_costs[layer, b][:, labels[b]])
+                if predictions.boxes is not None:
+                    boxes = predictions.boxes[layer][b], targets[b].boxes
+                    cost += self.box_weight * box_cost(*boxes) + self.overlap_weight * overlap_cost(*boxes)
                 costs[-1].append(cost.masked_fill_(unknown[b], float('inf')))  # found out after the transfer
         return costs
+
+    def _num_classes(self, predictions: MaskPredictions) -> int:
+        return predictions.class_logits[0].shape[-1] - self.no_object
 
     @staticmethod
     def _solve(flat: np.ndarray, costs: list[list[Tensor]], device: torch.device) -> Matching:
@@ -134,6 +154,22 @@ def at_pixels(predictions: MaskPredictions, targets: Sequence[SegTargets]) -> It
     for layer in range(predictions.num_layers):
         yield ((logits.flatten(1), masks.to(logits.dtype))
                for logits, masks in zip(predictions.mask_logits(layer), wanted))
+
+
+def probability_cost(logits: Tensor) -> Tensor:
+    """Of every class: minus its probability (MaskFormer, section 3.2)."""
+    return -logits.softmax(-1)
+
+
+def focal_class_cost(logits: Tensor) -> Tensor:
+    """Of every class: its focal loss if it is the one, less that if it is not (Mask DINO, as Deformable DETR)."""
+    probability = logits.sigmoid()
+    right = FOCAL_ALPHA * (1 - probability)**2 * -(probability + 1e-8).log()
+    wrong = (1 - FOCAL_ALPHA) * probability**2 * -(1 - probability + 1e-8).log()
+    return right - wrong
+
+
+CLASS_COSTS = dict(probability=probability_cost, focal=focal_class_cost)
 
 
 def mask_cost(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -178,9 +214,8 @@ def layer_name(layer: int, num_layers: int) -> str:
 
 
 def explain_non_finite(sums: np.ndarray, costs: list[list[Tensor]], targets: Sequence[SegTargets],
-                       predictions: MaskPredictions) -> None:
+                       num_classes: int) -> None:
     """Raise the error that names the first cause; called only when something is known to be wrong."""
-    num_classes = predictions.class_logits[0].shape[-1] - 1
     for b, target in enumerate(targets):
         wrong = target.labels[(target.labels < 0) | (target.labels >= num_classes)]
         if wrong.numel():

@@ -23,20 +23,33 @@ def class_loss(logits: Tensor, classes: Tensor, class_weight: Tensor, weight_sum
     return losses.view(len(logits), -1).sum(1) / weight_sums
 
 
+def focal_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
+    """Focal loss of every class's sigmoid, summed over queries and classes: one number a layer (Mask DINO).
+
+    Args:
+        logits: (L, B, Q, C).
+        classes: (L, B, Q); C is none of them.
+    """
+    wanted = F.one_hot(classes, logits.shape[-1] + 1)[..., :-1].to(logits.dtype)
+    return focal_terms(logits, wanted).flatten(1).sum(1)
+
+
 def mask_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """Mean binary cross-entropy of each mask at its points; both (R, P), returns (R,)."""
     return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none').mean(1)
 
 
 def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Mean focal loss of each mask at its points, alpha 1/4 and gamma 2; both (R, P), returns (R,).
+    """Mean focal loss of each mask at its points; both (R, P), returns (R,) (MaskFormer, section 4.1)."""
+    return focal_terms(logits, wanted).mean(1)
 
-    Source: RetinaNet, equation 5; MaskFormer, section 4.1.
-    """
+
+def focal_terms(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Focal loss of every number, alpha 1/4 and gamma 2 (RetinaNet, equation 5); both and the result of one shape."""
     probabilities = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction='none')
     wrong = probabilities + wanted * (1 - 2 * probabilities)  # the probability of what is not wanted
-    return (entropy * wrong**2 * (FOCAL_ALPHA * wanted + (1 - FOCAL_ALPHA) * (1 - wanted))).mean(1)
+    return entropy * wrong**2 * (FOCAL_ALPHA * wanted + (1 - FOCAL_ALPHA) * (1 - wanted))
 
 
 def dice_loss(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Shapes: L supervised predictions, B images, Q queries, C classes, R matched pair
 """
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
@@ -13,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from m2f_mm.structures import MaskPredictions, SegTargets, contract
 
 from .assigner import HungarianAssigner, Matching
-from .losses import class_loss, dice_loss, focal_loss, mask_loss
+from .boxes import box_loss, overlap_loss
+from .losses import class_loss, dice_loss, focal_class_loss, focal_loss, mask_loss
 from .points import BinaryMasks, RandomPoints, sample_logits, uncertain_points
 
 MASK_LOSSES = dict(cross_entropy=mask_loss, focal=focal_loss)
@@ -30,18 +32,23 @@ class SetCriterion(nn.Module):
 
     Args:
         assigner: finds the pairs.
-        class_weight: weight of each class in the cross-entropy, C + 1 numbers, the last for no-object.
+        class_weight: weight of each class in the cross-entropy, C + 1 numbers, the last for no-object. None makes it
+            the focal loss of C classes, over the number of masks (Mask DINO).
         loss_class, loss_mask, loss_dice: weights of the three terms.
         mask_term: what ``loss_mask`` is, 'cross_entropy' or 'focal'.
         num_points: P, points per mask (Mask2Former); None for every pixel of the padded input (MaskFormer).
         oversample_ratio: candidates for uncertain points, as a multiple of P.
         importance_ratio: share of P that is chosen by uncertainty.
         draw: source of the random points.
+        loss_box, loss_overlap: weights of the boxes' distance and generalised IoU, where the predictions have boxes;
+            both 0 for no such terms.
+        box_classes: only objects of the first so many classes learn their boxes; None for all.
+        denoise_masks: the noised objects learn their masks, too, not only classes and boxes.
     """
 
     def __init__(self,
                  assigner: HungarianAssigner,
-                 class_weight: Sequence[float],
+                 class_weight: Sequence[float] | None,
                  loss_class: float = 2.0,
                  loss_mask: float = 5.0,
                  loss_dice: float = 5.0,
@@ -49,7 +56,11 @@ class SetCriterion(nn.Module):
                  num_points: int | None = 12544,
                  oversample_ratio: float = 3.0,
                  importance_ratio: float = 0.75,
-                 draw: RandomPoints | None = None):
+                 draw: RandomPoints | None = None,
+                 loss_box: float = 5.0,
+                 loss_overlap: float = 2.0,
+                 box_classes: int | None = None,
+                 denoise_masks: bool = True):
         super().__init__()
         if oversample_ratio < 1 or not 0 <= importance_ratio <= 1:
             raise ValueError('oversample_ratio must be at least 1 and importance_ratio in 0..1, got '
@@ -57,8 +68,13 @@ class SetCriterion(nn.Module):
         if mask_term not in MASK_LOSSES:
             raise ValueError(f'mask_term must be one of {", ".join(MASK_LOSSES)}, got {mask_term!r}')
         self.assigner = assigner
-        self.register_buffer('class_weight', torch.tensor(class_weight, dtype=torch.float32), persistent=False)
-        self.loss_weights = dict(loss_cls=loss_class, loss_mask=loss_mask, loss_dice=loss_dice)
+        if class_weight is not None:
+            class_weight = torch.tensor(class_weight, dtype=torch.float32)
+        self.register_buffer('class_weight', class_weight, persistent=False)
+        self.loss_weights = dict(loss_cls=loss_class, loss_mask=loss_mask, loss_dice=loss_dice, loss_bbox=loss_box,
+                                 loss_iou=loss_overlap)
+        self.box_classes = box_classes
+        self.denoise_masks = denoise_masks
         self.mask_loss = MASK_LOSSES[mask_term]
         self.num_points = num_points
         self.oversample_ratio = oversample_ratio
@@ -66,29 +82,62 @@ class SetCriterion(nn.Module):
         self.draw = draw or RandomPoints()
 
     def forward(self, predictions: MaskPredictions, targets: Sequence[SegTargets]) -> dict[str, Tensor]:
-        """Weighted losses ``loss_cls, loss_mask, loss_dice`` of the last prediction and ``d{i}.loss_...`` of the
-        auxiliary ones, d0 the first."""
+        """Weighted losses ``loss_cls, loss_mask, loss_dice``, with boxes ``loss_bbox, loss_iou``, of the last
+        prediction and ``d{i}.loss_...`` of the auxiliary ones, d0 the first; ``enc_loss_...`` of chosen tokens and
+        ``dn_loss_...`` of noised objects, as MMDetection's DINO has them."""
         with torch.autocast(predictions.mask_features.device.type, enabled=False):
             predictions = at_least_float32(predictions)
-            matching = self.assigner(predictions, targets, self.draw)
-            logits = torch.stack(predictions.class_logits)  # (L, B, Q, C + 1)
-            classes = wanted_classes(logits, matching, targets)
-            weights = self.class_weight.to(logits.dtype)
-            sums = weights[classes].flatten(1).sum(1)  # (L,)
-            num_masks = sum(len(target) for target in targets)
-            num_masks, *weight_sums = average_over_workers(torch.cat((sums.new_full((1,), num_masks), sums)))
-            num_masks = num_masks.clamp(min=1)
-            mask_terms, dice_terms = self._mask_terms(predictions, matching, targets)  # (L,)
-            terms = dict(
-                loss_cls=class_loss(logits, classes, weights, torch.stack(weight_sums)),
-                loss_mask=mask_terms / num_masks,
-                loss_dice=dice_terms / num_masks)
-        prefixes = [f'd{layer}.' for layer in range(len(logits) - 1)] + ['']
-        return {prefix + name: self.loss_weights[name] * value
-                for prefix, values in zip(prefixes, zip(*terms.values())) for name, value in zip(terms, values)}
+            parts = [(predictions, self.assigner(predictions, targets, self.draw), 1)]
+            if predictions.denoising is not None:
+                known = known_pairs(predictions.denoising, predictions.groups, targets)
+                parts.append((predictions.denoising, known, predictions.groups))
+            classes = [wanted_classes(torch.stack(part.class_logits), matching, targets, self.class_weight is not None)
+                       for part, matching, _ in parts]
+            sums = [self._weight_sums(each, predictions.mask_features) for each in classes]  # (L,) of each part
+            num_masks = sums[0].new_full((1,), sum(len(target) for target in targets))
+            # Noised objects are each worker's own affair: another may have none, or other groups of them.
+            averaged = average_over_workers(torch.cat((num_masks, sums[0])))
+            num_masks, sums[0] = averaged[0].clamp(min=1), averaged[1:]
+            losses, first = {}, 0
+            for (part, matching, groups), wanted, total in zip(parts, classes, sums):
+                terms = self._part(part, matching, wanted, targets, num_masks * groups, total, first)
+                losses.update(named(terms, part.num_layers, predictions.num_layers - predictions.selected,
+                                    'dn_' if first else '', predictions.selected and not first))
+                first += part.num_layers
+        return {name: self.loss_weights['loss_' + name.rpartition('loss_')[2]] * value
+                for name, value in losses.items()}
 
-    def _mask_terms(self, predictions: MaskPredictions, matching: Matching,
-                    targets: Sequence[SegTargets]) -> tuple[Tensor, Tensor]:
+    def _weight_sums(self, classes: Tensor, like: Tensor) -> Tensor:
+        """What the class loss of each layer is divided by, (L,); 1 for the focal loss, which counts masks."""
+        if self.class_weight is None:
+            return like.new_ones(len(classes))
+        return self.class_weight.to(like.dtype)[classes].flatten(1).sum(1)
+
+    def _part(self, part: MaskPredictions, matching: Matching, classes: Tensor, targets: Sequence[SegTargets],
+              num_masks: Tensor, weight_sums: Tensor, first: int) -> dict[str, Tensor]:
+        """Every term of the queries that are matched, or of the noised ones, (L,) each.
+
+        Args:
+            classes: wanted of every query, (L, B, Q).
+            num_masks: normaliser of all terms but the cross-entropy.
+            weight_sums: normaliser of that.
+            first: index of the first layer among those for which points are drawn.
+        """
+        logits = torch.stack(part.class_logits)
+        if self.class_weight is None:
+            terms = dict(loss_cls=focal_class_loss(logits, classes) / num_masks)
+        else:
+            terms = dict(loss_cls=class_loss(logits, classes, self.class_weight.to(logits.dtype), weight_sums))
+        if not first or self.denoise_masks:
+            mask_terms, dice_terms = self._mask_terms(part, matching, targets, first)
+            terms.update(loss_mask=mask_terms / num_masks, loss_dice=dice_terms / num_masks)
+        if part.boxes is not None and (self.loss_weights['loss_bbox'] or self.loss_weights['loss_iou']):
+            box_terms, overlap_terms = box_terms_of(part, matching, targets, self.box_classes)
+            terms.update(loss_bbox=box_terms / num_masks, loss_iou=overlap_terms / num_masks)
+        return terms
+
+    def _mask_terms(self, predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets],
+                    first: int) -> tuple[Tensor, Tensor]:
         """Sums over the matched masks of mask and dice loss, (L,) each.
 
         The masks of all layers are one product for each image; they are compared layer by layer, which bounds what
@@ -99,14 +148,14 @@ class SetCriterion(nn.Module):
         objects = zip(*(index.split(counts) for index, counts in
                         zip(matching.by_image(matching.target), matching.counts)))
         compare = self._at_pixels if self.num_points is None else self._at_points
-        return compare(zip(masks, objects), targets).unbind(1)
+        return compare(zip(masks, objects), targets, first).unbind(1)
 
-    def _at_points(self, layers: Iterable[Matched], targets: Sequence[SegTargets]) -> Tensor:
+    def _at_points(self, layers: Iterable[Matched], targets: Sequence[SegTargets], first: int) -> Tensor:
         """Both sums of each layer, (L, 2), at points that are drawn for every mask."""
         wanted_masks = [BinaryMasks(target.clip_masks.flatten(0, 1)) for target in targets]  # (N * T, H, W)
         frames = targets[0].clip_masks.shape[1]
         terms = []
-        for layer, (logits, index) in enumerate(layers):
+        for layer, (logits, index) in enumerate(layers, start=first):
             logits = join([part.flatten(0, 1) for part in logits])  # (n * T, h, w) of all images
             points = uncertain_points(logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio,
                                       layer, self.draw)
@@ -115,7 +164,7 @@ class SetCriterion(nn.Module):
             terms.append(self._terms(sampled, wanted))
         return torch.stack(terms)
 
-    def _at_pixels(self, layers: Iterable[Matched], targets: Sequence[SegTargets]) -> Tensor:
+    def _at_pixels(self, layers: Iterable[Matched], targets: Sequence[SegTargets], first: int) -> Tensor:
         """Both sums of each layer, (L, 2), at every pixel of the padded input.
 
         Masks of that size exist for ``PIXELS`` at a time and are made again in the backward pass.
@@ -153,12 +202,54 @@ def sample_objects(masks: Sequence[BinaryMasks], frames: int, index: Sequence[Te
     return join(sampled)
 
 
-def wanted_classes(logits: Tensor, matching: Matching, targets: Sequence[SegTargets]) -> Tensor:
-    """The class that every query is to predict, (L, B, Q); C, no-object, for those without a pair."""
-    classes = torch.full(logits.shape[:3], logits.shape[-1] - 1, device=logits.device)
+def wanted_classes(logits: Tensor, matching: Matching, targets: Sequence[SegTargets], no_object: bool) -> Tensor:
+    """The class that every query is to predict, (L, B, Q); C for those without a pair, which the last logit of
+    (L, B, Q, C + 1) is for, and no logit of (L, B, Q, C) without ``no_object``."""
+    classes = torch.full(logits.shape[:3], logits.shape[-1] - no_object, device=logits.device)
     labels = torch.cat([t.labels[index] for t, index in zip(targets, matching.by_image(matching.target))])
     classes[matching.layer, matching.batch, matching.query] = labels
     return classes
+
+
+def known_pairs(denoising: MaskPredictions, groups: int, targets: Sequence[SegTargets]) -> Matching:
+    """The pairs of noised objects, which nobody has to find: slot n of every group is object n."""
+    layers, slots = denoising.num_layers, denoising.class_logits[0].shape[1] // groups
+    pairs, counts = [], []
+    for b, target in enumerate(targets):
+        objects = np.arange(len(target))
+        layer, group, target = np.meshgrid(np.arange(layers), np.arange(groups), objects, indexing='ij')
+        pairs.append(np.stack((layer, np.full_like(layer, b), group * slots + target, target)).reshape(4, -1))
+        counts.append([groups * len(objects)] * layers)
+    packed = torch.from_numpy(np.concatenate(pairs, 1)).to(denoising.mask_features.device, non_blocking=True)
+    return Matching(*packed, counts)
+
+
+def box_terms_of(predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets],
+                 num_classes: int | None) -> tuple[Tensor, Tensor]:
+    """Sums over the pairs of both losses of boxes, (L,) each; of the first ``num_classes`` classes alone, if given."""
+    boxes = torch.stack(predictions.boxes)[matching.layer, matching.batch, matching.query]
+    objects = list(zip(targets, matching.by_image(matching.target)))
+    wanted = torch.cat([target.boxes[index] for target, index in objects]).to(boxes.dtype)
+    counted = 1
+    if num_classes is not None:
+        counted = torch.cat([target.labels[index] for target, index in objects]) < num_classes
+    terms = (loss(boxes, wanted) * counted for loss in (box_loss, overlap_loss))
+    return tuple(boxes.new_zeros(predictions.num_layers).index_add(0, matching.layer, each) for each in terms)
+
+
+def named(terms: dict[str, Tensor], num_layers: int, num_predictions: int, prefix: str,
+          selected: bool) -> dict[str, Tensor]:
+    """Terms (L,) by name: the last layer bare, the others ``d{i}.``, chosen tokens ``enc_``.
+
+    Args:
+        terms: of ``num_layers`` layers, the first of them of chosen tokens if ``selected``.
+        num_predictions: supervised predictions of the decoder; where there are fewer layers, the first are missing.
+        prefix: before ``loss``.
+    """
+    start = num_predictions - num_layers + selected
+    starts = ['enc_'] * selected + [f'd{i}.{prefix}' for i in range(start, num_predictions - 1)] + [prefix]
+    return {begin + name: value for begin, values in zip(starts, zip(*terms.values()))
+            for name, value in zip(terms, values)}
 
 
 def matched_masks(predictions: MaskPredictions, matching: Matching) -> list[Tensor]:
@@ -174,8 +265,10 @@ def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:
     def widen(x: Tensor) -> Tensor:
         return x.to(torch.promote_types(x.dtype, torch.float32))
 
+    denoising = predictions.denoising and at_least_float32(predictions.denoising)
     return MaskPredictions([widen(x) for x in predictions.class_logits], [widen(x) for x in predictions.mask_embeds],
-                           widen(predictions.mask_features), predictions.boxes)
+                           widen(predictions.mask_features), predictions.boxes and [*map(widen, predictions.boxes)],
+                           predictions.selected, denoising, predictions.groups)
 
 
 def average_over_workers(values: Tensor) -> Tensor:

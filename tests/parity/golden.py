@@ -79,16 +79,16 @@ class OfficialModel(torch.nn.Module):
         self.backbone, channels = build_backbone(cfg)
         self.panoptic_head = build_head(cfg, channels)
 
-    def preprocess(self, cfg, images):
-        """uint8 images to one normalised batch, zero padding to the right and bottom."""
-        divisor = cfg['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY']
-        mean = torch.tensor(cfg['MODEL']['PIXEL_MEAN'])[:, None, None]
-        std = torch.tensor(cfg['MODEL']['PIXEL_STD'])[:, None, None]
-        height, width = (-(-max(image.shape[i] for image in images) // divisor) * divisor for i in (1, 2))
-        batch = torch.zeros(len(images), 3, height, width)
-        for padded, image in zip(batch, images):
-            padded[:, :image.shape[1], :image.shape[2]] = (image - mean) / std
-        return batch
+
+def preprocess(model_cfg, images, divisor):
+    """uint8 images to one normalised batch, zero padding to the right and bottom."""
+    mean = torch.tensor(model_cfg['PIXEL_MEAN'])[:, None, None]
+    std = torch.tensor(model_cfg['PIXEL_STD'])[:, None, None]
+    height, width = (-(-max(image.shape[i] for image in images) // divisor) * divisor for i in (1, 2))
+    batch = torch.zeros(len(images), 3, height, width)
+    for padded, image in zip(batch, images):
+        padded[:, :image.shape[1], :image.shape[2]] = (image - mean) / std
+    return batch
 
 
 def build_backbone(cfg):

@@ -13,6 +13,7 @@ from golden import (
     cases,
     load,
     official_loss_names,
+    preprocess,
 )
 
 from m2f_mm.checkpoints import key_map, to_official, to_openmmlab
@@ -42,7 +43,8 @@ def test_weights_convert_back(case):
 
 
 def images(info, recorded, model):
-    return model.preprocess(info['cfg'], [item['image'].float() for item in recorded['inputs']['images']])
+    return preprocess(info['cfg']['MODEL'], [item['image'].float() for item in recorded['inputs']['images']],
+                      info['cfg']['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY'])
 
 
 def test_backbone(case):

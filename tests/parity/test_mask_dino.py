@@ -3,11 +3,24 @@ import json
 
 import pytest
 import torch
-from golden import FORWARD, ROOT, assert_close, build_backbone, cases, load
+from golden import (
+    FORWARD,
+    GRADIENT,
+    LOSS,
+    ROOT,
+    ReplayPoints,
+    assert_close,
+    assert_matching,
+    build_backbone,
+    cases,
+    load,
+    preprocess,
+)
 
-from m2f_mm.checkpoints import to_official, to_openmmlab
+from m2f_mm.checkpoints import key_map, to_official, to_openmmlab
+from m2f_mm.criterion import HungarianAssigner, SetCriterion
 from m2f_mm.models import MaskDINO, MaskDINOTransformerDecoder, MSDeformAttnPixelDecoder, RandomNoise
-from m2f_mm.structures import SegTargets
+from m2f_mm.structures import MaskPredictions, SegTargets
 
 FEATURES = ('res2', 'res3', 'res4', 'res5')
 
@@ -170,3 +183,163 @@ def test_training(case):
         assert predictions.denoising.num_layers == len(layers) and predictions.groups == run['dn']['scalar']
         for layer, wanted in enumerate(layers):
             assert_predictions((predictions.denoising, layer), wanted, f'{kind}: denoised {layer}')
+
+
+class ReplayAllPoints(ReplayPoints):
+    """The recorded draws; layers are counted as the criterion does: chosen tokens, predictions, noised objects."""
+
+    def __init__(self, recorded, predictions):
+        super().__init__([item for item in recorded if item['tag'] != 'denoising'], predictions.num_layers)
+        self.selected = int(predictions.selected)
+        denoised = predictions.denoising.num_layers if predictions.denoising else 0
+        self.first_denoised = predictions.num_layers - self.selected - denoised
+
+    def _tag(self, layer):
+        if layer >= self.num_layers:
+            layer = layer - self.num_layers + self.first_denoised
+            last = layer == self.num_layers - self.selected - 1
+            return 'dn' if last else f'dn_{layer}'
+        if self.selected and layer == 0:
+            return 'interm'
+        return 'final' if layer == self.num_layers - 1 else f'aux_{layer - self.selected}'
+
+
+def official_names(losses):
+    """``d0.dn_loss_cls`` to ``loss_ce_dn_0`` and so on."""
+    terms = dict(loss_cls='loss_ce', loss_iou='loss_giou')
+    names = {}
+    for name, value in losses.items():
+        layer, _, rest = name.rpartition('.')
+        part, _, term = rest.rpartition('loss_')
+        term = terms.get(f'loss_{term}', f'loss_{term}')
+        names[term + dict(enc_='_interm', dn_='_dn').get(part, '') + (f'_{layer[1:]}' if layer else '')] = value
+    return names
+
+
+def by_layer(expected, predictions):
+    """What was recorded by tag under the tags of our layers, of which chosen tokens are the first."""
+    if not predictions.selected:
+        return expected
+    layer = dict(interm='aux_0', final='final')
+    return {layer.get(tag) or f'aux_{int(tag[4:]) + 1}': value for tag, value in expected.items()}
+
+
+def check_matching(criterion, predictions, targets, expected, costs):
+    """Costs, where they were recorded, and pairs."""
+    found = criterion.assigner.costs(predictions, targets, criterion.draw)
+    for tag, images in by_layer(costs, predictions).items():
+        layer = -1 if tag == 'final' else int(tag.removeprefix('aux_'))
+        for cost, wanted in zip(found[layer], images):
+            assert_close(cost, wanted, FORWARD, f'cost {tag}')
+    matching = criterion.assigner(predictions, targets, criterion.draw)
+    assert_matching(matching, by_layer(expected, predictions))
+
+
+def check_losses(losses, expected, weights, what):
+    """Every term with its weight; those that the official code reports as 0 where there is nothing may be missing."""
+    scale = dict(zip(('ce', 'mask', 'dice', 'bbox', 'giou'), weights))
+    found = official_names(losses)
+    assert found.keys() == {name for name, value in expected.items() if float(value) or name in found}
+    for name, value in found.items():
+        assert_close(value, expected[name] * scale[name.split('_')[1]], LOSS, f'{what}: {name}')
+
+
+def check_gradients(recorded, kind, model):
+    """Norms against the float64 run, small tensors whole; shared modules once, under their first official name."""
+    parameters = dict(model.named_parameters())
+    names = key_map(recorded['state_dict'])
+    norms = recorded['grad_norm_float64'][kind]
+    floor = 1e-4 * max(norms.values())
+    checked = set()
+    for official, wanted in norms.items():
+        found = parameters[names[official]].grad.norm().item()
+        assert abs(found - wanted) <= max(GRADIENT * wanted, floor), f'{kind}: {official}'
+        checked.add(names[official])
+    assert checked == parameters.keys()
+    for official, wanted in recorded['outputs']['train'][kind]['grads'].get('full_if_numel_le_1024', {}).items():
+        error = (parameters[names[official]].grad - wanted).abs().max()
+        assert error <= max(GRADIENT * wanted.abs().max(), floor), f'{kind}: {official}'
+
+
+def criterion_of(num_classes, weights, semantic, no_object, points, oversample, importance, **options):
+    """The criterion of a Mask DINO; weights of class, mask, dice, box and overlap are those of the costs."""
+    assigner = HungarianAssigner(*weights[:3], num_points=points, box_weight=weights[3], overlap_weight=weights[4],
+                                 class_term='focal', no_object=semantic)
+    return SetCriterion(assigner, [1.0] * num_classes + [no_object] if semantic else None, *weights[:3],
+                        num_points=points, oversample_ratio=oversample, importance_ratio=importance,
+                        **{**dict(loss_box=weights[3], loss_overlap=weights[4]), **options})
+
+
+def test_losses_and_gradients(case):
+    """Pairs, costs, every term with its weight, and the gradients of all parameters and of the features."""
+    info, recorded, model = case
+    head, dino = model.panoptic_head.train(), info['cfg']['MODEL']['MaskDINO']
+    runs = recorded['outputs']['train']
+    objects = next(run['targets'] for run in runs.values() if 'targets' in run)
+    targets = [SegTargets(each['labels'], each['masks'], each['boxes']) for each in objects]
+    weights = [dino[f'{name}_WEIGHT'] for name in ('CLASS', 'MASK', 'DICE', 'BOX', 'GIOU')]
+    criterion = criterion_of(head.num_classes, weights, dino['SEMANTIC_CE_LOSS'], dino['NO_OBJECT_WEIGHT'],
+                             dino['TRAIN_NUM_POINTS'], dino['OVERSAMPLE_RATIO'], dino['IMPORTANCE_SAMPLE_RATIO'],
+                             denoise_masks=dino['DN'] == 'seg')
+    images = preprocess(info['cfg']['MODEL'], [item['image'].float() for item in recorded['inputs']['images']],
+                        dino['SIZE_DIVISIBILITY'])
+    for kind, run in runs.items():
+        model.zero_grad()
+        head.boxes_from_masks = kind
+        draws = recorded['random'][f'train_{kind}']
+        head.draw = ReplayNoise(draws)
+        features = list(model.backbone(images))
+        for feature in features:
+            feature.retain_grad()
+        predictions = head(features, targets)
+        criterion.draw = ReplayAllPoints(draws, predictions)
+        check_matching(criterion, predictions, targets, run['matcher'], run.get('cost', {}))
+        losses = criterion(predictions, targets)
+        check_losses(losses, run['losses_unweighted'], weights, kind)
+        total = sum(losses.values())
+        assert_close(total, run['total'], LOSS, f'{kind}: total')
+        total.backward()
+        check_gradients(recorded, kind, model)
+        for name, feature in zip(FEATURES, features):
+            if 'feature_grad_norms' in run:
+                assert_close(feature.grad.norm(), run['feature_grad_norms'][name], GRADIENT, f'{kind}: {name}')
+
+
+DESIGNED = [
+    pytest.param(designed, id=designed['name']) for parameter in cases('mdino_criterion') if parameter.values[0]
+    for designed in load(parameter.values[0])[1]['cases']
+] or cases('mdino_criterion')
+
+
+@pytest.mark.parametrize('designed', DESIGNED)
+def test_criterion(designed):
+    """Given masks are promises whose features are the masks of all layers and whose embeddings pick them out."""
+    settings, expected, given = designed['settings'], designed['outputs'], designed['inputs']['outputs']
+    first = [given['interm_outputs']] if 'interm_outputs' in given else []
+    layers = [*first, *given['aux_outputs'], given]
+    logits, masks, boxes = ([layer[f'pred_{name}'] for layer in layers] for name in ('logits', 'masks', 'boxes'))
+    last = [part[-1] for part in (logits, masks, boxes)]
+    for leaf in last:
+        leaf.requires_grad_()
+    queries = masks[0].shape[1]
+    picks = torch.eye(queries * len(masks)).split(queries)
+    predictions = MaskPredictions(logits, [pick.expand(len(masks[0]), -1, -1) for pick in picks],
+                                  torch.cat(masks, 1)[:, None], boxes, selected=bool(first))
+    targets = [SegTargets(each['labels'], each['masks'], each['boxes']) for each in designed['inputs']['targets']]
+    weights = [settings['weights_and_costs'][f'loss_{name}'] for name in ('ce', 'mask', 'dice', 'bbox', 'giou')]
+    options = dict(loss_box=0, loss_overlap=0) if 'boxes' not in settings['losses'] else {}
+    criterion = criterion_of(settings['num_classes'], weights, settings['semantic_ce_loss'], settings['eos_coef'],
+                             settings['num_points'], settings['oversample_ratio'],
+                             settings['importance_sample_ratio'], **options,
+                             box_classes=80 if settings['panoptic_box_loss'] else None)
+    criterion.draw = ReplayAllPoints(designed['random'], predictions)
+    check_matching(criterion, predictions, targets, expected['matcher'], expected['cost'])
+    losses = criterion(predictions, targets)
+    check_losses(losses, expected['losses_unweighted'], weights, designed['name'])
+    total = sum(losses.values())
+    assert_close(total, expected['total_weighted'], LOSS, 'total')
+    total.backward()
+    for leaf, name in zip(last, ('logits', 'masks', 'boxes')):
+        wanted = expected['grad_final'].get(f'pred_{name}')
+        if wanted is not None:
+            assert_close(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad, wanted, FORWARD, name)

@@ -122,14 +122,13 @@ class MaskDINOTransformerDecoder(BaseModule):
             tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
             query = query.to(tokens.dtype)
             for i, layer in enumerate(self.layers):
-                reference = reference.detach()
                 query_pos = self.ref_point_head(sine_boxes(reference, self.embed_dims // 2))
                 query = recompute(self.checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes,
                                   mask)
                 queries.append(self.post_norm(query))
                 if i + 1 < len(self.layers):
-                    reference = (refine(query) + inverse_sigmoid(reference)).sigmoid()
-                    references.append(reference)
+                    references.append((refine(query) + inverse_sigmoid(reference)).sigmoid())
+                    reference = references[-1].detach()  # the first is not: where it is learned, the layer teaches it
         return Decoded(queries, references)
 
     def init_weights(self) -> None:
