@@ -49,6 +49,12 @@ class SegTargets:
         return self.masks if self.masks.dim() == 4 else self.masks[:, None]
 
 
+def box_corners(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Upper left and lower right corner, (..., 2) each, of boxes (..., 4) as cx, cy, w, h."""
+    centre, size = boxes[..., :2], boxes[..., 2:]
+    return centre - size / 2, centre + size / 2
+
+
 class Expendable(list):
     """Features of the backbone that nobody needs afterwards: a pixel decoder empties the list as it goes, so that in
     prediction each map is freed once it has been used."""

@@ -5,18 +5,14 @@ Shapes: Q boxes that are predicted, N that are wanted, R pairs.
 import torch
 from torch import Tensor
 
+from m2f_mm.structures import box_corners
+
 EPS = 1e-6
-
-
-def corners_of(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Upper left and lower right corners, (..., 2) each."""
-    centre, size = boxes[..., :2], boxes[..., 2:]
-    return centre - size / 2, centre + size / 2
 
 
 def generalized_iou(boxes: Tensor, wanted: Tensor) -> Tensor:
     """Generalised intersection over union of boxes (..., 4) that broadcast; -1 to 1 (Rezatofighi et al., 2019)."""
-    (upper, lower), (wanted_upper, wanted_lower) = corners_of(boxes), corners_of(wanted)
+    (upper, lower), (wanted_upper, wanted_lower) = box_corners(boxes), box_corners(wanted)
     both = (torch.minimum(lower, wanted_lower) - torch.maximum(upper, wanted_upper)).clamp(min=0).prod(-1)
     around = (torch.maximum(lower, wanted_lower) - torch.minimum(upper, wanted_upper)).clamp(min=0).prod(-1)
     either = (lower - upper).prod(-1) + (wanted_lower - wanted_upper).prod(-1) - both

@@ -1,9 +1,10 @@
+from .classes import ClassScores, SigmoidClasses, SoftmaxClasses, class_scores
 from .instance import Instances, instance_segmentation
 from .panoptic import Segment, panoptic_segmentation
 from .semantic import semantic_scores, semantic_segmentation
 from .tiles import Sizes
 
 __all__ = [
-    'Instances', 'Segment', 'Sizes', 'instance_segmentation', 'panoptic_segmentation', 'semantic_scores',
-    'semantic_segmentation'
+    'ClassScores', 'Instances', 'Segment', 'SigmoidClasses', 'Sizes', 'SoftmaxClasses', 'class_scores',
+    'instance_segmentation', 'panoptic_segmentation', 'semantic_scores', 'semantic_segmentation'
 ]

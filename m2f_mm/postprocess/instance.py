@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from m2f_mm.structures import box_corners
+
+from .classes import SOFTMAX, ClassScores
 from .mask_stores import Bitmaps, RunLengths
 from .tiles import Sizes, sigmoid_, tiles
 
@@ -20,11 +23,11 @@ class Instances:
     """K instances of one image, in the order in which ``topk`` gives them, which is none.
 
     Args:
-        scores: class probability times mean probability of the mask's pixels, (K,).
+        scores: class probability, times mean probability of the mask's pixels unless masks are not rated, (K,).
         labels: (K,).
         masks: bool (K, H, W), or K run-length codes in COCO's compressed form, as pycocotools reads and writes them.
-        boxes: tight boxes of the masks (K, 4) as x0, y0, x1, y1 in output pixels, x1 and y1 exclusive; zero for an
-            empty mask.
+        boxes: (K, 4) as x0, y0, x1, y1 in output pixels: those that were predicted, which may reach beyond the picture,
+            or tight around the masks, x1 and y1 exclusive, zero for an empty mask.
     """
     scores: Tensor
     labels: Tensor
@@ -39,13 +42,16 @@ def instance_segmentation(class_logits: Tensor,
                           max_per_image: int = 100,
                           is_thing: Sequence[bool] | Tensor | None = None,
                           mask_form: str = 'bitmap',
-                          tile_bytes: int | None = None) -> Instances:
+                          tile_bytes: int | None = None,
+                          classes: ClassScores = SOFTMAX,
+                          boxes: Tensor | None = None,
+                          rate_masks: bool = True) -> Instances:
     """The best (query, class) pairs with their masks; a query may appear with several classes.
 
     The device is waited for once, for the numbers of results and masks, and once more to fetch masks as codes.
 
     Args:
-        class_logits: (Q, C + 1), the last is no-object.
+        class_logits: (Q, C + 1) or (Q, C), as ``classes`` reads them.
         mask_embeds: (Q, D).
         mask_features: (1, D, h, w).
         sizes: of padded input, image and output.
@@ -54,10 +60,13 @@ def instance_segmentation(class_logits: Tensor,
             of the predictions saves a copy.
         mask_form: 'bitmap' or 'rle', see ``Instances.masks``. Codes take a bit per pixel while they are made.
         tile_bytes: see ``tiles``.
+        classes: what the class logits mean.
+        boxes: predicted with the masks, (Q, 4) as cx, cy, w, h in 0..1 of the padded input.
+        rate_masks: count the masks' own probabilities into the scores; without, they are those of boxes.
     """
     if mask_form not in STORES:
         raise ValueError(f'mask_form must be one of {", ".join(STORES)}, got {mask_form!r}')
-    scores, labels, source, queries = _choose(class_logits, max_per_image, is_thing)
+    scores, labels, source, queries = _choose(classes.instance(class_logits), max_per_image, is_thing)
     height, width = sizes.output
     count = len(queries)
     store = STORES[mask_form](source, count, height, width)
@@ -70,17 +79,21 @@ def instance_segmentation(class_logits: Tensor,
         area[chunk, rows] = masks.sum(-1, dtype=torch.int32)
         columns[chunk] |= masks.view(torch.uint8).amax(1)
         mass[chunk, rows] = sigmoid_(logits).mul_(masks).sum(-1).to(mass.dtype)
-    quality = (mass.double().sum(1) / (area.sum(1) + 1e-6)).to(scores.dtype)
-    boxes = torch.stack((_span(columns > 0), _span(area > 0)), 2).flatten(1).float()
-    return Instances(scores * quality[source], labels, store.finish(), boxes[source])
+    if rate_masks:
+        quality = (mass.double().sum(1) / (area.sum(1) + 1e-6)).to(scores.dtype)
+        scores = scores * quality[source]
+    if boxes is None:
+        boxes = torch.stack((_span(columns > 0), _span(area > 0)), 2).flatten(1).float()
+    else:
+        boxes = output_boxes(boxes[queries].float(), sizes)
+    return Instances(scores, labels, store.finish(), boxes[source])
 
 
-def _choose(class_logits: Tensor, max_per_image: int,
+def _choose(probabilities: Tensor, max_per_image: int,
             is_thing: Sequence[bool] | Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Scores, labels and index of the mask of the K best pairs, and the n queries whose masks they are."""
-    num_queries, num_classes = class_logits.shape[0], class_logits.shape[1] - 1
-    probabilities = class_logits.softmax(-1)[:, :-1].flatten()
-    scores, index = probabilities.topk(min(max_per_image, len(probabilities)), sorted=False)
+    num_queries, num_classes = probabilities.shape
+    scores, index = probabilities.flatten().topk(min(max_per_image, probabilities.numel()), sorted=False)
     labels, queries = index % num_classes, index.div(num_classes, rounding_mode='floor')
     chosen = torch.ones_like(labels, dtype=torch.bool)
     if is_thing is not None:
@@ -91,6 +104,13 @@ def _choose(class_logits: Tensor, max_per_image: int,
     chosen = (~chosen).to(torch.uint8).argsort(stable=True)[:count]
     numbers = used.cumsum(0) - 1
     return scores[chosen], labels[chosen], numbers[queries[chosen]], (1 - used).argsort(stable=True)[:masks]
+
+
+def output_boxes(boxes: Tensor, sizes: Sizes) -> Tensor:
+    """Boxes (..., 4) as cx, cy, w, h in 0..1 of the padded input to x0, y0, x1, y1 in output pixels."""
+    height, width = (padded / image * output for padded, image, output in
+                     zip(sizes.padded, sizes.image, sizes.output))
+    return torch.cat(box_corners(boxes), -1) * boxes.new_tensor((width, height, width, height))
 
 
 def _span(used: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .classes import SOFTMAX, ClassScores
 from .tiles import Sizes, first_argmax, sigmoid_, tiles
 
 
@@ -30,13 +31,14 @@ def panoptic_segmentation(class_logits: Tensor,
                           overlap_threshold: float = 0.8,
                           filter_low_score: bool = True,
                           codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None,
-                          tile_bytes: int | None = None) -> tuple[Tensor, list[Segment]]:
+                          tile_bytes: int | None = None,
+                          classes: ClassScores = SOFTMAX) -> tuple[Tensor, list[Segment]]:
     """Every pixel to the query that claims it most, queries that lost too much of their mask dropped.
 
     Three times the device is waited for: for the number of kept queries, for the areas, and to send what they mean.
 
     Args:
-        class_logits: (Q, C + 1), the last is no-object.
+        class_logits: (Q, C + 1) or (Q, C), as ``classes`` reads them.
         mask_embeds: (Q, D).
         mask_features: (1, D, h, w).
         sizes: of padded input, image and output.
@@ -46,12 +48,12 @@ def panoptic_segmentation(class_logits: Tensor,
         filter_low_score: leave pixels void where their owner's own mask is below 0.5 (MaskFormer does not).
         codes: what the map says for void and for each segment, K + 1 numbers; by default 0 and the ids.
         tile_bytes: see ``tiles``.
+        classes: what the class logits mean.
 
     Returns:
         int32 (H, W) map of segment ids, 0 is void, and the segments, ids 1, 2, ... in the order of the queries.
     """
-    scores, labels = class_logits.softmax(-1).max(-1)
-    keep = (labels != class_logits.shape[-1] - 1) & (scores > object_threshold)
+    scores, labels, keep = classes.panoptic(class_logits, object_threshold)
     kept = (~keep).to(torch.uint8).argsort(stable=True)[:int(keep.sum())]
     scores, labels = scores[kept], labels[kept]
     owners, counts = _owners(scores, mask_embeds[kept], mask_features, sizes, filter_low_score, tile_bytes)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .tiles import ROWS, Blocks, RowResize, Sizes, first_argmax, logits_type, resize_columns, sigmoid_, tiles
+from .classes import SOFTMAX, ClassScores
+from .tiles import ROWS, Blocks, RowResize, Sizes, first_argmax, resize_columns, sigmoid_, tiles
 
 
 def semantic_blocks(class_logits: Tensor,
@@ -15,26 +16,28 @@ def semantic_blocks(class_logits: Tensor,
                     mask_features: Tensor,
                     sizes: Sizes,
                     resize_masks: bool = False,
-                    tile_bytes: int | None = None) -> Iterator[Tensor]:
+                    tile_bytes: int | None = None,
+                    classes: ClassScores = SOFTMAX) -> Iterator[Tensor]:
     """Class scores (C, rows, W), block after block of a few output rows from the top.
 
     The score of a class is the sum over queries of class probability times mask probability; it is not normalised.
 
     Args:
-        class_logits: (Q, C + 1), the last is no-object.
+        class_logits: (Q, C + 1) or (Q, C), as ``classes`` reads them.
         mask_embeds: (Q, D).
         mask_features: (1, D, h, w).
         sizes: of padded input, image and output.
         resize_masks: resize mask logits to the output and combine there, as models with a panoptic or instance output
             do; by default combine at the padded size and resize the scores, as semantic-only models do.
         tile_bytes: see ``tiles``.
+        classes: what the class logits mean.
     """
-    classes = class_logits.softmax(-1)[:, :-1]
+    weights = classes.semantic(class_logits)
     if resize_masks or sizes.image == sizes.output:
-        yield from _combined(classes, mask_embeds, mask_features, sizes, tile_bytes)
+        yield from _combined(weights, mask_embeds, mask_features, sizes, tile_bytes)
         return
     height, width = sizes.output
-    at_image = Blocks(_combined(classes, mask_embeds, mask_features, Sizes(sizes.padded, sizes.image, sizes.image),
+    at_image = Blocks(_combined(weights, mask_embeds, mask_features, Sizes(sizes.padded, sizes.image, sizes.image),
                                 tile_bytes))
     to_output = RowResize(sizes.image[0], height, mask_features.device)
     for start in range(0, height, ROWS):
@@ -43,36 +46,39 @@ def semantic_blocks(class_logits: Tensor,
         yield to_output(resize_columns(at_image(top, bottom), width), start, stop, top)
 
 
-def _combined(classes: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
+def _combined(weights: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
               tile_bytes: int | None) -> Iterator[Tensor]:
-    """Sums over queries at the size of the output, ``ROWS`` rows each; ``classes``: probabilities (Q, C)."""
+    """Sums over queries at the size of the output, ``ROWS`` rows each; ``weights``: (Q, C)."""
     last = len(mask_embeds)
     for _, queries, logits in tiles(mask_embeds, mask_features, sizes, tile_bytes):
         parts = logits.split(ROWS, 1)
         if queries.start == 0:
-            scores = [logits.new_zeros(classes.shape[1], part[0].numel()) for part in parts]
+            scores = [logits.new_zeros(weights.shape[1], part[0].numel()) for part in parts]
         for score, part in zip(scores, parts):
-            score.addmm_(classes[queries].T.to(part.dtype), sigmoid_(part.clone()).flatten(1))
+            score.addmm_(weights[queries].T.to(part.dtype), sigmoid_(part.clone()).flatten(1))
         if queries.stop == last:
             yield from (score.unflatten(1, (-1, sizes.output[1])) for score in scores)
 
 
 def semantic_scores(class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
-                    resize_masks: bool = False, tile_bytes: int | None = None) -> Tensor:
+                    resize_masks: bool = False, tile_bytes: int | None = None,
+                    classes: ClassScores = SOFTMAX) -> Tensor:
     """The whole (C, H, W) map of class scores; arguments as ``semantic_blocks``."""
-    shape, dtype = (class_logits.shape[-1] - 1, *sizes.output), logits_type(mask_features)
-    result = torch.empty(shape, dtype=dtype, device=mask_features.device)
-    start = 0
-    for scores in semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes):
+    blocks = semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes, classes)
+    result, start = None, 0
+    for scores in blocks:
+        if result is None:
+            result = scores.new_empty(len(scores), *sizes.output)
         result[:, start:start + scores.shape[1]] = scores
         start += scores.shape[1]
     return result
 
 
 def semantic_segmentation(class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
-                          resize_masks: bool = False, tile_bytes: int | None = None) -> Tensor:
+                          resize_masks: bool = False, tile_bytes: int | None = None,
+                          classes: ClassScores = SOFTMAX) -> Tensor:
     """The label map (H, W), int64, without the (C, H, W) map; arguments as ``semantic_blocks``."""
-    blocks = semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes)
+    blocks = semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes, classes)
     result = torch.empty(sizes.output, dtype=torch.long, device=mask_features.device)
     start = 0
     for scores in blocks:

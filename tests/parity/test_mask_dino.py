@@ -16,10 +16,12 @@ from golden import (
     load,
     preprocess,
 )
+from test_results import check_results, official_settings
 
 from m2f_mm.checkpoints import key_map, to_official, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
 from m2f_mm.models import MaskDINO, MaskDINOTransformerDecoder, MSDeformAttnPixelDecoder, RandomNoise
+from m2f_mm.postprocess import Sizes, class_scores
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 FEATURES = ('res2', 'res3', 'res4', 'res5')
@@ -97,6 +99,13 @@ def case(request):
     return info, recorded, model
 
 
+def images_of(info, recorded):
+    """The batch, as the official code makes it."""
+    cfg = info['cfg']['MODEL']
+    return preprocess(cfg, [item['image'].float() for item in recorded['inputs']['images']],
+                      cfg['MaskDINO']['SIZE_DIVISIBILITY'])
+
+
 def features_of(recorded):
     return [recorded['outputs']['features'][name] for name in FEATURES]
 
@@ -140,6 +149,28 @@ def test_evaluation(case):
         assert predictions.num_layers == 1 and predictions.denoising is None and not predictions.selected
         assert_predictions((predictions, 0), run['outputs'], kind)
     hook.remove()
+
+
+def test_results(case):
+    """From the picture to boxes, masks, segments and classes."""
+    info, recorded, model = case
+    cfg, test = info['cfg'], info['cfg']['MODEL']['MaskDINO']['TEST']
+    batch, model = images_of(info, recorded), model.eval()
+    temperature = test['PANO_TEMPERATURE'] if test['PANO_TRANSFORM_EVAL'] else None
+    for kind, run in recorded['outputs']['eval'].items():
+        if 'results' not in run:
+            continue
+        model.panoptic_head.boxes_from_masks = kind
+        with torch.no_grad():
+            predictions = model.panoptic_head(model.backbone(batch))
+        for b, (item, expected) in enumerate(zip(recorded['inputs']['images'], run['results'])):
+            sizes = Sizes(tuple(batch.shape[-2:]), tuple(item['image'].shape[-2:]), (item['height'], item['width']))
+            logits = predictions.class_logits[-1][b]
+            check_results(
+                logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes, info['thing_classes'],
+                expected, official_settings(test, cfg['TEST']['DETECTIONS_PER_IMAGE']),
+                class_scores(logits.shape[-1], cfg['MODEL']['SEM_SEG_HEAD']['NUM_CLASSES'], temperature),
+                boxes=predictions.boxes[-1][b], rate_masks=not test['TEST_FOUCUS_ON_BOX'])
 
 
 class ReplayNoise(RandomNoise):
@@ -281,14 +312,12 @@ def test_losses_and_gradients(case):
     criterion = criterion_of(head.num_classes, weights, dino['SEMANTIC_CE_LOSS'], dino['NO_OBJECT_WEIGHT'],
                              dino['TRAIN_NUM_POINTS'], dino['OVERSAMPLE_RATIO'], dino['IMPORTANCE_SAMPLE_RATIO'],
                              denoise_masks=dino['DN'] == 'seg')
-    images = preprocess(info['cfg']['MODEL'], [item['image'].float() for item in recorded['inputs']['images']],
-                        dino['SIZE_DIVISIBILITY'])
     for kind, run in runs.items():
         model.zero_grad()
         head.boxes_from_masks = kind
         draws = recorded['random'][f'train_{kind}']
         head.draw = ReplayNoise(draws)
-        features = list(model.backbone(images))
+        features = list(model.backbone(images_of(info, recorded)))
         for feature in features:
             feature.retain_grad()
         predictions = head(features, targets)
