@@ -5,7 +5,7 @@ a mask embedding, N objects of one image, P points, H x W the padded input size,
 (a quarter of H x W).
 """
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -43,10 +43,37 @@ class SegTargets:
     def __len__(self) -> int:
         return self.labels.shape[0]
 
+    def with_boxes(self) -> 'SegTargets':
+        """The same with boxes: around the masks, where none are given."""
+        return self if self.boxes is not None else replace(self, boxes=boxes_around(self.masks))
+
     @property
     def clip_masks(self) -> Tensor:
         """The masks with a time axis, (N, T, H, W); an image is a clip of one frame."""
         return self.masks if self.masks.dim() == 4 else self.masks[:, None]
+
+
+def boxes_around(masks: Tensor, exclusive: bool = True) -> Tensor:
+    """Boxes (n, 4) as cx, cy, w, h in 0..1 around masks, bool (n, h, w).
+
+    Args:
+        masks: masks.
+        exclusive: the right and lower edges lie behind the last pixel, and an empty mask has the box 0; otherwise they
+            lie on it, and an empty mask has a box that ends up at the largest centre and the smallest size.
+    """
+    sides = []
+    for seen in (masks.any(1), masks.any(2)):  # columns, rows
+        length = seen.shape[1]
+        place = torch.arange(length, device=seen.device)
+        first = torch.where(seen, place, length).min(1).values
+        last = torch.where(seen, place, -1).max(1).values
+        empty = last < 0
+        if exclusive:
+            sides.append((first.masked_fill(empty, 0) / length, (last + 1) / length))
+        else:
+            sides.append((torch.where(empty, 1e8, first) / length, last.clamp(min=0) / length))
+    (x0, x1), (y0, y1) = sides
+    return torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), -1)
 
 
 def box_corners(boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,8 +40,7 @@ class SetCriterion(nn.Module):
         oversample_ratio: candidates for uncertain points, as a multiple of P.
         importance_ratio: share of P that is chosen by uncertainty.
         draw: source of the random points.
-        loss_box, loss_overlap: weights of the boxes' distance and generalised IoU, where the predictions have boxes;
-            both 0 for no such terms.
+        loss_box, loss_overlap: weights of the boxes' distance and generalised IoU; both 0 for no such terms.
         box_classes: only objects of the first so many classes learn their boxes; None for all.
         denoise_masks: the noised objects learn their masks, too, not only classes and boxes.
     """
@@ -57,8 +56,8 @@ class SetCriterion(nn.Module):
                  oversample_ratio: float = 3.0,
                  importance_ratio: float = 0.75,
                  draw: RandomPoints | None = None,
-                 loss_box: float = 5.0,
-                 loss_overlap: float = 2.0,
+                 loss_box: float = 0.0,
+                 loss_overlap: float = 0.0,
                  box_classes: int | None = None,
                  denoise_masks: bool = True):
         super().__init__()
@@ -71,8 +70,9 @@ class SetCriterion(nn.Module):
         if class_weight is not None:
             class_weight = torch.tensor(class_weight, dtype=torch.float32)
         self.register_buffer('class_weight', class_weight, persistent=False)
-        self.loss_weights = dict(loss_cls=loss_class, loss_mask=loss_mask, loss_dice=loss_dice, loss_bbox=loss_box,
-                                 loss_iou=loss_overlap)
+        self.loss_weights = dict(loss_cls=loss_class, loss_mask=loss_mask, loss_dice=loss_dice)
+        if loss_box or loss_overlap:
+            self.loss_weights.update(loss_bbox=loss_box, loss_iou=loss_overlap)
         self.box_classes = box_classes
         self.denoise_masks = denoise_masks
         self.mask_loss = MASK_LOSSES[mask_term]
@@ -131,7 +131,7 @@ class SetCriterion(nn.Module):
         if not first or self.denoise_masks:
             mask_terms, dice_terms = self._mask_terms(part, matching, targets, first)
             terms.update(loss_mask=mask_terms / num_masks, loss_dice=dice_terms / num_masks)
-        if part.boxes is not None and (self.loss_weights['loss_bbox'] or self.loss_weights['loss_iou']):
+        if 'loss_bbox' in self.loss_weights:
             box_terms, overlap_terms = box_terms_of(part, matching, targets, self.box_classes)
             terms.update(loss_bbox=box_terms / num_masks, loss_iou=overlap_terms / num_masks)
         return terms

@@ -10,13 +10,19 @@ def _broken(name: str, error: ImportError) -> None:
 
 if find_spec('mmdet') is not None:
     try:
-        from .mmdet import Mask2Former, Mask2FormerHead, MaskFormerFusionHead, MaskFormerHead  # noqa: F401
+        from .mmdet import Mask2Former, Mask2FormerHead, MaskDINOHead, MaskFormerFusionHead, MaskFormerHead  # noqa: F401
         from .mmdet_metrics import CocoMetric, ThingMetric  # noqa: F401
     except ImportError as error:
         _broken('MMDetection', error)
 if find_spec('mmseg') is not None:
     try:
-        from .mmseg import Mask2FormerSegHead, MaskFormerSegHead, MaskSegmentor, SegTTAModel  # noqa: F401
+        from .mmseg import (  # noqa: F401
+            Mask2FormerSegHead,
+            MaskDINOSegHead,
+            MaskFormerSegHead,
+            MaskSegmentor,
+            SegTTAModel,
+        )
         from .mmseg_datasets import ADE20KFullDataset, MapillaryDataset  # noqa: F401
         from .mmseg_per_pixel import PerPixelPlusSegHead, PerPixelSegHead  # noqa: F401
     except ImportError as error:

@@ -1,7 +1,10 @@
 """What the heads for MMDetection and MMSegmentation have in common: a network and a criterion from their options."""
 from collections.abc import Sequence
+from typing import Any
 
-from m2f_mm.models import MaskTransformer
+from torch import Tensor
+
+from m2f_mm.structures import SegTargets
 
 from .options import (
     MASK2FORMER,
@@ -14,8 +17,9 @@ from .options import (
 )
 
 
-class ConfiguredHead(MaskTransformer):
-    """A ``MaskTransformer`` from the options of a config, the stock ones and shorter ones.
+class ConfiguredHead:
+    """Makes a ``MaskNetwork``, which a head inherits from after this, of the options of a config, the stock ones and
+    shorter ones.
 
     Args:
         where: what an error message calls the owner of the options.
@@ -25,7 +29,7 @@ class ConfiguredHead(MaskTransformer):
         out_channels: channels of the mask features.
         num_queries: Q.
         num_transformer_feat_level: memories that the transformer decoder attends to; 3 for Mask2Former, 1 for
-            MaskFormer.
+            MaskFormer, 4 for Mask DINO.
         pixel_decoder: a pixel decoder or any registered neck; MSDeformAttn by default for Mask2Former, the FPN for
             MaskFormer.
         transformer_decoder: options of ``Mask2FormerTransformerDecoder`` or ``MaskFormerTransformerDecoder``, or the
@@ -41,6 +45,9 @@ class ConfiguredHead(MaskTransformer):
         train_cfg: points and assigner, as in the stock configs; ``num_points=None`` compares masks at every pixel, as
             MaskFormer does by default.
         strides: the stock option, without use.
+        loss_bbox, loss_iou: where there are boxes, an ``L1Loss`` and a ``GIoULoss``, 5 and 2 by default.
+        criterion: further options of ``SetCriterion``.
+        **network: further options of the network.
     """
     method: Method = MASK2FORMER
 
@@ -63,13 +70,26 @@ class ConfiguredHead(MaskTransformer):
                  loss_dice: dict | None = None,
                  train_cfg: dict | None = None,
                  strides: Sequence[int] = (4, 8, 16, 32),
-                 init_cfg: dict | None = None):
+                 init_cfg: dict | None = None,
+                 loss_bbox: dict | None = None,
+                 loss_iou: dict | None = None,
+                 criterion: dict[str, Any] | None = None,
+                 **network: Any):
         refuse_encoding(f'{where}.positional_encoding', positional_encoding)
         num_levels = num_transformer_feat_level or self.method.num_levels
+        criterion = build_criterion(len(counts.is_thing), self.method, loss_cls, loss_mask, loss_dice, train_cfg,
+                                    loss_bbox, loss_iou, **(criterion or {}))
         super().__init__(
             build_pixel_decoder(pixel_decoder, self.method, in_channels, feat_channels, out_channels, num_levels,
                                 checkpointing),
-            build_transformer_decoder(transformer_decoder, self.method, checkpointing), len(counts.is_thing),
-            num_queries, num_levels, out_channels, enforce_decoder_input_project, deep_supervision=deep_supervision,
-            init_cfg=init_cfg)
-        self.criterion = build_criterion(self.num_classes, self.method, loss_cls, loss_mask, loss_dice, train_cfg)
+            build_transformer_decoder(transformer_decoder, self.method, num_levels, checkpointing),
+            len(counts.is_thing), num_queries, num_levels, mask_channels=out_channels,
+            project_memory=enforce_decoder_input_project, deep_supervision=deep_supervision,
+            no_object=criterion.class_weight is not None, init_cfg=init_cfg, **network)
+        self.criterion = criterion
+
+    def losses(self, feats: Sequence[Tensor], targets: Sequence[SegTargets]) -> dict[str, Tensor]:
+        """Losses by name, see ``SetCriterion``."""
+        if self.predicts_boxes:
+            targets = [target.with_boxes() for target in targets]
+        return self.criterion(self(feats, targets=targets), targets)

@@ -14,19 +14,19 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
-from m2f_mm.postprocess import Sizes, instance_segmentation, panoptic_segmentation, semantic_segmentation
+from m2f_mm.models import MaskDINO, MaskTransformer
+from m2f_mm.postprocess import Sizes, class_scores, instance_segmentation, panoptic_segmentation, semantic_segmentation
 from m2f_mm.postprocess.tiles import logits_type, tiles
 from m2f_mm.registry import MODELS
-from m2f_mm.structures import MaskPredictions
+from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .heads import ConfiguredHead
 from .mmdet_samples import instance_result, panoptic_codes, sample_sizes, semantic_result, to_targets
-from .options import MASKFORMER, class_counts
+from .options import MASK_DINO, MASKFORMER, class_counts
 
 
-@MODELS.register_module()
-class Mask2FormerHead(ConfiguredHead):
-    """Fills the ``panoptic_head`` slot of MMDetection's ``Mask2Former``; its options, and shorter ones.
+class DetectorHead(ConfiguredHead):
+    """What every head has that fills the ``panoptic_head`` slot.
 
     Args:
         num_things_classes, num_stuff_classes: class counts, things first; better left to ``metainfo``.
@@ -48,19 +48,28 @@ class Mask2FormerHead(ConfiguredHead):
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
 
-    def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample] | None = None):
-        """Features fine to coarse to ``MaskPredictions``; the samples are not needed."""
-        return super().forward(x)
+    def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample] | None = None,
+                targets: Sequence[SegTargets] | None = None) -> MaskPredictions:
+        """Features fine to coarse to ``MaskPredictions``; the stock detector's samples are not needed."""
+        return super().forward(x, targets)
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""
-        targets = to_targets(batch_data_samples, self.is_thing, x[0].device)
-        return self.criterion(self(x), targets)
+        return self.losses(x, to_targets(batch_data_samples, self.is_thing, x[0].device))
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]):
-        """Class logits (B, Q, C + 1) and promises of masks; the stock fusion head can iterate over them."""
+        """Class logits (B, Q, C + 1), or C of sigmoids, and promises of masks, over which the stock fusion head can
+        iterate."""
         predictions = self(x)
         return predictions.class_logits[-1], PromisedMasks(predictions, batch_data_samples[0].batch_input_shape)
+
+
+@MODELS.register_module()
+class Mask2FormerHead(DetectorHead, MaskTransformer):
+    """Fills the ``panoptic_head`` slot of MMDetection's ``Mask2Former``; its options, and shorter ones.
+
+    The options are those of ``DetectorHead`` and ``ConfiguredHead``.
+    """
 
 
 @MODELS.register_module()
@@ -70,6 +79,16 @@ class MaskFormerHead(Mask2FormerHead):
     Unlike the stock head, and like the official one, it attends to padding as if it were image.
     """
     method = MASKFORMER
+
+
+@MODELS.register_module()
+class MaskDINOHead(DetectorHead, MaskDINO):
+    """Fills the ``panoptic_head`` slot with Mask DINO, which gives boxes, too.
+
+    The options are those of ``DetectorHead``, ``ConfiguredHead`` and the network ``MaskDINO``. ``loss_cls`` is a
+    ``FocalLoss`` of C classes by default, or a ``CrossEntropyLoss`` of these and no-object.
+    """
+    method = MASK_DINO
 
 
 class PromisedMasks:
@@ -101,6 +120,8 @@ class MaskFormerFusionHead(BaseModule):
         test_cfg: ``panoptic_on`` (True), ``instance_on``, ``semantic_on`` (False), ``object_mask_thr`` (0.8),
             ``iou_thr`` (0.8), ``filter_low_score`` (False), ``max_per_image`` (100), ``instance_masks``: 'bitmap'
             or 'rle', masks as COCO's run-length codes, an eighth of the memory and read by ``CocoMetric`` as they are.
+            Of classes with sigmoids ``temperature`` (0.06), at which they compete in panoptic and semantic results;
+            None for no competition. ``rate_masks`` (True): count masks' probabilities into the scores of instances.
         loss_panoptic: the stock option; must be None.
     """
 
@@ -131,7 +152,7 @@ class MaskFormerFusionHead(BaseModule):
                 batch_data_samples: Sequence[DetDataSample], rescale: bool = False) -> list[dict]:
         """
         Args:
-            mask_cls_results: (B, Q, C + 1).
+            mask_cls_results: (B, Q, C + 1), or C of sigmoids.
             mask_pred_results: promises, or mask logits (B, Q, H, W) at the padded size from the stock head.
             batch_data_samples: their sizes are read.
             rescale: results at the size of the file instead of the network's input.
@@ -151,18 +172,22 @@ class MaskFormerFusionHead(BaseModule):
         promise = (predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
                    predictions.mask_features[b], sizes)
         test_cfg, results = self.test_cfg, {}
+        classes = class_scores(promise[0].shape[-1], self.num_classes, test_cfg.get('temperature', 0.06))
         panoptic_on, instance_on = test_cfg.get('panoptic_on', True), test_cfg.get('instance_on', False)
         if panoptic_on:
             codes, _ = panoptic_segmentation(
                 *promise, self.is_thing, test_cfg.get('object_mask_thr', 0.8), test_cfg.get('iou_thr', 0.8),
-                test_cfg.get('filter_low_score', False), partial(panoptic_codes, num_classes=self.num_classes))
+                test_cfg.get('filter_low_score', False), partial(panoptic_codes, num_classes=self.num_classes),
+                classes=classes)
             results['pan_results'] = PixelData(sem_seg=codes[None])
         if instance_on:
-            instances = instance_segmentation(*promise, test_cfg.get('max_per_image', 100), self.things,
-                                              test_cfg.get('instance_masks', 'bitmap'))
+            instances = instance_segmentation(
+                *promise, test_cfg.get('max_per_image', 100), self.things, test_cfg.get('instance_masks', 'bitmap'),
+                classes=classes, boxes=None if predictions.boxes is None else predictions.boxes[-1][b],
+                rate_masks=test_cfg.get('rate_masks', True))
             results['ins_results'] = instance_result(instances)
         if test_cfg.get('semantic_on', False):
-            labels = semantic_segmentation(*promise, resize_masks=panoptic_on or instance_on)
+            labels = semantic_segmentation(*promise, resize_masks=panoptic_on or instance_on, classes=classes)
             results['sem_results'] = semantic_result(labels)
         return results
 
@@ -173,10 +198,10 @@ def promises_of(class_logits: Tensor, masks: Tensor) -> PromisedMasks:
     return PromisedMasks(MaskPredictions([class_logits], [picks], masks[:, None]), masks.shape[-2:])
 
 
-@MODELS.register_module(name=['Mask2Former', 'MaskFormer'])
+@MODELS.register_module(name=['Mask2Former', 'MaskFormer', 'MaskDINO'])
 class Mask2Former(StockMask2Former):
     """MMDetection's detector without its refusals: any subset of panoptic, instance and semantic results in one pass.
-    It is the same for every head, so it goes by both names.
+    It is the same for every head, so it goes by all names.
 
     The fusion head may be left out: it follows from the head. Official weights, and Hugging Face's of Mask2Former, load
     under their own names.

@@ -12,12 +12,13 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
-from m2f_mm.postprocess import Sizes, semantic_scores, semantic_segmentation
+from m2f_mm.models import MaskDINO, MaskTransformer
+from m2f_mm.postprocess import Sizes, class_scores, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable, SegTargets
 
 from .heads import ConfiguredHead
-from .options import MASKFORMER, class_counts
+from .options import MASK_DINO, MASKFORMER, class_counts
 
 
 def check_stock_options(align_corners: bool, in_index: Sequence[int] | None, num_features: int) -> None:
@@ -28,9 +29,8 @@ def check_stock_options(align_corners: bool, in_index: Sequence[int] | None, num
         raise ValueError(f'decode_head: in_index={in_index!r} is not supported, only {list(range(num_features))}')
 
 
-@MODELS.register_module()
-class Mask2FormerSegHead(ConfiguredHead):
-    """Fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``; needs no MMDetection.
+class SegmentorHead(ConfiguredHead):
+    """What every head has that fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``.
 
     Args:
         num_classes: C; better left to ``metainfo``.
@@ -38,6 +38,7 @@ class Mask2FormerSegHead(ConfiguredHead):
         ignore_index: label of pixels without annotation.
         align_corners: the stock option; only False.
         in_index: the stock option; only all features in their order.
+        temperature: of classes with sigmoids, at which they compete; None for no competition.
         **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
     """
 
@@ -47,19 +48,21 @@ class Mask2FormerSegHead(ConfiguredHead):
                  ignore_index: int = 255,
                  align_corners: bool = False,
                  in_index: Sequence[int] | None = None,
+                 temperature: float | None = 0.06,
                  **options):
         check_stock_options(align_corners, in_index, len(options.get('in_channels', range(4))))
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
         super().__init__('decode_head', counts, **options)
         self.align_corners = align_corners
         self.ignore_index = ignore_index
+        self.classes = class_scores(self.cls_embed.out_features, self.num_classes, temperature)
         self.out_channels = self.num_classes  # what the segmentor reads: channels of the scores
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
              train_cfg: dict | None = None) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""
         targets = [semantic_targets(sample, self.ignore_index, x[0].device) for sample in batch_data_samples]
-        return self.criterion(self(x), targets)
+        return self.losses(x, targets)
 
     def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict],
                 test_cfg: dict | None = None) -> Tensor:
@@ -68,9 +71,17 @@ class Mask2FormerSegHead(ConfiguredHead):
         predictions = self(x)
         return torch.stack([
             semantic_scores(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
-                            predictions.mask_features[b], Sizes(size, size, size))
+                            predictions.mask_features[b], Sizes(size, size, size), classes=self.classes)
             for b in range(len(predictions.mask_features))
         ])
+
+
+@MODELS.register_module()
+class Mask2FormerSegHead(SegmentorHead, MaskTransformer):
+    """Fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``; needs no MMDetection.
+
+    The options are those of ``SegmentorHead`` and ``ConfiguredHead``.
+    """
 
 
 @MODELS.register_module()
@@ -80,6 +91,16 @@ class MaskFormerSegHead(Mask2FormerSegHead):
     Unlike the stock head, and like the official one, it attends to padding as if it were image.
     """
     method = MASKFORMER
+
+
+@MODELS.register_module()
+class MaskDINOSegHead(SegmentorHead, MaskDINO):
+    """Fills the ``decode_head`` slot with Mask DINO.
+
+    The options are those of ``SegmentorHead``, ``ConfiguredHead`` and the network ``MaskDINO``. The published models
+    have a ``CrossEntropyLoss`` for ``loss_cls`` and ``two_stage=False``.
+    """
+    method = MASK_DINO
 
 
 def semantic_targets(sample: SegDataSample, ignore_index: int, device: torch.device) -> SegTargets:
@@ -125,7 +146,7 @@ class MaskSegmentor(StockEncoderDecoder):
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
-        if not isinstance(self.decode_head, Mask2FormerSegHead):  # a per-pixel baseline has the whole map anyway
+        if not isinstance(self.decode_head, SegmentorHead):  # a per-pixel baseline has the whole map anyway
             results = super().predict(inputs, data_samples)
             for sample in () if self.keep_logits or data_samples is None else results:
                 del sample.seg_logits
@@ -138,7 +159,7 @@ class MaskSegmentor(StockEncoderDecoder):
         for b, sample in enumerate(data_samples):
             sizes = segmentor_sizes(inputs, sample)
             labels = semantic_segmentation(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
-                                           predictions.mask_features[b], sizes)
+                                           predictions.mask_features[b], sizes, classes=self.decode_head.classes)
             sample.set_data(dict(pred_sem_seg=PixelData(data=flip_back(labels[None], sample))))
         return data_samples
 

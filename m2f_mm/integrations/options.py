@@ -5,13 +5,19 @@ Ours say the same with fewer words: ``transformer_decoder=dict(num_layers=9)``. 
 ignored is refused.
 """
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mmengine.fileio import list_from_file
 from torch import nn
 
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
-from m2f_mm.models import Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, NeckPixelDecoder
+from m2f_mm.models import (
+    Mask2FormerTransformerDecoder,
+    MaskDINOTransformerDecoder,
+    MaskFormerTransformerDecoder,
+    NeckPixelDecoder,
+)
 from m2f_mm.registry import DATASETS, MODELS
 
 
@@ -92,6 +98,10 @@ class Method(NamedTuple):
         loss_weights: of class, mask and dice.
         mask_term: 'cross_entropy' or 'focal'.
         num_points: at which masks are compared; None for every pixel.
+        class_loss: 'CrossEntropyLoss' or 'FocalLoss'.
+        class_cost: 'probability' or 'focal'; only with the latter there is a choice of the loss.
+        box_weights: of distance and generalised IoU; None where there are no boxes.
+        pixel_options: of the pixel decoder.
     """
     pixel_decoder: str
     transformer_decoder: str
@@ -100,11 +110,18 @@ class Method(NamedTuple):
     loss_weights: tuple[float, float, float]
     mask_term: str
     num_points: int | None
+    class_loss: str = 'CrossEntropyLoss'
+    class_cost: str = 'probability'
+    box_weights: tuple[float, float] | None = None
+    pixel_options: dict[str, Any] = MappingProxyType({})
 
 
 MASK2FORMER = Method('MSDeformAttnPixelDecoder', 'Mask2FormerTransformerDecoder', 3, 'pyramid', (2.0, 5.0, 5.0),
                      'cross_entropy', 12544)
 MASKFORMER = Method('FPNPixelDecoder', 'MaskFormerTransformerDecoder', 1, 'coarsest', (1.0, 20.0, 1.0), 'focal', None)
+MASK_DINO = Method('MSDeformAttnPixelDecoder', 'MaskDINOTransformerDecoder', 4, 'pyramid', (4.0, 5.0, 5.0),
+                   'cross_entropy', 12544, 'FocalLoss', 'focal', (5.0, 2.0),
+                   dict(num_extra_levels=1, fine_first=True, always_fpn=True, feedforward_channels=2048))
 
 
 def build_pixel_decoder(cfg: dict[str, Any] | None, method: Method, in_channels: Sequence[int], feat_channels: int,
@@ -119,9 +136,10 @@ def build_pixel_decoder(cfg: dict[str, Any] | None, method: Method, in_channels:
     if ours is None:
         return NeckPixelDecoder(dict(cfg, type=kind), **defaults)
     if name == 'MSDeformAttnPixelDecoder':
-        defaults['checkpointing'] = checkpointing
+        defaults.update(method.pixel_options, checkpointing=checkpointing)
         if num_levels > 1:
-            defaults['num_encoder_levels'] = num_levels
+            extra = {**defaults, **cfg}.get('num_extra_levels', 0)
+            defaults['num_encoder_levels'] = num_levels - extra
         cfg = _deformable_options(cfg) if 'encoder' in cfg else cfg
     elif name in ('FPNPixelDecoder', 'TransformerEncoderPixelDecoder'):
         defaults['memory'] = method.memory
@@ -172,14 +190,18 @@ def _plain_encoder_options(cfg: dict[str, Any], feat_channels: int) -> dict[str,
     return {**cfg, **layers}
 
 
-def build_transformer_decoder(cfg: dict[str, Any] | None, method: Method, checkpointing: str) -> nn.Module:
+def build_transformer_decoder(cfg: dict[str, Any] | None, method: Method, num_levels: int,
+                              checkpointing: str) -> nn.Module:
     """From the stock nested options or from ours."""
     cfg = dict(cfg or {})
     kind = cfg.pop('type', method.transformer_decoder)
-    decoders = {decoder.__name__: decoder for decoder in (Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder)}
+    decoders = {decoder.__name__: decoder for decoder in
+                (Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, MaskDINOTransformerDecoder)}
     if _name(kind) not in decoders:
         return MODELS.build(dict(cfg, type=kind))
     decoder = decoders[_name(kind)]
+    if decoder is MaskDINOTransformerDecoder:  # no stock one has other options
+        return decoder(**{'checkpointing': checkpointing, 'num_levels': num_levels, **cfg})
     if 'layer_cfg' not in cfg:
         return decoder(**{'checkpointing': checkpointing, **cfg})
     where, has_dropout = 'transformer_decoder', decoder is MaskFormerTransformerDecoder
@@ -221,28 +243,45 @@ def _layer_options(where: str, cfg: dict[str, Any], attentions: Sequence[str],
 
 
 def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, loss_mask: dict | None,
-                    loss_dice: dict | None, train_cfg: dict | None) -> SetCriterion:
+                    loss_dice: dict | None, train_cfg: dict | None, loss_bbox: dict | None = None,
+                    loss_iou: dict | None = None, **options: Any) -> SetCriterion:
     """The losses and the assigner of the stock options; what is not given has the paper's value.
 
     ``loss_cls.class_weight`` may be left out: 1 for every class, ``no_object_weight`` (0.1) for the last.
+
+    Args:
+        options: further ones of ``SetCriterion``.
     """
-    loss_cls, loss_mask, loss_dice = dict(loss_cls or {}), dict(loss_mask or {}), dict(loss_dice or {})
+    loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou = (
+        dict(loss or {}) for loss in (loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou))
     train = dict(train_cfg or {})
-    no_object = loss_cls.pop('no_object_weight', 0.1)
-    class_weight = loss_cls.pop('class_weight', None) or [1.0] * num_classes + [no_object]
-    if len(class_weight) != num_classes + 1:
-        raise ValueError(f'loss_cls.class_weight has {len(class_weight)} numbers, but the head has {num_classes} '
-                         f'classes and no-object: it needs {num_classes + 1}. Leave it out: it follows from the '
-                         'classes')
-    weights = [loss.pop('loss_weight', default) for loss, default in
-               zip((loss_cls, loss_mask, loss_dice), method.loss_weights)]
+    losses = loss_cls, loss_mask, loss_dice
+    weights = [*method.loss_weights, *(method.box_weights or ())]
+    if method.box_weights:
+        losses += loss_bbox, loss_iou
+        _refuse('loss_bbox', {k: v for k, v in loss_bbox.items() if k != 'loss_weight'}, type='L1Loss',
+                reduction='mean')
+        _refuse('loss_iou', {k: v for k, v in loss_iou.items() if k != 'loss_weight'}, type='GIoULoss',
+                reduction='mean', eps=...)
+    elif loss_bbox or loss_iou:
+        raise ValueError('loss_bbox and loss_iou: this head predicts no boxes')
+    weights = [loss.pop('loss_weight', default) for loss, default in zip(losses, weights)]
+    class_loss = method.class_loss
+    if method.class_cost == 'focal':
+        class_loss = _name(loss_cls.pop('type', class_loss))
+    if class_loss == 'FocalLoss':
+        class_weight = None
+        _refuse('loss_cls', loss_cls, use_sigmoid=True, gamma=2.0, alpha=0.25, reduction='mean')
+    else:
+        class_weight = _class_weight(loss_cls, num_classes)
+        _refuse('loss_cls', {'type': class_loss, **loss_cls}, type='CrossEntropyLoss', use_sigmoid=False,
+                reduction='mean')
     mask_term, mask_type = method.mask_term, loss_mask.pop('type', None)
     if mask_type is not None:
         mask_term = MASK_TERMS.get(_name(mask_type))
     if mask_term is None:
         raise ValueError(f'loss_mask: type={_name(mask_type)!r} is not supported, only {" and ".join(MASK_TERMS)}')
     focal = dict(gamma=2.0, alpha=0.25) if mask_term == 'focal' else {}
-    _refuse('loss_cls', loss_cls, type='CrossEntropyLoss', use_sigmoid=False, reduction='mean')
     _refuse('loss_mask', loss_mask, use_sigmoid=True, reduction='mean', **focal)
     _refuse('loss_dice', loss_dice, type='DiceLoss', use_sigmoid=True, activate=True, reduction='mean',
             naive_dice=True, eps=1.0)
@@ -251,26 +290,44 @@ def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, los
     if points is None and useless:
         raise ValueError(f'train_cfg: {" and ".join(sorted(useless))} say where points are drawn, but with '
                          'num_points=None masks are compared at every pixel; leave them out, or set num_points')
-    costs, mask_cost = _costs(train.pop('assigner', None), weights, mask_term)
-    assigner = HungarianAssigner(*costs, num_points=points, mask_term=mask_cost)
+    costs, mask_cost = _costs(train.pop('assigner', None), weights, mask_term, method.class_cost)
+    boxes = dict(zip(('box_weight', 'overlap_weight'), costs[3:]))
+    assigner = HungarianAssigner(*costs[:3], num_points=points, mask_term=mask_cost, class_term=method.class_cost,
+                                 no_object=class_weight is not None, **boxes)
+    options.update(zip(('loss_box', 'loss_overlap'), weights[3:]))
     sampling = dict(oversample_ratio=train.pop('oversample_ratio', 3.0),
                     importance_ratio=train.pop('importance_sample_ratio', 0.75))
     _refuse('train_cfg.sampler', dict(train.pop('sampler', None) or {}), type='MaskPseudoSampler')
     _refuse('train_cfg', train)
-    return SetCriterion(assigner, class_weight, *weights, mask_term=mask_term, num_points=points, **sampling)
+    return SetCriterion(assigner, class_weight, *weights[:3], mask_term=mask_term, num_points=points, **sampling,
+                        **options)
+
+
+def _class_weight(loss_cls: dict[str, Any], num_classes: int) -> list[float]:
+    """Of the classes and of no-object, taken off the options."""
+    no_object = loss_cls.pop('no_object_weight', 0.1)
+    class_weight = loss_cls.pop('class_weight', None) or [1.0] * num_classes + [no_object]
+    if len(class_weight) != num_classes + 1:
+        raise ValueError(f'loss_cls.class_weight has {len(class_weight)} numbers, but the head has {num_classes} '
+                         f'classes and no-object: it needs {num_classes + 1}. Leave it out: it follows from the '
+                         'classes')
+    return class_weight
 
 
 MASK_TERMS = dict(CrossEntropyLoss='cross_entropy', FocalLoss='focal')
 MASK_COSTS = dict(CrossEntropyLossCost='cross_entropy', FocalLossCost='focal')
 
 
-def _costs(assigner: dict | None, loss_weights: Sequence[float], mask_term: str) -> tuple[list[float], str]:
-    """Weights of class, mask and dice cost, and what the mask cost is; as the losses unless the assigner says
-    otherwise."""
+def _costs(assigner: dict | None, loss_weights: Sequence[float], mask_term: str,
+           class_cost: str) -> tuple[list[float], str]:
+    """Weights of class, mask and dice cost, with boxes of their distance and overlap, and what the mask cost is; as the
+    losses unless the assigner says otherwise."""
     if assigner is None:
         return list(loss_weights), mask_term
     places = dict(ClassificationCost=0, CrossEntropyLossCost=1, FocalLossCost=1, DiceCost=2)
-    weights = [0.0, 0.0, 0.0]
+    if len(loss_weights) > 3:
+        places.update(BBoxL1Cost=3, IoUCost=4)
+    weights = [0.0] * len(loss_weights)
     assigner = dict(assigner)
     costs = assigner.pop('match_costs', None)
     if not costs:
@@ -283,16 +340,21 @@ def _costs(assigner: dict | None, loss_weights: Sequence[float], mask_term: str)
         name = cost.pop('type').split('.')[-1]
         if name not in places:
             raise ValueError(f'train_cfg.assigner: the cost {name} is not one of {", ".join(places)}')
-        if places[name] in seen:
-            raise ValueError(f'train_cfg.assigner: {seen[places[name]]} and {name} are two costs of the same kind; '
-                             'leave one out')
-        seen[places[name]] = name
-        weights[places[name]] = cost.pop('weight', 1.0)
-        focal = dict(binary_input=True, alpha=0.25, gamma=2, eps=1e-12) if name == 'FocalLossCost' else dict(eps=1.0)
+        place = places[name]
         if name == 'FocalLossCost' and not cost.get('binary_input'):
-            raise ValueError('train_cfg.assigner: a FocalLossCost without binary_input=True is one of classes, which '
-                             'is not supported')
-        _refuse(f'train_cfg.assigner {name}', cost, use_sigmoid=True, pred_act=True, naive_dice=True, **focal)
+            place = 0  # of classes
+        if place == 0 and (name == 'FocalLossCost') != (class_cost == 'focal'):
+            raise ValueError(f'train_cfg.assigner: the cost of classes is a {class_cost} cost here, so {name} '
+                             f'{"" if name != "FocalLossCost" else "without binary_input=True "}is not supported')
+        if place in seen:
+            raise ValueError(f'train_cfg.assigner: {seen[place]} and {name} are two costs of the same kind; leave one '
+                             'out')
+        seen[place] = name
+        weights[place] = cost.pop('weight', 1.0)
+        known = dict(
+            FocalLossCost=dict(binary_input=place == 1, alpha=0.25, gamma=2, eps=1e-12 if place else 1e-8),
+            BBoxL1Cost=dict(box_format='xywh'), IoUCost=dict(iou_mode='giou')).get(name, dict(eps=1.0))
+        _refuse(f'train_cfg.assigner {name}', cost, use_sigmoid=True, pred_act=True, naive_dice=True, **known)
     return weights, MASK_COSTS.get(seen.get(1), mask_term)
 
 

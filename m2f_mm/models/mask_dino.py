@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from m2f_mm.structures import MaskPredictions, SegTargets, contract
+from m2f_mm.structures import MaskPredictions, SegTargets, boxes_around, contract
 
 from .denoising import NoisedQueries, RandomNoise, noised_queries
 from .mask_transformer import MaskNetwork
@@ -33,6 +33,8 @@ class MaskDINO(MaskNetwork):
         draw: source of the noise.
         Others: as for ``MaskNetwork``; ``no_object`` is for cross-entropy.
     """
+
+    predicts_boxes = True
 
     def __init__(self,
                  pixel_decoder: nn.Module,
@@ -198,26 +200,3 @@ def token_boxes(shapes: Shapes, device: torch.device) -> tuple[Tensor, Tensor]:
     valid = ((boxes > 0.01) & (boxes < 0.99)).all(1)
     logits = (boxes / (1 - boxes)).log()
     return logits.masked_fill(~valid[:, None], float('inf')), valid
-
-
-def boxes_around(masks: Tensor, exclusive: bool) -> Tensor:
-    """Boxes (n, 4) as cx, cy, w, h in 0..1 around masks, bool (n, h, w).
-
-    Args:
-        masks: masks.
-        exclusive: the right and lower edges lie behind the last pixel, and an empty mask has the box 0; otherwise they
-            lie on it, and an empty mask has a box that ends up at the largest centre and the smallest size.
-    """
-    sides = []
-    for seen in (masks.any(1), masks.any(2)):  # columns, rows
-        length = seen.shape[1]
-        place = torch.arange(length, device=seen.device)
-        first = torch.where(seen, place, length).min(1).values
-        last = torch.where(seen, place, -1).max(1).values
-        empty = last < 0
-        if exclusive:
-            sides.append((first.masked_fill(empty, 0) / length, (last + 1) / length))
-        else:
-            sides.append((torch.where(empty, 1e8, first) / length, last.clamp(min=0) / length))
-    (x0, x1), (y0, y1) = sides
-    return torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), -1)

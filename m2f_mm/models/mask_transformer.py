@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
-from m2f_mm.structures import MaskPredictions, attention_mask, fold, resize_features
+from m2f_mm.structures import MaskPredictions, SegTargets, attention_mask, fold, resize_features
 
 from .layers import Position, loads_weights, sine_position
 from .transformer_decoders import Memory
@@ -34,6 +34,7 @@ class MaskNetwork(BaseModule):
         deep_supervision: give the predictions before the last one, too, in training.
         no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
     """
+    predicts_boxes = False
 
     def __init__(self,
                  pixel_decoder: nn.Module,
@@ -129,10 +130,11 @@ class MaskTransformer(MaskNetwork):
         if self.transformer_decoder.level_embeddings:
             self.level_embed = nn.Embedding(num_levels, dims)
 
-    def forward(self, feats: Sequence[Tensor]) -> MaskPredictions:
+    def forward(self, feats: Sequence[Tensor], targets: Sequence[SegTargets] | None = None) -> MaskPredictions:
         """
         Args:
             feats: backbone features (B * T, c, h, w), fine to coarse, frames of a clip one after the other.
+            targets: not needed; some networks learn to denoise them.
 
         Returns:
             In training mode the predictions wherever the transformer decoder asks for one and after its last layer,

@@ -1,0 +1,145 @@
+"""Mask DINO in the stock detector and segmentor: losses, results, batches that are difficult."""
+import pytest
+import torch
+from thin import (
+    CHANNELS,
+    SEMANTIC_CLASSES,
+    STUFF,
+    THINGS,
+    build,
+    detection_batch,
+    gradients,
+    mmdet_config,
+    mmseg_config,
+    semantic_batch,
+    step,
+)
+
+from m2f_mm.structures import SegTargets, boxes_around
+
+NETWORK = dict(
+    in_channels=CHANNELS, feat_channels=64, out_channels=48, num_queries=12,
+    pixel_decoder=dict(num_layers=1, num_heads=4, feedforward_channels=96),
+    transformer_decoder=dict(num_layers=3, embed_dims=64, num_heads=4, feedforward_channels=96))
+
+
+def detector(stuff=STUFF, **options):
+    cfg = mmdet_config()
+    cfg.update(type='m2f_mm.MaskDINO', panoptic_fusion_head=None)
+    cfg.panoptic_head = dict(type='m2f_mm.MaskDINOHead', num_things_classes=THINGS, num_stuff_classes=stuff,
+                             train_cfg=dict(num_points=100), **{**NETWORK, 'denoising_queries': 7, **options})
+    cfg.train_cfg = None
+    cfg.test_cfg = dict(panoptic_on=bool(stuff), instance_on=True, semantic_on=True, object_mask_thr=0.2, iou_thr=0.,
+                        max_per_image=100)
+    return build(cfg, 'mmdet')
+
+
+def segmentor(**options):
+    cfg = mmseg_config()
+    cfg.type = 'm2f_mm.MaskSegmentor'
+    cfg.decode_head = dict(type='m2f_mm.MaskDINOSegHead', num_classes=SEMANTIC_CLASSES,
+                           train_cfg=dict(num_points=100), **{**NETWORK, **options})
+    return build(cfg, 'mmseg')
+
+
+def names_of(layers, first_denoised=0, masks=True):
+    """Every loss of a two-stage model with so many layers."""
+    terms = ['loss_cls', 'loss_mask', 'loss_dice', 'loss_bbox', 'loss_iou']
+    known = [term for term in terms if masks or term not in ('loss_mask', 'loss_dice')]
+    layer = [*(f'd{i}.' for i in range(layers)), '']
+    return ({f'{i}{term}' for i in ['enc_', *layer] for term in terms} |
+            {f'{i}dn_{term}' for i in layer[first_denoised:] for term in known})
+
+
+@pytest.mark.parametrize('objects, semantic, denoised', [
+    ((3, 2), True, True), ((3, 2), False, True), ((0, 3), False, True), ((1, 0), False, True), ((0, 0), False, False),
+    ((9, 1), False, False), ((15, 2), False, False),
+], ids=str)
+def test_every_batch_trains_everything(objects, semantic, denoised):
+    """No object at all, one image without, more than the budget for denoising, more than queries."""
+    model = detector(STUFF if semantic else 0).train()
+    losses = step(model, detection_batch(objects, semantic))
+    expected = names_of(3)
+    assert losses.keys() == (expected if denoised else {name for name in expected if 'dn_' not in name})
+    assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
+    found = gradients(model)
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in found.values())
+
+
+def test_boxes_without_extent():
+    """A mask of one column of pixels, and one that is empty."""
+    model = detector(0).train()
+    data = detection_batch((2, 1), False)
+    first = data['data_samples'][0].gt_instances.masks.masks
+    first[0], first[1] = 0, 0
+    first[0, 10:30, 20] = 1
+    losses = step(model, data)
+    assert all(loss.isfinite() for loss in losses.values())
+    assert all(gradient.isfinite().all() for gradient in gradients(model).values())
+
+
+@pytest.mark.parametrize('options, missing', [
+    (dict(denoising_queries=0), 'dn_'), (dict(criterion=dict(denoise_masks=False)), None),
+    (dict(loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0)), 'loss_bbox'),
+], ids=['no denoising', 'boxes and classes denoised', 'no box losses'])
+def test_parts_can_be_left_out(options, missing):
+    losses = step(detector(**options).train(), detection_batch())
+    if missing:
+        assert losses and not any(missing in name for name in losses)
+    else:
+        assert losses.keys() == names_of(3, masks=False)
+
+
+@pytest.mark.parametrize('start', ['no', 'bitmask', 'mask2box'])
+def test_detector_results(start):
+    """Boxes are those that were predicted, in pixels of the file; segments and classes beside them."""
+    model = detector(boxes_from_masks=start).eval()
+    data = model.data_preprocessor(detection_batch(), False)
+    with torch.no_grad():
+        predictions = model.panoptic_head(model.extract_feat(data['inputs']))
+        results = model.predict(data['inputs'], data['data_samples'])
+    for sample, boxes in zip(results, predictions.boxes[-1]):
+        cx, cy, w, h = boxes.unbind(-1)
+        down, right = (full * file / image for full, file, image in
+                       zip(data['inputs'].shape[-2:], sample.ori_shape, sample.img_shape))
+        expected = torch.stack(((cx - w / 2) * right, (cy - h / 2) * down, (cx + w / 2) * right,
+                                (cy + h / 2) * down), -1)
+        found = sample.pred_instances
+        assert len(found) and ((found.bboxes[:, None] - expected).abs().amax(-1).amin(1) < 1e-3).all()
+        assert found.masks.shape[1:] == sample.ori_shape and (found.labels < THINGS).all()
+        assert sample.pred_panoptic_seg.sem_seg.shape[1:] == sample.ori_shape
+        assert sample.pred_sem_seg.sem_seg.max() < THINGS + STUFF
+
+
+@pytest.mark.parametrize('options', [
+    dict(), dict(two_stage=False, loss_cls=dict(type='CrossEntropyLoss'), num_transformer_feat_level=3,
+                 pixel_decoder=dict(num_layers=1, num_heads=4, num_extra_levels=0, fine_first=False)),
+], ids=['sigmoids', 'as published'])
+def test_segmentor(options):
+    model = segmentor(**options).train()
+    assert model.decode_head.cls_embed.out_features == SEMANTIC_CLASSES + bool(options)
+    losses = step(model, semantic_batch())
+    assert all(loss.isfinite() for loss in losses.values())
+    assert all(gradient is not None for gradient in gradients(model).values())
+    model.eval()
+    with torch.no_grad():
+        results = model.test_step(semantic_batch())
+        model.keep_logits = True
+        whole = model.test_step(semantic_batch())
+    for sample, other in zip(results, whole):
+        assert sample.pred_sem_seg.data.shape[1:] == sample.ori_shape
+        assert sample.pred_sem_seg.data.max() < SEMANTIC_CLASSES
+        assert other.seg_logits.data.shape[0] == SEMANTIC_CLASSES
+
+
+def test_boxes_around_masks():
+    """The edges lie behind the last pixel; given boxes stay."""
+    masks = torch.zeros(3, 10, 20, dtype=torch.bool)
+    masks[0, 2:5, 4:10] = True
+    masks[1, 9, 19] = True
+    expected = torch.tensor([[7 / 20, 3.5 / 10, 6 / 20, 3 / 10], [19.5 / 20, 9.5 / 10, 1 / 20, 1 / 10], [0., 0, 0, 0]])
+    torch.testing.assert_close(boxes_around(masks), expected)
+    targets = SegTargets(torch.zeros(3, dtype=torch.long), masks)
+    assert torch.equal(targets.with_boxes().boxes, boxes_around(masks)) and targets.boxes is None
+    given = SegTargets(targets.labels, masks, torch.ones(3, 4))
+    assert given.with_boxes() is given
