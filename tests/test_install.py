@@ -113,6 +113,7 @@ def test_unknown_config_names_the_nearest(monkeypatch, tmp_path):
     (tmp_path / 'net').mkdir()
     (tmp_path / 'net' / 'net_r50.py').touch()
     assert configs.config_path('net/net_r50.py') == str(tmp_path / 'net' / 'net_r50.py')
+    assert configs.config_path('net_r50') == str(tmp_path / 'net' / 'net_r50.py')  # the name alone
     with pytest.raises(FileNotFoundError, match="no config 'net/net_r51.py'. Did you mean net/net_r50.py"):
         configs.config_path('net/net_r51.py')
 

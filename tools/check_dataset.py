@@ -12,16 +12,20 @@ import sys
 from mmengine.config import Config, DictAction
 
 from m2f_mm.apis.check_dataset import check_dataset
+from m2f_mm.apis.command_line import config_file
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
+    parser.add_argument('config', help='a file, or the name of a shipped one')
     parser.add_argument('--splits', nargs='+', choices=('train', 'val', 'test'), default=['train', 'val'])
     parser.add_argument('--workers', type=int, default=4, help='processes; 0 for this one alone')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='changes of the config, key=value')
     args = parser.parse_args()
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(config_file(args.config))
+    except FileNotFoundError as error:
+        parser.error(str(error))
     cfg.merge_from_dict(args.cfg_options or {})
     wrong = False
     for split in args.splits:

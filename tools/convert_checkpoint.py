@@ -21,8 +21,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path)
     parser.add_argument('target', type=Path, help='a .pth file')
-    parser.add_argument('--config', help='the model that the weights are for; without it they are not compared, and '
-                        'classes keep the order of the source')
+    parser.add_argument('--config', help='the model that the weights are for, a file or the name of a shipped one; it '
+                        'also says in which order its data set lists the classes')
+    parser.add_argument('--keep-order', action='store_true', help='without a config: classes keep the order of the '
+                        'source. Only for data sets whose order is the published one: not the panoptic ones of ADE20K, '
+                        'Cityscapes and Mapillary')
     parser.add_argument('--partial', action='store_true', help='write even where weights are missing or do not fit')
     parser.add_argument('--to', choices=('ours', 'official'), default='ours',
                         help='official: as the detectron2 code loads it, instead')
@@ -34,10 +37,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from m2f_mm.checkpoints import read_state_dict, source_of, to_official, to_ours
+    from m2f_mm.checkpoints.sources import BACKBONE
     from m2f_mm.version import __version__
     try:
         state = read_state_dict(args.source)
         source = source_of(state)
+        if not (args.config or args.keep_order or source == BACKBONE):
+            sys.exit(f'{args.source}: --config CONFIG is needed: some data sets list the classes in another order than '
+                     'the published weights. --keep-order says that this is none of them')
         model = build(args.config) if args.config else None
         head = args.head if model is None else head_of(model)
         class_ids = model and getattr(getattr(model, head), 'class_ids', None)
@@ -73,7 +80,9 @@ def build(config: str) -> torch.nn.Module:
     """The model of a config, without weights."""
     from mmengine.config import Config
     from mmengine.registry import MODELS, DefaultScope, init_default_scope
-    cfg = Config.fromfile(config)
+
+    from m2f_mm.apis.command_line import config_file
+    cfg = Config.fromfile(config_file(config))
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):

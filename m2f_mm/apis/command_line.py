@@ -33,16 +33,23 @@ def existing_file(path: str, argument: str) -> str:
     return path
 
 
+def config_file(config: str) -> str:
+    """A file, or the path of a shipped config by its name, with or without folder and ``.py``.
+
+    Raises:
+        FileNotFoundError: neither; says where was looked, and which names are near.
+    """
+    if Path(config).is_file():
+        return config
+    try:
+        return config_path(config)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'config: there is no file {config!r} (looked in {Path.cwd()}). {error}') from None
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read ``args.config``, a file or the name of a shipped one, and apply the common arguments."""
-    if Path(args.config).is_file():
-        path = args.config
-    else:
-        try:
-            path = config_path(args.config)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f'config: there is no file {args.config!r} (looked in {Path.cwd()}). '
-                                    f'{error}') from None
+    path = config_file(args.config)
     cfg = Config.fromfile(path)
     cfg.launcher = args.launcher
     if args.cfg_options:

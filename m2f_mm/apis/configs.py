@@ -24,7 +24,8 @@ PURE_SOURCE = ('"""Pure-Python form of `{name}`."""\n'
 
 
 def config_path(name: str) -> str:
-    """Absolute path of a shipped config, e.g. ``mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py``.
+    """Absolute path of a shipped config, e.g. ``mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py``; the name
+    in ``docs/model_zoo.md``, without folder and ending, will do.
 
     Raises FileNotFoundError, with the nearest names, when there is none.
     """
@@ -32,6 +33,9 @@ def config_path(name: str) -> str:
     path = TEXT_ROOT / relative
     if path.is_file():
         return str(path.resolve())
+    named = [shipped for shipped in shipped_configs() if Path(shipped).stem == relative]
+    if len(named) == 1:
+        return str((TEXT_ROOT / named[0]).resolve())
     near = difflib.get_close_matches(relative, shipped_configs(), n=3, cutoff=0.5)
     hint = f'Did you mean {" or ".join(near)}?' if near else f'The configs are in {TEXT_ROOT}.'
     raise FileNotFoundError(f'm2f_mm ships no config {relative!r}. {hint}')

@@ -79,7 +79,10 @@ def make_instances(root: Path, folder: str, result: Path, names: list[str], work
 
 def panoptic_picture(root: Path, folder: str, out: Path, name: str) -> dict:
     """Write the panoptic PNG of a picture: its stuff, and its objects over it. Things without an object are void."""
-    classes = read_pixels(root / 'annotations' / folder / f'{name}.png', ('L', )).astype(np.int32) - 1
+    path = root / 'annotations' / folder / f'{name}.png'
+    classes = read_pixels(path, ('L', )).astype(np.int32) - 1
+    if classes.max() >= len(IS_THING):
+        raise ValueError(f'{path} has the label {classes.max() + 1}; labels are 0 (void) and 1..{len(IS_THING)}')
     colours = SegmentColours(PALETTE, IS_THING, name)
     ids, segments = np.zeros(classes.shape, np.int32), []
 

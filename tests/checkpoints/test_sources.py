@@ -291,6 +291,19 @@ def test_conversion_says_what_it_did(tmp_path, config):
     assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
 
 
+def test_order_of_classes_is_not_guessed(tmp_path, config):
+    """A whole model needs its config, in either direction, unless the order is known to be the published one."""
+    source = as_pickle(official_weights(build(Config.fromfile(config)), 'panoptic_head'), tmp_path / 'model.pkl')
+    done = convert(source, tmp_path / 'out.pth')
+    assert done.returncode == 1 and '--config CONFIG is needed' in done.stderr and not (tmp_path / 'out.pth').exists()
+    assert convert(source, tmp_path / 'out.pth', '--keep-order').returncode == 0
+    done = convert(tmp_path / 'out.pth', tmp_path / 'back.pth', '--to', 'official')
+    assert done.returncode == 1 and not (tmp_path / 'back.pth').exists()
+    assert convert(tmp_path / 'out.pth', tmp_path / 'back.pth', '--to', 'official', '--keep-order').returncode == 0
+    back, there = read_state_dict(tmp_path / 'back.pth'), read_state_dict(source)
+    assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
+
+
 def test_swin_of_imagenet_is_converted(tmp_path):
     cfg = Config.fromfile(ROOT / 'configs/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic.py')
     names = to_ours_names(swin_keys())

@@ -122,6 +122,14 @@ def test_ade20k_objects_that_cannot_be_are_refused(tmp_path, pixels, message):
     assert not (tmp_path / 'out').exists()
 
 
+def test_ade20k_labels_that_cannot_be_are_refused(ade):
+    path = ade / 'annotations/training/ADE_train_00016900.png'
+    Image.new('L', Image.open(path).size, 151).save(path)
+    with pytest.raises(BrokenPictures, match=r'00016900.png has the label 151; labels are 0 .void. and 1..150'):
+        ade20k_files.prepare(ade, workers=0)
+    assert not (ade / 'ade20k_panoptic_train.json').exists()
+
+
 def test_missing_download_is_named(ade):
     shutil.rmtree(ade / 'annotations_instance')
     tool = str(ROOT / 'tools/dataset_converters/ade20k.py')

@@ -1,6 +1,7 @@
 """Options: the stock ones mean what they meant, those that would be ignored are refused by name."""
 import pytest
 import torch
+from mmengine.config import Config
 from thin import (
     CHANNELS,
     MASK_WIDTH,
@@ -18,6 +19,7 @@ from thin import (
     use_our_heads,
 )
 
+from m2f_mm import config_path
 from m2f_mm.criterion.assigner import focal_cost
 from m2f_mm.criterion.losses import focal_loss
 from m2f_mm.integrations.options import class_counts
@@ -383,3 +385,19 @@ def test_neck_with_too_few_maps_is_refused():
     decoder = NeckPixelDecoder(torch.nn.Identity(), in_channels=[8, 8], feat_channels=8, num_outs=3)
     with pytest.raises(ValueError, match='Identity returned 2 maps; 3 memories and the mask features need 4'):
         decoder([torch.zeros(1, 8, 8, 8), torch.zeros(1, 8, 4, 4)])
+
+
+def test_own_classes_as_the_readme_says():
+    """In one of our recipes, whose head names a data set, and in a stock config, which has numbers."""
+    metainfo = dict(thing_classes=('date', 'fig'), stuff_classes=('table', ), classes=('date', 'fig', 'table'))
+    ours = Config.fromfile(config_path('mask2former_r50_8xb2-lsj-50e_coco-panoptic'))
+    ours.merge_from_dict(dict(model=dict(panoptic_head=dict(metainfo=dict(_delete_=True, **metainfo)))))
+    stock = use_our_heads(mmdet_config())
+    none = dict(num_things_classes=None, num_stuff_classes=None)
+    stock.panoptic_head.update(none, metainfo=metainfo)
+    stock.panoptic_head.loss_cls.class_weight = None
+    for cfg in (ours.model, stock):
+        cfg.backbone.init_cfg = None
+        head = MODELS.build(dict(cfg.panoptic_head, train_cfg=cfg.train_cfg, test_cfg=cfg.test_cfg))
+        assert head.is_thing == [True, True, False] and head.cls_embed.out_features == 4
+        assert head.criterion.class_weight.tolist() == pytest.approx([1, 1, 1, 0.1])
