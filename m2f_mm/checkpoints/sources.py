@@ -78,8 +78,10 @@ def backbone_to_ours(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def in_order(state: dict[str, Tensor], head: str, class_ids: Sequence[int]) -> dict[str, Tensor]:
-    """With the rows of the class layer in another order; the last one, no-object, stays. Another number of classes
-    than the model's is left as it is."""
-    order = torch.tensor([*class_ids, len(class_ids)])
-    names = [f'{head}.cls_embed.{part}' for part in ('weight', 'bias')]
-    return state | {name: state[name][order] for name in names if name in state and len(state[name]) == len(order)}
+    """With the rows that belong to classes in another order: of the class layer, and of the labels that are denoised.
+    No-object, where there is one, stays last. Another number of classes than the model's is left as it is."""
+    count = len(class_ids)
+    orders = {count: torch.tensor(class_ids), count + 1: torch.tensor([*class_ids, count])}
+    names = [f'{head}.{name}' for name in ('cls_embed.weight', 'cls_embed.bias', 'label_embed.weight')]
+    return state | {name: state[name][orders[len(state[name])]] for name in names
+                    if name in state and len(state[name]) in orders}

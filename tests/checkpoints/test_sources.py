@@ -23,6 +23,7 @@ from official_names import (
 from thin import draw
 
 from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_official, to_ours
+from m2f_mm.checkpoints.sources import in_order
 from m2f_mm.datasets.ade20k_categories import THING_IDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -289,6 +290,22 @@ def test_conversion_says_what_it_did(tmp_path, config):
     assert content['model']._metadata['sem_seg_head'] == dict(version=2)
     back, there = read_state_dict(tmp_path / 'back.pth'), read_state_dict(source)
     assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
+
+
+@pytest.mark.parametrize('no_object', [False, True])
+def test_rows_of_classes_change_places(no_object):
+    """Those of Mask DINO's class layer, with or without no-object, and of the labels that it denoises."""
+    rows = 10. * torch.arange(3 + no_object)
+    state = {'decode_head.cls_embed.weight': rows[:, None].expand(-1, 2), 'decode_head.cls_embed.bias': rows,
+             'decode_head.label_embed.weight': rows[:3, None], 'decode_head.query_feat.weight': rows[:3, None]}
+    found = in_order(state, 'decode_head', (2, 0, 1))
+    expected = [20, 0, 10] + [30] * no_object
+    assert found['decode_head.cls_embed.weight'][:, 1].tolist() == expected
+    assert found['decode_head.cls_embed.bias'].tolist() == expected
+    assert found['decode_head.label_embed.weight'].flatten().tolist() == [20, 0, 10]
+    assert found['decode_head.query_feat.weight'].flatten().tolist() == [0, 10, 20]
+    back = in_order(found, 'decode_head', (1, 2, 0))
+    assert all(torch.equal(back[name], state[name]) for name in state)
 
 
 def test_order_of_classes_is_not_guessed(tmp_path, config):
