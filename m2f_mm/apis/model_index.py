@@ -18,7 +18,8 @@ ABOUT = """<!-- Written by `python tools/write_model_zoo.py` from the metafiles 
 
 Published numbers are the authors', with their code and weights, single scale unless a column says otherwise. What we
 have not run ourselves is "not run". Parameters are those that are trained; the tests count them. The weights are the
-authors' and under CC BY-NC 4.0.
+authors': Mask2Former's and MaskFormer's under CC BY-NC 4.0; Mask DINO's come without a licence, its code is
+under the Apache License 2.0.
 
 A config's name loads its released weights, which are fetched from where the table links to:
 

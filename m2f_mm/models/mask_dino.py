@@ -105,7 +105,8 @@ class MaskDINO(MaskNetwork):
             return (self.query_feat.weight.expand(batch, -1, -1), self.query_embed.weight.expand(batch, -1, -1))
         proposals, valid = token_boxes(shapes, tokens.device)
         encoded = self.memory_trans_norm(self.memory_trans_fc(tokens * valid[:, None]))
-        top = self.cls_embed(encoded).max(-1).values.topk(self.num_queries, 1).indices  # (B, Q)
+        count = min(self.num_queries, tokens.shape[1])  # a tiny picture has fewer tokens than there are queries
+        top = self.cls_embed(encoded).max(-1).values.topk(count, 1).indices  # (B, Q)
         chosen = encoded.gather(1, top[..., None].expand(-1, -1, encoded.shape[-1]))
         reference = self.box_embed(chosen) + proposals[top]
         embeds = made.add(chosen, reference.sigmoid()) if self.training else made.embed(chosen)
@@ -113,7 +114,7 @@ class MaskDINO(MaskNetwork):
         if self.boxes_from_masks != 'no':
             reference = inverse_sigmoid(self._around_masks(embeds.detach(), made.mask_features.detach()))
         if self.learned_content:
-            return self.query_feat.weight.expand(batch, -1, -1), reference
+            return self.query_feat.weight[:count].expand(batch, -1, -1), reference
         return chosen.detach(), reference
 
     def _around_masks(self, embeds: Tensor, features: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ MODELS = released_models()
 
 def test_every_row_is_in_the_index():
     assert sorted(model.name for model in MODELS) == sorted(ROWS)
-    assert all(model.config.startswith(f'{model.collection.lower()}/') for model in MODELS)
+    assert all(model.config.startswith(f'{model.collection.lower().replace(" ", "_")}/') for model in MODELS)
     assert len({model.weights for model in MODELS}) == len(MODELS)
 
 
@@ -22,8 +22,10 @@ def test_entry(model):
     assert config_path(model.config) and config.stem == model.name
     assert model.parameters == ROWS[model.name]
     assert not model.ours  # nothing of this size has been trained or evaluated by us
-    assert re.fullmatch(r'https://dl\.fbaipublicfiles\.com/maskformer/\S+/model_final_[0-9a-f]{6}\.pkl',
-                        model.weights)
+    assert re.fullmatch(
+        r'https://dl\.fbaipublicfiles\.com/maskformer/\S+/model_final_[0-9a-f]{6}\.pkl|'
+        r'https://github\.com/IDEA-Research/detrex-storage/releases/download/maskdino-v0\.1\.0/maskdino_\S+\.pth',
+        model.weights)
     about = re.match(r'(#.*\n)+', config.read_text(encoding='utf-8'))[0]
     assert 'published' in about and 'not re-run by us' in about
     numbers = [float(number) for number in re.findall(r'\b\d\d\.\d\b', about)]

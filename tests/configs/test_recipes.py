@@ -121,8 +121,20 @@ BASELINES = {
     'per-pixel_r50_8xb4-60k_coco-stuff10k-640x640': 31.04, 'per-pixel-plus_r50_8xb4-60k_coco-stuff10k-640x640': 41.23,
     'per-pixel_r50_8xb2-200k_ade20k-full-512x512': 31.21, 'per-pixel-plus_r50_8xb2-200k_ade20k-full-512x512': 41.41
 }
+MASK_DINO = {
+    'mask-dino-3scale_r50_8xb2-lsj-50e_coco': 43.82, 'mask-dino-4scale_r50_8xb2-lsj-50e_coco': 52.06,
+    f'mask-dino-5scale-unenhanced_{L}_8xb2-lsj-50e_coco': 222.80, f'mask-dino-5scale_{L}_8xb2-lsj-50e_coco': 222.80,
+    'mask-dino-4scale_r50_8xb2-lsj-50e_coco-panoptic': 52.09,
+    f'mask-dino-5scale_{L}_8xb2-lsj-50e_coco-panoptic': 222.83,
+    'mask-dino-3scale_r50_8xb2-160k_ade20k-512x512': 43.81, 'mask-dino-3scale_r50_8xb2-90k_cityscapes-512x1024': 43.80,
+}
+BOXES_FROM_MASKS = {  # where the official configs have them
+    'mask-dino-3scale_r50_8xb2-lsj-50e_coco': 'bitmask', 'mask-dino-4scale_r50_8xb2-lsj-50e_coco': 'mask2box',
+    f'mask-dino-5scale_{L}_8xb2-lsj-50e_coco': 'bitmask',
+}
+STEPS = {160000: [135000, 150000], 90000: [80000, 87000]}  # Mask DINO's learning rate falls in steps here, too
 ROWS = {f'mask2former_{row}': count for row, count in MASK2FORMER.items()}
-ROWS |= {f'maskformer_{row}': count for row, count in MASKFORMER.items()} | BASELINES
+ROWS |= {f'maskformer_{row}': count for row, count in MASKFORMER.items()} | BASELINES | MASK_DINO
 EXACT = {  # where the official code was counted to the last one
     'mask2former_r50_8xb2-lsj-50e_coco-panoptic': 43_983_878,
     'mask2former_r50_8xb2-lsj-50e_coco': 43_970_257,
@@ -136,10 +148,10 @@ SWINS = {  # width, depths, heads, window, pretrained on
     L: (192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 384)
 }
 SYNC_BN = ('mask2former_r101_8xb2-160k_ade20k-512x512',
-           *(row for row in ROWS if 'cityscapes' in row and row.startswith('mask2former')))
+           *(row for row in ROWS if 'cityscapes' in row and not row.startswith('maskformer')))
 # Names of what does not decay: norms, embeddings, Swin's position tables. Written without a look at the constructor.
 NO_DECAY = re.compile(r'.*(\.bn\d\.|\.gn\.|\.norms?\d?\.|post_norm\.|downsample\.1\.|relative_position_bias_table|'
-                      r'_head\.(query_feat|query_embed|level_embed)\.)')
+                      r'_head\.(query_feat|query_embed|level_embed|label_embed|memory_trans_norm)\.)')
 
 
 def test_every_recipe_is_in_the_table():
@@ -147,7 +159,9 @@ def test_every_recipe_is_in_the_table():
 
 
 def file_of(row):
-    return f'{"mask2former" if row.startswith("mask2former") else "maskformer"}/{row}.py'
+    method = row.split('_')[0].split('-')
+    folder = dict(mask2former='mask2former', mask='mask_dino').get(method[0], 'maskformer')
+    return f'{folder}/{row}.py'
 
 
 def read(row):
@@ -166,13 +180,16 @@ class Parts(NamedTuple):
 def parts(row):
     method, backbone, rest = row.split('_', 2)
     batch, recipe = rest.split('-', 1)
-    return Parts(method, backbone, *map(int, batch.split('xb')), RECIPES[recipe])
+    recipe = RECIPES[recipe]
+    if method.startswith('mask-dino'):
+        recipe = recipe._replace(milestones=STEPS.get(recipe.iters, recipe.milestones), object_mask_thr=0.25)
+    return Parts(method, backbone, *map(int, batch.split('xb')), recipe)
 
 
 def optimization(row):
     """Learning rate, its factor in the backbone, weight decay."""
     method, backbone = parts(row)[:2]
-    if method == 'mask2former':
+    if method == 'mask2former' or method.startswith('mask-dino'):
         return 1e-4, 0.1, 0.05
     return (6e-5, 1.0, 0.01) if backbone in SWINS else (1e-4, 0.1, 1e-4)
 
@@ -222,6 +239,8 @@ def test_numbers_of_the_method(row):
     train = head.get('train_cfg') or cfg.model.train_cfg
     weights = [head[f'loss_{term}'].loss_weight for term in ('cls', 'mask', 'dice')]
     pixel_decoder, decoder = head.pixel_decoder, head.transformer_decoder
+    if method.startswith('mask-dino'):
+        return check_mask_dino(row, head, train, weights, cfg.model.test_cfg)
     assert head.loss_cls.no_object_weight == 0.1
     if method == 'mask2former':
         assert (train.num_points, train.oversample_ratio, train.importance_sample_ratio) == (12544, 3.0, 0.75)
@@ -243,6 +262,27 @@ def test_numbers_of_the_method(row):
         test = cfg.model.test_cfg
         assert (test.max_per_image, test.object_mask_thr, test.iou_thr, test.filter_low_score) == (
             100, recipe.object_mask_thr, 0.8, method == 'mask2former')
+
+
+def check_mask_dino(row, head, train, weights, test):
+    semantic, scales = 'coco' not in row, int(row[len('mask-dino-')])
+    weights += [head[f'loss_{term}'].loss_weight for term in ('bbox', 'iou')]
+    assert weights == [4.0, 5.0, 5.0, 5.0, 2.0]
+    assert (train.num_points, train.oversample_ratio, train.importance_sample_ratio) == (12544, 3.0, 0.75)
+    assert head.loss_cls.type == ('CrossEntropyLoss' if semantic else 'FocalLoss')
+    assert head.loss_cls.get('no_object_weight') == (0.1 if semantic else None)
+    assert head.num_queries == (100 if semantic else 300) and head.two_stage is not semantic
+    assert (head.denoising_queries, head.noise_scale) == (100, 0.4)
+    assert head.get('boxes_from_masks', 'no') == BOXES_FROM_MASKS.get(row, 'no')
+    assert head.num_transformer_feat_level == scales
+    pixel_decoder, decoder = head.pixel_decoder, head.transformer_decoder
+    extra = 0 if scales == 3 else 1
+    assert (pixel_decoder.num_extra_levels, pixel_decoder.fine_first, pixel_decoder.always_fpn) == (extra, extra, True)
+    assert (pixel_decoder.num_layers, pixel_decoder.feedforward_channels) == (6, 1024 if scales == 3 else 2048)
+    assert (decoder.num_layers, decoder.feedforward_channels) == (9, 2048)
+    if not semantic:
+        assert (test.max_per_image, test.object_mask_thr, test.iou_thr, test.filter_low_score, test.temperature) == (
+            100, 0.25, 0.8, True, 0.06)
 
 
 @pytest.mark.parametrize('row', ROWS)
@@ -329,7 +369,7 @@ def test_model_is_the_official_one(row):
     cfg = read(row)
     method, *_, recipe = parts(row)
     pytest.importorskip(recipe.scope)
-    if method == 'mask2former':
+    if method == 'mask2former' or method.startswith('mask-dino'):
         (head_of(cfg).get('train_cfg') or cfg.model.train_cfg).num_points = 64
     cfg.model.data_preprocessor.pop('size', None)
     cfg.model.data_preprocessor.setdefault('size_divisor', 32) if recipe.scope == 'mmseg' else None
