@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 import m2f_mm  # noqa: F401  registers the types
+from m2f_mm.checkpoints import read_state_dict
 from m2f_mm.compatibility import allow_checkpoint_types, history_buffer_method
 
 pytestmark = pytest.mark.smoke
@@ -101,3 +102,12 @@ def test_getattr_reaches_statistics_only():
     for owner, name in ((HistoryBuffer, '__init__'), (np, 'load'), (HistoryBuffer([1], [1]), 'mean')):
         with pytest.raises(ValueError, match='Do not trust this file'):
             history_buffer_method(owner, name)
+
+
+@pytest.mark.skipif(not checks_by_default, reason='torch loads anything by default')
+def test_weights_are_read_after_somebody_took_the_types_away(tmp_path):
+    """MMEngine's own loading allows the types for a while, after which torch knows them no more."""
+    torch.save(dict(state_dict=dict(a=torch.ones(2)), message_hub=HistoryBuffer([1.0], [1])), tmp_path / 'run.pth')
+    with torch.serialization.safe_globals([HistoryBuffer, np.ndarray]):
+        pass
+    assert torch.equal(read_state_dict(tmp_path / 'run.pth')['a'], torch.ones(2))

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m2f_mm.compatibility import allow_checkpoint_types
+
 WRAPPERS = ('state_dict', 'model')  # under which a file keeps its weights; OpenMMLab's name, detectron2's
 
 
@@ -137,6 +139,7 @@ def _content(path: Path, map_location: str | None) -> Any:
     with path.open('rb') as stream:
         start = stream.read(2)
     if start == b'PK' or path.suffix not in ('.pkl', '.pickle'):  # torch.save writes a zip archive, once its own pickle
+        allow_checkpoint_types()  # once more: some versions of MMEngine disallow them again after loading a file
         try:
             return torch.load(path, map_location=map_location, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
+from m2f_mm.checkpoints import read_state_dict
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
@@ -164,7 +165,7 @@ def test_two_workers_on_the_cpu_train_and_test_like_one(config, tmp_path):
     run(sys.executable, TOOLS / 'train.py', 'toy.py', '--work-dir', 'one', folder=tmp_path)
     run(TOOLS / 'dist_train.sh', 'toy.py', 2, '--work-dir', 'two', '--cfg-options', 'train_dataloader.batch_size=1',
         folder=tmp_path)
-    one, two = (torch.load(tmp_path / name / 'epoch_1.pth', weights_only=True)['state_dict'] for name in ('one', 'two'))
+    one, two = (read_state_dict(tmp_path / name / 'epoch_1.pth') for name in ('one', 'two'))
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight)
     out = run(TOOLS / 'dist_test.sh', 'toy.py', 'two/epoch_1.pth', 2, folder=tmp_path)
