@@ -63,17 +63,19 @@ def boxes_around(masks: Tensor, exclusive: bool = True) -> Tensor:
     """
     sides = []
     for seen in (masks.any(1), masks.any(2)):  # columns, rows
-        length = seen.shape[1]
-        place = torch.arange(length, device=seen.device)
-        first = torch.where(seen, place, length).min(1).values
-        last = torch.where(seen, place, -1).max(1).values
-        empty = last < 0
-        if exclusive:
-            sides.append((first.masked_fill(empty, 0) / length, (last + 1) / length))
-        else:
-            sides.append((torch.where(empty, 1e8, first) / length, last.clamp(min=0) / length))
+        first, end = span(seen).unbind(1)
+        if not exclusive:
+            first, end = torch.where(end > 0, first, 1e8), (end - 1).clamp(min=0)
+        sides.append((first / seen.shape[1], end / seen.shape[1]))
     (x0, x1), (y0, y1) = sides
     return torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), -1)
+
+
+def span(used: Tensor) -> Tensor:
+    """First used position and end of the last, for each row of bool (n, length): int64 (n, 2), zeros where none is."""
+    used = used.to(torch.uint8)
+    last = used.shape[1] - used.flip(1).argmax(1)
+    return torch.stack((used.argmax(1), last), 1) * used.amax(1, keepdim=True)
 
 
 def box_corners(boxes: Tensor) -> tuple[Tensor, Tensor]:

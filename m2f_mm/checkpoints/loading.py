@@ -97,8 +97,10 @@ def check_name(path: Path) -> None:
     """
     for pattern, kind in ((r'model_final_([0-9a-f]{6})\.pkl', 'md5'), (r'.*-([0-9a-f]{8})\.pth', 'sha256')):
         wanted = re.fullmatch(pattern, path.name)
+        if not wanted:
+            continue
         found = hashlib.new(kind, path.read_bytes(), usedforsecurity=False).hexdigest()
-        if wanted and not found.startswith(wanted[1]):
+        if not found.startswith(wanted[1]):
             raise ValueError(f'{path.name} has the {kind.upper()} {found}, which does not begin as its name says; it '
                              'is damaged or another file. Get it again')
 

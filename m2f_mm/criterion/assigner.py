@@ -91,7 +91,8 @@ class HungarianAssigner:
         sums = prediction_sums(predictions)
         flat = torch.cat([sums.flatten()] + [cost.flatten() for layer in costs for cost in layer]).cpu().numpy()
         if not np.isfinite(flat).all():
-            explain_non_finite(flat[:sums.numel()].reshape(sums.shape), costs, targets, self._num_classes(predictions))
+            explain_non_finite(flat[:sums.numel()].reshape(sums.shape), costs, targets, predictions,
+                               self._num_classes(predictions))
         return self._solve(flat[sums.numel():], costs, predictions.mask_features.device)
 
     def costs(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
@@ -110,7 +111,7 @@ class HungarianAssigner:
                         self.dice_weight * dice_cost(logits, wanted) +
                         self.class_weight * class_costs[layer, b][:, labels[b]])
                 if predictions.boxes is not None:
-                    boxes = predictions.boxes[layer][b], targets[b].boxes
+                    boxes = predictions.boxes[layer][b], targets[b].boxes.to(cost.dtype)
                     cost += self.box_weight * box_cost(*boxes) + self.overlap_weight * overlap_cost(*boxes)
                 costs[-1].append(cost.masked_fill_(unknown[b], float('inf')))  # found out after the transfer
         return costs
@@ -201,20 +202,23 @@ def dice_cost(logits: Tensor, wanted: Tensor) -> Tensor:
 
 
 def prediction_sums(predictions: MaskPredictions) -> Tensor:
-    """Sums of class logits, mask embeddings and mask features, (L, 3, B): not finite if any of their numbers is not."""
-    logits, embeds = (torch.stack(layers).flatten(2).sum(2) for layers in
-                      (predictions.class_logits, predictions.mask_embeds))
+    """Sums of class logits, mask embeddings, mask features and, where there are any, boxes, (L, 3 or 4, B): not finite
+    if any of their numbers is not."""
+    logits, embeds, *boxes = (torch.stack(layers).flatten(2).sum(2) for layers in
+                              (predictions.class_logits, predictions.mask_embeds, predictions.boxes) if layers)
     features = predictions.mask_features.flatten(1).sum(1)
-    return torch.stack((logits, embeds, features.expand_as(logits)), 1)
+    return torch.stack((logits, embeds, features.expand_as(logits), *boxes), 1)
 
 
-def layer_name(layer: int, num_layers: int) -> str:
-    """``d0`` is the first prediction: Mask2Former's before the first decoder layer, MaskFormer's after it."""
-    return 'the last layer' if layer == num_layers - 1 else f'layer d{layer}'
+def layer_name(layer: int, predictions: MaskPredictions) -> str:
+    """``d0`` is the first prediction of the decoder: MaskFormer's after its first layer, the others' before it."""
+    if layer == predictions.num_layers - 1:
+        return 'the last layer'
+    return f'layer d{layer - predictions.selected}' if layer >= predictions.selected else 'the chosen tokens'
 
 
 def explain_non_finite(sums: np.ndarray, costs: list[list[Tensor]], targets: Sequence[SegTargets],
-                       num_classes: int) -> None:
+                       predictions: MaskPredictions, num_classes: int) -> None:
     """Raise the error that names the first cause; called only when something is known to be wrong."""
     for b, target in enumerate(targets):
         wrong = target.labels[(target.labels < 0) | (target.labels >= num_classes)]
@@ -223,9 +227,9 @@ def explain_non_finite(sums: np.ndarray, costs: list[list[Tensor]], targets: Seq
                              f'classes (labels 0 to {num_classes - 1}). Compare the class counts of the head with the '
                              'classes in the metainfo of the data set')
     for layer in range(len(costs)):
-        where = layer_name(layer, len(costs))
+        where = layer_name(layer, predictions)
         for b, target in enumerate(targets):
-            for part, value in zip(('class logits', 'mask embeddings', 'mask features'), sums[layer, :, b]):
+            for part, value in zip(('class logits', 'mask embeddings', 'mask features', 'boxes'), sums[layer, :, b]):
                 if not np.isfinite(value):
                     raise FloatingPointError(
                         f'The {part} of {where} are not finite for {image_name(b, target)}. The training has diverged '

@@ -91,7 +91,7 @@ class SetCriterion(nn.Module):
             if predictions.denoising is not None:
                 known = known_pairs(predictions.denoising, predictions.groups, targets)
                 parts.append((predictions.denoising, known, predictions.groups))
-            classes = [wanted_classes(torch.stack(part.class_logits), matching, targets, self.class_weight is not None)
+            classes = [wanted_classes(part, matching, targets, self.class_weight is not None)
                        for part, matching, _ in parts]
             sums = [self._weight_sums(each, predictions.mask_features) for each in classes]  # (L,) of each part
             num_masks = sums[0].new_full((1,), sum(len(target) for target in targets))
@@ -202,10 +202,13 @@ def sample_objects(masks: Sequence[BinaryMasks], frames: int, index: Sequence[Te
     return join(sampled)
 
 
-def wanted_classes(logits: Tensor, matching: Matching, targets: Sequence[SegTargets], no_object: bool) -> Tensor:
-    """The class that every query is to predict, (L, B, Q); C for those without a pair, which the last logit of
-    (L, B, Q, C + 1) is for, and no logit of (L, B, Q, C) without ``no_object``."""
-    classes = torch.full(logits.shape[:3], logits.shape[-1] - no_object, device=logits.device)
+def wanted_classes(predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets],
+                   no_object: bool) -> Tensor:
+    """The class that every query is to predict, (L, B, Q); C for those without a pair, which the last of C + 1 logits
+    is for, and none of C logits, without ``no_object``."""
+    logits = predictions.class_logits[-1]
+    classes = torch.full((predictions.num_layers, *logits.shape[:2]), logits.shape[-1] - no_object,
+                         device=logits.device)
     labels = torch.cat([t.labels[index] for t, index in zip(targets, matching.by_image(matching.target))])
     classes[matching.layer, matching.batch, matching.query] = labels
     return classes
@@ -216,10 +219,9 @@ def known_pairs(denoising: MaskPredictions, groups: int, targets: Sequence[SegTa
     layers, slots = denoising.num_layers, denoising.class_logits[0].shape[1] // groups
     pairs, counts = [], []
     for b, target in enumerate(targets):
-        objects = np.arange(len(target))
-        layer, group, target = np.meshgrid(np.arange(layers), np.arange(groups), objects, indexing='ij')
-        pairs.append(np.stack((layer, np.full_like(layer, b), group * slots + target, target)).reshape(4, -1))
-        counts.append([groups * len(objects)] * layers)
+        layer, group, index = np.indices((layers, groups, len(target)))
+        pairs.append(np.stack((layer, np.full_like(layer, b), group * slots + index, index)).reshape(4, -1))
+        counts.append([groups * len(target)] * layers)
     packed = torch.from_numpy(np.concatenate(pairs, 1)).to(denoising.mask_features.device, non_blocking=True)
     return Matching(*packed, counts)
 

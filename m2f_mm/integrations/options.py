@@ -255,20 +255,18 @@ def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, los
     loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou = (
         dict(loss or {}) for loss in (loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou))
     train = dict(train_cfg or {})
-    losses = loss_cls, loss_mask, loss_dice
-    weights = [*method.loss_weights, *(method.box_weights or ())]
-    if method.box_weights:
-        losses += loss_bbox, loss_iou
-        _refuse('loss_bbox', {k: v for k, v in loss_bbox.items() if k != 'loss_weight'}, type='L1Loss',
-                reduction='mean')
-        _refuse('loss_iou', {k: v for k, v in loss_iou.items() if k != 'loss_weight'}, type='GIoULoss',
-                reduction='mean', eps=...)
-    elif loss_bbox or loss_iou:
+    if not method.box_weights and (loss_bbox or loss_iou):
         raise ValueError('loss_bbox and loss_iou: this head predicts no boxes')
-    weights = [loss.pop('loss_weight', default) for loss, default in zip(losses, weights)]
+    weights = [loss.pop('loss_weight', default) for loss, default in
+               zip((loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou),
+                   (*method.loss_weights, *(method.box_weights or ())))]
+    _refuse('loss_bbox', loss_bbox, type='L1Loss', reduction='mean')
+    _refuse('loss_iou', loss_iou, type='GIoULoss', reduction='mean', eps=1e-6)
     class_loss = method.class_loss
     if method.class_cost == 'focal':
         class_loss = _name(loss_cls.pop('type', class_loss))
+        if class_loss not in CLASS_LOSSES:
+            raise ValueError(f'loss_cls: type={class_loss!r} is not supported, only {" and ".join(CLASS_LOSSES)}')
     if class_loss == 'FocalLoss':
         class_weight = None
         _refuse('loss_cls', loss_cls, use_sigmoid=True, gamma=2.0, alpha=0.25, reduction='mean')
@@ -314,6 +312,7 @@ def _class_weight(loss_cls: dict[str, Any], num_classes: int) -> list[float]:
     return class_weight
 
 
+CLASS_LOSSES = 'FocalLoss', 'CrossEntropyLoss'
 MASK_TERMS = dict(CrossEntropyLoss='cross_entropy', FocalLoss='focal')
 MASK_COSTS = dict(CrossEntropyLossCost='cross_entropy', FocalLossCost='focal')
 

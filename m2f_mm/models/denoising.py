@@ -74,12 +74,17 @@ def noised_queries(targets: Sequence[SegTargets], embedding: nn.Embedding, budge
     labels = torch.where(replaced, draw.labels(replaced, embedding.num_embeddings), labels)
     reach = torch.cat((boxes[:, 2:] / 2, boxes[:, 2:]), 1)
     boxes = (boxes + (draw.boxes(len(boxes), boxes.device) * 2 - 1) * reach * scale).clamp(0, 1)
-    batch = torch.arange(len(counts), device=labels.device).repeat_interleave(
-        torch.tensor(counts, device=labels.device), output_size=sum(counts)).repeat(groups)
-    slot = torch.cat([group * largest + torch.arange(count) for group in range(groups) for count in counts])
-    slot = slot.to(labels.device, non_blocking=True)
+    batch, slot = places(counts, groups).to(labels.device, non_blocking=True)
     content = embedding.weight.new_zeros(len(counts), groups * largest, embedding.embedding_dim)
     reference = boxes.new_zeros(len(counts), groups * largest, 4)
     content = content.index_put((batch, slot), embedding(labels))
     reference = reference.index_put((batch, slot), inverse_sigmoid(boxes))
     return NoisedQueries(content, reference, groups)
+
+
+def places(counts: Sequence[int], groups: int) -> Tensor:
+    """Image and slot of every noised object, int64 (2, groups * N), in the order of ``RandomNoise``."""
+    batch = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    slot = torch.cat([torch.arange(count) for count in counts])
+    slots = max(counts) * torch.arange(groups)[:, None] + slot
+    return torch.stack((batch.expand(groups, -1), slots)).flatten(1)

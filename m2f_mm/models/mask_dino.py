@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from m2f_mm.structures import MaskPredictions, SegTargets, boxes_around, contract
 
 from .denoising import NoisedQueries, RandomNoise, noised_queries
+from .layers import loads_weights
 from .mask_transformer import MaskNetwork
 from .transformer_decoders.mask_dino import Shapes, inverse_sigmoid
 
@@ -109,9 +110,11 @@ class MaskDINO(MaskNetwork):
         top = self.cls_embed(encoded).max(-1).values.topk(count, 1).indices  # (B, Q)
         chosen = encoded.gather(1, top[..., None].expand(-1, -1, encoded.shape[-1]))
         reference = self.box_embed(chosen) + proposals[top]
-        embeds = made.add(chosen, reference.sigmoid()) if self.training else made.embed(chosen)
+        if self.training:
+            made.add(chosen, reference.sigmoid())
         reference = reference.detach()
         if self.boxes_from_masks != 'no':
+            embeds = made.mask_embeds[-1] if self.training else made.embed(made.normalised(chosen))
             reference = inverse_sigmoid(self._around_masks(embeds.detach(), made.mask_features.detach()))
         if self.learned_content:
             return self.query_feat.weight[:count].expand(batch, -1, -1), reference
@@ -158,6 +161,8 @@ class MaskDINO(MaskNetwork):
     def init_weights(self) -> None:
         """As the base, and boxes that start where their references are."""
         super().init_weights()
+        if loads_weights(self):
+            return
         nn.init.zeros_(self.box_embed[-1].weight)
         nn.init.zeros_(self.box_embed[-1].bias)
 
@@ -172,16 +177,20 @@ class Predicted:
         self.mask_embeds: list[Tensor] = []
         self.boxes: list[Tensor] = []
 
-    def embed(self, query: Tensor) -> Tensor:
-        """Embeddings of the masks of queries (B, Q, E), which are normalised here, whatever they were before."""
-        return self.network._embed_masks(self.network.transformer_decoder.post_norm(query))
+    def normalised(self, query: Tensor) -> Tensor:
+        """Queries (B, Q, E) as the heads want them, normalised once more, whatever they were before."""
+        return self.network.transformer_decoder.post_norm(query)
 
-    def add(self, query: Tensor, boxes: Tensor) -> Tensor:
-        """One more layer; returns its mask embeddings."""
-        self.class_logits.append(self.network.cls_embed(self.network.transformer_decoder.post_norm(query)))
+    def embed(self, normalised: Tensor) -> Tensor:
+        """Embeddings of the masks of normalised queries."""
+        return self.network._embed_masks(normalised)
+
+    def add(self, query: Tensor, boxes: Tensor) -> None:
+        """One more layer."""
+        query = self.normalised(query)
+        self.class_logits.append(self.network.cls_embed(query))
         self.mask_embeds.append(self.embed(query))
         self.boxes.append(boxes)
-        return self.mask_embeds[-1]
 
     def predictions(self, selected: bool = False) -> MaskPredictions:
         return MaskPredictions(self.class_logits, self.mask_embeds, self.mask_features, self.boxes, selected)

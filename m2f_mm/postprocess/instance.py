@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from m2f_mm.structures import box_corners
+from m2f_mm.structures import box_corners, span
 
 from .classes import SOFTMAX, ClassScores
 from .mask_stores import Bitmaps, RunLengths
@@ -83,7 +83,7 @@ def instance_segmentation(class_logits: Tensor,
         quality = (mass.double().sum(1) / (area.sum(1) + 1e-6)).to(scores.dtype)
         scores = scores * quality[source]
     if boxes is None:
-        boxes = torch.stack((_span(columns > 0), _span(area > 0)), 2).flatten(1).float()
+        boxes = torch.stack((span(columns > 0), span(area > 0)), 2).flatten(1).float()
     else:
         boxes = output_boxes(boxes[queries].float(), sizes)
     return Instances(scores, labels, store.finish(), boxes[source])
@@ -110,11 +110,5 @@ def output_boxes(boxes: Tensor, sizes: Sizes) -> Tensor:
     """Boxes (..., 4) as cx, cy, w, h in 0..1 of the padded input to x0, y0, x1, y1 in output pixels."""
     height, width = (padded / image * output for padded, image, output in
                      zip(sizes.padded, sizes.image, sizes.output))
-    return torch.cat(box_corners(boxes), -1) * boxes.new_tensor((width, height, width, height))
-
-
-def _span(used: Tensor) -> Tensor:
-    """First used position and end of the last, for each row of bool (n, length): int64 (n, 2), zeros where none is."""
-    used = used.to(torch.uint8)
-    last = used.shape[1] - used.flip(1).argmax(1)
-    return torch.stack((used.argmax(1), last), 1) * used.amax(1, keepdim=True)
+    corners = [side for corner in box_corners(boxes) for side in (corner[..., 0] * width, corner[..., 1] * height)]
+    return torch.stack(corners, -1)

@@ -1,7 +1,7 @@
 from .attention import Attention
 from .feed_forward import FeedForward
 from .frozen_bn import FrozenBN
-from .initialization import loads_weights
+from .initialization import loads_weights, xavier_matrices
 from .ms_deform_attn import MSDeformAttn
 from .position_encoding import Position, sine_position
 from .recompute import Remade, check_checkpointing, recompute, remaking
@@ -10,5 +10,5 @@ from .transformer_encoder import TransformerEncoder
 
 __all__ = [
     'Attention', 'FeedForward', 'FrozenBN', 'MSDeformAttn', 'Position', 'Remade', 'ResidualLayer', 'TransformerEncoder',
-    'check_checkpointing', 'layer_norms', 'loads_weights', 'recompute', 'remaking', 'sine_position'
+    'check_checkpointing', 'layer_norms', 'loads_weights', 'recompute', 'remaking', 'sine_position', 'xavier_matrices'
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import TransformerEncoder, loads_weights, sine_position
+from ..layers import TransformerEncoder, loads_weights, sine_position, xavier_matrices
 
 
 @MODELS.register_module()
@@ -136,6 +136,4 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
         super().init_weights()
         if loads_weights(self):
             return
-        for parameter in self.encoder.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier_matrices(self.encoder)

@@ -24,6 +24,7 @@ from ..layers import (
     recompute,
     remaking,
     sine_position,
+    xavier_matrices,
 )
 
 
@@ -227,9 +228,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         super().init_weights()
         if loads_weights(self):
             return
-        for parameter in self.encoder.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier_matrices(self.encoder)
         for layer in self.encoder.layers:
             layer.self_attn.init_weights()
         for conv in self.input_convs:

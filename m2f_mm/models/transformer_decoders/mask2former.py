@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import Attention, FeedForward, ResidualLayer, check_checkpointing, layer_norms, recompute
+from ..layers import Attention, FeedForward, ResidualLayer, check_checkpointing, layer_norms, recompute, xavier_matrices
 from .interface import Memory, Predict
 
 
@@ -101,6 +101,4 @@ class Mask2FormerTransformerDecoder(BaseModule):
     def init_weights(self) -> None:
         """Xavier uniform for every matrix, as the official decoder."""
         super().init_weights()
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier_matrices(self)

@@ -21,6 +21,7 @@ from ..layers import (
     check_checkpointing,
     layer_norms,
     recompute,
+    xavier_matrices,
 )
 
 Shapes = Sequence[tuple[int, int]]
@@ -99,7 +100,6 @@ class MaskDINOTransformerDecoder(BaseModule):
         self.checkpointing = check_checkpointing(checkpointing)
         self.num_layers = num_layers
         self.embed_dims = embed_dims
-        self.num_levels = num_levels
         self.layers = ModuleList(
             MaskDINODecoderLayer(embed_dims, num_heads, num_levels, num_points, feedforward_channels,
                                  deform_attn_backend) for _ in range(num_layers))
@@ -116,11 +116,10 @@ class MaskDINOTransformerDecoder(BaseModule):
             tokens, shapes, mask: see the layer.
             refine: queries (B, Q, E) to what is added to the logits of their boxes, (B, Q, 4).
         """
-        reference = reference_logits.sigmoid()
-        queries, references = [], [reference]
         with torch.autocast(query.device.type, enabled=False):
             tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
-            query = query.to(tokens.dtype)
+            query, reference = query.to(tokens.dtype), reference_logits.to(tokens.dtype).sigmoid()
+            queries, references = [], [reference]
             for i, layer in enumerate(self.layers):
                 query_pos = self.ref_point_head(sine_boxes(reference, self.embed_dims // 2))
                 query = recompute(self.checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes,
@@ -134,9 +133,7 @@ class MaskDINOTransformerDecoder(BaseModule):
     def init_weights(self) -> None:
         """The official initialisation: Xavier uniform for every matrix but those of deformable attention."""
         super().init_weights()
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier_matrices(self)
         for layer in self.layers:
             layer.cross_attn.init_weights()
 

@@ -17,6 +17,7 @@ from ..layers import (
     check_checkpointing,
     layer_norms,
     recompute,
+    xavier_matrices,
 )
 from .interface import Memory, Predict
 
@@ -108,6 +109,4 @@ class MaskFormerTransformerDecoder(BaseModule):
     def init_weights(self) -> None:
         """Xavier uniform for every matrix, as the official decoder."""
         super().init_weights()
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
+        xavier_matrices(self)
