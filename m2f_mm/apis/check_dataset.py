@@ -40,14 +40,17 @@ class CheckedItems(Dataset):
 
     def __getitem__(self, index: int) -> list[Problem]:
         info = self.dataset.get_data_info(index)
-        path = info['img_path']
-        try:
-            results = self.loading(info)
-        except Exception as error:  # whatever a loader raises: of files, decoders, annotations
-            return [Problem(path, said(error))]
-        if results is None:
-            return [Problem(path, 'the pipeline leaves nothing of it')]
-        problems = [Problem(path, what) for what in loaded_problems(results, self.dataset.metainfo)]
+        path, results = info['img_path'], info
+        for step in self.loading.transforms:
+            try:
+                results = step(results)
+            except Exception as error:  # whatever a loader raises: of files, decoders, annotations
+                labels = info.get('seg_map_path') if 'Annotations' in type(step).__name__ else None
+                return [Problem(labels or path, said(error))]  # MMSegmentation's loader does not name its file
+            if results is None:
+                return [Problem(path, 'the pipeline leaves nothing of it')]
+        ignored = getattr(self.dataset, 'ignore_index', IGNORE)
+        problems = [Problem(path, what) for what in loaded_problems(results, self.dataset.metainfo, ignored)]
         if not problems:
             try:
                 self.rest(results)
@@ -61,7 +64,7 @@ def said(error: Exception) -> str:
     return text if isinstance(error, ValueError | OSError) and text else f'{type(error).__name__}: {text}'
 
 
-def loaded_problems(results: dict, metainfo: dict) -> Iterator[str]:
+def loaded_problems(results: dict, metainfo: dict, ignored: int) -> Iterator[str]:
     """Contradictions in what a pipeline has loaded of a picture."""
     height, width = results.get('ori_shape') or results['img'].shape[:2]  # tests resize before they load the truth
     listed = tuple(results.get(key) for key in ('height', 'width'))
@@ -81,10 +84,10 @@ def loaded_problems(results: dict, metainfo: dict) -> Iterator[str]:
         yield f'the picture is {height}x{width} pixels (HxW), but its label map {seg_map.shape[0]}x{seg_map.shape[1]}'
     if 'gt_segment_labels' in results:  # a panoptic map was compared with its JSON when it was loaded
         return
-    unknown = [int(label) for label in np.unique(seg_map) if label != IGNORE and label >= len(names)]
+    unknown = [int(label) for label in np.unique(seg_map) if label != ignored and label >= len(names)]
     if unknown:
         yield f'its label map has the values {unknown[:10]}, but there are {len(names)} classes'
-    elif (seg_map == IGNORE).all():
+    elif (seg_map == ignored).all():
         yield 'its label map is ignored everywhere'
 
 

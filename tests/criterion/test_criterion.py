@@ -237,6 +237,17 @@ def test_what_is_not_finite_is_named(part, layer, message, value):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize('layer, where', [(0, 'the chosen tokens'), (1, 'layer d0'), (2, 'the last layer')])
+def test_boxes_that_are_not_finite_are_named(layer, where):
+    predictions = predictions_of()
+    for part in (predictions.class_logits, predictions.mask_embeds):
+        part.append(part[-1])
+    predictions.boxes, predictions.selected = [torch.full((2, 6, 4), 0.5) for _ in range(3)], True
+    predictions.boxes[layer][1, 2, 3] = float('nan')
+    with pytest.raises(FloatingPointError, match=f'boxes of {where} are not finite for image 1'):
+        HungarianAssigner(num_points=20)(predictions, [t.with_boxes() for t in targets_of(2, 2)], RandomPoints())
+
+
 def test_what_is_not_finite_is_named_without_any_object():
     """SciPy would not have noticed."""
     predictions = predictions_of()

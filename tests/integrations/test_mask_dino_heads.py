@@ -90,6 +90,30 @@ def test_parts_can_be_left_out(options, missing):
         assert losses.keys() == names_of(3, masks=False)
 
 
+@pytest.mark.parametrize('start', ['no', 'mask2box'])
+@pytest.mark.parametrize('pixel_decoder', [None, 'FPNPixelDecoder'])
+def test_inside_autocast(start, pixel_decoder):
+    """Also where mask features and memories are of half precision: losses stay float32, everything has a gradient."""
+    options = dict(pixel_decoder=dict(type=pixel_decoder), num_transformer_feat_level=3) if pixel_decoder else {}
+    model = detector(boxes_from_masks=start, **options).train()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = step(model, detection_batch())
+    assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients(model).values())
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        results = model.eval().test_step(detection_batch())
+    assert all(sample.pred_instances.bboxes.dtype == torch.float32 for sample in results)
+
+
+def test_losses_are_named_or_refused():
+    for options, message in (
+            (dict(loss_cls=dict(type='QualityFocalLoss')), "type='QualityFocalLoss' is not supported"),
+            (dict(loss_bbox=dict(type='SmoothL1Loss')), "loss_bbox: type='SmoothL1Loss'"),
+            (dict(loss_cls=dict(gamma=1.0)), 'loss_cls: gamma=1.0')):
+        with pytest.raises(ValueError, match=message):
+            detector(**options)
+
+
 @pytest.mark.parametrize('start', ['no', 'bitmask', 'mask2box'])
 def test_detector_results(start):
     """Boxes are those that were predicted, in pixels of the file; segments and classes beside them."""

@@ -163,7 +163,7 @@ def test_what_maskformer_cannot_do_is_refused(option, value, message):
     ('MaskFormerHead', dict(pixel_decoder=dict(type='TransformerEncoderPixelDecoder', num_layers=1),
                             enforce_decoder_input_project=True)),
     ('MaskFormerHead', dict(pixel_decoder=dict(type='mmdet.FPN'), enforce_decoder_input_project=True)),
-    ('PerPixelSegHead', {}), ('PerPixelPlusSegHead', {})])
+    ('MaskDINOHead', {}), ('PerPixelSegHead', {}), ('PerPixelPlusSegHead', {})])
 def test_weights_of_an_init_cfg_stay(kind, options, tmp_path):
     """Nothing that a head initialises by itself is left of, once it was told to load a file."""
     if 'Seg' in kind:

@@ -96,6 +96,34 @@ def test_semantic_maps(shapes):
     assert 'its label map 50x64' in problems[2][1]
 
 
+def test_broken_label_maps_are_named(shapes):
+    """Not the picture, which is whole."""
+    first = sorted((shapes / 'ann_dir/train').iterdir())[0]
+    first.write_bytes(first.read_bytes()[:-40])
+    _, problems = problems_of('semantic')
+    assert [where for where, _ in problems] == [first.name]
+
+
+def test_labels_of_16_bits(tmp_path):
+    """65535 is what is ignored there, not 255, which is a class."""
+    pytest.importorskip('mmseg')
+    for folder in ('images', 'labels'):
+        (tmp_path / folder).mkdir()
+    for name, label in (('a', 255), ('b', 900)):
+        labels = np.full((8, 8), 65535, np.uint16)
+        labels[0] = label
+        Image.fromarray(labels).save(tmp_path / f'labels/{name}.tif')
+        Image.new('RGB', (8, 8)).save(tmp_path / f'images/{name}.jpg')
+    pipeline = [dict(type='m2f_mm.LoadImage'), dict(type='m2f_mm.LoadLabelMap')]
+    dataset = dict(type='m2f_mm.ADE20KFullDataset', data_root=str(tmp_path), pipeline=pipeline,
+                   data_prefix=dict(img_path='images', seg_map_path='labels'))
+    cfg = Config(dict(default_scope='mmseg', train_dataloader=dict(dataset=dataset)))
+    count, problems = check_dataset(cfg, 'train', 0, progress=False)
+    assert count == 2
+    assert [(Path(where).name, what) for where, what in problems] == [
+        ('b.jpg', 'its label map has the values [900], but there are 847 classes')]
+
+
 def test_command_line(shapes):
     pytest.importorskip('mmdet')
     (shapes / 'annotations/panoptic_val.json').write_text('{"images": [')
