@@ -22,16 +22,25 @@ class SegTargets:
 
     Args:
         labels: class of each object, int64 (N,), 0 <= label < C.
-        masks: bool (N, H, W), or (N, T, H, W) for a clip; zero in the padding.
-        boxes: optional normalised boxes (N, 4) as cx, cy, w, h in 0..1 of the padded input.
+        masks: bool (N, H, W), or (N, T, H, W) for a clip; zero in the padding. None where only boxes are known: such an
+            image teaches classes and boxes alone.
+        boxes: normalised boxes (N, 4) as cx, cy, w, h in 0..1 of the padded input; optional where there are masks.
         name: what to call the image in an error message, usually its path.
     """
     labels: Tensor
-    masks: Tensor
+    masks: Tensor | None
     boxes: Tensor | None = None
     name: str = ''
 
     def __post_init__(self):
+        if self.boxes is not None and self.boxes.shape != (len(self), 4):
+            raise ValueError(f'SegTargets needs boxes (N, 4) for labels (N,), got boxes {tuple(self.boxes.shape)} and '
+                             f'labels {tuple(self.labels.shape)}{f" for {self.name}" if self.name else ""}')
+        if self.masks is None:
+            if self.boxes is None:
+                raise ValueError('SegTargets needs masks or boxes, got neither'
+                                 f'{f" for {self.name}" if self.name else ""}')
+            return
         if self.masks.dtype != torch.bool:
             raise TypeError(f'SegTargets.masks must be bool, got {self.masks.dtype}'
                             f'{f" for {self.name}" if self.name else ""}; compare the map with the ids first')
@@ -49,7 +58,10 @@ class SegTargets:
 
     @property
     def clip_masks(self) -> Tensor:
-        """The masks with a time axis, (N, T, H, W); an image is a clip of one frame."""
+        """The masks with a time axis, (N, T, H, W); an image is a clip of one frame. None of them where only boxes are
+        known."""
+        if self.masks is None:
+            return torch.zeros((0, 1, 1, 1), dtype=torch.bool, device=self.labels.device)
         return self.masks if self.masks.dim() == 4 else self.masks[:, None]
 
 
@@ -100,8 +112,9 @@ class MaskPredictions:
 
     Args:
         class_logits: one (B, Q, C + 1) tensor per layer, the last class is no-object; the last entry is the output.
-        mask_embeds: one (B, Q, D) tensor per layer, or (B, Q, D + 1) with the constants last.
-        mask_features: (B, T, D, h, w), shared by all layers.
+        mask_embeds: one (B, Q, D) tensor per layer, or (B, Q, D + 1) with the constants last; none where only boxes
+            are predicted.
+        mask_features: (B, T, D, h, w), shared by all layers; None where only boxes are predicted.
         boxes: optional, one (B, Q, 4) tensor per layer: cx, cy, w, h in 0..1 of the padded input.
         selected: the first layer is the prediction for which a two-stage decoder chose tokens of the encoder.
         denoising: optional, what became of noised objects, layer by layer as above.
@@ -110,7 +123,7 @@ class MaskPredictions:
     """
     class_logits: list[Tensor]
     mask_embeds: list[Tensor]
-    mask_features: Tensor
+    mask_features: Tensor | None
     boxes: list[Tensor] | None = None
     selected: bool = False
     denoising: 'MaskPredictions | None' = None
@@ -119,6 +132,10 @@ class MaskPredictions:
     @property
     def num_layers(self) -> int:
         return len(self.class_logits)
+
+    @property
+    def device(self) -> torch.device:
+        return self.class_logits[0].device
 
     def mask_logits(self, layer: int = -1, queries: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Masks at the size of the features: per image (n, T, h, w), for ``queries[b]`` (n,) or for all."""

@@ -34,6 +34,14 @@ class Matching:
     target: Tensor
     counts: list[list[int]]
 
+    def of_images(self, kept: Sequence[bool]) -> 'Matching':
+        """The pairs of some of the images alone."""
+        if all(kept):
+            return self
+        parts = [torch.cat([part for part, keep in zip(self.by_image(pairs), kept) if keep] or [pairs[:0]])
+                 for pairs in (self.layer, self.batch, self.query, self.target)]
+        return Matching(*parts, [counts if keep else [0] * len(counts) for counts, keep in zip(self.counts, kept)])
+
     def by_image(self, pairs: Tensor) -> tuple[Tensor, ...]:
         """Split something with one row for each pair, (R, ...)."""
         return pairs.split([sum(counts) for counts in self.counts])
@@ -43,7 +51,8 @@ class Matching:
 class HungarianAssigner:
     """Bipartite matching by class, a cost of the masks' pixels, dice, and boxes where the predictions have them.
 
-    The costs of all predictions and images go to the host in one transfer, and the pairs come back in one.
+    The costs of all predictions and images go to the host in one transfer, and the pairs come back in one. Where an
+    image has no masks, or the model predicts none, the others decide.
 
     Args:
         class_weight, mask_weight, dice_weight: weights of the three costs.
@@ -88,12 +97,11 @@ class HungarianAssigner:
             ValueError: where a label is no class of the model; names image and label.
         """
         costs = self.costs(predictions, targets, draw)
-        sums = prediction_sums(predictions)
+        sums = torch.stack([*prediction_sums(predictions).values()], 1)  # (L, parts, B)
         flat = torch.cat([sums.flatten()] + [cost.flatten() for layer in costs for cost in layer]).cpu().numpy()
         if not np.isfinite(flat).all():
-            explain_non_finite(flat[:sums.numel()].reshape(sums.shape), costs, targets, predictions,
-                               self._num_classes(predictions))
-        return self._solve(flat[sums.numel():], costs, predictions.mask_features.device)
+            explain_non_finite(costs, targets, predictions, self._num_classes(predictions))
+        return self._solve(flat[sums.numel():], costs, predictions.device)
 
     def costs(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
               draw: RandomPoints) -> list[list[Tensor]]:
@@ -101,19 +109,24 @@ class HungarianAssigner:
         class_costs = self.class_costs(torch.stack(predictions.class_logits))  # (L, B, Q, C or C + 1)
         labels = [target.labels.clamp(0, self._num_classes(predictions) - 1) for target in targets]
         unknown = [known != target.labels for known, target in zip(labels, targets)]
-        masks = (at_pixels(predictions, targets) if self.num_points is None else
-                 at_points(predictions, targets, self.num_points, draw))
+        if predictions.mask_features is None:
+            masks = [[None] * len(targets)] * predictions.num_layers
+        elif self.num_points is None:
+            masks = at_pixels(predictions, targets)
+        else:
+            masks = at_points(predictions, targets, self.num_points, draw)
         costs = []
         for layer, images in enumerate(masks):
             costs.append([])
-            for b, (logits, wanted) in enumerate(images):  # (Q, P), (N, P)
-                cost = (self.mask_weight * self.mask_cost(logits, wanted) +
-                        self.dice_weight * dice_cost(logits, wanted) +
-                        self.class_weight * class_costs[layer, b][:, labels[b]])
-                if predictions.boxes is not None:
-                    boxes = predictions.boxes[layer][b], targets[b].boxes.to(cost.dtype)
-                    cost += self.box_weight * box_cost(*boxes) + self.overlap_weight * overlap_cost(*boxes)
-                costs[-1].append(cost.masked_fill_(unknown[b], float('inf')))  # found out after the transfer
+            for b, compared in enumerate(images):  # (Q, P), (N, P)
+                terms = []
+                if compared is not None:
+                    terms += [self.mask_weight * self.mask_cost(*compared), self.dice_weight * dice_cost(*compared)]
+                terms.append(self.class_weight * class_costs[layer, b][:, labels[b]])
+                if self.box_weight or self.overlap_weight:
+                    boxes = predictions.boxes[layer][b], targets[b].boxes.to(class_costs.dtype)
+                    terms.append(self.box_weight * box_cost(*boxes) + self.overlap_weight * overlap_cost(*boxes))
+                costs[-1].append(sum(terms).masked_fill_(unknown[b], float('inf')))  # found out after the transfer
         return costs
 
     def _num_classes(self, predictions: MaskPredictions) -> int:
@@ -133,7 +146,8 @@ class HungarianAssigner:
         return Matching(*packed.to(device, non_blocking=True), counts)
 
 
-Compared = Iterator[tuple[Tensor, Tensor]]  # for each image what is predicted, (Q, P), and what is wanted, (N, P)
+# For each image what is predicted, (Q, P), and what is wanted, (N, P); None where only boxes are known.
+Compared = Iterator[tuple[Tensor, Tensor] | None]
 
 
 def at_points(predictions: MaskPredictions, targets: Sequence[SegTargets], num_points: int,
@@ -141,19 +155,23 @@ def at_points(predictions: MaskPredictions, targets: Sequence[SegTargets], num_p
     """Masks of each prediction and image at random points, T * P of them."""
     device = predictions.mask_features.device
     points = [draw.matching(layer, len(targets), num_points, device) for layer in range(predictions.num_layers)]
-    masks = [BinaryMasks(target.clip_masks.flatten(0, 1)) for target in targets]  # (N * T, H, W)
+    frames = predictions.mask_features.shape[1]
+    rows = [torch.arange(len(target) * frames, device=device) for target in targets]
+    masks = [None if target.masks is None else BinaryMasks(target.clip_masks.flatten(0, 1))  # (N * T, H, W)
+             for target in targets]
     for logits, where in zip(predictions.samples(points), points):  # (B, Q, T * P), (B, P, 2)
-        yield ((image, known.sample(torch.arange(len(target) * target.clip_masks.shape[1], device=device),
-                                    places, image.dtype).view(len(target), image.shape[-1]))
-               for image, target, known, places in zip(logits, targets, masks, where.split(1)))
+        yield (None if known is None else
+               (image, known.sample(index, places, image.dtype).view(-1, image.shape[-1]))
+               for image, index, known, places in zip(logits, rows, masks, where.split(1)))
 
 
 def at_pixels(predictions: MaskPredictions, targets: Sequence[SegTargets]) -> Iterator[Compared]:
     """Masks of each prediction and image at every pixel of the mask features, T * h * w of them."""
     size = predictions.mask_features.shape[-2:]
-    wanted = [F.interpolate(target.clip_masks.view(torch.uint8), size, mode='nearest').flatten(1) for target in targets]
+    wanted = [None if target.masks is None else
+              F.interpolate(target.clip_masks.view(torch.uint8), size, mode='nearest').flatten(1) for target in targets]
     for layer in range(predictions.num_layers):
-        yield ((logits.flatten(1), masks.to(logits.dtype))
+        yield (None if masks is None else (logits.flatten(1), masks.to(logits.dtype))
                for logits, masks in zip(predictions.mask_logits(layer), wanted))
 
 
@@ -201,13 +219,15 @@ def dice_cost(logits: Tensor, wanted: Tensor) -> Tensor:
     return 1 - (2 * both + 1) / (either + 1)
 
 
-def prediction_sums(predictions: MaskPredictions) -> Tensor:
-    """Sums of class logits, mask embeddings, mask features and, where there are any, boxes, (L, 3 or 4, B): not finite
-    if any of their numbers is not."""
-    logits, embeds, *boxes = (torch.stack(layers).flatten(2).sum(2) for layers in
-                              (predictions.class_logits, predictions.mask_embeds, predictions.boxes) if layers)
-    features = predictions.mask_features.flatten(1).sum(1)
-    return torch.stack((logits, embeds, features.expand_as(logits), *boxes), 1)
+def prediction_sums(predictions: MaskPredictions) -> dict[str, Tensor]:
+    """Sums of whatever is predicted, (L, B) each: not finite if any of its numbers is not."""
+    layers = {'class logits': predictions.class_logits, 'mask embeddings': predictions.mask_embeds,
+              'boxes': predictions.boxes}
+    sums = {name: torch.stack(part).flatten(2).sum(2) for name, part in layers.items() if part}
+    if predictions.mask_features is not None:
+        features = predictions.mask_features.flatten(1).sum(1)
+        sums['mask features'] = features.expand(predictions.num_layers, -1)
+    return sums
 
 
 def layer_name(layer: int, predictions: MaskPredictions) -> str:
@@ -217,8 +237,8 @@ def layer_name(layer: int, predictions: MaskPredictions) -> str:
     return f'layer d{layer - predictions.selected}' if layer >= predictions.selected else 'the chosen tokens'
 
 
-def explain_non_finite(sums: np.ndarray, costs: list[list[Tensor]], targets: Sequence[SegTargets],
-                       predictions: MaskPredictions, num_classes: int) -> None:
+def explain_non_finite(costs: list[list[Tensor]], targets: Sequence[SegTargets], predictions: MaskPredictions,
+                       num_classes: int) -> None:
     """Raise the error that names the first cause; called only when something is known to be wrong."""
     for b, target in enumerate(targets):
         wrong = target.labels[(target.labels < 0) | (target.labels >= num_classes)]
@@ -226,11 +246,12 @@ def explain_non_finite(sums: np.ndarray, costs: list[list[Tensor]], targets: Seq
             raise ValueError(f'{image_name(b, target)} has the label {int(wrong[0])}, but the model has {num_classes} '
                              f'classes (labels 0 to {num_classes - 1}). Compare the class counts of the head with the '
                              'classes in the metainfo of the data set')
+    sums = prediction_sums(predictions)
     for layer in range(len(costs)):
         where = layer_name(layer, predictions)
         for b, target in enumerate(targets):
-            for part, value in zip(('class logits', 'mask embeddings', 'mask features', 'boxes'), sums[layer, :, b]):
-                if not np.isfinite(value):
+            for part, values in sums.items():
+                if not values[layer, b].isfinite():
                     raise FloatingPointError(
                         f'The {part} of {where} are not finite for {image_name(b, target)}. The training has diverged '
                         'or the input is broken: look at the learning rate, at fp16 (bf16 has more range) and at the '

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from m2f_mm.structures import MaskPredictions, SegTargets, contract
 
-from .assigner import HungarianAssigner, Matching
+from .assigner import HungarianAssigner, Matching, image_name
 from .boxes import box_loss, overlap_loss
 from .losses import class_loss, dice_loss, focal_class_loss, focal_loss, mask_loss
 from .points import BinaryMasks, RandomPoints, sample_logits, uncertain_points
@@ -26,9 +26,12 @@ PIXELS = 2**22  # of masks that exist at their full size at once
 class SetCriterion(nn.Module):
     """Deep supervision of every prediction, each with a matching of its own, in float32 even inside autocast.
 
-    Both normalisers, the number of masks and the sum of class weights, are averaged over all workers, so that several
-    workers learn what one would learn from the joint batch. The official code does so for the masks only; with one
-    worker there is no difference.
+    All normalisers, the numbers of objects and of masks and the sum of class weights, are averaged over all workers, so
+    that several workers learn what one would learn from the joint batch. The official code does so for the masks only;
+    with one worker there is no difference.
+
+    An image of which only boxes are known has no part in the terms of masks, which are means over the objects that have
+    masks. A model that predicts boxes alone has no such terms.
 
     Args:
         assigner: finds the pairs.
@@ -85,27 +88,37 @@ class SetCriterion(nn.Module):
         """Weighted losses ``loss_cls, loss_mask, loss_dice``, with boxes ``loss_bbox, loss_iou``, of the last
         prediction and ``d{i}.loss_...`` of the auxiliary ones, d0 the first; ``enc_loss_...`` of chosen tokens and
         ``dn_loss_...`` of noised objects, as MMDetection's DINO has them."""
-        with torch.autocast(predictions.mask_features.device.type, enabled=False):
+        with torch.autocast(predictions.device.type, enabled=False):
             predictions = at_least_float32(predictions)
+            self._check(predictions, targets)
             parts = [(predictions, self.assigner(predictions, targets, self.draw), 1)]
             if predictions.denoising is not None:
                 known = known_pairs(predictions.denoising, predictions.groups, targets)
                 parts.append((predictions.denoising, known, predictions.groups))
             classes = [wanted_classes(part, matching, targets, self.class_weight is not None)
                        for part, matching, _ in parts]
-            sums = [self._weight_sums(each, predictions.mask_features) for each in classes]  # (L,) of each part
-            num_masks = sums[0].new_full((1,), sum(len(target) for target in targets))
+            sums = [self._weight_sums(each, predictions.class_logits[0]) for each in classes]  # (L,) of each part
+            counts = [sum(map(len, some)) for some in (targets, [t for t in targets if t.masks is not None])]
             # Noised objects are each worker's own affair: another may have none, or other groups of them.
-            averaged = average_over_workers(torch.cat((num_masks, sums[0])))
-            num_masks, sums[0] = averaged[0].clamp(min=1), averaged[1:]
+            averaged = average_over_workers(torch.cat((sums[0].new_tensor(counts), sums[0])))
+            counts, sums[0] = averaged[:2].clamp(min=1), averaged[2:]
             losses, first = {}, 0
             for (part, matching, groups), wanted, total in zip(parts, classes, sums):
-                terms = self._part(part, matching, wanted, targets, num_masks * groups, total, first)
+                terms = self._part(part, matching, wanted, targets, counts * groups, total, first)
                 losses.update(named(terms, part.num_layers, predictions.num_layers - predictions.selected,
                                     'dn_' if first else '', predictions.selected and not first))
                 first += part.num_layers
         return {name: self.loss_weights['loss_' + name.rpartition('loss_')[2]] * value
                 for name, value in losses.items()}
+
+    def _check(self, predictions: MaskPredictions, targets: Sequence[SegTargets]) -> None:
+        """Raise the error for a target from which nothing can be learned but classes."""
+        for b, target in enumerate(targets):
+            if target.masks is None and 'loss_bbox' not in self.loss_weights:
+                raise ValueError(f'{image_name(b, target)} has boxes but no masks, and this model learns no boxes. '
+                                 'Load the masks, or give loss_bbox and loss_iou a weight')
+            if target.boxes is None and (predictions.mask_features is None or 'loss_bbox' in self.loss_weights):
+                raise ValueError(f'{image_name(b, target)} has no boxes: SegTargets.with_boxes() makes them of masks')
 
     def _weight_sums(self, classes: Tensor, like: Tensor) -> Tensor:
         """What the class loss of each layer is divided by, (L,); 1 for the focal loss, which counts masks."""
@@ -114,26 +127,30 @@ class SetCriterion(nn.Module):
         return self.class_weight.to(like.dtype)[classes].flatten(1).sum(1)
 
     def _part(self, part: MaskPredictions, matching: Matching, classes: Tensor, targets: Sequence[SegTargets],
-              num_masks: Tensor, weight_sums: Tensor, first: int) -> dict[str, Tensor]:
+              counts: Tensor, weight_sums: Tensor, first: int) -> dict[str, Tensor]:
         """Every term of the queries that are matched, or of the noised ones, (L,) each.
 
         Args:
             classes: wanted of every query, (L, B, Q).
-            num_masks: normaliser of all terms but the cross-entropy.
-            weight_sums: normaliser of that.
+            counts: normalisers, (2,): objects, for all terms but those of masks and the cross-entropy, and masks.
+            weight_sums: normaliser of the cross-entropy.
             first: index of the first layer among those for which points are drawn.
         """
         logits = torch.stack(part.class_logits)
+        num_objects, num_masks = counts
         if self.class_weight is None:
-            terms = dict(loss_cls=focal_class_loss(logits, classes) / num_masks)
+            terms = dict(loss_cls=focal_class_loss(logits, classes) / num_objects)
         else:
             terms = dict(loss_cls=class_loss(logits, classes, self.class_weight.to(logits.dtype), weight_sums))
-        if not first or self.denoise_masks:
-            mask_terms, dice_terms = self._mask_terms(part, matching, targets, first)
+        if part.mask_features is not None and (not first or self.denoise_masks):
+            known = matching.of_images([target.masks is not None for target in targets])
+            mask_terms, dice_terms = self._mask_terms(part, known, targets, first)
             terms.update(loss_mask=mask_terms / num_masks, loss_dice=dice_terms / num_masks)
         if 'loss_bbox' in self.loss_weights:
             box_terms, overlap_terms = box_terms_of(part, matching, targets, self.box_classes)
-            terms.update(loss_bbox=box_terms / num_masks, loss_iou=overlap_terms / num_masks)
+            terms.update(loss_bbox=box_terms / num_objects, loss_iou=overlap_terms / num_objects)
+        elif part.boxes is not None:  # nobody teaches them, but their weights want a gradient
+            terms['loss_cls'] = terms['loss_cls'] + 0 * sum(boxes.sum() for boxes in part.boxes)
         return terms
 
     def _mask_terms(self, predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets],
@@ -153,9 +170,9 @@ class SetCriterion(nn.Module):
     def _at_points(self, layers: Iterable[Matched], targets: Sequence[SegTargets], first: int) -> Tensor:
         """Both sums of each layer, (L, 2), at points that are drawn for every mask."""
         wanted_masks = [BinaryMasks(target.clip_masks.flatten(0, 1)) for target in targets]  # (N * T, H, W)
-        frames = targets[0].clip_masks.shape[1]
         terms = []
         for layer, (logits, index) in enumerate(layers, start=first):
+            frames = logits[0].shape[1]
             logits = join([part.flatten(0, 1) for part in logits])  # (n * T, h, w) of all images
             points = uncertain_points(logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio,
                                       layer, self.draw)
@@ -222,7 +239,7 @@ def known_pairs(denoising: MaskPredictions, groups: int, targets: Sequence[SegTa
         layer, group, index = np.indices((layers, groups, len(target)))
         pairs.append(np.stack((layer, np.full_like(layer, b), group * slots + index, index)).reshape(4, -1))
         counts.append([groups * len(target)] * layers)
-    packed = torch.from_numpy(np.concatenate(pairs, 1)).to(denoising.mask_features.device, non_blocking=True)
+    packed = torch.from_numpy(np.concatenate(pairs, 1)).to(denoising.device, non_blocking=True)
     return Matching(*packed, counts)
 
 
@@ -264,13 +281,15 @@ def matched_masks(predictions: MaskPredictions, matching: Matching) -> list[Tens
 
 
 def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:
-    def widen(x: Tensor) -> Tensor:
-        return x.to(torch.promote_types(x.dtype, torch.float32))
+    def widen(x: Tensor | list[Tensor] | None) -> Tensor | list[Tensor] | None:
+        if isinstance(x, list):
+            return [widen(each) for each in x]
+        return None if x is None else x.to(torch.promote_types(x.dtype, torch.float32))
 
     denoising = predictions.denoising and at_least_float32(predictions.denoising)
-    return MaskPredictions([widen(x) for x in predictions.class_logits], [widen(x) for x in predictions.mask_embeds],
-                           widen(predictions.mask_features), predictions.boxes and [*map(widen, predictions.boxes)],
-                           predictions.selected, denoising, predictions.groups)
+    return MaskPredictions(widen(predictions.class_logits), widen(predictions.mask_embeds),
+                           widen(predictions.mask_features), widen(predictions.boxes), predictions.selected, denoising,
+                           predictions.groups)
 
 
 def average_over_workers(values: Tensor) -> Tensor:

@@ -47,6 +47,8 @@ class ConfiguredHead:
         strides: the stock option, without use.
         loss_bbox, loss_iou: where there are boxes, an ``L1Loss`` and a ``GIoULoss``, 5 and 2 by default.
         criterion: further options of ``SetCriterion``.
+        predict_masks: False where there are boxes, for a detector without the parts that make masks; ``loss_mask`` and
+            ``loss_dice`` are of no use then.
         **network: further options of the network.
     """
     method: Method = MASK2FORMER
@@ -74,7 +76,13 @@ class ConfiguredHead:
                  loss_bbox: dict | None = None,
                  loss_iou: dict | None = None,
                  criterion: dict[str, Any] | None = None,
+                 predict_masks: bool = True,
                  **network: Any):
+        if not predict_masks:
+            if not self.predicts_boxes:
+                raise ValueError(f'{where}: predict_masks=False is for heads that predict boxes, which '
+                                 f'{type(self).__name__} does not')
+            out_channels = None
         refuse_encoding(f'{where}.positional_encoding', positional_encoding)
         num_levels = num_transformer_feat_level or self.method.num_levels
         criterion = build_criterion(len(counts.is_thing), self.method, loss_cls, loss_mask, loss_dice, train_cfg,

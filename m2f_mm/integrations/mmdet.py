@@ -15,7 +15,14 @@ from torch import Tensor
 
 from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskDINO, MaskTransformer
-from m2f_mm.postprocess import Sizes, class_scores, instance_segmentation, panoptic_segmentation, semantic_segmentation
+from m2f_mm.postprocess import (
+    Sizes,
+    box_detection,
+    class_scores,
+    instance_segmentation,
+    panoptic_segmentation,
+    semantic_segmentation,
+)
 from m2f_mm.postprocess.tiles import logits_type, tiles
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
@@ -55,7 +62,7 @@ class DetectorHead(ConfiguredHead):
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""
-        return self.losses(x, to_targets(batch_data_samples, self.is_thing, x[0].device))
+        return self.losses(x, to_targets(batch_data_samples, self.is_thing, x[0].device, self.predicts_boxes))
 
     def predict(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]):
         """Class logits (B, Q, C + 1), or C of sigmoids, and promises of masks, over which the stock fusion head can
@@ -119,7 +126,8 @@ class MaskFormerFusionHead(BaseModule):
         num_things_classes, num_stuff_classes, metainfo: as for the head.
         test_cfg: ``panoptic_on`` (True), ``instance_on``, ``semantic_on`` (False), ``object_mask_thr`` (0.8),
             ``iou_thr`` (0.8), ``filter_low_score`` (False), ``max_per_image`` (100), ``instance_masks``: 'bitmap'
-            or 'rle', masks as COCO's run-length codes, an eighth of the memory and read by ``CocoMetric`` as they are.
+            or 'rle', masks as COCO's run-length codes, an eighth of the memory and read by ``CocoMetric`` as they are,
+            or None for predicted boxes alone, which is all that a model without masks has.
             Of classes with sigmoids ``temperature`` (0.06), at which they compete in panoptic and semantic results;
             None for no competition. ``rate_masks`` (True): count masks' probabilities into the scores of instances.
         loss_panoptic: the stock option; must be None.
@@ -169,22 +177,31 @@ class MaskFormerFusionHead(BaseModule):
         ]
 
     def _results(self, predictions: MaskPredictions, b: int, sizes: Sizes) -> dict:
-        promise = (predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
-                   predictions.mask_features[b], sizes)
         test_cfg, results = self.test_cfg, {}
-        classes = class_scores(promise[0].shape[-1], self.num_classes, test_cfg.get('temperature', 0.06))
+        class_logits = predictions.class_logits[-1][b].float()
+        classes = class_scores(class_logits.shape[-1], self.num_classes, test_cfg.get('temperature', 0.06))
+        chosen = dict(max_per_image=test_cfg.get('max_per_image', 100), is_thing=self.things, classes=classes)
+        boxes = None if predictions.boxes is None else predictions.boxes[-1][b]
         panoptic_on, instance_on = test_cfg.get('panoptic_on', True), test_cfg.get('instance_on', False)
+        instance_masks = test_cfg.get('instance_masks', 'bitmap')
+        boxes_alone = predictions.mask_features is None or instance_masks is None
+        if instance_on and boxes_alone:
+            if boxes is None:
+                raise ValueError("test_cfg: instance_masks=None is for models that predict boxes; take 'rle' for masks "
+                                 'in little memory')
+            results['ins_results'] = instance_result(box_detection(class_logits, boxes, sizes, **chosen))
+        if predictions.mask_features is None:
+            return results
+        promise = class_logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes
         if panoptic_on:
             codes, _ = panoptic_segmentation(
                 *promise, self.is_thing, test_cfg.get('object_mask_thr', 0.8), test_cfg.get('iou_thr', 0.8),
                 test_cfg.get('filter_low_score', False), partial(panoptic_codes, num_classes=self.num_classes),
                 classes=classes)
             results['pan_results'] = PixelData(sem_seg=codes[None])
-        if instance_on:
-            instances = instance_segmentation(
-                *promise, test_cfg.get('max_per_image', 100), self.things, test_cfg.get('instance_masks', 'bitmap'),
-                classes=classes, boxes=None if predictions.boxes is None else predictions.boxes[-1][b],
-                rate_masks=test_cfg.get('rate_masks', True))
+        if instance_on and not boxes_alone:
+            instances = instance_segmentation(*promise, **chosen, mask_form=instance_masks, boxes=boxes,
+                                              rate_masks=test_cfg.get('rate_masks', True))
             results['ins_results'] = instance_result(instances)
         if test_cfg.get('semantic_on', False):
             labels = semantic_segmentation(*promise, resize_masks=panoptic_on or instance_on, classes=classes)
@@ -230,6 +247,12 @@ class Mask2Former(StockMask2Former):
             test_cfg=ConfigDict(test_cfg or {}),
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
+        if not getattr(self.panoptic_head, 'predicts_masks', True):
+            wanted = {key: self.test_cfg.get(key, key == 'panoptic_on') for key in ('panoptic_on', 'semantic_on')}
+            if any(wanted.values()):
+                raise ValueError('test_cfg wants ' + ' and '.join(f'{key}=True' for key in wanted if wanted[key]) +
+                                 ', but the head has predict_masks=False: set test_cfg=dict(panoptic_on=False, '
+                                 'semantic_on=False, instance_on=True)')
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
         translate(state_dict, self, 'panoptic_head')

@@ -16,19 +16,42 @@ from m2f_mm.postprocess import Instances, Segment, Sizes
 from m2f_mm.structures import SegTargets
 
 
-def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device) -> list[SegTargets]:
+def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device,
+               take_boxes: bool = False) -> list[SegTargets]:
     """The objects of every image, padded with nothing to the size of the batch.
 
     Reads what this package's loader delivers (``gt_segment_map`` and ``gt_segments``) and what MMDetection's own do
     (``gt_instances`` with bitmap or polygon masks, for panoptic training ``gt_sem_seg`` beside it).
 
+    Args:
+        samples: of a batch.
+        is_thing: for each class.
+        device: where the targets go.
+        take_boxes: a sample without masks may have boxes instead. Where there are masks, boxes are made of them, as the
+            official code does.
+
     Raises:
-        ValueError: where a sample has no masks at all; names the image and the transform that would load them.
+        ValueError: where a sample has nothing of it; names the image and the transform that would load it.
     """
     maps = {i: sample.gt_sem_seg.sem_seg.to(device) for i, sample in enumerate(samples)
             if 'gt_sem_seg' in sample and not all(is_thing)}  # (1, h, w); a head without stuff has no use for them
     stuff = _stuff_labels({i: (samples[i], semantic) for i, semantic in maps.items()}, is_thing) if maps else {}
-    return [_to_target(sample, maps.get(i), stuff.get(i), device) for i, sample in enumerate(samples)]
+    return [_boxes_alone(sample, device) if take_boxes and _has_boxes_alone(sample) else
+            _to_target(sample, maps.get(i), stuff.get(i), device) for i, sample in enumerate(samples)]
+
+
+def _has_boxes_alone(sample: DetDataSample) -> bool:
+    return ('gt_segment_map' not in sample and 'gt_sem_seg' not in sample and 'masks' not in sample.gt_instances and
+            'bboxes' in sample.gt_instances)
+
+
+def _boxes_alone(sample: DetDataSample, device: torch.device) -> SegTargets:
+    instances = sample.gt_instances
+    height, width = sample.get('batch_input_shape', sample.img_shape[:2])
+    corners = torch.as_tensor(getattr(instances.bboxes, 'tensor', instances.bboxes), dtype=torch.float32).to(device)
+    upper, lower = corners[:, :2], corners[:, 2:]
+    boxes = torch.cat(((upper + lower) / 2, lower - upper), 1) / corners.new_tensor([width, height, width, height])
+    return SegTargets(instances.labels.long().to(device), None, boxes, name=_name(sample))
 
 
 def _to_target(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | None,
@@ -132,8 +155,8 @@ def panoptic_codes(segments: Sequence[Segment], num_classes: int) -> list[int]:
 
 
 def instance_result(instances: Instances) -> InstanceData:
-    return InstanceData(bboxes=instances.boxes, labels=instances.labels, scores=instances.scores,
-                        masks=instances.masks)
+    masks = {} if instances.masks is None else dict(masks=instances.masks)
+    return InstanceData(bboxes=instances.boxes, labels=instances.labels, scores=instances.scores, **masks)
 
 
 def semantic_result(labels: Tensor) -> PixelData:

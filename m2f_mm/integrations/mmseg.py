@@ -52,6 +52,8 @@ class SegmentorHead(ConfiguredHead):
                  **options):
         check_stock_options(align_corners, in_index, len(options.get('in_channels', range(4))))
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
+        if not options.get('predict_masks', True):
+            raise ValueError('decode_head: predict_masks=False is for detectors; a label map is made of masks')
         super().__init__('decode_head', counts, **options)
         self.align_corners = align_corners
         self.ignore_index = ignore_index

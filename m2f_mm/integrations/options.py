@@ -125,14 +125,20 @@ MASK_DINO = Method('MSDeformAttnPixelDecoder', 'MaskDINOTransformerDecoder', 4, 
 
 
 def build_pixel_decoder(cfg: dict[str, Any] | None, method: Method, in_channels: Sequence[int], feat_channels: int,
-                        out_channels: int, num_levels: int, checkpointing: str) -> nn.Module:
-    """One of ours by name, the stock decoders' options on ours, or any registered neck."""
+                        out_channels: int | None, num_levels: int, checkpointing: str) -> nn.Module:
+    """One of ours by name, the stock decoders' options on ours, or any registered neck.
+
+    Without ``out_channels`` there are no mask features.
+    """
     cfg = dict(cfg or {})
     kind = cfg.pop('type', method.pixel_decoder)
     name = dict(PixelDecoder='FPNPixelDecoder').get(_name(kind), _name(kind))  # MMDetection's name for the same module
     defaults = dict(num_outs=num_levels, in_channels=list(in_channels), feat_channels=feat_channels,
                     out_channels=out_channels)
     ours = MODELS.module_dict.get(name)
+    if out_channels is None and name != 'MSDeformAttnPixelDecoder':
+        raise ValueError(f'pixel_decoder: type={name!r} always makes mask features; predict_masks=False needs '
+                         'MSDeformAttnPixelDecoder')
     if ours is None:
         return NeckPixelDecoder(dict(cfg, type=kind), **defaults)
     if name == 'MSDeformAttnPixelDecoder':

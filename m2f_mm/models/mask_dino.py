@@ -32,6 +32,7 @@ class MaskDINO(MaskNetwork):
         noise_scale: of the noised objects.
         initial_prediction: supervise the queries before the first layer.
         draw: source of the noise.
+        mask_channels: None for a detector that predicts boxes alone; its boxes start at the tokens' own.
         Others: as for ``MaskNetwork``; ``no_object`` is for cross-entropy.
     """
 
@@ -51,13 +52,17 @@ class MaskDINO(MaskNetwork):
                  initial_prediction: bool = True,
                  draw: RandomNoise | None = None,
                  no_object: bool = False,
+                 mask_channels: int | None = 256,
                  **options):
         if boxes_from_masks not in BOXES_FROM_MASKS:
             raise ValueError(f'boxes_from_masks must be one of {", ".join(BOXES_FROM_MASKS)}, got {boxes_from_masks!r}')
+        if boxes_from_masks != 'no' and mask_channels is None:
+            raise ValueError(f'boxes_from_masks={boxes_from_masks!r} needs masks, but none are predicted: set '
+                             "boxes_from_masks='no'")
         self.two_stage = two_stage
         self.learned_content = learned_content or not two_stage
-        super().__init__(pixel_decoder, transformer_decoder, num_classes, num_queries, num_levels, no_object=no_object,
-                         **options)
+        super().__init__(pixel_decoder, transformer_decoder, num_classes, num_queries, num_levels, mask_channels,
+                         no_object=no_object, **options)
         dims = transformer_decoder.embed_dims
         self.boxes_from_masks = boxes_from_masks
         self.denoising_queries = denoising_queries
@@ -170,7 +175,7 @@ class MaskDINO(MaskNetwork):
 class Predicted:
     """Predictions as they are made, with the one class head and the one mask head of a network."""
 
-    def __init__(self, network: MaskNetwork, mask_features: Tensor):
+    def __init__(self, network: MaskNetwork, mask_features: Tensor | None):
         self.network = network
         self.mask_features = mask_features
         self.class_logits: list[Tensor] = []
@@ -189,7 +194,8 @@ class Predicted:
         """One more layer."""
         query = self.normalised(query)
         self.class_logits.append(self.network.cls_embed(query))
-        self.mask_embeds.append(self.embed(query))
+        if self.mask_features is not None:
+            self.mask_embeds.append(self.embed(query))
         self.boxes.append(boxes)
 
     def predictions(self, selected: bool = False) -> MaskPredictions:

@@ -28,7 +28,7 @@ class MaskNetwork(BaseModule):
         num_classes: C.
         num_queries: Q.
         num_levels: memories that the decoder attends to.
-        mask_channels: D, the channels of the mask features.
+        mask_channels: D, the channels of the mask features; None where only boxes are predicted.
         project_memory: put a 1x1 convolution before the decoder even where the channels agree.
         num_frames: frames per clip; None for images, which have no temporal position.
         deep_supervision: give the predictions before the last one, too, in training.
@@ -42,7 +42,7 @@ class MaskNetwork(BaseModule):
                  num_classes: int,
                  num_queries: int = 100,
                  num_levels: int = 3,
-                 mask_channels: int = 256,
+                 mask_channels: int | None = 256,
                  project_memory: bool = False,
                  num_frames: int | None = None,
                  deep_supervision: bool = True,
@@ -68,9 +68,10 @@ class MaskNetwork(BaseModule):
         self.transformer_decoder = transformer_decoder
         self._make_queries(num_queries, num_levels, dims)
         self.cls_embed = nn.Linear(dims, num_classes + no_object)
-        self.mask_embed = nn.Sequential(
-            nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(),
-            nn.Linear(dims, mask_channels))
+        self.predicts_masks = mask_channels is not None
+        if self.predicts_masks:
+            self.mask_embed = nn.Sequential(
+                nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, mask_channels))
 
     @property
     def input_projections(self) -> Sequence[nn.Module]:
@@ -85,15 +86,17 @@ class MaskNetwork(BaseModule):
     def _make_queries(self, num_queries: int, num_levels: int, dims: int) -> None:
         """Register what is learned of the queries."""
 
-    def _decode_pixels(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Mask features (B, T, D, h, w) and the memories (B * T, E, h', w') behind their projections."""
+    def _decode_pixels(self, feats: Sequence[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
+        """Mask features (B, T, D, h, w), if there are any, and the memories (B * T, E, h', w') behind their
+        projections."""
         options = {} if self.mask_projection is None else dict(project=False)
         mask_features, memories = self.pixel_decoder(feats, **options)
         if len(memories) != len(self.input_projections):
             raise ValueError(f'{type(self.pixel_decoder).__name__} gives {len(memories)} memories, but the transformer '
                              f'decoder attends to {len(self.input_projections)}: make num_outs of the one (of an FPN '
                              'with memory=\'pyramid\') and num_transformer_feat_level of the other agree')
-        mask_features = mask_features.unflatten(0, (-1, self.num_frames or 1))
+        if mask_features is not None:
+            mask_features = mask_features.unflatten(0, (-1, self.num_frames or 1))
         return mask_features, [project(memory) for project, memory in zip(self.input_projections, memories)]
 
     def _embed_masks(self, query: Tensor) -> Tensor:

@@ -25,13 +25,14 @@ class Instances:
     Args:
         scores: class probability, times mean probability of the mask's pixels unless masks are not rated, (K,).
         labels: (K,).
-        masks: bool (K, H, W), or K run-length codes in COCO's compressed form, as pycocotools reads and writes them.
+        masks: bool (K, H, W), or K run-length codes in COCO's compressed form, as pycocotools reads and writes them;
+            None where only boxes were wanted.
         boxes: (K, 4) as x0, y0, x1, y1 in output pixels: those that were predicted, which may reach beyond the picture,
             or tight around the masks, x1 and y1 exclusive, zero for an empty mask.
     """
     scores: Tensor
     labels: Tensor
-    masks: Tensor | list[dict]
+    masks: Tensor | list[dict] | None
     boxes: Tensor
 
 
@@ -87,6 +88,20 @@ def instance_segmentation(class_logits: Tensor,
     else:
         boxes = output_boxes(boxes[queries].float(), sizes)
     return Instances(scores, labels, store.finish(), boxes[source])
+
+
+def box_detection(class_logits: Tensor,
+                  boxes: Tensor,
+                  sizes: Sizes,
+                  max_per_image: int = 100,
+                  is_thing: Sequence[bool] | Tensor | None = None,
+                  classes: ClassScores = SOFTMAX) -> Instances:
+    """The best (query, class) pairs with their boxes alone, scored by their classes.
+
+    Arguments as for ``instance_segmentation``.
+    """
+    scores, labels, source, queries = _choose(classes.instance(class_logits), max_per_image, is_thing)
+    return Instances(scores, labels, None, output_boxes(boxes[queries].float(), sizes)[source])
 
 
 def _choose(probabilities: Tensor, max_per_image: int,

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion, points, set_criterion
 from m2f_mm.criterion.assigner import dice_cost, focal_cost, mask_cost
+from m2f_mm.criterion.boxes import overlap_cost
 from m2f_mm.criterion.losses import class_loss, dice_loss, focal_loss, mask_loss
 from m2f_mm.structures import MaskPredictions, SegTargets
 
@@ -134,7 +135,7 @@ def test_matching_is_the_best_of_all(counts):
             pairs = (cost if counts[b] <= 6 else cost.T).tolist()  # rows are at least as many as columns
             best = min(sum(pairs[row][column] for column, row in enumerate(rows))
                        for rows in itertools.permutations(range(len(pairs)), min(6, counts[b])))
-            assert abs(float(cost[queries, objects].sum()) - best) < 1e-3
+            assert abs(cost[queries, objects].sum().item() - best) < 1e-3
 
 
 def test_one_transfer_to_the_host(monkeypatch):
@@ -362,3 +363,61 @@ def test_masks_at_full_size_are_not_kept():
 def test_unknown_mask_term_is_refused(part):
     with pytest.raises(ValueError, match="cross_entropy, focal, got 'dice'"):
         part(mask_term='dice')
+
+
+class SamePoints(RandomPoints):
+    """The same points for every image, mask and layer."""
+
+    def matching(self, layer, batch, num_points, device):
+        return torch.rand(1, num_points, 2, generator=torch.Generator().manual_seed(0)).expand(batch, -1, -1)
+
+    def candidates(self, layer, num_masks, num_points, device):
+        return self.matching(layer, num_masks, num_points, device)
+
+    uniform = candidates
+
+
+@pytest.mark.parametrize('num_points', [50, None])
+def test_images_without_masks(num_points):
+    """Such an image is matched by class and box; terms of masks are means over the objects of the others."""
+    predictions, (masked, boxed) = predictions_of(), targets_of(3, 2)
+    predictions.boxes = [torch.rand(2, 6, 4).requires_grad_() for _ in range(2)]
+    masked = masked.with_boxes()
+    boxed = SegTargets(boxed.labels, None, boxed.with_boxes().boxes)
+    weights = dict(class_weight=2.0, mask_weight=5.0, dice_weight=5.0, box_weight=5.0, overlap_weight=2.0)
+    assigner = HungarianAssigner(num_points=num_points, **weights)
+    criterion = SetCriterion(assigner, [1.0] * 3 + [0.1], num_points=num_points, draw=SamePoints(), loss_box=5.0,
+                             loss_overlap=2.0)
+    losses = criterion(predictions, [masked, boxed])
+
+    def first_image(layers):
+        return [layer[:1] for layer in layers]
+
+    first = MaskPredictions(*map(first_image, (predictions.class_logits, predictions.mask_embeds)),
+                            predictions.mask_features[:1], first_image(predictions.boxes))
+    for name, loss in criterion(first, [masked]).items():
+        if name.endswith(('mask', 'dice')):
+            torch.testing.assert_close(losses[name], loss)
+
+    matching = assigner(predictions, [masked, boxed], SamePoints())
+    for layer, (logits, boxes) in enumerate(zip(predictions.class_logits, predictions.boxes)):
+        cost = (-2 * logits[1].softmax(-1)[:, boxed.labels] + 5 * (boxes[1][:, None] - boxed.boxes).abs().sum(-1) +
+                2 * overlap_cost(boxes[1], boxed.boxes)).detach()
+        best = min(itertools.permutations(range(6), 2), key=lambda pair: sum(cost[q, n] for n, q in enumerate(pair)))
+        here = (matching.layer == layer) & (matching.batch == 1)
+        assert {int(n): int(q) for n, q in zip(matching.target[here], matching.query[here])} == dict(enumerate(best))
+
+
+def test_targets_that_teach_nothing_are_named():
+    predictions, (first, second) = predictions_of(), targets_of(2, 2)
+    boxes_alone = SegTargets(second.labels, None, second.with_boxes().boxes, name='boxes.jpg')
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20)
+    with pytest.raises(ValueError, match=r'image 1 of the batch \(boxes.jpg\) has boxes but no masks'):
+        criterion(predictions, [first, boxes_alone])
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20, loss_box=5.0)
+    with pytest.raises(ValueError, match=r'image 0 of the batch \(image_0.jpg\) has no boxes'):
+        criterion(predictions, [first, boxes_alone])
+    with pytest.raises(ValueError, match='masks or boxes, got neither for x'):
+        SegTargets(second.labels, None, name='x')
+    with pytest.raises(ValueError, match=r'boxes \(N, 4\).*got boxes \(3, 4\)'):
+        SegTargets(second.labels, None, torch.zeros(3, 4))

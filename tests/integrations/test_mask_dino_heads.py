@@ -23,14 +23,17 @@ NETWORK = dict(
     transformer_decoder=dict(num_layers=3, embed_dims=64, num_heads=4, feedforward_channels=96))
 
 
-def detector(stuff=STUFF, **options):
+def detector(stuff=STUFF, test=None, **options):
     cfg = mmdet_config()
     cfg.update(type='m2f_mm.MaskDINO', panoptic_fusion_head=None)
+    for padding in (cfg.data_preprocessor, *cfg.data_preprocessor.batch_augments):
+        padding.update(pad_mask=False)  # the stock one fails where an image of the batch has no masks
     cfg.panoptic_head = dict(type='m2f_mm.MaskDINOHead', num_things_classes=THINGS, num_stuff_classes=stuff,
-                             train_cfg=dict(num_points=100), **{**NETWORK, 'denoising_queries': 7, **options})
-    cfg.train_cfg = None
-    cfg.test_cfg = dict(panoptic_on=bool(stuff), instance_on=True, semantic_on=True, object_mask_thr=0.2, iou_thr=0.,
-                        max_per_image=100)
+                             **{**NETWORK, 'denoising_queries': 7, **options})
+    cfg.train_cfg = cfg.panoptic_head.pop('train_cfg', dict(num_points=100))
+    cfg.test_cfg = dict(panoptic_on=bool(stuff), instance_on=True, semantic_on=options.get('predict_masks', True),
+                        object_mask_thr=0.2, iou_thr=0., max_per_image=100)
+    cfg.test_cfg.update(test or {})
     return build(cfg, 'mmdet')
 
 

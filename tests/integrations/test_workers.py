@@ -6,10 +6,24 @@ import torch
 import torch.multiprocessing as processes
 from mmengine.model import MMDistributedDataParallel
 from replay import RecordedPoints
+from test_boxes_without_masks import DETECTOR, without_masks
+from test_mask_dino_heads import detector as mask_dino
 from thin import build_detector, detection_batch, gradients, mmdet_config, step, use_our_heads
 
 pytest.importorskip('mmdet')
 OBJECTS = {'objects everywhere': (3, 2), 'a worker without any object': (3, 0), 'no object at all': (0, 0)}
+# Mask DINO: objects, images that have boxes alone, options. One worker may denoise, or learn masks, and the other not.
+MASK_DINO = {
+    'denoising everywhere': ((3, 2), (), {}),
+    'a worker without any object': ((3, 0), (), {}),
+    'no object at all': ((0, 0), (), {}),
+    'more objects than the budget': ((2, 9), (), {}),
+    'a worker with boxes alone': ((3, 2), (1, ), {}),
+    'boxes alone': ((3, 2), (0, 1), {}),
+    'a detector': ((3, 0), (0, ), DETECTOR),
+    'nobody teaches boxes': ((3, 2), (), dict(loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0))),
+    'learned queries': ((3, 0), (), dict(two_stage=False)),
+}
 
 
 class OneImage(RecordedPoints):
@@ -53,6 +67,17 @@ def worker(rank, port, folder):
             sum(losses.values()).backward()
         losses = {term: loss.detach() for term, loss in losses.items()}
         torch.save(dict(losses=losses, gradients=gradients(detector)), f'{folder}/{name} {rank}.pth')
+    for name, (counts, boxed, options) in MASK_DINO.items():
+        model = mask_dino(0, **{'boxes_from_masks': 'mask2box', **options}).train()
+        data = without_masks(detection_batch(counts, semantic=False), *boxed)
+        data = {key: value[rank:rank + 1] for key, value in data.items()}
+        parallel = MMDistributedDataParallel(model, find_unused_parameters=False)
+        for _ in range(2):
+            parallel.zero_grad()
+            losses = parallel(**model.data_preprocessor(data, True), mode='loss')
+            sum(losses.values()).backward()
+        torch.save(dict(losses={name: loss.detach() for name, loss in losses.items()}, gradients=gradients(model)),
+                   f'{folder}/mask dino, {name} {rank}.pth')
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
@@ -83,3 +108,17 @@ def test_two_workers_are_one(name, folder):
         assert torch.equal(first['gradients'][parameter], second['gradients'][parameter]), parameter
         error = (first['gradients'][parameter] - expected).norm()
         assert error <= max(1e-3 * expected.norm(), floor), parameter
+
+
+@pytest.mark.parametrize('name', MASK_DINO)
+def test_no_worker_of_mask_dino_waits(name, folder):
+    """Whatever one of them has to learn: every parameter has a gradient, the same on both."""
+    workers = [torch.load(folder / f'mask dino, {name} {rank}.pth', weights_only=True) for rank in range(2)]
+    assert all(loss.isfinite() for worker in workers for loss in worker['losses'].values())
+    for worker, count in zip(workers, MASK_DINO[name][0]):
+        assert any('dn_' in loss for loss in worker['losses']) == (0 < count <= 7)
+    first, second = (worker['gradients'] for worker in workers)
+    assert first.keys() == second.keys()
+    for parameter, gradient in first.items():
+        assert gradient is not None and gradient.isfinite().all(), parameter
+        assert torch.equal(gradient, second[parameter]), parameter

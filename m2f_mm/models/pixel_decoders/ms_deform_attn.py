@@ -70,7 +70,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
     Args:
         in_channels: channels of the backbone's features, fine to coarse.
         feat_channels: channels E of encoder and FPN.
-        out_channels: channels of the mask features.
+        out_channels: channels of the mask features; None for memories alone, and only the FPN steps that those need.
         num_outs: memories returned: the encoder's maps in its order, then those of the FPN steps.
         num_encoder_levels: features that the encoder sees.
         num_extra_levels: coarser maps that it sees, too, made by convolutions of stride 2 (Mask DINO).
@@ -91,7 +91,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
     def __init__(self,
                  in_channels: Sequence[int] = (256, 512, 1024, 2048),
                  feat_channels: int = 256,
-                 out_channels: int = 256,
+                 out_channels: int | None = 256,
                  num_outs: int = 3,
                  num_encoder_levels: int = 3,
                  num_extra_levels: int = 0,
@@ -113,7 +113,10 @@ class MSDeformAttnPixelDecoder(BaseModule):
         self.num_outs = num_outs
         self.embed_dims = feat_channels
         self.num_encoder_levels = num_encoder_levels
-        self.num_fpn_levels = num_fpn_levels = max(len(in_channels) - num_encoder_levels, int(always_fpn))
+        finer = in_channels[:max(len(in_channels) - num_encoder_levels, int(always_fpn))][::-1]
+        if out_channels is None:
+            finer = finer[:max(0, num_outs - num_encoder_levels - num_extra_levels)]
+        self.num_fpn_levels = len(finer)
         self.fine_first = fine_first
         seen = list(in_channels[-num_encoder_levels:])
         options = dict(norm_cfg=input_norm_cfg, act_cfg=None, bias=True)
@@ -135,26 +138,24 @@ class MSDeformAttnPixelDecoder(BaseModule):
         self.checkpointing = checkpointing
         fpn = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
         self.lateral_convs = ModuleList(
-            ConvModule(channels, feat_channels, 1, act_cfg=None, **fpn)
-            for channels in reversed(in_channels[:num_fpn_levels]))
-        self.output_convs = ModuleList(
-            ConvModule(feat_channels, feat_channels, 3, padding=1, **fpn) for _ in range(num_fpn_levels))
-        self.mask_feature = nn.Conv2d(feat_channels, out_channels, 1)
+            ConvModule(channels, feat_channels, 1, act_cfg=None, **fpn) for channels in finer)
+        self.output_convs = ModuleList(ConvModule(feat_channels, feat_channels, 3, padding=1, **fpn) for _ in finer)
+        self.mask_feature = None if out_channels is None else nn.Conv2d(feat_channels, out_channels, 1)
 
     @property
-    def mask_projection(self) -> nn.Conv2d:
+    def mask_projection(self) -> nn.Conv2d | None:
         """The 1x1 convolution that ``forward`` may leave to its caller."""
         return self.mask_feature
 
-    def forward(self, feats: Sequence[Tensor], project: bool = True) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, feats: Sequence[Tensor], project: bool = True) -> tuple[Tensor | None, list[Tensor]]:
         """
         Args:
             feats: backbone features (B, C, h, w), fine to coarse; an ``Expendable`` list is empty afterwards.
             project: end with ``mask_projection``; without it the mask features have E channels.
 
         Returns:
-            Mask features (B, out_channels, h, w) at the size of the finest input, and ``num_outs`` memories
-            (B, E, h, w), in the encoder's order.
+            Mask features (B, out_channels, h, w) at the size of the finest input, None without ``out_channels``, and
+            ``num_outs`` memories (B, E, h, w), in the encoder's order.
         """
         feats = feats if isinstance(feats, Expendable) else list(feats)
         with (torch.autocast(feats[0].device.type, enabled=False),  # float32, as the official code insists
@@ -166,8 +167,11 @@ class MSDeformAttnPixelDecoder(BaseModule):
                 finer.append(self._recompute(remade, add_upsampled, finer.pop(), finest))
                 finest = self._convolved(output, finer, remade)
                 outs.append(finest)
-            mask_features = self.mask_projection(finest) if project else finest
-        return mask_features, outs[:self.num_outs]
+            if self.mask_feature is None:
+                finest = None
+            elif project:
+                finest = self.mask_projection(finest)
+        return finest, outs[:self.num_outs]
 
     def _convolved(self, module: ConvModule, x: list[Tensor], remade: Remade) -> Tensor:
         """The module applied to the one map of a list, which ends where nothing needs it any more: these are large."""
@@ -233,8 +237,10 @@ class MSDeformAttnPixelDecoder(BaseModule):
             layer.self_attn.init_weights()
         for conv in self.input_convs:
             xavier_init(conv.conv, distribution='uniform')
-        for conv in (*(c.conv for c in self.lateral_convs), *(c.conv for c in self.output_convs), self.mask_feature):
-            caffe2_xavier_init(conv)
+        for conv in (*self.lateral_convs, *self.output_convs):
+            caffe2_xavier_init(conv.conv)
+        if self.mask_feature is not None:
+            caffe2_xavier_init(self.mask_feature)
         nn.init.normal_(self.level_encoding.weight)
 
 
