@@ -10,3 +10,5 @@ model = dict(
         boxes_from_masks='bitmask',
         pixel_decoder=dict(num_extra_levels=0, fine_first=False, feedforward_channels=1024)),
     test_cfg=dict(instance_on=True))
+val_evaluator = dict(metric=['bbox', 'segm'])
+test_evaluator = val_evaluator

@@ -6,3 +6,6 @@ _base_ = [
 model = dict(
     panoptic_head=dict(metainfo={{_base_.dataset_type}}),  # 80 things, 53 stuff
     test_cfg=dict(panoptic_on=True, instance_on=True, semantic_on=True))
+val_evaluator = _base_.val_evaluator
+val_evaluator[1].metric = ['bbox', 'segm']
+test_evaluator = val_evaluator

@@ -8,3 +8,5 @@ model = dict(
         metainfo={{_base_.dataset_type}},  # 80 things
         boxes_from_masks='mask2box'),
     test_cfg=dict(instance_on=True))
+val_evaluator = dict(metric=['bbox', 'segm'])
+test_evaluator = val_evaluator

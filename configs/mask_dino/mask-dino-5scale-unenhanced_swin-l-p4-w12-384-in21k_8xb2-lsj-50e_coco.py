@@ -10,3 +10,5 @@ model = dict(
         in_channels=_base_.in_channels,
         num_transformer_feat_level=5),
     test_cfg=dict(instance_on=True))
+val_evaluator = dict(metric=['bbox', 'segm'])
+test_evaluator = val_evaluator

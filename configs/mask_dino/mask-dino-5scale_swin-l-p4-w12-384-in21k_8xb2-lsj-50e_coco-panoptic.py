@@ -10,3 +10,6 @@ model = dict(
         in_channels=_base_.in_channels,
         num_transformer_feat_level=5),
     test_cfg=dict(panoptic_on=True, instance_on=True, semantic_on=True))
+val_evaluator = _base_.val_evaluator
+val_evaluator[1].metric = ['bbox', 'segm']
+test_evaluator = val_evaluator

@@ -11,3 +11,5 @@ model = dict(
         num_transformer_feat_level=5,
         boxes_from_masks='bitmask'),
     test_cfg=dict(instance_on=True))
+val_evaluator = dict(metric=['bbox', 'segm'])
+test_evaluator = val_evaluator

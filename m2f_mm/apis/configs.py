@@ -19,7 +19,7 @@ from typing import Any
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 TEXT_ROOT = PACKAGE_ROOT / '.mim' / 'configs'
 PURE_ROOT = PACKAGE_ROOT / 'configs'
-PURE_SOURCE = ('"""Pure-Python form of `{name}`."""\n'
+PURE_SOURCE = ('"""{name} in pure Python."""\n'
                "globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))\n")
 
 

@@ -142,3 +142,20 @@ def test_masks_without_losses_of_boxes():
 def test_what_needs_masks_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         detector(**{'boxes_from_masks': 'mask2box', **options})
+
+
+def test_segmentation_starts_from_detection(tmp_path):
+    """As ``load_from`` does it: everything but the classes, of which there are other ones, and what makes masks."""
+    from mmengine.runner import load_checkpoint
+    model = detector(3, **DETECTOR, test=dict(panoptic_on=False))
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'detection.pth')
+    whole = detector(0, boxes_from_masks='mask2box')
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.add_(1)
+    before = {name: value.clone() for name, value in whole.state_dict().items()}
+    load_checkpoint(whole, str(tmp_path / 'detection.pth'))
+    loaded = model.state_dict()
+    for name, value in whole.state_dict().items():
+        own = any(part in name for part in (*MASK_PARTS, 'cls_embed', 'label_embed'))
+        assert torch.equal(value, before[name] if own else loaded[name]), name

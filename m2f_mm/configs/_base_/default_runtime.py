@@ -1,2 +1,2 @@
-"""Pure-Python form of `configs/_base_/default_runtime.py`."""
+"""configs/_base_/default_runtime.py in pure Python."""
 globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))

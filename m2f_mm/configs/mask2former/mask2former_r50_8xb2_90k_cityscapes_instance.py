@@ -1,2 +1,2 @@
-"""Pure-Python form of `configs/mask2former/mask2former_r50_8xb2-90k_cityscapes-instance.py`."""
+"""configs/mask2former/mask2former_r50_8xb2-90k_cityscapes-instance.py in pure Python."""
 globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))

@@ -1,2 +1,2 @@
-"""Pure-Python form of `configs/_base_/schedules/maskformer_160k.py`."""
+"""configs/_base_/schedules/maskformer_160k.py in pure Python."""
 globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))
