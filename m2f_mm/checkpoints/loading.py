@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .backbones import SOURCES
 from .reading import read_state_dict
-from .sources import BACKBONE, OURS, source_of, to_ours
+from .sources import BACKBONE, DINO, OURS, source_of, to_ours
 
 SCHEME = 'm2f_mm://'
 FOLDER_VARIABLE = 'M2F_MM_WEIGHTS'
@@ -112,13 +112,20 @@ def translate(state_dict: dict[str, Tensor], model: nn.Module, head: str) -> Non
         state_dict: weights of a whole detector or segmentor.
         model: which is to load them.
         head: its attribute that holds the head; ``class_ids`` of the head say how its classes are ordered.
+
+    Raises:
+        ValueError: the model is none that can have weights of this source.
     """
     if isinstance(state_dict.get('model'), Mapping):  # a file of detectron2's trainer
         inner = dict(state_dict['model'])
         state_dict.clear()
         state_dict.update(inner)
-    if source_of(state_dict) in (None, OURS, BACKBONE):
+    source = source_of(state_dict)
+    if source in (None, OURS, BACKBONE):
         return
+    if source == DINO and not getattr(getattr(model, head).pixel_decoder, 'fine_first', False):
+        raise ValueError(f"the weights are {DINO}, whose encoder takes the levels fine to coarse: they fit a Mask DINO "
+                         'whose pixel_decoder has fine_first=True, such as those with four or five scales')
     translated = to_ours(state_dict, head, getattr(getattr(model, head), 'class_ids', None))
     state_dict.clear()
     state_dict.update(translated)

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from . import huggingface, official
+from . import dino, huggingface, official
 
-OURS, OFFICIAL, HUGGINGFACE, BACKBONE = ("MMDetection's, MMSegmentation's or this package's", 'official (detectron2)',
-                                         "Hugging Face's", 'a backbone alone')
+OURS, OFFICIAL, HUGGINGFACE, DINO, BACKBONE = (
+    "MMDetection's, MMSegmentation's or this package's", 'official (detectron2)', "Hugging Face's",
+    "MMDetection's DINO", 'a backbone alone')
 _MARKS = (  # how some key of each begins; the first that fits
     (OFFICIAL, ('sem_seg_head.', )),
     (HUGGINGFACE, ('model.pixel_level_module.', )),
+    (DINO, (dino.PREFIX, )),
     (OURS, ('panoptic_head.', 'decode_head.', 'backbone.')),
     (BACKBONE, ('stem.conv', 'res2.', 'patch_embed.proj.', 'layers.0.blocks.')),
 )
@@ -19,7 +21,7 @@ HEADS = ('panoptic_head', 'decode_head')
 
 
 def source_of(keys: Iterable[str]) -> str | None:
-    """One of the four sources above, None for names that nobody here knows."""
+    """One of the sources above, None for names that nobody here knows."""
     keys = list(keys)
     return next((source for source, starts in _MARKS if any(key.startswith(starts) for key in keys)), None)
 
@@ -44,6 +46,8 @@ def to_ours(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
                 for key, value in state_dict.items()}
     if source == BACKBONE:
         return backbone_to_ours(state_dict)
+    if source == DINO:
+        return dino.to_openmmlab(state_dict, head)
     if source is None:
         raise KeyError(f'these names belong to no source that is known here: {", ".join(list(state_dict)[:5])}, ...')
     module = official if source == OFFICIAL else huggingface

@@ -1,0 +1,67 @@
+"""MMDetection's DINO, a detector, to what Mask DINO shares with it. There is no way back."""
+import re
+from collections.abc import Callable
+
+from torch import Tensor
+
+from .tables import translate_keys
+
+NUM_HEADS = 8  # of every deformable attention of DINO's
+PREFIX = 'dn_query_generator.'  # no other detector has it
+
+
+def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
+    """Weights of MMDetection's DINO under the names of Mask DINO with the same levels, fine to coarse.
+
+    Shared are the backbone, the projections and the encoder, the decoder's layers (the first of Mask DINO's, which has
+    more), the choice of tokens, and the embeddings of labels. Where DINO has heads for each layer, those of the last
+    become the only ones. What makes masks is new, and learned contents have no counterpart: their number differs.
+
+    Two things remain to be learned anew. DINO's positions have another temperature (20, not 10000), and its decoder
+    takes the levels fine to coarse; the latter is undone here.
+
+    Args:
+        state_dict: weights by name.
+        head: attribute of the model that holds the head.
+
+    Raises:
+        KeyError: names what DINO has not.
+    """
+    levels = len(state_dict['level_embed'])
+    last = max(int(key.split('.')[2]) for key in state_dict if key.startswith('decoder.layers.'))
+    boxes = state_dict.get('decoder.ref_point_head.layers.0.weight')
+    left_out = {'query_embedding.weight'}
+    if boxes is not None and boxes.shape[1] != 2 * boxes.shape[0]:  # a fork encodes boxes with twice as many numbers
+        left_out |= {f'decoder.ref_point_head.layers.0.{kind}' for kind in ('weight', 'bias')}
+    left_out |= {key for key in state_dict
+                 if (layer := re.match(r'bbox_head\.(?:cls|reg)_branches\.(\d+)', key)) and int(layer[1]) != last}
+    keys = [key for key in state_dict if key not in left_out]
+    rows = [
+        (r'backbone\.(.+)', r'backbone.\1'),
+        (r'neck\.convs\.(\d+)\.(.+)', _input(0, head)),
+        (r'neck\.extra_convs\.(\d+)\.(.+)', _input(len({key.split('.')[2] for key in keys
+                                                        if key.startswith('neck.convs.')}), head)),
+        (r'level_embed', f'{head}.pixel_decoder.level_encoding.weight'),
+        (r'(encoder\.layers\..+)', rf'{head}.pixel_decoder.\1'),
+        (r'decoder\.(layers\..+)', rf'{head}.transformer_decoder.\1'),
+        (r'decoder\.norm\.(.+)', rf'{head}.transformer_decoder.post_norm.\1'),
+        (r'decoder\.ref_point_head\.layers\.(\d)\.(.+)',
+         lambda match: f'{head}.transformer_decoder.ref_point_head.{2 * int(match[1])}.{match[2]}'),
+        (r'(memory_trans_(?:fc|norm)\..+)', rf'{head}.\1'),
+        (r'bbox_head\.cls_branches\.\d+\.(.+)', rf'{head}.cls_embed.\1'),
+        (r'bbox_head\.reg_branches\.\d+\.(.+)', rf'{head}.box_embed.\1'),
+        (r'dn_query_generator\.label_embedding\.weight', f'{head}.label_embed.weight'),
+    ]
+    names = translate_keys(keys, {'': ('', rows)}, "MMDetection's DINO")
+    return {names[key]: _reversed_levels(state_dict[key], levels)
+            if re.match(r'decoder\.layers\.\d+\.cross_attn\.(sampling_offsets|attention_weights)\.', key)
+            else state_dict[key] for key in keys}
+
+
+def _input(first: int, head: str) -> Callable[[re.Match], str]:
+    return lambda match: f'{head}.pixel_decoder.input_convs.{first + int(match[1])}.{match[2]}'
+
+
+def _reversed_levels(rows: Tensor, levels: int) -> Tensor:
+    """What a deformable attention has for each head, level and point, with the levels in the opposite order."""
+    return rows.unflatten(0, (NUM_HEADS, levels, -1)).flip(1).flatten(0, 2)
