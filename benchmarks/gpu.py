@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks import peers
-from benchmarks.cases import activations, head, layers, postprocess
+from benchmarks.cases import activations, head, layers, mask_dino, postprocess
 from benchmarks.cases.model import mmdet_step, prediction
 from benchmarks.harness import Row, Scale, environment, left_out
 from benchmarks.run import RESULTS, describe, write

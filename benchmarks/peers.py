@@ -137,6 +137,15 @@ def mmdet_maskformer(ours: nn.Module) -> nn.Module:
     return detector
 
 
+def our_mask_dino(**head_options) -> nn.Module:
+    """Ours as the shipped R50 config with four levels has it, with COCO's number of classes."""
+    import mmdet.models  # noqa: F401
+    model = Config.fromfile(CONFIGS / '_base_/models/mask_dino_r50.py').model
+    model.backbone.init_cfg = None
+    model.panoptic_head.update(dict(num_things_classes=THINGS, num_stuff_classes=STUFF) | head_options)
+    return draw_weights(build(model, 'mmdet'))
+
+
 def transformers_model(ours: nn.Module, queries: int = 100) -> nn.Module:
     """Hugging Face's, and its weights into ``ours``: the converter knows that direction.
 

@@ -4,7 +4,8 @@
         --config configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py
 
 Reads detectron2's pickles and files of the official code, MMDetection's and MMSegmentation's Mask2Former, Hugging
-Face's safetensors and .bin, and plain backbones (detectron2's ResNets, Swin's releases); the names say which it is.
+Face's safetensors and .bin, MMDetection's DINO (what Mask DINO shares with it: --partial), and plain backbones
+(detectron2's ResNets, Swin's releases); the names say which it is.
 Nothing in a file is run. `load_from` and `test.py` take the same files without conversion; this tool is for checking
 them, and for passing them on. Note that the official weights are under CC BY-NC 4.0.
 """

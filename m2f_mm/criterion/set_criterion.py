@@ -2,7 +2,7 @@
 
 Shapes: L supervised predictions, B images, Q queries, C classes, R matched pairs of all layers, P points, T frames.
 """
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from .points import BinaryMasks, RandomPoints, sample_logits, uncertain_points
 MASK_LOSSES = dict(cross_entropy=mask_loss, focal=focal_loss)
 Matched = tuple[Sequence[Tensor], Sequence[Tensor]]  # of each image mask logits (n, T, h, w) and objects (n,)
 PIXELS = 2**22  # of masks that exist at their full size at once
+PRODUCT = 2**24  # pixels of masks, at the size of the features, that one product makes
 
 
 class SetCriterion(nn.Module):
@@ -157,15 +158,12 @@ class SetCriterion(nn.Module):
                     first: int) -> tuple[Tensor, Tensor]:
         """Sums over the matched masks of mask and dice loss, (L,) each.
 
-        The masks of all layers are one product for each image; they are compared layer by layer, which bounds what
-        exists at once.
+        They are compared layer by layer, which bounds what exists at once.
         """
-        masks = zip(*(logits.split(counts) for logits, counts in
-                      zip(matched_masks(predictions, matching), matching.counts)))
         objects = zip(*(index.split(counts) for index, counts in
                         zip(matching.by_image(matching.target), matching.counts)))
         compare = self._at_pixels if self.num_points is None else self._at_points
-        return compare(zip(masks, objects), targets, first).unbind(1)
+        return compare(zip(matched_masks(predictions, matching), objects), targets, first).unbind(1)
 
     def _at_points(self, layers: Iterable[Matched], targets: Sequence[SegTargets], first: int) -> Tensor:
         """Both sums of each layer, (L, 2), at points that are drawn for every mask."""
@@ -271,13 +269,23 @@ def named(terms: dict[str, Tensor], num_layers: int, num_predictions: int, prefi
             for name, value in zip(terms, values)}
 
 
-def matched_masks(predictions: MaskPredictions, matching: Matching) -> list[Tensor]:
-    """Mask logits of the matched queries only: for each image (R of it, T, h, w).
+def matched_masks(predictions: MaskPredictions, matching: Matching) -> Iterator[tuple[Tensor, ...]]:
+    """Mask logits of the matched queries only: layer after layer those of each image (n, T, h, w).
 
-    One product for all layers of an image. No rows still carry the graph of every parameter.
+    No rows still carry the graph of every parameter.
     """
     embeds = torch.stack(predictions.mask_embeds)[matching.layer, matching.batch, matching.query]
-    return [contract(*pair) for pair in zip(matching.by_image(embeds), predictions.mask_features)]
+    return zip(*map(masks_by_layer, matching.by_image(embeds), predictions.mask_features, matching.counts))
+
+
+def masks_by_layer(embeds: Tensor, features: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
+    """Masks (n, T, h, w) of one image's pairs, layer after layer; one product makes those of as many layers as fit
+    ``PRODUCT``."""
+    layers = max(1, PRODUCT // max(1, max(counts) * features[:, 0].numel()))
+    for first in range(0, len(counts), layers):
+        together = counts[first:first + layers]
+        part, embeds = embeds.split([sum(together), len(embeds) - sum(together)])
+        yield from contract(part, features).split(together)
 
 
 def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:
