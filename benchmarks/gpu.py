@@ -72,7 +72,7 @@ def rows(device: str, tiny: bool) -> Iterator[Row]:
                     if any(row.note.startswith('left out') for row in found):
                         break
             del ours, theirs
-    for case in () if tiny else (head, layers, postprocess, activations):
+    for case in () if tiny else (head, mask_dino, layers, postprocess, activations):
         yield from guarded(partial(case.rows, Scale(tiny, device)), '')
 
 
