@@ -3,7 +3,7 @@ every layer's masks exist at the size of the mask features, and matching and los
 """
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from unittest.mock import patch
 
 import torch
@@ -31,8 +31,8 @@ class MadePredictions(MaskPredictions):
 
 def make_all(predictions: MaskPredictions) -> MadePredictions:
     """All masks of the matched queries and of the noised ones."""
-    wide = widened(predictions)
-    denoising = wide.denoising and make_all(wide.denoising)
+    denoising = predictions.denoising and make_all(predictions.denoising)
+    wide = widened(replace(predictions, denoising=None))
     return MadePredictions(wide.class_logits, wide.mask_embeds, features_with_one(wide), wide.boxes, wide.selected,
                            denoising, wide.groups)
 

@@ -1,13 +1,41 @@
 """MMDetection's DINO, a detector, to what Mask DINO shares with it. There is no way back."""
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .tables import translate_keys
 
 NUM_HEADS = 8  # of every deformable attention of DINO's
-PREFIX = 'dn_query_generator.'  # no other detector has it
+# All that DINO has; its relatives in MMDetection have more.
+_KEYS = re.compile(r'(backbone|neck\.(extra_)?convs|encoder\.layers|decoder\.(layers|norm|ref_point_head)|'
+                   r'bbox_head\.(cls|reg)_branches|memory_trans_(fc|norm)|dn_query_generator\.label_embedding|'
+                   r'query_embedding)\..+|level_embed')
+
+
+def is_dino(keys: Iterable[str]) -> bool:
+    """Whether weights with these names are MMDetection's DINO."""
+    keys = list(keys)
+    return 'dn_query_generator.label_embedding.weight' in keys and all(map(_KEYS.fullmatch, keys))
+
+
+def check(state_dict: dict[str, Tensor], head: nn.Module) -> None:
+    """Can a head have weights of this DINO?
+
+    Raises:
+        ValueError: its levels are other ones, or in another order.
+    """
+    decoder, levels, extra = head.pixel_decoder, len(state_dict['level_embed']), len(_inputs(state_dict, 'extra_convs'))
+    found = getattr(decoder, 'fine_first', False), len(getattr(decoder, 'input_convs', ()))
+    if found != (True, levels) or decoder.num_encoder_levels != levels - extra:
+        raise ValueError(f"the weights are MMDetection's DINO with {levels} levels, fine to coarse: they fit a Mask "
+                         f'DINO with num_transformer_feat_level={levels} and pixel_decoder=dict(fine_first=True, '
+                         f'num_extra_levels={extra})')
+
+
+def _inputs(keys: Iterable[str], kind: str) -> set[str]:
+    """Numbers of the convolutions that a neck has of a kind."""
+    return {key.split('.')[2] for key in keys if key.startswith(f'neck.{kind}.')}
 
 
 def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
@@ -39,8 +67,7 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
     rows = [
         (r'backbone\.(.+)', r'backbone.\1'),
         (r'neck\.convs\.(\d+)\.(.+)', _input(0, head)),
-        (r'neck\.extra_convs\.(\d+)\.(.+)', _input(len({key.split('.')[2] for key in keys
-                                                        if key.startswith('neck.convs.')}), head)),
+        (r'neck\.extra_convs\.(\d+)\.(.+)', _input(len(_inputs(keys, 'convs')), head)),
         (r'level_embed', f'{head}.pixel_decoder.level_encoding.weight'),
         (r'(encoder\.layers\..+)', rf'{head}.pixel_decoder.\1'),
         (r'decoder\.(layers\..+)', rf'{head}.transformer_decoder.\1'),

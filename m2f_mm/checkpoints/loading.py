@@ -16,6 +16,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from . import dino
 from .backbones import SOURCES
 from .reading import read_state_dict
 from .sources import BACKBONE, DINO, OURS, source_of, to_ours
@@ -121,11 +122,12 @@ def translate(state_dict: dict[str, Tensor], model: nn.Module, head: str) -> Non
         state_dict.clear()
         state_dict.update(inner)
     source = source_of(state_dict)
+    if source == DINO:
+        if not getattr(getattr(model, head), 'predicts_boxes', False):
+            return  # nothing but the backbone is shared, whose names are the same
+        dino.check(state_dict, getattr(model, head))
     if source in (None, OURS, BACKBONE):
         return
-    if source == DINO and not getattr(getattr(model, head).pixel_decoder, 'fine_first', False):
-        raise ValueError(f"the weights are {DINO}, whose encoder takes the levels fine to coarse: they fit a Mask DINO "
-                         'whose pixel_decoder has fine_first=True, such as those with four or five scales')
     translated = to_ours(state_dict, head, getattr(getattr(model, head), 'class_ids', None))
     state_dict.clear()
     state_dict.update(translated)

@@ -12,7 +12,6 @@ OURS, OFFICIAL, HUGGINGFACE, DINO, BACKBONE = (
 _MARKS = (  # how some key of each begins; the first that fits
     (OFFICIAL, ('sem_seg_head.', )),
     (HUGGINGFACE, ('model.pixel_level_module.', )),
-    (DINO, (dino.PREFIX, )),
     (OURS, ('panoptic_head.', 'decode_head.', 'backbone.')),
     (BACKBONE, ('stem.conv', 'res2.', 'patch_embed.proj.', 'layers.0.blocks.')),
 )
@@ -23,6 +22,8 @@ HEADS = ('panoptic_head', 'decode_head')
 def source_of(keys: Iterable[str]) -> str | None:
     """One of the sources above, None for names that nobody here knows."""
     keys = list(keys)
+    if dino.is_dino(keys):
+        return DINO
     return next((source for source, starts in _MARKS if any(key.startswith(starts) for key in keys)), None)
 
 

@@ -101,7 +101,7 @@ class SetCriterion(nn.Module):
             sums = [self._weight_sums(each, predictions.class_logits[0]) for each in classes]  # (L,) of each part
             counts = [sum(map(len, some)) for some in (targets, [t for t in targets if t.masks is not None])]
             # Noised objects are each worker's own affair: another may have none, or other groups of them.
-            averaged = average_over_workers(torch.cat((sums[0].new_tensor(counts), sums[0])))
+            averaged = average_over_workers(torch.cat([*(sums[0].new_full((1,), n) for n in counts), sums[0]]))
             counts, sums[0] = averaged[:2].clamp(min=1), averaged[2:]
             losses, first = {}, 0
             for (part, matching, groups), wanted, total in zip(parts, classes, sums):

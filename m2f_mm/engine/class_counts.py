@@ -95,7 +95,7 @@ def count_or_none(value: Any) -> int | None:
 def data_of(dataset: Any, place: str) -> list[DataClasses]:
     """Classes of a built data set; wrappers without a metainfo of their own are looked through."""
     metainfo = getattr(dataset, 'metainfo', None)
-    if metainfo:
+    if isinstance(metainfo, dict) and metainfo:  # of data sets that differ MMDetection's ConcatDataset has a list
         return [from_metainfo(metainfo, f'{place} ({type(dataset).__name__})')]
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     return [item for part in inner if part is not None for item in data_of(part, place)]

@@ -155,6 +155,22 @@ class MaskFormerFusionHead(BaseModule):
         """There is nothing to train."""
         return {}
 
+    def check(self, predicts_masks: bool, predicts_boxes: bool) -> None:
+        """Can a head give what ``test_cfg`` asks for?
+
+        Raises:
+            ValueError: it cannot; says which option to change.
+        """
+        wanted = {key: self.test_cfg.get(key, key == 'panoptic_on')
+                  for key in ('panoptic_on', 'semantic_on', 'instance_on')}
+        if not predicts_masks and list(wanted.values()) != [False, False, True]:
+            raise ValueError('test_cfg has ' + ', '.join(f'{key}={value}' for key, value in wanted.items()) +
+                             ', but the head has predict_masks=False: set panoptic_on=False, semantic_on=False, '
+                             'instance_on=True')
+        if wanted['instance_on'] and not predicts_boxes and self.test_cfg.get('instance_masks', 'bitmap') is None:
+            raise ValueError("test_cfg: instance_masks=None is for heads that predict boxes; take 'rle' for masks in "
+                             'little memory')
+
     @torch.no_grad()
     def predict(self, mask_cls_results: Tensor, mask_pred_results: PromisedMasks | Tensor,
                 batch_data_samples: Sequence[DetDataSample], rescale: bool = False) -> list[dict]:
@@ -171,6 +187,7 @@ class MaskFormerFusionHead(BaseModule):
         if isinstance(mask_pred_results, Tensor):
             mask_pred_results = promises_of(mask_cls_results, mask_pred_results)
         predictions, padded = mask_pred_results.predictions, mask_pred_results.padded
+        self.check(predictions.mask_features is not None, predictions.boxes is not None)
         return [
             self._results(predictions, b, sample_sizes(sample, padded, rescale))
             for b, sample in enumerate(batch_data_samples)
@@ -186,9 +203,6 @@ class MaskFormerFusionHead(BaseModule):
         instance_masks = test_cfg.get('instance_masks', 'bitmap')
         boxes_alone = predictions.mask_features is None or instance_masks is None
         if instance_on and boxes_alone:
-            if boxes is None:
-                raise ValueError("test_cfg: instance_masks=None is for models that predict boxes; take 'rle' for masks "
-                                 'in little memory')
             results['ins_results'] = instance_result(box_detection(class_logits, boxes, sizes, **chosen))
         if predictions.mask_features is None:
             return results
@@ -247,12 +261,16 @@ class Mask2Former(StockMask2Former):
             test_cfg=ConfigDict(test_cfg or {}),
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
-        if not getattr(self.panoptic_head, 'predicts_masks', True):
-            wanted = {key: self.test_cfg.get(key, key == 'panoptic_on') for key in ('panoptic_on', 'semantic_on')}
-            if any(wanted.values()):
-                raise ValueError('test_cfg wants ' + ' and '.join(f'{key}=True' for key in wanted if wanted[key]) +
-                                 ', but the head has predict_masks=False: set test_cfg=dict(panoptic_on=False, '
-                                 'semantic_on=False, instance_on=True)')
+        self._check_results()
+
+    def _check_results(self) -> None:
+        """Raise the error for results that this head and fusion head cannot give, before anybody trains for them."""
+        head, fusion_head = self.panoptic_head, self.panoptic_fusion_head
+        if isinstance(fusion_head, MaskFormerFusionHead):
+            fusion_head.check(getattr(head, 'predicts_masks', True), getattr(head, 'predicts_boxes', False))
+        elif getattr(head, 'predicts_boxes', False):
+            raise ValueError(f'panoptic_fusion_head is a {type(fusion_head).__name__}, which reads neither boxes nor '
+                             'classes of sigmoids: set panoptic_fusion_head=None, and the one that fits is taken')
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
         translate(state_dict, self, 'panoptic_head')

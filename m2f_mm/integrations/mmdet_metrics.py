@@ -1,4 +1,5 @@
 """MMDetection's AP: faster where that is installed, and for panoptic models whose things have numbers of their own."""
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
@@ -25,6 +26,12 @@ class CocoMetric(StockCocoMetric):
     def __init__(self, *args, faster: bool = True, **kwargs):
         super().__init__(*args, **kwargs)
         self.faster = faster
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        if 'segm' in self.metrics and any('masks' not in sample['pred_instances'] for sample in data_samples):
+            raise ValueError(f'{type(self).__name__} has metric={self.metrics}, but the results are boxes without '
+                             "masks: set metric=['bbox']")
+        super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> dict:
         alike = all(isinstance(found['img_id'], Integral) and len(found['scores']) <= 100 for _, found in results)

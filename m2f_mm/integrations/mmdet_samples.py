@@ -36,21 +36,20 @@ def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], devic
     maps = {i: sample.gt_sem_seg.sem_seg.to(device) for i, sample in enumerate(samples)
             if 'gt_sem_seg' in sample and not all(is_thing)}  # (1, h, w); a head without stuff has no use for them
     stuff = _stuff_labels({i: (samples[i], semantic) for i, semantic in maps.items()}, is_thing) if maps else {}
-    return [_boxes_alone(sample, device) if take_boxes and _has_boxes_alone(sample) else
+    return [_boxes_alone(sample, device) if take_boxes and i not in maps and _has_boxes_alone(sample) else
             _to_target(sample, maps.get(i), stuff.get(i), device) for i, sample in enumerate(samples)]
 
 
 def _has_boxes_alone(sample: DetDataSample) -> bool:
-    return ('gt_segment_map' not in sample and 'gt_sem_seg' not in sample and 'masks' not in sample.gt_instances and
-            'bboxes' in sample.gt_instances)
+    return 'gt_segment_map' not in sample and 'masks' not in sample.gt_instances and 'bboxes' in sample.gt_instances
 
 
 def _boxes_alone(sample: DetDataSample, device: torch.device) -> SegTargets:
     instances = sample.gt_instances
     height, width = sample.get('batch_input_shape', sample.img_shape[:2])
     corners = torch.as_tensor(getattr(instances.bboxes, 'tensor', instances.bboxes), dtype=torch.float32).to(device)
-    upper, lower = corners[:, :2], corners[:, 2:]
-    boxes = torch.cat(((upper + lower) / 2, lower - upper), 1) / corners.new_tensor([width, height, width, height])
+    (x0, x1), (y0, y1) = ((corners[:, axis::2] / length).unbind(1) for axis, length in enumerate((width, height)))
+    boxes = torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), 1)
     return SegTargets(instances.labels.long().to(device), None, boxes, name=_name(sample))
 
 

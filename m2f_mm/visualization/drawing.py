@@ -20,38 +20,63 @@ class Segments:
     """What one panel shows.
 
     Args:
-        masks: bool (N, H, W); may overlap.
+        masks: bool (N, H, W); may overlap. None where there are only boxes.
         labels: class of each, (N,).
         scores: of each, (N,), or None.
         vary: give the segments of a class slightly different colours, so that neighbours can be told apart.
+        boxes: (N, 4) as x0, y0, x1, y1 in pixels; drawn where there are no masks.
     """
-    masks: np.ndarray
+    masks: np.ndarray | None
     labels: np.ndarray
     scores: np.ndarray | None = None
     vary: bool = True
+    boxes: np.ndarray | None = None
+
+    def colour(self, index: int, palette: Sequence) -> np.ndarray:
+        """Of one segment, RGB."""
+        colour = np.array(palette[self.labels[index]])
+        return colour * (0.7 + 0.1 * (index % 6)) + 20 * (index % 3) if self.vary else colour
+
+    def name(self, index: int, classes: Sequence[str]) -> str:
+        """Class and, where there is one, score."""
+        return classes[self.labels[index]] + ('' if self.scores is None else f' {self.scores[index]:.2f}')
 
 
 def draw_segments(image: np.ndarray, segments: Segments, classes: Sequence[str], palette: Sequence,
                   alpha: float = 0.5) -> np.ndarray:
     """The picture uint8 (H, W, 3) with its segments; large ones first, so that small ones stay visible."""
+    if segments.masks is None:
+        return draw_boxes(image, segments, classes, palette)
     areas = segments.masks.sum((1, 2))
     order = np.argsort(-areas, kind='stable')
     order = order[areas[order] > 0]
     image = image.copy()
     for i in order:
         mask = segments.masks[i]
-        colour = np.array(palette[segments.labels[i]])
-        if segments.vary:
-            colour = colour * (0.7 + 0.1 * (i % 6)) + 20 * (i % 3)
-        image[mask] = (alpha * colour + (1 - alpha) * image[mask]).clip(0, 255)
+        image[mask] = (alpha * segments.colour(i, palette) + (1 - alpha) * image[mask]).clip(0, 255)
     thickness = max(1, round(min(image.shape[:2]) / 400))
     for i in order:
         contours, _ = cv2.findContours(segments.masks[i].astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(image, contours, -1, (255, 255, 255), thickness, cv2.LINE_AA)
     canvas = Image.fromarray(image)
     for i in order:
-        score = '' if segments.scores is None else f' {segments.scores[i]:.2f}'
-        _draw_name(canvas, segments.masks[i], classes[segments.labels[i]] + score)
+        _draw_name(canvas, segments.masks[i], segments.name(i, classes))
+    return np.asarray(canvas)
+
+
+def draw_boxes(image: np.ndarray, segments: Segments, classes: Sequence[str], palette: Sequence) -> np.ndarray:
+    """The picture uint8 (H, W, 3) with frames and, above or in their upper left corners, names; large ones first."""
+    canvas = Image.fromarray(image)
+    draw, font = ImageDraw.Draw(canvas), _font(_font_size(image))
+    sizes = (segments.boxes[:, 2:] - segments.boxes[:, :2]).clip(min=0).prod(1)
+    limits = np.array([canvas.width - 1, canvas.height - 1] * 2)
+    for i in np.argsort(-sizes, kind='stable'):
+        x0, y0, x1, y1 = segments.boxes[i].clip(0, limits)
+        colour = tuple(int(value) for value in segments.colour(i, palette).clip(0, 255))
+        draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=max(2, font.size // 8))
+        top = y0 - font.size - 2 if y0 > font.size + 2 else y0 + 1
+        draw.text((x0 + 2, top), segments.name(i, classes), 'white', font, stroke_width=max(1, font.size // 8),
+                  stroke_fill=colour)
     return np.asarray(canvas)
 
 

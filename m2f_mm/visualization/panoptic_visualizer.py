@@ -1,5 +1,6 @@
 """A visualizer for the visualization hooks of MMDetection and MMSegmentation; panopticapi is not needed."""
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from mmengine.dist import master_only
@@ -20,9 +21,9 @@ class PanopticVisualizer(Visualizer):
     """Ground truth beside the prediction, one row for each kind of result: panoptic, instances, semantic.
 
     Reads from a data sample whatever is there: ``gt_segment_map`` with ``gt_segments`` (of ``PackPanopticInputs``),
-    ``gt_panoptic_seg``, ``gt_instances`` with masks (bitmaps, polygons or run-length codes), ``gt_sem_seg``;
-    ``pred_panoptic_seg``, ``pred_instances``, ``pred_sem_seg``. Class names and colours come from the metainfo of
-    the data set.
+    ``gt_panoptic_seg``, ``gt_instances`` with masks (bitmaps, polygons or run-length codes) or boxes alone,
+    ``gt_sem_seg``; ``pred_panoptic_seg``, ``pred_instances``, ``pred_sem_seg``. Class names and colours come from the
+    metainfo of the data set.
 
     Args:
         alpha: opacity of the colours.
@@ -109,7 +110,7 @@ class PanopticVisualizer(Visualizer):
                                                               sample.gt_segments.labels.numpy())
             elif 'gt_panoptic_seg' in sample:
                 found['panoptic', column] = self._from_panoptic(sample.gt_panoptic_seg)
-            if 'gt_instances' in sample and 'masks' in sample.gt_instances:
+            if 'gt_instances' in sample and _drawable(sample.gt_instances):
                 found['instance', column] = _from_instances(sample.gt_instances)
             if 'gt_sem_seg' in sample:
                 found['semantic', column] = self._from_semantic(sample.gt_sem_seg)
@@ -117,7 +118,7 @@ class PanopticVisualizer(Visualizer):
             column = 'prediction'
             if 'pred_panoptic_seg' in sample:
                 found['panoptic', column] = self._from_panoptic(sample.pred_panoptic_seg)
-            if 'pred_instances' in sample and _drawable(sample.pred_instances.get('masks')):
+            if 'pred_instances' in sample and _drawable(sample.pred_instances):
                 found['instance', column] = _from_instances(sample.pred_instances, pred_score_thr)
             if 'pred_sem_seg' in sample:
                 found['semantic', column] = self._from_semantic(sample.pred_sem_seg)
@@ -140,11 +141,13 @@ class PanopticVisualizer(Visualizer):
             found.setdefault(('semantic', 'ground truth'), Segments(masks, labels, vary=False))
 
     def _fitted(self, segments: Segments, image: np.ndarray, factor: int, what: str) -> Segments:
+        if segments.masks is None:
+            return replace(segments, boxes=segments.boxes * factor)
         if segments.masks.shape[1:] != image.shape[:2]:
             raise ValueError(f'{what} is {segments.masks.shape[1:]} pixels (H, W), but the picture {image.shape[:2]}; '
                              f'load annotations after the resize in the test pipeline')
         masks = segments.masks.repeat(factor, 1).repeat(factor, 2)
-        return Segments(masks, segments.labels, segments.scores, segments.vary)
+        return replace(segments, masks=masks)
 
     def _names_and_colours(self, at_least: int) -> tuple[Sequence[str], Sequence]:
         meta = self.dataset_meta or {}
@@ -182,20 +185,27 @@ def _from_segment_map(index: np.ndarray, labels: np.ndarray) -> Segments:
     return Segments(index == np.arange(len(labels))[:, None, None], labels)
 
 
-def _drawable(masks) -> bool:
-    """Whether there are masks whose size is known; a list of no codes has none."""
-    return masks is not None and not (isinstance(masks, list) and not masks)
+def _drawable(instances: InstanceData) -> bool:
+    """Whether there are masks whose size is known, which a list of no codes has not, or boxes alone."""
+    masks = instances.get('masks')
+    return 'bboxes' in instances if masks is None else not (isinstance(masks, list) and not masks)
 
 
 def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments:
-    masks = instances.masks
-    if isinstance(masks, list):  # run-length codes
-        from pycocotools import mask as coco_masks
-        masks = coco_masks.decode(masks).transpose(2, 0, 1)
-    masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's Bitmap-, PolygonMasks
-    labels = instances.labels.numpy()
+    segments = Segments(None, instances.labels.numpy())
+    masks = instances.get('masks')
+    if masks is None:
+        boxes = instances.bboxes
+        segments.boxes = np.asarray(getattr(boxes, 'tensor', boxes), np.float32)  # a tensor, or MMDetection's own type
+    else:
+        if isinstance(masks, list):  # run-length codes
+            from pycocotools import mask as coco_masks
+            masks = coco_masks.decode(masks).transpose(2, 0, 1)
+        masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's own containers
+        segments.masks = masks.astype(bool)
     if 'scores' not in instances:
-        return Segments(masks.astype(bool), labels)
-    scores = instances.scores.float().numpy()
-    kept = scores >= score_thr
-    return Segments(masks[kept].astype(bool), labels[kept], scores[kept])
+        return segments
+    segments.scores = instances.scores.float().numpy()
+    kept = segments.scores >= score_thr
+    return replace(segments, **{name: value[kept] for name in ('masks', 'labels', 'scores', 'boxes')
+                                if (value := getattr(segments, name)) is not None})

@@ -4,10 +4,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import load_checkpoint
-from thin import CHANNELS, fill, stock_config, thin_backbone
+from thin import CHANNELS, build_detector, fill, mmdet_config, stock_config, thin_backbone, use_our_heads
 
 from m2f_mm.checkpoints import source_of, to_ours
-from m2f_mm.checkpoints.sources import DINO
+from m2f_mm.checkpoints.sources import DINO, OURS
 
 pytest.importorskip('mmdet')
 DIMS, HIDDEN = 64, 96
@@ -123,10 +123,25 @@ def test_decoder_computes_the_same(pair, monkeypatch):
     torch.testing.assert_close(decoded.references[1], references[1], atol=1e-5, rtol=1e-4)
 
 
-def test_other_orders_are_refused(tmp_path):
+@pytest.mark.parametrize('options', [dict(fine_first=False), dict(num_extra_levels=2, num_outs=4)])
+def test_other_levels_are_refused(options, tmp_path):
     torch.save(dict(state_dict=stock().state_dict()), tmp_path / 'dino.pth')
-    with pytest.raises(ValueError, match='pixel_decoder has fine_first=True'):
-        load_checkpoint(ours(fine_first=False), str(tmp_path / 'dino.pth'))
+    with pytest.raises(ValueError, match='DINO with 4 levels.*fine_first=True, num_extra_levels=1'):
+        load_checkpoint(ours(**options), str(tmp_path / 'dino.pth'))
+
+
+def test_other_heads_take_the_backbone(tmp_path):
+    model, state = build_detector(use_our_heads(mmdet_config())), stock().state_dict()
+    torch.save(dict(state_dict=state), tmp_path / 'dino.pth')
+    load_checkpoint(model, str(tmp_path / 'dino.pth'))
+    own = model.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in state.items() if name.startswith('backbone.'))
+
+
+def test_relatives_are_not_taken_for_it():
+    """Grounding DINO has all that DINO has, and a language model."""
+    state = stock().state_dict()
+    assert source_of([*state, 'encoder.text_layers.0.norms.0.weight']) == OURS
 
 
 def test_wider_encoding_of_boxes_is_left_out():

@@ -408,6 +408,34 @@ def test_images_without_masks(num_points):
         assert {int(n): int(q) for n, q in zip(matching.target[here], matching.query[here])} == dict(enumerate(best))
 
 
+def test_masks_of_several_products(monkeypatch):
+    """However many layers one product makes the masks of."""
+    def step():
+        predictions = predictions_of(layers=5)
+        losses = criterion(predictions, targets_of(3, 1))
+        sum(losses.values()).backward()
+        return [*losses.values(), *(embeds.grad for embeds in predictions.mask_embeds), predictions.mask_features.grad]
+
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20, draw=SamePoints())
+    products, contract = [], set_criterion.contract
+    monkeypatch.setattr(set_criterion, 'contract', lambda *pair: products.append(0) or contract(*pair))
+    expected, number = step(), len(products)
+    monkeypatch.setattr(set_criterion, 'PRODUCT', 2 * 3 * 6 * 8)  # two layers of the first image
+    found = step()
+    assert number == 2 and len(products) - number == 3 + 1
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_boxes_of_targets_that_are_not_finite_are_named():
+    predictions = predictions_of()
+    predictions.boxes = [torch.full((2, 6, 4), 0.5) for _ in range(2)]
+    targets = [target.with_boxes() for target in targets_of(2, 2)]
+    targets[1].boxes[0, 0] = float('nan')
+    with pytest.raises(ValueError, match=r'image 1 of the batch \(image_1.jpg\) has boxes that are not finite'):
+        HungarianAssigner(num_points=20, box_weight=5.0)(predictions, targets, RandomPoints())
+
+
 def test_targets_that_teach_nothing_are_named():
     predictions, (first, second) = predictions_of(), targets_of(2, 2)
     boxes_alone = SegTargets(second.labels, None, second.with_boxes().boxes, name='boxes.jpg')

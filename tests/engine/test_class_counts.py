@@ -107,3 +107,12 @@ def test_hook_checks_validation_data_before_training():
     loader.val_dataloader = SimpleNamespace(dataset=CountedData(metainfo=dict(classes=THINGS)))
     with pytest.raises(ValueError, match='num_classes is 3, but val_dataloader.dataset'):
         ClassCountHook().before_train(loader)
+
+
+def test_parts_that_differ_are_looked_into():
+    """MMDetection's ConcatDataset of data sets with different metainfo has a list of them."""
+    whole = pytest.importorskip('mmdet.datasets').ConcatDataset(
+        [CountedData(metainfo=dict(palette=[i])) for i in range(2)])
+    assert isinstance(whole.metainfo, list)
+    from m2f_mm.engine.class_counts import data_of
+    assert [item.classes for item in data_of(whole, 'train')] == [THINGS + STUFF] * 2

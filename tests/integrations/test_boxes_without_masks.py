@@ -134,11 +134,25 @@ def test_masks_without_losses_of_boxes():
         step(model, without_masks(detection_batch((3, 2), False), 1))
 
 
+def test_metric_says_what_it_misses():
+    from m2f_mm.integrations.mmdet_metrics import CocoMetric
+    sample = dict(pred_instances=dict(bboxes=torch.zeros(1, 4), scores=torch.ones(1), labels=torch.zeros(1)))
+    with pytest.raises(ValueError, match=r"boxes without masks: set metric=\['bbox'\]"):
+        CocoMetric(metric=['bbox', 'segm']).process({}, [sample])
+
+
+def test_boxes_beside_a_map_that_a_head_without_stuff_does_not_read():
+    data = without_masks(detection_batch((3, 2), True), 0)
+    losses = step(detector(0).train(), data)
+    assert all(loss.isfinite() for loss in losses.values())
+
+
 @pytest.mark.parametrize('options, message', [
     (dict(predict_masks=False), "set boxes_from_masks='no'"),
     (dict(DETECTOR, pixel_decoder=dict(type='FPNPixelDecoder')), "type='FPNPixelDecoder' always makes mask features"),
-    (dict(DETECTOR, test=dict(semantic_on=True)), 'test_cfg wants panoptic_on=True and semantic_on=True'),
-], ids=['anchors', 'pixel decoder', 'results'])
+    (dict(DETECTOR, test=dict(semantic_on=True)), 'has panoptic_on=True, semantic_on=True, instance_on=True'),
+    (dict(DETECTOR, test=dict(panoptic_on=False, instance_on=False)), 'but the head has predict_masks=False'),
+], ids=['anchors', 'pixel decoder', 'maps', 'nothing'])
 def test_what_needs_masks_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         detector(**{'boxes_from_masks': 'mask2box', **options})

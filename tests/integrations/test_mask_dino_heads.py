@@ -1,6 +1,11 @@
 """Mask DINO in the stock detector and segmentor: losses, results, batches that are difficult."""
+import re
+from pathlib import Path
+
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from thin import (
     CHANNELS,
     SEMANTIC_CLASSES,
@@ -15,6 +20,7 @@ from thin import (
     step,
 )
 
+from m2f_mm.models import MaskDINO
 from m2f_mm.structures import SegTargets, boxes_around
 
 NETWORK = dict(
@@ -170,3 +176,34 @@ def test_boxes_around_masks():
     assert torch.equal(targets.with_boxes().boxes, boxes_around(masks)) and targets.boxes is None
     given = SegTargets(targets.labels, masks, torch.ones(3, 4))
     assert given.with_boxes() is given
+
+
+@pytest.mark.parametrize('scope, name', [
+    ('mmdet', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
+    ('mmdet', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'),
+    ('mmseg', 'mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py')])
+def test_heads_are_exchanged_as_readme_says(scope, name, tmp_path):
+    """In a config that inherits a stock one."""
+    package = pytest.importorskip(scope)
+    section = (Path(__file__).parents[2] / 'README.md').read_text(encoding='utf-8').split('## Mask DINO')[1]
+    snippets = dict(zip(('mmdet', 'mmseg'), re.findall(r'model = dict\(.*?\n(?=model|```)', section, re.S)))
+    stock = Path(package.__file__).parent / '.mim/configs' / name
+    (tmp_path / 'mine.py').write_text(f'_base_ = [{str(stock)!r}]\n{snippets[scope]}')
+    model = Config.fromfile(tmp_path / 'mine.py').model
+    model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(model)
+    head = model.panoptic_head if scope == 'mmdet' else model.decode_head
+    assert isinstance(head, MaskDINO) and head.num_classes == (80 if scope == 'mmdet' else 150)
+    assert head.criterion.num_points == head.criterion.assigner.num_points == 12544
+    assert set(head.criterion.loss_weights) == {'loss_cls', 'loss_mask', 'loss_dice', 'loss_bbox', 'loss_iou'}
+
+
+def test_stock_fusion_head_is_refused():
+    """It would read the last class of sigmoids as no-object, and no boxes."""
+    cfg = mmdet_config()
+    cfg.type = 'm2f_mm.MaskDINO'
+    cfg.panoptic_head = dict(NETWORK, type='m2f_mm.MaskDINOHead', num_things_classes=THINGS, num_stuff_classes=STUFF)
+    cfg.train_cfg = dict(num_points=100)
+    with pytest.raises(ValueError, match='set panoptic_fusion_head=None'):
+        build(cfg, 'mmdet')

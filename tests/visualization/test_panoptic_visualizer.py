@@ -152,3 +152,23 @@ def test_through_mmdetections_hook(tmp_path):
         work_dir, timestamp, iter = str(tmp_path), 'now', 0
     hook.after_test_iter(FakeRunner, 0, {}, [data_sample])
     assert (tmp_path / 'now/drawn/x.png').exists()
+
+
+@pytest.mark.parametrize('own_type', [False, True])
+def test_boxes_alone(visualizer, own_type):
+    """Frames in the colour of the class, around nothing that is painted; those below the threshold are left out."""
+    boxes = torch.tensor([[2., 3., 17., 27.], [22., 3., 45., 27.], [0., 0., 10., 10.]])
+    truth = boxes[:2]
+    if own_type:
+        truth = pytest.importorskip('mmdet.structures.bbox').HorizontalBoxes(truth)
+    drawn = visualizer.draw(IMAGE, sample(
+        gt_instances=InstanceData(bboxes=truth, labels=torch.tensor([0, 1])),
+        pred_instances=InstanceData(bboxes=boxes, labels=torch.tensor([0, 1, 1]),
+                                    scores=torch.tensor([0.9, 0.8, 0.1]))))
+    assert drawn.shape[1] == 80 + 4 + 80
+    for column in range(2):
+        pixels = panel(drawn, column=column)
+        assert share(pixels[30:50, 3:7], 0) > 0.2 and share(pixels[30:50, 43:47], 1) > 0.2  # left sides
+        assert share(pixels[52:56, 10:30], 0) > 0.2  # lower sides
+        assert (pixels[34:48, 12:28] == 100).all() and (pixels[34:48, 52:76] == 100).all()
+    assert share(panel(drawn, column=1)[:4, :20], 1) == 0

@@ -71,6 +71,8 @@ class MSDeformAttnPixelDecoder(BaseModule):
         in_channels: channels of the backbone's features, fine to coarse.
         feat_channels: channels E of encoder and FPN.
         out_channels: channels of the mask features; None for memories alone, and only the FPN steps that those need.
+            Let the backbone then leave out finer features (``out_indices``): norms that only they have, as a Swin's,
+            would be unused parameters for DDP.
         num_outs: memories returned: the encoder's maps in its order, then those of the FPN steps.
         num_encoder_levels: features that the encoder sees.
         num_extra_levels: coarser maps that it sees, too, made by convolutions of stride 2 (Mask DINO).
@@ -150,7 +152,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
     def forward(self, feats: Sequence[Tensor], project: bool = True) -> tuple[Tensor | None, list[Tensor]]:
         """
         Args:
-            feats: backbone features (B, C, h, w), fine to coarse; an ``Expendable`` list is empty afterwards.
+            feats: backbone features (B, C, h, w), fine to coarse; an ``Expendable`` list loses those that are used.
             project: end with ``mask_projection``; without it the mask features have E channels.
 
         Returns:
