@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine import fileio
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from mmengine.utils import ProgressBar
@@ -115,7 +115,8 @@ def annotation_problems(dataset: Any) -> Iterator[Problem]:
 
 
 def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) -> tuple[int, list[Problem]]:
-    """Number of items and all problems of the data set of a split.
+    """Number of items and all problems of the data set of a split, or of those that wrappers such as ``ConcatDataset``
+    have inside.
 
     Args:
         cfg: a whole config.
@@ -123,7 +124,18 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
         workers: processes; 0 for this one.
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
-    dataset_cfg = cfg[f'{split}_dataloader'].dataset
+    found = [check_part(part, workers, progress) for part in parts_of(cfg[f'{split}_dataloader'].dataset)]
+    return sum(count for count, _ in found), [problem for _, problems in found for problem in problems]
+
+
+def parts_of(dataset_cfg: ConfigDict) -> list[ConfigDict]:
+    """The data sets inside of wrappers."""
+    inner = dataset_cfg.get('datasets') or ([dataset_cfg['dataset']] if 'dataset' in dataset_cfg else [])
+    return [part for each in inner for part in parts_of(each)] or [dataset_cfg]
+
+
+def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool) -> tuple[int, list[Problem]]:
+    """The same of one data set."""
     try:
         dataset = DATASETS.build(dataset_cfg)
     except Exception as error:

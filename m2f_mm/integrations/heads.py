@@ -30,18 +30,19 @@ class ConfiguredHead:
         num_queries: Q.
         num_transformer_feat_level: memories that the transformer decoder attends to; 3 for Mask2Former, 1 for
             MaskFormer, 4 for Mask DINO.
-        pixel_decoder: a pixel decoder or any registered neck; MSDeformAttn by default for Mask2Former, the FPN for
-            MaskFormer.
-        transformer_decoder: options of ``Mask2FormerTransformerDecoder`` or ``MaskFormerTransformerDecoder``, or the
-            stock nested ones; ``type`` takes another registered one.
+        pixel_decoder: a pixel decoder or any registered neck; MSDeformAttn by default for Mask2Former and Mask DINO,
+            the FPN for MaskFormer.
+        transformer_decoder: options of the method's own, such as ``Mask2FormerTransformerDecoder``, or the stock nested
+            ones; ``type`` takes another registered one.
         enforce_decoder_input_project: project the memories even where the channels agree; MMDetection's MaskFormer
             does not where the pixel decoder has an encoder, the official code does.
         deep_supervision: losses for the predictions before the last one, too.
         checkpointing: 'none', 'norms', 'ffn' or 'full': what pixel decoder and transformer decoder make again in the
             backward pass instead of keeping it. ``backbone=dict(with_cp=True)`` does it for the backbone.
         positional_encoding: the stock option; what it says follows from the channels.
-        loss_cls, loss_mask, loss_dice: the stock options; ``loss_weight`` is 2, 5, 5 by default for Mask2Former and
-            1, 20, 1 for MaskFormer, whose ``loss_mask`` is a ``FocalLoss``.
+        loss_cls, loss_mask, loss_dice: the stock options; ``loss_weight`` is 2, 5, 5 by default for Mask2Former,
+            1, 20, 1 for MaskFormer, whose ``loss_mask`` is a ``FocalLoss``, and 4, 5, 5 for Mask DINO, whose
+            ``loss_cls`` is one.
         train_cfg: points and assigner, as in the stock configs; ``num_points=None`` compares masks at every pixel, as
             MaskFormer does by default.
         strides: the stock option, without use.

@@ -1,4 +1,5 @@
 """tools/check_dataset.py names what is wrong, and only that."""
+import copy
 import json
 import subprocess
 import sys
@@ -132,3 +133,18 @@ def test_command_line(shapes):
     assert done.returncode == 1, done.stderr
     assert 'train: 4 pictures, 0 problems' in done.stdout and 'val: 0 pictures, 1 problems' in done.stdout
     assert 'is not valid JSON' in done.stdout
+
+
+def test_parts_of_a_concatenation(shapes):
+    """With and without masks, as images with boxes alone are mixed in; each is read by its own pipeline."""
+    pytest.importorskip('mmdet')
+    cfg = Config.fromfile(ROOT / 'configs/demo/mask2former_r18_shapes-instance.py')
+    masks = cfg.train_dataloader.dataset
+    boxes = copy.deepcopy(masks)
+    boxes.pipeline[1].with_mask = False
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=dict(
+        type='ConcatDataset', datasets=[masks, boxes]))
+    first = sorted((shapes / 'img_dir/train').iterdir())[0]
+    first.write_bytes(first.read_bytes()[:-400])
+    count, problems = check_dataset(cfg, 'train', 0, progress=False)
+    assert count == 8 and [Path(where) for where, _ in problems] == [first] * 2
