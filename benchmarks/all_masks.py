@@ -14,11 +14,13 @@ from m2f_mm.criterion import set_criterion
 from m2f_mm.criterion.assigner import Matching
 from m2f_mm.structures import MaskPredictions
 
+widened = set_criterion.at_least_float32  # before another takes its place there
+
 
 @dataclass
 class MadePredictions(MaskPredictions):
     """``MaskPredictions`` that have kept their promises: masks (B, Q, h, w) of each layer."""
-    masks: list[Tensor] = field(default_factory=list)
+    masks: list[Tensor] = field(init=False)
 
     def __post_init__(self):
         self.masks = [torch.einsum('bqc,bchw->bqhw', embeds, self.mask_features[:, 0]) for embeds in self.mask_embeds]
@@ -35,10 +37,6 @@ def make_all(predictions: MaskPredictions) -> MadePredictions:
     wide = widened(replace(predictions, denoising=None))
     return MadePredictions(wide.class_logits, wide.mask_embeds, features_with_one(wide), wide.boxes, wide.selected,
                            denoising, wide.groups)
-
-
-widened = set_criterion.at_least_float32
-
 
 
 def features_with_one(predictions: MaskPredictions) -> Tensor:

@@ -33,21 +33,21 @@ class SegTargets:
     name: str = ''
 
     def __post_init__(self):
+        where = f' for {self.name}' if self.name else ''
         if self.boxes is not None and self.boxes.shape != (len(self), 4):
             raise ValueError(f'SegTargets needs boxes (N, 4) for labels (N,), got boxes {tuple(self.boxes.shape)} and '
-                             f'labels {tuple(self.labels.shape)}{f" for {self.name}" if self.name else ""}')
+                             f'labels {tuple(self.labels.shape)}{where}')
         if self.masks is None:
             if self.boxes is None:
-                raise ValueError('SegTargets needs masks or boxes, got neither'
-                                 f'{f" for {self.name}" if self.name else ""}')
+                raise ValueError(f'SegTargets needs masks or boxes, got neither{where}')
             return
         if self.masks.dtype != torch.bool:
             raise TypeError(f'SegTargets.masks must be bool, got {self.masks.dtype}'
-                            f'{f" for {self.name}" if self.name else ""}; compare the map with the ids first')
+                            f'{where}; compare the map with the ids first')
         if self.masks.dim() not in (3, 4) or self.masks.shape[0] != self.labels.shape[0]:
             raise ValueError(f'SegTargets needs masks (N, H, W) or (N, T, H, W) for labels (N,), got masks '
                              f'{tuple(self.masks.shape)} and labels {tuple(self.labels.shape)}'
-                             f'{f" for {self.name}" if self.name else ""}')
+                             f'{where}')
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -80,7 +80,7 @@ def boxes_around(masks: Tensor, exclusive: bool = True) -> Tensor:
             first, end = torch.where(end > 0, first, 1e8), (end - 1).clamp(min=0)
         sides.append((first / seen.shape[1], end / seen.shape[1]))
     (x0, x1), (y0, y1) = sides
-    return torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), -1)
+    return box_between(x0, y0, x1, y1)
 
 
 def span(used: Tensor) -> Tensor:
@@ -88,6 +88,11 @@ def span(used: Tensor) -> Tensor:
     used = used.to(torch.uint8)
     last = used.shape[1] - used.flip(1).argmax(1)
     return torch.stack((used.argmax(1), last), 1) * used.amax(1, keepdim=True)
+
+
+def box_between(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor) -> Tensor:
+    """Boxes (..., 4) as cx, cy, w, h with these sides, (...) each."""
+    return torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), -1)
 
 
 def box_corners(boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ losses and every gradient, those of the features included.
 
 Target: at 1024 x 1024 with 20 objects at most half of the peak memory where the layers are recomputed
 (``checkpointing='full'``), so that masks and not the activations of the encoder, which both sides have, are what is
-counted. By default (``'norms'``) those activations are three quarters of the peak.
+counted. By default (``'norms'``) two thirds of our peak are what ``'full'`` makes again.
 """
 import copy
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,5 @@
-# Panoptic shapes and boxes with Mask DINO on two CPU cores. Pictures are enlarged to twice their size: nearly half of
-# the objects are smaller than 12 x 12 pixels, one and a half cells of the finest level.
+# Panoptic shapes and boxes with Mask DINO on two CPU cores. Pictures are enlarged to twice their size: many objects are
+# little wider than a cell of the finest level.
 _base_ = [
     '../_base_/models/mask_dino_r18_small.py', '../_base_/datasets/shapes_panoptic.py',
     '../_base_/schedules/shapes_1200.py', '../_base_/default_runtime.py'

@@ -1,22 +1,22 @@
 """MMDetection's DINO, a detector, to what Mask DINO shares with it. There is no way back."""
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
 from .tables import translate_keys
 
 NUM_HEADS = 8  # of every deformable attention of DINO's
-# All that DINO has; its relatives in MMDetection have more.
-_KEYS = re.compile(r'(backbone|neck\.(extra_)?convs|encoder\.layers|decoder\.(layers|norm|ref_point_head)|'
-                   r'bbox_head\.(cls|reg)_branches|memory_trans_(fc|norm)|dn_query_generator\.label_embedding|'
-                   r'query_embedding)\..+|level_embed')
 
 
-def is_dino(keys: Iterable[str]) -> bool:
-    """Whether weights with these names are MMDetection's DINO."""
-    keys = list(keys)
-    return 'dn_query_generator.label_embedding.weight' in keys and all(map(_KEYS.fullmatch, keys))
+def is_dino(keys: Sequence[str]) -> bool:
+    """Whether weights with these names are MMDetection's DINO, whose relatives there have more."""
+    if 'dn_query_generator.label_embedding.weight' not in keys:
+        return False
+    try:
+        return bool(_names(keys, ''))
+    except KeyError:
+        return False
 
 
 def check(state_dict: dict[str, Tensor], head: nn.Module) -> None:
@@ -45,8 +45,8 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
     more), the choice of tokens, and the embeddings of labels. Where DINO has heads for each layer, those of the last
     become the only ones. What makes masks is new, and learned contents have no counterpart: their number differs.
 
-    Two things remain to be learned anew. DINO's positions have another temperature (20, not 10000), and its decoder
-    takes the levels fine to coarse; the latter is undone here.
+    DINO's decoder takes the levels fine to coarse, Mask DINO's the other way round: what it has for each level changes
+    places here. DINO's positions have another temperature (20, not 10000), which a training has to make up for.
 
     Args:
         state_dict: weights by name.
@@ -56,14 +56,29 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
         KeyError: names what DINO has not.
     """
     levels = len(state_dict['level_embed'])
-    last = max(int(key.split('.')[2]) for key in state_dict if key.startswith('decoder.layers.'))
-    boxes = state_dict.get('decoder.ref_point_head.layers.0.weight')
-    left_out = {'query_embedding.weight'}
+    names = _names(list(state_dict), head)
+    first = 'decoder.ref_point_head.layers.0.'
+    boxes = state_dict.get(f'{first}weight')
     if boxes is not None and boxes.shape[1] != 2 * boxes.shape[0]:  # a fork encodes boxes with twice as many numbers
-        left_out |= {f'decoder.ref_point_head.layers.0.{kind}' for kind in ('weight', 'bias')}
-    left_out |= {key for key in state_dict
-                 if (layer := re.match(r'bbox_head\.(?:cls|reg)_branches\.(\d+)', key)) and int(layer[1]) != last}
-    keys = [key for key in state_dict if key not in left_out]
+        names = {key: name for key, name in names.items() if not key.startswith(first)}
+    return {name: _reversed_levels(state_dict[key], levels)
+            if re.match(r'decoder\.layers\.\d+\.cross_attn\.(sampling_offsets|attention_weights)\.', key)
+            else state_dict[key] for key, name in names.items()}
+
+
+def _names(keys: Sequence[str], head: str) -> dict[str, str]:
+    """Ours for those of DINO's that have a counterpart.
+
+    Raises:
+        KeyError: names what DINO has not.
+    """
+    last = max((int(key.split('.')[2]) for key in keys if key.startswith('decoder.layers.')), default=0)
+
+    def has_none(key: str) -> bool:
+        branch = re.match(r'bbox_head\.(?:cls|reg)_branches\.(\d+)', key)
+        return key == 'query_embedding.weight' or branch is not None and int(branch[1]) != last
+
+    keys = [key for key in keys if not has_none(key)]
     rows = [
         (r'backbone\.(.+)', r'backbone.\1'),
         (r'neck\.convs\.(\d+)\.(.+)', _input(0, head)),
@@ -79,10 +94,7 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
         (r'bbox_head\.reg_branches\.\d+\.(.+)', rf'{head}.box_embed.\1'),
         (r'dn_query_generator\.label_embedding\.weight', f'{head}.label_embed.weight'),
     ]
-    names = translate_keys(keys, {'': ('', rows)}, "MMDetection's DINO")
-    return {names[key]: _reversed_levels(state_dict[key], levels)
-            if re.match(r'decoder\.layers\.\d+\.cross_attn\.(sampling_offsets|attention_weights)\.', key)
-            else state_dict[key] for key in keys}
+    return translate_keys(keys, {'': ('', rows)}, "MMDetection's DINO")
 
 
 def _input(first: int, head: str) -> Callable[[re.Match], str]:

@@ -161,8 +161,7 @@ class MaskFormerFusionHead(BaseModule):
         Raises:
             ValueError: it cannot; says which option to change.
         """
-        wanted = {key: self.test_cfg.get(key, key == 'panoptic_on')
-                  for key in ('panoptic_on', 'semantic_on', 'instance_on')}
+        wanted = self._wanted()
         if not predicts_masks and list(wanted.values()) != [False, False, True]:
             raise ValueError('test_cfg has ' + ', '.join(f'{key}={value}' for key, value in wanted.items()) +
                              ', but the head has predict_masks=False: set panoptic_on=False, semantic_on=False, '
@@ -170,6 +169,11 @@ class MaskFormerFusionHead(BaseModule):
         if wanted['instance_on'] and not predicts_boxes and self.test_cfg.get('instance_masks', 'bitmap') is None:
             raise ValueError("test_cfg: instance_masks=None is for heads that predict boxes; take 'rle' for masks in "
                              'little memory')
+
+    def _wanted(self) -> dict[str, bool]:
+        """Which results ``test_cfg`` asks for."""
+        return {key: self.test_cfg.get(key, key == 'panoptic_on')
+                for key in ('panoptic_on', 'semantic_on', 'instance_on')}
 
     @torch.no_grad()
     def predict(self, mask_cls_results: Tensor, mask_pred_results: PromisedMasks | Tensor,
@@ -199,7 +203,7 @@ class MaskFormerFusionHead(BaseModule):
         classes = class_scores(class_logits.shape[-1], self.num_classes, test_cfg.get('temperature', 0.06))
         chosen = dict(max_per_image=test_cfg.get('max_per_image', 100), is_thing=self.things, classes=classes)
         boxes = None if predictions.boxes is None else predictions.boxes[-1][b]
-        panoptic_on, instance_on = test_cfg.get('panoptic_on', True), test_cfg.get('instance_on', False)
+        panoptic_on, semantic_on, instance_on = self._wanted().values()
         instance_masks = test_cfg.get('instance_masks', 'bitmap')
         boxes_alone = predictions.mask_features is None or instance_masks is None
         if instance_on and boxes_alone:
@@ -217,7 +221,7 @@ class MaskFormerFusionHead(BaseModule):
             instances = instance_segmentation(*promise, **chosen, mask_form=instance_masks, boxes=boxes,
                                               rate_masks=test_cfg.get('rate_masks', True))
             results['ins_results'] = instance_result(instances)
-        if test_cfg.get('semantic_on', False):
+        if semantic_on:
             labels = semantic_segmentation(*promise, resize_masks=panoptic_on or instance_on, classes=classes)
             results['sem_results'] = semantic_result(labels)
         return results

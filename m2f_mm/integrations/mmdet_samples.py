@@ -13,7 +13,7 @@ from pycocotools import mask as coco_masks
 from torch import Tensor
 
 from m2f_mm.postprocess import Instances, Segment, Sizes
-from m2f_mm.structures import SegTargets
+from m2f_mm.structures import SegTargets, box_between
 
 
 def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device,
@@ -49,8 +49,7 @@ def _boxes_alone(sample: DetDataSample, device: torch.device) -> SegTargets:
     height, width = sample.get('batch_input_shape', sample.img_shape[:2])
     corners = torch.as_tensor(getattr(instances.bboxes, 'tensor', instances.bboxes), dtype=torch.float32).to(device)
     (x0, x1), (y0, y1) = ((corners[:, axis::2] / length).unbind(1) for axis, length in enumerate((width, height)))
-    boxes = torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), 1)
-    return SegTargets(instances.labels.long().to(device), None, boxes, name=_name(sample))
+    return SegTargets(instances.labels.long().to(device), None, box_between(x0, y0, x1, y1), name=_name(sample))
 
 
 def _to_target(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | None,

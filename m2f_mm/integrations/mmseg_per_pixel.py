@@ -127,8 +127,8 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
         super().__init__(
             build_pixel_decoder(pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels,
                                 MASKFORMER.num_levels, checkpointing),
-            build_transformer_decoder(transformer_decoder, MASKFORMER, 1, checkpointing), classes, num_queries=classes,
-            num_levels=MASKFORMER.num_levels, mask_channels=out_channels,
+            build_transformer_decoder(transformer_decoder, MASKFORMER, MASKFORMER.num_levels, checkpointing), classes,
+            num_queries=classes, num_levels=MASKFORMER.num_levels, mask_channels=out_channels,
             project_memory=enforce_decoder_input_project, init_cfg=init_cfg)
         self.cls_embed = nn.Identity()  # a query's class is known
         self.out_channels = classes
