@@ -18,6 +18,9 @@ class CocoMetric(StockCocoMetric):
     counts, with the same results in a fraction of the time. Ids of images that are no numbers, such as ADE20K's, and
     more than 100 results for an image, of which it counts other ones, are left to pycocotools.
 
+    Of the annotations those of the evaluated images count: where a data set takes some ``indices`` only, the stock
+    metric takes the objects of all others for missed ones.
+
     Args:
         faster: False takes pycocotools all the same.
         Others: as the stock metric.
@@ -34,6 +37,9 @@ class CocoMetric(StockCocoMetric):
         super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> dict:
+        if self._coco_api is not None:
+            evaluated = {found['img_id'] for _, found in results}
+            self.img_ids = [img_id for img_id in self._coco_api.get_img_ids() if img_id in evaluated]
         alike = all(isinstance(found['img_id'], Integral) and len(found['scores']) <= 100 for _, found in results)
         with faster_evaluation() if self.faster and alike else nullcontext():
             return super().compute_metrics(results)

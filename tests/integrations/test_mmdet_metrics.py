@@ -39,7 +39,8 @@ def ann_file(tmp_path):
 
 
 def evaluate(name, ann_file, meta=META, image=1):
-    metric = METRICS.build(dict(type=name, ann_file=ann_file, metric='segm'))
+    options = dict(type=name) if isinstance(name, str) else name
+    metric = METRICS.build(dict(options, ann_file=ann_file, metric='segm'))
     metric.dataset_meta = meta
     found = dict(labels=torch.tensor([0, 1, 2]), scores=torch.ones(3), masks=torch.from_numpy(squares(3)),
                  bboxes=torch.zeros(3, 4))
@@ -114,6 +115,17 @@ def test_names_as_ids_of_images(ann_file):
     with open(ann_file, 'w') as file:
         json.dump(content, file)
     assert evaluate('m2f_mm.ThingMetric', ann_file, image='a') == 1.0
+
+
+@pytest.mark.parametrize('faster', [True, False])
+def test_images_that_nobody_evaluated_count_nothing(ann_file, faster):
+    """As where a data set takes some ``indices``; to the stock metric their objects are missed."""
+    content = json.loads(open(ann_file).read())
+    content['images'].append(dict(content['images'][0], id=2))
+    content['annotations'] += [dict(each, id=each['id'] + 3, image_id=2) for each in content['annotations']]
+    with open(ann_file, 'w') as file:
+        json.dump(content, file)
+    assert evaluate(dict(type='m2f_mm.ThingMetric', faster=faster), ann_file) == 1.0
 
 
 def test_faster_evaluation_is_not_needed(ann_file, monkeypatch):
