@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from .bilinear import corners
 
+NO_CLASS = -1  # label of an object of a clip that teaches its mask, and that its query is no object
+
 
 @dataclass
 class SegTargets:
@@ -21,7 +23,7 @@ class SegTargets:
     Panoptic segments, instances, the classes of a semantic map and the objects of a clip all become this.
 
     Args:
-        labels: class of each object, int64 (N,), 0 <= label < C.
+        labels: class of each object, int64 (N,), 0 <= label < C; in a clip also ``NO_CLASS``.
         masks: bool (N, H, W), or (N, T, H, W) for a clip; zero in the padding. None where only boxes are known: such an
             image teaches classes and boxes alone.
         boxes: normalised boxes (N, 4) as cx, cy, w, h in 0..1 of the padded input; optional where there are masks.
@@ -51,6 +53,12 @@ class SegTargets:
 
     def __len__(self) -> int:
         return self.labels.shape[0]
+
+    def taught_classes(self, no_object: int) -> Tensor:
+        """Class that the query of each object learns, (N,): its label, ``no_object`` for ``NO_CLASS`` in a clip."""
+        if self.masks is None or self.masks.dim() == 3:
+            return self.labels
+        return torch.where(self.labels == NO_CLASS, no_object, self.labels)
 
     def with_boxes(self) -> 'SegTargets':
         """The same with boxes: around the masks, where none are given."""

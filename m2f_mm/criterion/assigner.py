@@ -100,15 +100,16 @@ class HungarianAssigner:
         sums = torch.stack([*prediction_sums(predictions).values()], 1)  # (L, parts, B)
         flat = torch.cat([sums.flatten()] + [cost.flatten() for layer in costs for cost in layer]).cpu().numpy()
         if not np.isfinite(flat).all():
-            explain_non_finite(costs, targets, predictions, self._num_classes(predictions))
+            explain_non_finite(costs, targets, predictions, self._num_classes(predictions), self.no_object)
         return self._solve(flat[sums.numel():], costs, predictions.device)
 
     def costs(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
               draw: RandomPoints) -> list[list[Tensor]]:
         """The (Q, N) cost matrix of every prediction and image, L x B of them."""
         class_costs = self.class_costs(torch.stack(predictions.class_logits))  # (L, B, Q, C or C + 1)
-        labels = [target.labels.clamp(0, self._num_classes(predictions) - 1) for target in targets]
-        unknown = [known != target.labels for known, target in zip(labels, targets)]
+        num_classes = self._num_classes(predictions)
+        unknown = [unknown_labels(target, num_classes, self.no_object) for target in targets]
+        labels = [target.taught_classes(num_classes).masked_fill(wrong, 0) for target, wrong in zip(targets, unknown)]
         if predictions.mask_features is None:
             masks = [[None] * len(targets)] * predictions.num_layers
         elif self.num_points is None:
@@ -237,11 +238,17 @@ def layer_name(layer: int, predictions: MaskPredictions) -> str:
     return f'layer d{layer - predictions.selected}' if layer >= predictions.selected else 'the chosen tokens'
 
 
+def unknown_labels(target: SegTargets, num_classes: int, no_object: bool) -> Tensor:
+    """Which objects have a label that is none of the model's, bool (N,)."""
+    negative = (target.taught_classes(num_classes) if no_object else target.labels) < 0
+    return negative | (target.labels >= num_classes)
+
+
 def explain_non_finite(costs: list[list[Tensor]], targets: Sequence[SegTargets], predictions: MaskPredictions,
-                       num_classes: int) -> None:
+                       num_classes: int, no_object: bool) -> None:
     """Raise the error that names the first cause; called only when something is known to be wrong."""
     for b, target in enumerate(targets):
-        wrong = target.labels[(target.labels < 0) | (target.labels >= num_classes)]
+        wrong = target.labels[unknown_labels(target, num_classes, no_object)]
         if wrong.numel():
             raise ValueError(f'{image_name(b, target)} has the label {int(wrong[0])}, but the model has {num_classes} '
                              f'classes (labels 0 to {num_classes - 1}). Compare the class counts of the head with the '

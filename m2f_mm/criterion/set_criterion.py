@@ -222,9 +222,10 @@ def wanted_classes(predictions: MaskPredictions, matching: Matching, targets: Se
     """The class that every query is to predict, (L, B, Q); C for those without a pair, which the last of C + 1 logits
     is for, and none of C logits, without ``no_object``."""
     logits = predictions.class_logits[-1]
-    classes = torch.full((predictions.num_layers, *logits.shape[:2]), logits.shape[-1] - no_object,
-                         device=logits.device)
-    labels = torch.cat([t.labels[index] for t, index in zip(targets, matching.by_image(matching.target))])
+    background = logits.shape[-1] - no_object
+    classes = torch.full((predictions.num_layers, *logits.shape[:2]), background, device=logits.device)
+    labels = torch.cat([target.taught_classes(background)[index]
+                        for target, index in zip(targets, matching.by_image(matching.target))])
     classes[matching.layer, matching.batch, matching.query] = labels
     return classes
 

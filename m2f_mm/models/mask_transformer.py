@@ -30,7 +30,6 @@ class MaskNetwork(BaseModule):
         num_levels: memories that the decoder attends to.
         mask_channels: D, the channels of the mask features; None where only boxes are predicted.
         project_memory: put a 1x1 convolution before the decoder even where the channels agree.
-        num_frames: frames per clip; None for images, which have no temporal position.
         deep_supervision: give the predictions before the last one, too, in training.
         no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
     """
@@ -44,7 +43,6 @@ class MaskNetwork(BaseModule):
                  num_levels: int = 3,
                  mask_channels: int | None = 256,
                  project_memory: bool = False,
-                 num_frames: int | None = None,
                  deep_supervision: bool = True,
                  no_object: bool = True,
                  init_cfg: dict | None = None):
@@ -52,7 +50,6 @@ class MaskNetwork(BaseModule):
         dims = transformer_decoder.embed_dims
         self.num_classes = num_classes
         self.num_queries = num_queries
-        self.num_frames = num_frames
         self.deep_supervision = deep_supervision
         self.pixel_decoder = pixel_decoder
         project_memory = project_memory or pixel_decoder.embed_dims != dims
@@ -86,9 +83,11 @@ class MaskNetwork(BaseModule):
     def _make_queries(self, num_queries: int, num_levels: int, dims: int) -> None:
         """Register what is learned of the queries."""
 
-    def _decode_pixels(self, feats: Sequence[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
+    def _decode_pixels(self, feats: Sequence[Tensor], num_frames: int = 1) -> tuple[Tensor | None, list[Tensor]]:
         """Mask features (B, T, D, h, w), if there are any, and the memories (B * T, E, h', w') behind their
         projections."""
+        if len(feats[0]) % num_frames:
+            raise ValueError(f'{len(feats[0])} frames do not make clips of {num_frames}')
         options = {} if self.mask_projection is None else dict(project=False)
         mask_features, memories = self.pixel_decoder(feats, **options)
         if len(memories) != len(self.input_projections):
@@ -96,7 +95,7 @@ class MaskNetwork(BaseModule):
                              f'decoder attends to {len(self.input_projections)}: make num_outs of the one (of an FPN '
                              'with memory=\'pyramid\') and num_transformer_feat_level of the other agree')
         if mask_features is not None:
-            mask_features = mask_features.unflatten(0, (-1, self.num_frames or 1))
+            mask_features = mask_features.unflatten(0, (-1, num_frames))
         return mask_features, [project(memory) for project, memory in zip(self.input_projections, memories)]
 
     def _embed_masks(self, query: Tensor) -> Tensor:
@@ -133,18 +132,20 @@ class MaskTransformer(MaskNetwork):
         if self.transformer_decoder.level_embeddings:
             self.level_embed = nn.Embedding(num_levels, dims)
 
-    def forward(self, feats: Sequence[Tensor], targets: Sequence[SegTargets] | None = None) -> MaskPredictions:
+    def forward(self, feats: Sequence[Tensor], targets: Sequence[SegTargets] | None = None,
+                num_frames: int = 1) -> MaskPredictions:
         """
         Args:
             feats: backbone features (B * T, c, h, w), fine to coarse, frames of a clip one after the other.
             targets: not needed; some networks learn to denoise them.
+            num_frames: T.
 
         Returns:
             In training mode the predictions wherever the transformer decoder asks for one and after its last layer,
             otherwise the last one only.
         """
-        mask_features, memories = self._decode_pixels(feats)
-        levels = [self._memory(memory, level) for level, memory in enumerate(memories)]
+        mask_features, memories = self._decode_pixels(feats, num_frames)
+        levels = [self._memory(memory, level, num_frames) for level, memory in enumerate(memories)]
         masked = self.transformer_decoder.masked
         guides = [resize_features(mask_features, memory.shape[-2:]) for memory in memories] if masked else []
 
@@ -172,10 +173,10 @@ class MaskTransformer(MaskNetwork):
         mask_embeds.append(self._embed_masks(query))
         return MaskPredictions(class_logits, mask_embeds, mask_features)
 
-    def _memory(self, memory: Tensor, level: int) -> Memory:
+    def _memory(self, memory: Tensor, level: int, num_frames: int) -> Memory:
         """A map (B * T, E, h, w) as the tokens of a level, frame-major, and what is to be added to them."""
-        tokens = memory.flatten(2).transpose(1, 2).unflatten(0, (-1, self.num_frames or 1)).flatten(1, 2)
-        position = sine_position(*memory.shape[-2:], memory.shape[1] // 2, self.num_frames, device=memory.device)
+        tokens = memory.flatten(2).transpose(1, 2).unflatten(0, (-1, num_frames)).flatten(1, 2)
+        position = sine_position(*memory.shape[-2:], memory.shape[1] // 2, num_frames, device=memory.device)
         if not self.transformer_decoder.level_embeddings:
             return Memory(tokens.contiguous(), position, None)
         embedding = self.level_embed.weight[level]

@@ -1,10 +1,10 @@
 from .classes import ClassScores, SigmoidClasses, SoftmaxClasses, class_scores
-from .instance import Instances, box_detection, instance_segmentation
+from .instance import Instances, box_detection, clip_segmentation, instance_segmentation
 from .panoptic import Segment, panoptic_segmentation
 from .semantic import semantic_scores, semantic_segmentation
 from .tiles import Sizes
 
 __all__ = [
     'ClassScores', 'Instances', 'Segment', 'SigmoidClasses', 'Sizes', 'SoftmaxClasses', 'box_detection', 'class_scores',
-    'instance_segmentation', 'panoptic_segmentation', 'semantic_scores', 'semantic_segmentation'
+    'clip_segmentation', 'instance_segmentation', 'panoptic_segmentation', 'semantic_scores', 'semantic_segmentation'
 ]

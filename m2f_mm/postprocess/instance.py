@@ -1,9 +1,9 @@
-"""Instance segmentation from mask predictions (Mask2Former's official inference).
+"""Instance segmentation from mask predictions (Mask2Former's official inference, for images and clips).
 
-Shapes: Q queries, K results, n masks (a query may appear with several classes), C classes, D mask channels, h x w the
-mask features, H x W the output.
+Shapes: Q queries, K results, n masks (a query may appear with several classes), C classes, D mask channels, T frames of
+a clip, h x w the mask features, H x W the output.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,29 +65,64 @@ def instance_segmentation(class_logits: Tensor,
         boxes: predicted with the masks, (Q, 4) as cx, cy, w, h in 0..1 of the padded input.
         rate_masks: count the masks' own probabilities into the scores; without, they are those of boxes.
     """
+    return next(clip_segmentation(class_logits, mask_embeds, mask_features, sizes, max_per_image, is_thing, mask_form,
+                                  tile_bytes, classes, boxes, rate_masks))
+
+
+def clip_segmentation(class_logits: Tensor,
+                      mask_embeds: Tensor,
+                      mask_features: Tensor,
+                      sizes: Sizes,
+                      max_per_clip: int = 10,
+                      is_thing: Sequence[bool] | Tensor | None = None,
+                      mask_form: str = 'bitmap',
+                      tile_bytes: int | None = None,
+                      classes: ClassScores = SOFTMAX,
+                      boxes: Tensor | None = None,
+                      rate_masks: bool = False) -> Iterator[Instances]:
+    """The best (query, class) pairs of a clip, frame after frame: row k of every frame is the same object, with an
+    empty mask where it is not seen.
+
+    The device is waited for once, and once more for each frame to fetch masks as codes. A frame is drawn when it is
+    asked for.
+
+    Args:
+        mask_features: (T, D, h, w).
+        max_per_clip: pairs chosen; the official code has 10.
+        Others: as for ``instance_segmentation``, which is this for one frame.
+    """
     if mask_form not in STORES:
         raise ValueError(f'mask_form must be one of {", ".join(STORES)}, got {mask_form!r}')
-    scores, labels, source, queries = _choose(classes.instance(class_logits), max_per_image, is_thing)
-    height, width = sizes.output
-    count = len(queries)
-    store = STORES[mask_form](source, count, height, width)
-    mass = torch.zeros(count, height, device=scores.device)  # sums of rows, so that no sum depends on the tiles
-    area = torch.zeros(count, height, dtype=torch.int32, device=scores.device)
-    columns = torch.zeros(count, width, dtype=torch.uint8, device=scores.device)
-    for rows, chunk, logits in tiles(mask_embeds[queries], mask_features, sizes, tile_bytes):
+    scores, labels, source, queries = _choose(classes.instance(class_logits), max_per_clip, is_thing)
+    embeds = mask_embeds[queries]
+    if boxes is not None:
+        boxes = output_boxes(boxes[queries].float(), sizes)
+    for frame in mask_features.split(1):
+        store = STORES[mask_form](source, len(queries), *sizes.output)
+        quality, around = _draw(store, embeds, frame, sizes, tile_bytes)
+        rated = scores * quality.to(scores.dtype)[source] if rate_masks else scores
+        yield Instances(rated, labels, store.finish(), (around if boxes is None else boxes)[source])
+
+
+def _draw(store: Bitmaps | RunLengths, embeds: Tensor, features: Tensor, sizes: Sizes,
+          tile_bytes: int | None) -> tuple[Tensor, Tensor]:
+    """Put the masks of one frame into a store.
+
+    Returns:
+        Mean probability of each mask's pixels, (n,), and boxes tight around them, (n, 4).
+    """
+    count, (height, width) = len(embeds), sizes.output
+    mass = torch.zeros(count, height, device=embeds.device)  # sums of rows, so that no sum depends on the tiles
+    area = torch.zeros(count, height, dtype=torch.int32, device=embeds.device)
+    columns = torch.zeros(count, width, dtype=torch.uint8, device=embeds.device)
+    for rows, chunk, logits in tiles(embeds, features, sizes, tile_bytes):
         masks = logits > 0
         store.put(chunk, rows, masks)
         area[chunk, rows] = masks.sum(-1, dtype=torch.int32)
         columns[chunk] |= masks.view(torch.uint8).amax(1)
         mass[chunk, rows] = sigmoid_(logits).mul_(masks).sum(-1).to(mass.dtype)
-    if rate_masks:
-        quality = (mass.double().sum(1) / (area.sum(1) + 1e-6)).to(scores.dtype)
-        scores = scores * quality[source]
-    if boxes is None:
-        boxes = torch.stack((span(columns > 0), span(area > 0)), 2).flatten(1).float()
-    else:
-        boxes = output_boxes(boxes[queries].float(), sizes)
-    return Instances(scores, labels, store.finish(), boxes[source])
+    quality = mass.double().sum(1) / (area.sum(1) + 1e-6)
+    return quality, torch.stack((span(columns > 0), span(area > 0)), 2).flatten(1).float()
 
 
 def box_detection(class_logits: Tensor,

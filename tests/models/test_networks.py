@@ -19,6 +19,7 @@ from m2f_mm.models import (
     TransformerEncoderPixelDecoder,
     mask_transformer,
 )
+from m2f_mm.models.layers import Position
 from m2f_mm.models.layers.recompute import CHECKPOINTING
 from m2f_mm.structures import attention_mask, inner
 
@@ -218,13 +219,13 @@ def test_parameters_of_the_published_network():
     assert sum(parameter.numel() for parameter in mask2former(RESNET).parameters()) == 43_983_878
 
 
-def thin_network(pixel_decoder=None, num_frames=None, checkpointing='none'):
+def thin_network(pixel_decoder=None, checkpointing='none'):
     torch.manual_seed(0)
     pixel_decoder = pixel_decoder or MSDeformAttnPixelDecoder(
         [4, 8, 12, 16], 32, 24, num_layers=1, num_heads=4, feedforward_channels=16, checkpointing=checkpointing)
     decoder = Mask2FormerTransformerDecoder(num_layers=4, embed_dims=32, num_heads=4, feedforward_channels=16,
                                             checkpointing=checkpointing)
-    model = MaskTransformer(pixel_decoder, decoder, 3, num_queries=5, mask_channels=24, num_frames=num_frames)
+    model = MaskTransformer(pixel_decoder, decoder, 3, num_queries=5, mask_channels=24)
     model.init_weights()
     return model
 
@@ -243,26 +244,33 @@ def test_prediction_keeps_the_last_layer_only():
     torch.testing.assert_close(last.mask_embeds[-1], every.mask_embeds[-1])
 
 
-def test_image_is_a_clip_of_one_frame_without_time(monkeypatch):
-    """The clip path with T = 1 gives the image path's numbers once its temporal position is taken away."""
-    image, clip = thin_network(), thin_network(num_frames=1)
-    clip.load_state_dict(image.state_dict())
-    features = thin_features(2)
+def test_time_says_nothing_to_a_clip_of_one_frame(monkeypatch):
+    """The official video model encodes the time of a single frame, too: the same for every key, so nothing changes."""
+    model, features = thin_network(), thin_features(2)
+    without = model(features)
     position = mask_transformer.sine_position
-    monkeypatch.setattr(mask_transformer, 'sine_position', lambda height, width, feats, frames=None, **options:
-                        position(height, width, feats, **options))
-    mine, theirs = clip(features), image(features)
-    for layer in range(5):
-        torch.testing.assert_close(mine.class_logits[layer], theirs.class_logits[layer])
-        torch.testing.assert_close(mine.mask_embeds[layer], theirs.mask_embeds[layer])
+
+    def timed(height, width, num_feats, num_frames, device=None):
+        space = position(height, width, num_feats, device=device)
+        time = position(1, 1, num_feats, 2, device=device).terms[0][1:]  # a last frame is at 2 pi, as an only one is
+        return Position([time, *space.terms])
+
+    monkeypatch.setattr(mask_transformer, 'sine_position', timed)
+    for layer, (logits, embeds) in enumerate(zip(model(features).class_logits, model(features).mask_embeds)):
+        torch.testing.assert_close(logits, without.class_logits[layer])
+        torch.testing.assert_close(embeds, without.mask_embeds[layer])
 
 
 def test_frames_of_a_clip_share_their_queries():
-    model = thin_network(num_frames=3)
-    predictions = model(thin_features(6))
+    predictions = thin_network()(thin_features(6), num_frames=3)
     assert predictions.class_logits[0].shape == (2, 5, 4)
     assert predictions.mask_features.shape == (2, 3, 32, 32, 40)
     assert predictions.mask_logits()[0].shape == (5, 3, 32, 40)
+
+
+def test_frames_that_make_no_clips():
+    with pytest.raises(ValueError, match='7 frames do not make clips of 3'):
+        thin_network()(thin_features(7), num_frames=3)
 
 
 def test_last_projection_of_pixels_goes_into_the_embeddings(monkeypatch):

@@ -49,7 +49,7 @@ def _total(terms: Sequence[Tensor]) -> Tensor:
 def sine_position(height: int,
                   width: int,
                   num_feats: int,
-                  num_frames: int | None = None,
+                  num_frames: int = 1,
                   normalize: bool = True,
                   device: torch.device | None = None) -> Position:
     """Where a pixel is, in float32; it depends on the sizes alone, so it serves the whole batch.
@@ -57,14 +57,15 @@ def sine_position(height: int,
     Args:
         height, width: size of the map in pixels.
         num_feats: channels per spatial axis; the first half of E = 2 * num_feats belongs to y, the second to x.
-        num_frames: length of the clip. Given, a temporal encoding over all channels is added, even for one frame.
+        num_frames: length of the clip. A temporal encoding over all channels is added to more frames than one; to one
+            it would add the same to every key, which no softmax can see.
         normalize: scale positions to (0, 2 pi] of each axis.
         device: where to make it.
     """
     y = F.pad(_phases(height, num_feats, normalize, device), (0, num_feats))
     x = F.pad(_phases(width, num_feats, normalize, device), (num_feats, 0))
     space = [y[None, :, None], x[None, None]]
-    if num_frames is None:
+    if num_frames == 1:
         return Position(space)
     time = _phases(num_frames, 2 * num_feats, normalize, device)
     return Position([time[:, None, None], *space])
