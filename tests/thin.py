@@ -74,6 +74,18 @@ def mmdet_config():
     return model
 
 
+def video_config():
+    """The ``model`` of mmdet's Mask2Former R50 YouTube-VIS config, thin."""
+    import mmdet
+    model = stock_config(mmdet, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py').model
+    model.init_cfg = None
+    thin_backbone(model.backbone)
+    thin_head(model.track_head, THINGS)
+    model.track_head.num_classes = THINGS
+    model.track_head.train_cfg.num_points = 100
+    return model
+
+
 def maskformer_config(encoder=True):
     """The ``model`` of mmdet's MaskFormer R50 COCO panoptic config, thin and without dropout; the pixel decoder with
     its encoder or the plain FPN."""
@@ -140,7 +152,7 @@ def tell_apart(head):
 def build_detector(model):
     import mmdet.models  # noqa: F401
     detector = build(model, 'mmdet')
-    tell_apart(detector.panoptic_head)
+    tell_apart(detector.panoptic_head if 'panoptic_head' in model else detector.track_head)
     return detector
 
 
@@ -171,6 +183,38 @@ def detection_batch(objects=(3, 2), semantic=True, sizes=((90, 120), (80, 128)))
             sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(stuff)[None])
         inputs.append(torch.from_numpy(generator.randint(0, 256, (3, height, width), np.uint8)))
         samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def clip_batch(clips=2, frames=2, size=(64, 96), objects=3):
+    """What a video pipeline hands to the model: uint8 frames, and objects with ids, of which the first is not seen in
+    the last frame and the last not in the first."""
+    from mmdet.structures import DetDataSample, TrackDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+    height, width = size
+    generator = np.random.RandomState(0)
+    inputs, samples = [], []
+    for index in range(clips):
+        labels = torch.from_numpy(generator.randint(0, THINGS, objects))
+        clip = TrackDataSample()
+        found = []
+        for t in range(frames):
+            seen = [i for i in range(objects)
+                    if frames == 1 or (i or t < frames - 1) and (i < objects - 1 or t)]
+            masks = np.zeros((len(seen), height, width), np.uint8)
+            for mask, i in zip(masks, seen):
+                mask[10 * i:10 * i + 20, 8 * i + 4 * t:8 * i + 4 * t + 24] = 1
+            sample = DetDataSample(metainfo=dict(
+                img_shape=size, ori_shape=(height * 3 // 4, width * 3 // 4), img_path=f'video_{index}/{t}.jpg',
+                frame_id=t, video_id=index, video_length=frames, ori_video_length=frames))
+            sample.gt_instances = InstanceData(
+                labels=labels[seen], masks=BitmapMasks(masks, height, width), bboxes=torch.zeros(len(seen), 4),
+                instances_ids=torch.tensor(seen, dtype=torch.int32))
+            found.append(sample)
+        clip.video_data_samples = found
+        inputs.append(torch.from_numpy(generator.randint(0, 256, (frames, 3, height, width), np.uint8)))
+        samples.append(clip)
     return dict(inputs=inputs, data_samples=samples)
 
 

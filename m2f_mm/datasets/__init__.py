@@ -11,13 +11,16 @@ from .transforms import (
     LargeScaleJitter,
     LoadImage,
     LoadPanopticSegments,
+    PackClipInputs,
     PackPanopticInputs,
     ResizeScale,
     ResizeShortestEdge,
 )
+from .video import OVISDataset, VideoInstanceDataset, YouTubeVIS2019Dataset, YouTubeVIS2021Dataset
 
 __all__ = [
     'ADE20KPanopticDataset', 'CityscapesPanopticDataset', 'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop',
-    'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments', 'MapillaryPanopticDataset', 'PackPanopticInputs',
-    'PanopticDataset', 'ResizeScale', 'ResizeShortestEdge'
+    'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments', 'MapillaryPanopticDataset', 'OVISDataset',
+    'PackClipInputs', 'PackPanopticInputs', 'PanopticDataset', 'ResizeScale', 'ResizeShortestEdge',
+    'VideoInstanceDataset', 'YouTubeVIS2019Dataset', 'YouTubeVIS2021Dataset'
 ]

@@ -1,3 +1,3 @@
-from .metrics import PanopticMetric, SemanticMetric
+from .metrics import PanopticMetric, SemanticMetric, YouTubeVISMetric
 
-__all__ = ['PanopticMetric', 'SemanticMetric']
+__all__ = ['PanopticMetric', 'SemanticMetric', 'YouTubeVISMetric']

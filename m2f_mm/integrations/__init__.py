@@ -12,6 +12,7 @@ if find_spec('mmdet') is not None:
     try:
         from .mmdet import Mask2Former, Mask2FormerHead, MaskDINOHead, MaskFormerFusionHead, MaskFormerHead  # noqa: F401
         from .mmdet_metrics import CocoMetric, ThingMetric  # noqa: F401
+        from .mmdet_video import Mask2FormerTrackHead, Mask2FormerVideo  # noqa: F401
     except ImportError as error:
         _broken('MMDetection', error)
 if find_spec('mmseg') is not None:

@@ -53,6 +53,7 @@ class ConfiguredHead:
         **network: further options of the network.
     """
     method: Method = MASK2FORMER
+    encoding = 'SinePositionalEncoding'
 
     def __init__(self,
                  where: str,
@@ -84,7 +85,7 @@ class ConfiguredHead:
                 raise ValueError(f'{where}: predict_masks=False is for heads that predict boxes, which '
                                  f'{type(self).__name__} does not')
             out_channels = None
-        refuse_encoding(f'{where}.positional_encoding', positional_encoding)
+        refuse_encoding(f'{where}.positional_encoding', positional_encoding, self.encoding)
         num_levels = num_transformer_feat_level or self.method.num_levels
         criterion = build_criterion(len(counts.is_thing), self.method, loss_cls, loss_mask, loss_dice, train_cfg,
                                     loss_bbox, loss_iou, **(criterion or {}))
@@ -97,8 +98,8 @@ class ConfiguredHead:
             no_object=criterion.class_weight is not None, init_cfg=init_cfg, **network)
         self.criterion = criterion
 
-    def losses(self, feats: Sequence[Tensor], targets: Sequence[SegTargets]) -> dict[str, Tensor]:
-        """Losses by name, see ``SetCriterion``."""
+    def losses(self, feats: Sequence[Tensor], targets: Sequence[SegTargets], **options: Any) -> dict[str, Tensor]:
+        """Losses by name, see ``SetCriterion``; ``options`` of the network's forward pass."""
         if self.predicts_boxes:
             targets = [target.with_boxes() for target in targets]
-        return self.criterion(self(feats, targets=targets), targets)
+        return self.criterion(self(feats, targets=targets, **options), targets)

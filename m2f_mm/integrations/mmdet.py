@@ -4,6 +4,7 @@ Shapes: B images, Q queries, C classes.
 """
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from mmdet.models.detectors import Mask2Former as StockMask2Former
@@ -33,7 +34,7 @@ from .options import MASK_DINO, MASKFORMER, class_counts
 
 
 class DetectorHead(ConfiguredHead):
-    """What every head has that fills the ``panoptic_head`` slot.
+    """What every head has that fills a slot of a detector, named ``slot``.
 
     Args:
         num_things_classes, num_stuff_classes: class counts, things first; better left to ``metainfo``.
@@ -41,6 +42,7 @@ class DetectorHead(ConfiguredHead):
         test_cfg: read by the fusion head.
         **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
     """
+    slot = 'panoptic_head'
 
     def __init__(self,
                  num_things_classes: int | None = None,
@@ -48,17 +50,17 @@ class DetectorHead(ConfiguredHead):
                  metainfo: dict | str | None = None,
                  test_cfg: dict | None = None,
                  **options):
-        counts = class_counts('panoptic_head', metainfo, num_things_classes, num_stuff_classes)
-        super().__init__('panoptic_head', counts, **options)
+        counts = class_counts(self.slot, metainfo, num_things_classes, num_stuff_classes)
+        super().__init__(self.slot, counts, **options)
         self.is_thing = counts.is_thing
         self.class_ids = counts.class_ids
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
 
     def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample] | None = None,
-                targets: Sequence[SegTargets] | None = None) -> MaskPredictions:
+                targets: Sequence[SegTargets] | None = None, **options: Any) -> MaskPredictions:
         """Features fine to coarse to ``MaskPredictions``; the stock detector's samples are not needed."""
-        return super().forward(x, targets)
+        return super().forward(x, targets, **options)
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmdet.evaluation.functional import INSTANCE_OFFSET
-from mmdet.structures import DetDataSample
+from mmdet.structures import DetDataSample, TrackDataSample
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as coco_masks
 from torch import Tensor
 
 from m2f_mm.postprocess import Instances, Segment, Sizes
-from m2f_mm.structures import SegTargets, box_between
+from m2f_mm.structures import NO_CLASS, SegTargets, box_between
 
 
 def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device,
@@ -66,6 +66,52 @@ def _to_target(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | N
     if masks.shape[-2:] != (height, width):  # a copy of all masks
         masks = F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]))
     return SegTargets(labels.long(), masks, name=name)
+
+
+def clip_targets(clip: TrackDataSample, device: torch.device, last_frame_labels: bool = True) -> SegTargets:
+    """The objects of a clip, joined over its frames by their ids, in the order of these.
+
+    Args:
+        clip: each frame has ``gt_instances`` with masks, ``labels`` and ``instances_ids``. An object that has no mask
+            in a frame, or an empty one, is not seen there; one that is seen in no frame is left out.
+        device: where the targets go.
+        last_frame_labels: objects that the last frame does not show have the label ``NO_CLASS``, as in the official
+            loader; otherwise the label of the frames that do.
+
+    Raises:
+        ValueError: a frame has no masks or no ids, or two of the same id; names clip and frame.
+    """
+    frames = [_tracked(sample) for sample in clip.video_data_samples]
+    found = sorted(set().union(*frames))
+    height, width = clip[0].get('batch_input_shape', clip[0].img_shape[:2])
+    masks = torch.zeros((len(found), len(frames), height, width), dtype=torch.bool)
+    labels = torch.full((len(found),), NO_CLASS)
+    for t, objects in enumerate(frames):
+        for row, key in enumerate(found):
+            if key in objects:
+                label, mask = objects[key]
+                masks[row, t, :mask.shape[0], :mask.shape[1]] = mask
+                labels[row] = label
+            elif last_frame_labels:
+                labels[row] = NO_CLASS
+    return SegTargets(labels.to(device), masks.to(device, non_blocking=True), name=_name(clip[0]))
+
+
+def _tracked(sample: DetDataSample) -> dict[int, tuple[int, Tensor]]:
+    """Label and mask (h, w) of each object that is seen in a frame, by its id."""
+    instances = sample.gt_instances
+    missing = [key for key in ('masks', 'labels', 'instances_ids') if key not in instances]
+    if missing:
+        raise ValueError(f'The annotations of {_name(sample) or "a frame"} have no {", ".join(missing)}. Load them '
+                         'with dict(type="LoadTrackAnnotations", with_mask=True)')
+    objects = {}
+    for key, label, mask in zip(instances.instances_ids.tolist(), instances.labels.tolist(),
+                                _bitmaps(instances.masks)):
+        if key in objects:
+            raise ValueError(f'{_name(sample) or "A frame"} has two objects of the id {key}')
+        if mask.any():
+            objects[key] = label, mask
+    return objects
 
 
 def _name(sample: DetDataSample) -> str:

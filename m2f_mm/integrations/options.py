@@ -363,9 +363,9 @@ def _costs(assigner: dict | None, loss_weights: Sequence[float], mask_term: str,
     return weights, MASK_COSTS.get(seen.get(1), mask_term)
 
 
-def refuse_encoding(where: str, cfg: dict[str, Any] | None) -> None:
+def refuse_encoding(where: str, cfg: dict[str, Any] | None, kind: str = 'SinePositionalEncoding') -> None:
     """The position encoding follows from the channels; what an option says about it must be what is computed."""
-    _refuse(where, dict(cfg or {}), num_feats=..., normalize=True, temperature=10000, init_cfg=None)
+    _refuse(where, dict(cfg or {}), type=kind, num_feats=..., normalize=True, temperature=10000, init_cfg=None)
 
 
 def _name(kind: str | type) -> str:

@@ -11,7 +11,7 @@ from mmengine.dataset import Compose
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
-from thin import detection_batch, semantic_batch, step
+from thin import clip_batch, detection_batch, semantic_batch, step
 
 ROOT = Path(__file__).resolve().parents[2] / 'configs'
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('[!_]*/*.py'))
@@ -34,6 +34,7 @@ class Recipe(NamedTuple):
     batch: int = 16
     detr: bool = False  # sizes and crops of DETR
     max_size: int | None = None  # of the long side in training; None: twice the largest short side
+    video: bool = False
 
 
 def tenths(base: int) -> list[int]:
@@ -74,6 +75,12 @@ RECIPES = {
     '300k_mapillary-1280x1280': Recipe('mmseg', 65, 300000, None, (2048, 2048), tenths(2048), (1280, 1280),
                                        tta=list(range(400, 1201, 100)), longest_tta=4000, eval_every=300000),
 }
+RECIPES |= {
+    name: Recipe('mmdet', classes, iters, [milestone], (1333, 360), [360, 480], pad=False, eval_every=iters,
+                 max_size=1333, video=True)
+    for name, classes, iters, milestone in (
+        ('8e_youtubevis2019', 40, 6000, 4000), ('8e_youtubevis2021', 40, 8000, 5500), ('10k_ovis', 25, 10000, 7000))
+}
 T, S, B, B21, L = ('swin-t-p4-w7-224', 'swin-s-p4-w7-224', 'swin-b-p4-w12-384', 'swin-b-p4-w12-384-in21k',
                    'swin-l-p4-w12-384-in21k')
 O365 = 'swin-l-p4-w12-384-objects365'
@@ -103,6 +110,10 @@ MASK2FORMER = {
     f'{B21}_8xb2-90k_cityscapes-512x1024': 106.89, f'{L}_16xb1-90k_cityscapes-512x1024': 215.46,
     'r50_8xb2-300k_mapillary-panoptic': 43.97, f'{L}_16xb1-300k_mapillary-panoptic': 215.52,
     'r50_8xb2-300k_mapillary-1024x1024': 43.97, f'{L}_16xb1-300k_mapillary-1024x1024': 215.47,
+}
+MASK2FORMER |= {
+    f'{backbone}_8xb2-8e_youtubevis{year}': count for year in (2019, 2021) for backbone, count in
+    {'r50': 43.96, 'r101': 62.90, T: 47.41, S: 68.73, B21: 106.89, L: 215.51}.items()
 }
 MASKFORMER = {
     'r50_64xb1-ms-300e_coco-panoptic': 45.01, 'r101_64xb1-ms-300e_coco-panoptic': 63.95,
@@ -146,6 +157,8 @@ FURTHER = {
     f'mask-dino-5scale-boxes_{L}_64xb1-lsj-26e_objects365': 222.04,
     f'mask-dino-5scale_{O365}_16xb1-lsj-20e_coco': 222.80,
     f'mask-dino-5scale_{O365}_16xb1-lsj-20e_coco-panoptic': 222.83,
+    # Iterations and test sizes of MinVIS; 40 - 25 classes less than for YouTube-VIS.
+    'mask2former_r50_8xb2-10k_ovis': 43.96, f'mask2former_{L}_8xb2-10k_ovis': 215.51,
 }
 STEPS = {160000: [135000, 150000], 90000: [80000, 87000]}  # Mask DINO's learning rate falls in steps here, too
 ROWS = {f'mask2former_{row}': count for row, count in MASK2FORMER.items()}
@@ -178,6 +191,7 @@ def test_every_recipe_is_in_the_table():
 def file_of(row):
     method = row.split('_')[0].split('-')
     folder = dict(mask2former='mask2former', mask='mask_dino').get(method[0], 'maskformer')
+    folder += '_video' * row.endswith(('_youtubevis2019', '_youtubevis2021', '_ovis'))
     return f'{folder}/{row}.py'
 
 
@@ -202,6 +216,8 @@ def parts(row):
         recipe = recipe._replace(milestones=STEPS.get(recipe.iters, recipe.milestones), object_mask_thr=0.25)
         if O365 in row:  # 1.2 times larger
             recipe = recipe._replace(test=(1600, 960), crop=(1216, 1216))
+    if recipe.video and backbone in SWINS and not (backbone == L and row.endswith('2021')):
+        recipe = recipe._replace(test=(1333, 480))
     return Parts(method, backbone, *map(int, batch.split('xb')), recipe)
 
 
@@ -214,7 +230,13 @@ def optimization(row):
 
 
 def head_of(cfg):
-    return cfg.model.get('panoptic_head') or cfg.model.decode_head
+    return next(cfg.model[slot] for slot in ('panoptic_head', 'track_head', 'decode_head') if slot in cfg.model)
+
+
+def steps_of(pipeline):
+    """Transforms, also those that are made for every frame of a clip."""
+    return [inner for step in pipeline for inner in
+            (step.transforms if step.type == 'TransformBroadcaster' else [step])]
 
 
 @pytest.mark.parametrize('name', CONFIGS, ids=str)
@@ -265,6 +287,10 @@ def test_numbers_of_the_method(row):
         assert (train.num_points, train.oversample_ratio, train.importance_sample_ratio) == (12544, 3.0, 0.75)
         assert weights == [2.0, 5.0, 5.0]
         assert head.num_queries == (200 if backbone == L and recipe.scope == 'mmdet' else 100)
+        if recipe.video:
+            assert cfg.model.test_cfg.max_per_video == 10
+            start = cfg.load_from.removeprefix('m2f_mm://')
+            assert parts(start).backbone == backbone and start.endswith('_coco')
         assert pixel_decoder.num_layers == 6 and pixel_decoder.feedforward_channels == 1024
         assert (decoder.num_layers, decoder.feedforward_channels) == (9, 2048)
     else:
@@ -277,7 +303,7 @@ def test_numbers_of_the_method(row):
         else:
             assert pixel_decoder == dict(type='m2f_mm.FPNPixelDecoder')
         assert (decoder.num_layers, decoder.feedforward_channels, decoder.dropout) == (6, 2048, 0.1)
-    if recipe.scope == 'mmdet':
+    if recipe.scope == 'mmdet' and not recipe.video:
         test = cfg.model.test_cfg
         assert (test.max_per_image, test.object_mask_thr, test.iou_thr, test.filter_low_score) == (
             100, recipe.object_mask_thr, 0.8, method == 'mask2former')
@@ -350,8 +376,14 @@ def test_numbers_of_schedule_and_pipelines(row):
     else:
         assert (schedule.type, schedule.gamma, schedule.milestones) == ('MultiStepLR', 0.1, recipe.milestones)
 
-    steps = {step.type.split('.')[-1]: step for step in cfg.train_dataloader.dataset.pipeline}
-    if recipe.detr:
+    steps = {step.type.split('.')[-1]: step for step in steps_of(cfg.train_dataloader.dataset.pipeline)}
+    if recipe.video:
+        order = ['UniformRefFrameSample', 'ResizeShortestEdge', 'RandomFlip']
+        frames, each = cfg.train_dataloader.dataset.pipeline[:2]
+        assert (frames.num_ref_imgs, frames.frame_range, each.share_random_params) == (1, 20, True)
+        assert steps['ResizeShortestEdge'].short_sides == recipe.sides
+        assert steps['ResizeShortestEdge'].max_size == recipe.max_size
+    elif recipe.detr:
         order = ['RandomFlip', 'RandomChoice']
         whole, cropped = steps['RandomChoice'].transforms
         assert steps['RandomChoice'].get('prob') is None  # both alike
@@ -381,7 +413,7 @@ def test_numbers_of_schedule_and_pipelines(row):
         if recipe.pad:
             assert steps['Pad'].size == recipe.crop[::-1] and steps['Pad'].pad_val.img == 128
     assert [name for name in steps if name in order] == order and steps['RandomFlip'].prob == 0.5
-    resize = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == 'Resize')
+    resize = next(step for step in steps_of(cfg.test_dataloader.dataset.pipeline) if step.type == 'Resize')
     assert resize.scale == recipe.test and resize.keep_ratio and resize.backend == 'pillow'
     if recipe.tta:
         assert cfg.tta_pipeline[1].scale == recipe.test
@@ -429,6 +461,9 @@ def test_model_is_the_official_one(row):
     with torch.no_grad():
         results = model.eval().test_step(batch(recipe))
     assert len(results) == 2
+    if recipe.video:
+        assert all(len(frame.pred_track_instances) == 10 for clip in results for frame in clip.video_data_samples)
+        return
     for result in results:
         for field in ('pred_instances', 'pred_panoptic_seg', 'pred_sem_seg'):
             assert (field in result) == wanted(cfg, field), field
@@ -437,6 +472,8 @@ def test_model_is_the_official_one(row):
 def batch(recipe):
     if recipe.scope == 'mmseg':
         return semantic_batch(sizes=((64, 64), (64, 64)))
+    if recipe.video:
+        return clip_batch()
     return detection_batch(semantic=False, sizes=((64, 64), (48, 64)))
 
 

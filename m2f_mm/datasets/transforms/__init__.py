@@ -1,9 +1,9 @@
 from .colour import ColorAugSSD
-from .formatting import PackPanopticInputs
+from .formatting import PackClipInputs, PackPanopticInputs
 from .geometric import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
 from .loading import LoadImage, LoadLabelMap, LoadPanopticSegments
 
 __all__ = [
     'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadLabelMap', 'LoadPanopticSegments',
-    'PackPanopticInputs', 'ResizeScale', 'ResizeShortestEdge'
+    'PackClipInputs', 'PackPanopticInputs', 'ResizeScale', 'ResizeShortestEdge'
 ]

@@ -48,3 +48,53 @@ class PackPanopticInputs(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(meta_keys={self.meta_keys})'
+
+
+@TRANSFORMS.register_module()
+class PackClipInputs(BaseTransform):
+    """Pack the frames of a clip for MMDetection's video detectors, as its ``PackTrackInputs`` does.
+
+    Gives ``inputs``, the frames as they are, (T, 3, H, W), and ``data_samples``, a ``TrackDataSample`` whose frames
+    have, where the pipeline has loaded annotations, ``gt_instances`` with ``labels``, ``masks``, ``bboxes`` and
+    ``instances_ids`` of the objects that are no crowds.
+
+    Args:
+        meta_keys: what else of the results each frame carries as meta information; the metric wants ``instances`` of
+            annotated videos.
+
+    Raises:
+        ValueError: frames have different sizes; names two of them.
+    """
+    FIELDS = dict(labels='gt_bboxes_labels', masks='gt_masks', bboxes='gt_bboxes', instances_ids='gt_instances_ids')
+
+    def __init__(self,
+                 meta_keys: Sequence[str] = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
+                                             'flip_direction', 'frame_id', 'video_id', 'video_length',
+                                             'ori_video_length')):
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        from mmdet.structures import TrackDataSample
+        images = results['img']
+        for path, image in zip(results['img_path'], images):
+            if image.shape != images[0].shape:
+                raise ValueError(f'the frames of video {results["video_id"][0]} have different sizes: '
+                                 f'{results["img_path"][0]} {images[0].shape[:2]}, {path} {image.shape[:2]} (H, W, '
+                                 'after the transforms). Bring them to one size, or split the video')
+        clip = TrackDataSample()
+        clip.video_data_samples = [self._frame(results, t) for t in range(len(images))]
+        frames = np.stack([image.transpose(2, 0, 1) for image in images])
+        return dict(inputs=torch.from_numpy(frames), data_samples=clip)
+
+    def _frame(self, results: dict, t: int) -> 'DetDataSample':  # noqa: F821
+        from mmdet.structures import DetDataSample
+        sample = DetDataSample(metainfo={key: results[key][t] for key in self.meta_keys if key in results})
+        if 'gt_masks' in results:
+            kept = np.flatnonzero(~np.asarray(results['gt_ignore_flags'][t], bool))
+            sample.gt_instances = InstanceData(**{
+                name: torch.from_numpy(values[kept]) if isinstance(values := results[key][t], np.ndarray)
+                else values[kept] for name, key in self.FIELDS.items() if key in results})
+        return sample
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'

@@ -1,4 +1,5 @@
 from .panoptic_metric import PanopticMetric
 from .semantic_metric import SemanticMetric
+from .youtube_vis_metric import YouTubeVISMetric
 
-__all__ = ['PanopticMetric', 'SemanticMetric']
+__all__ = ['PanopticMetric', 'SemanticMetric', 'YouTubeVISMetric']

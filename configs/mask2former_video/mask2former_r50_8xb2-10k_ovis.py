@@ -1,0 +1,7 @@
+# Iterations and test sizes are those with which MinVIS was trained on OVIS; the official code has no OVIS.
+_base_ = [
+    '../_base_/models/mask2former_r50_video.py', '../_base_/datasets/ovis.py', '../_base_/schedules/video_10k.py',
+    '../_base_/video_runtime.py'
+]
+model = dict(track_head=dict(metainfo={{_base_.dataset_type}}))  # 25 things
+load_from = 'm2f_mm://mask2former_r50_8xb2-lsj-50e_coco'  # the image model; its class layer starts anew

@@ -1,0 +1,152 @@
+"""MMDetection's videos: a head for the stock video detector, and a detector that predicts several clips at once.
+
+Shapes: B clips, T frames, Q queries, C classes, N objects of a clip, H x W the padded input.
+"""
+from collections.abc import Iterator, Sequence
+
+import torch
+from mmdet.models.vis import Mask2FormerVideo as StockMask2FormerVideo
+from mmdet.structures import TrackDataSample
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from m2f_mm.checkpoints import translate
+from m2f_mm.models import MaskTransformer
+from m2f_mm.postprocess import clip_segmentation
+from m2f_mm.registry import MODELS
+from m2f_mm.structures import MaskPredictions
+
+from .mmdet import DetectorHead
+from .mmdet_samples import clip_targets, instance_result, sample_sizes
+
+
+@MODELS.register_module()
+class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
+    """Fills the ``track_head`` slot of MMDetection's ``Mask2FormerVideo``; the options are those of
+    ``Mask2FormerHead``, and the stock ones. A clip of one frame gives what ``Mask2FormerHead`` gives for the image.
+
+    Args:
+        num_classes: the stock option, all of them things; better left to ``metainfo``.
+        num_frames: the stock option; it must be what the data gives, and may be left out.
+        last_frame_labels: an object that the last frame of a clip does not show teaches its query to be no object, and
+            its mask all the same, as in the official code; False teaches its class, as MMDetection does.
+        test_cfg: ``max_per_video`` (10) results; ``instance_masks``: 'bitmap' or 'rle', see ``MaskFormerFusionHead``.
+        **options: those of ``DetectorHead`` and ``ConfiguredHead``.
+    """
+    slot = 'track_head'
+    encoding = 'SinePositionalEncoding3D'
+
+    def __init__(self, num_classes: int | None = None, num_frames: int | None = None, last_frame_labels: bool = True,
+                 test_cfg: dict | None = None, **options):
+        if num_classes is not None:
+            options.setdefault('num_things_classes', num_classes)
+        super().__init__(**options)
+        self.last_frame_labels = last_frame_labels
+        self.num_frames = num_frames
+        self.test_cfg = test_cfg or {}
+        self.register_buffer('things', torch.tensor(self.is_thing), persistent=False)
+
+    def loss(self, x: Sequence[Tensor], data_samples: Sequence[TrackDataSample]) -> dict[str, Tensor]:
+        """Losses by name, see ``SetCriterion``.
+
+        Args:
+            x: features (B * T, c, h, w), fine to coarse, frames of a clip one after the other.
+            data_samples: of the B clips.
+        """
+        num_frames = len(x[0]) // len(data_samples)
+        if self.num_frames not in (None, num_frames):
+            raise ValueError(f'track_head: num_frames={self.num_frames}, but the clips have {num_frames} frames: make '
+                             'it agree with the frame sampling in the pipeline, or leave it out')
+        targets = [clip_targets(sample, x[0].device, self.last_frame_labels) for sample in data_samples]
+        return self.losses(x, targets, num_frames=num_frames)
+
+    def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
+        """What the stock detector asks for: results of each frame of one clip."""
+        predictions = self(x, num_frames=len(data_samples))
+        return list(self.results(predictions, 0, data_samples, rescale))
+
+    def results(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
+                rescale: bool = True) -> Iterator[InstanceData]:
+        """Results of clip ``index`` of a batch, frame after frame, with ``instances_id`` that hold for the whole clip.
+
+        Args:
+            clip: the sizes are read.
+            rescale: results at the size of the files instead of the network's input.
+        """
+        sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
+        frames = clip_segmentation(
+            predictions.class_logits[-1][index].float(), predictions.mask_embeds[-1][index],
+            predictions.mask_features[index], sizes, self.test_cfg.get('max_per_video', 10), self.things,
+            self.test_cfg.get('instance_masks', 'bitmap'))
+        for frame in frames:
+            result = instance_result(frame)
+            result.instances_id = torch.arange(len(result), device=result.labels.device)
+            yield result
+
+
+@MODELS.register_module()
+class Mask2FormerVideo(StockMask2FormerVideo):
+    """MMDetection's video detector with a neck, several clips at once in prediction, and weights of every source: its
+    own, official ones, and those of image models, whose head becomes the track head.
+
+    Args:
+        backbone, track_head, neck, data_preprocessor: as in a config of MMDetection.
+        train_cfg: given to the head, which takes it directly, too.
+        test_cfg: given to the head, see there; ``frames_at_once``: frames that go through the backbone together in
+            prediction, None for all.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 track_head: dict,
+                 neck: dict | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None):
+        given = dict(train_cfg=train_cfg, test_cfg=test_cfg)
+        track_head = ConfigDict(track_head, **{key: value for key, value in given.items() if value is not None})
+        super().__init__(backbone=backbone, track_head=track_head, data_preprocessor=data_preprocessor,
+                         init_cfg=init_cfg)
+        if neck is not None:
+            self.neck = MODELS.build(neck)
+        self.test_cfg = test_cfg or {}
+
+    def extract_feat(self, frames: Tensor) -> Sequence[Tensor]:
+        """Features of frames (n, 3, H, W), fine to coarse."""
+        features = self.backbone(frames)
+        return self.neck(features) if hasattr(self, 'neck') else features
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[TrackDataSample]) -> dict[str, Tensor]:
+        """Losses by name.
+
+        Args:
+            inputs: (B, T, 3, H, W), normalised.
+            data_samples: of the B clips.
+        """
+        return self.track_head.loss(self.extract_feat(inputs.flatten(0, 1)), data_samples)
+
+    def predict(self, inputs: Tensor, data_samples: Sequence[TrackDataSample],
+                rescale: bool = True) -> Sequence[TrackDataSample]:
+        """The samples with ``pred_track_instances`` in each of their frames.
+
+        Args:
+            inputs: (B, T, 3, H, W), normalised.
+            data_samples: of the B clips.
+            rescale: results at the size of the files instead of the network's input.
+        """
+        frames = inputs.flatten(0, 1)
+        parts = [self.extract_feat(part) for part in frames.split(self.test_cfg.get('frames_at_once') or len(frames))]
+        features = [torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts)]
+        del parts
+        predictions = self.track_head(features, num_frames=inputs.shape[1])
+        for index, clip in enumerate(data_samples):
+            for frame, result in zip(clip.video_data_samples, self.track_head.results(predictions, index, clip,
+                                                                                      rescale)):
+                frame.pred_track_instances = result
+        return data_samples
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
+        translate(state_dict, self, 'track_head')
+        super()._load_from_state_dict(state_dict, *args)
