@@ -66,7 +66,7 @@ class Scene:
 
 def make_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
     """Draw stuff, then objects from back to front; what is hidden or nearly so loses its segment."""
-    canvas = _Canvas(spec, rng)
+    canvas = Canvas(spec, rng)
     canvas.paint_stuff()
     if rng.random() < spec.crowd:
         canvas.paint_crowd()
@@ -79,7 +79,7 @@ def make_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
     return canvas.finish()
 
 
-class _Canvas:
+class Canvas:
     """The picture while it is being painted; later paint covers earlier paint in image and truth alike."""
 
     def __init__(self, spec: ShapesSpec, rng: np.random.Generator):
@@ -126,23 +126,34 @@ class _Canvas:
                 self.segments[region] = self.new_segment(len(THINGS) + stuff)
 
     def paint_object(self, thing: int, centre: tuple[float, float], radius: float, segment: int = None) -> None:
-        """Paint a shaded, outlined shape over everything, as a segment of its own unless one is given."""
-        x0, y0 = (max(int(c - radius - 2), 0) for c in centre)
-        window = np.s_[y0:int(centre[1] + radius + 3), x0:int(centre[0] + radius + 3)]
-        h, w = self.segments[window].shape
-        if not h or not w:
+        """Paint an object of random angle and colour, as a segment of its own unless one is given."""
+        if self.window(centre, radius) is not None:
+            angle, colour = self.rng.uniform(0, 2 * np.pi), self.object_colour(thing)
+            self.paint_shape(thing, centre, radius, angle, colour,
+                             self.new_segment(thing) if segment is None else segment)
+
+    def window(self, centre: tuple[float, float], radius: float) -> tuple[slice, slice] | None:
+        """Rows and columns that an object may touch, None where it is outside of the picture."""
+        rows, columns = (slice(max(int(c - radius - 2), 0), max(int(c + radius + 3), 0)) for c in reversed(centre))
+        return (rows, columns) if self.segments[rows, columns].size else None
+
+    def paint_shape(self, thing: int, centre: tuple[float, float], radius: float, angle: float, colour: np.ndarray,
+                    segment: int) -> None:
+        """Paint a shaded, outlined shape over everything."""
+        window = self.window(centre, radius)
+        if window is None:
             return
-        angle = self.rng.uniform(0, 2 * np.pi)
+        h, w = self.segments[window].shape
+        y0, x0 = (side.start for side in window)
         dx = np.arange(x0, x0 + w, dtype=np.float32) - centre[0]
         dy = np.arange(y0, y0 + h, dtype=np.float32)[:, None] - centre[1]
         distance = _distance(thing, dx * np.cos(angle) - dy * np.sin(angle), dx * np.sin(angle) + dy * np.cos(angle),
                              radius)
         shade = 1 - 0.25 * (dx + dy) / (2 * radius)  # light from the upper left
         shade = shade * np.where(distance > -max(1.0, 0.12 * radius), 0.55, 1)  # dark rim: touching objects can be told
-        paint = self.object_colour(thing) * shade[..., None]
         alpha = np.clip(0.5 - distance, 0, 1)[..., None]
-        self.image[window] = alpha * paint + (1 - alpha) * self.image[window]
-        self.segments[window][distance < 0] = self.new_segment(thing) if segment is None else segment
+        self.image[window] = alpha * (colour * shade[..., None]) + (1 - alpha) * self.image[window]
+        self.segments[window][distance < 0] = segment
 
     def object_colour(self, thing: int) -> np.ndarray:
         stray = 0.02 + 0.16 * self.spec.difficulty

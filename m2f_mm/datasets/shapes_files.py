@@ -1,18 +1,25 @@
-"""Writes generated scenes as COCO panoptic, COCO instance and MMSegmentation data sets, all over the same pictures.
+"""Writes generated scenes as COCO panoptic, COCO instance and MMSegmentation data sets, all over the same pictures, and
+generated videos in the format of YouTube-VIS.
 
-Layout of the folder::
+Layout of the folder of scenes::
 
     shapes.json                          the parameters; there only when everything else is
     img_dir/{train,val}/000000.jpg
     ann_dir/{train,val}/000000.png       semantic: index of CLASSES, 255 is void
     annotations/panoptic_{train,val}.json and panoptic_{train,val}/000000.png
     annotations/instances_{train,val}.json
+
+and of videos, whose categories are the things and the stuff::
+
+    shapes.json
+    {train,val}.json
+    {train,val}/JPEGImages/0000/00000.jpg
 """
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 import numpy as np
@@ -20,6 +27,7 @@ from mmengine.utils import track_iter_progress
 from PIL import Image
 
 from .io import encode_png, write_file, write_json, write_panoptic_png
+from .shape_videos import ShapeVideo, ShapeVideoSpec
 from .shapes import CLASSES, PALETTE, THINGS, Scene, ShapesSpec, make_scene
 
 MARKER = 'shapes.json'
@@ -38,8 +46,36 @@ def write_shapes(out: str, spec: ShapesSpec, seed: int = 0, train: int = 500, va
     Raises:
         FileExistsError: ``out`` holds something else and ``overwrite`` is off.
     """
+    def write(partial: str) -> None:
+        for index, (split, number) in enumerate((('train', train), ('val', val))):
+            scenes = (make_scene(spec, np.random.default_rng([seed, index, i])) for i in range(number))
+            _write_split(partial, split, _with_progress(scenes, number, f'{split}: {number} pictures', progress))
+
+    return _write_once(out, dict(format=FORMAT, seed=seed, train=train, val=val, **asdict(spec)), overwrite, write)
+
+
+def write_shape_videos(out: str, spec: ShapeVideoSpec, seed: int = 0, train: int = 120, val: int = 20,
+                       overwrite: bool = False, progress: bool = True) -> bool:
+    """Generate the videos in the folder ``out`` unless they are there already; otherwise as ``write_shapes``."""
+    def write(partial: str) -> None:
+        for index, (split, number) in enumerate((('train', train), ('val', val))):
+            videos = (ShapeVideo(spec, np.random.default_rng([seed, index, i])) for i in range(number))
+            _write_videos(partial, split, _with_progress(videos, number, f'{split}: {number} videos', progress))
+
+    parameters = dict(format=FORMAT, videos=True, seed=seed, train=train, val=val, **asdict(spec))
+    return _write_once(out, parameters, overwrite, write)
+
+
+def _with_progress(items: Iterable, number: int, title: str, progress: bool) -> Iterable:
+    if not progress:
+        return items
+    print(title)
+    return track_iter_progress((items, number))
+
+
+def _write_once(out: str, parameters: dict, overwrite: bool, write: Callable[[str], None]) -> bool:
+    """Fill a folder, which appears when it is complete; see ``write_shapes``."""
     out = os.path.abspath(out)
-    parameters = dict(format=FORMAT, seed=seed, train=train, val=val, **asdict(spec))
     if os.path.isdir(out) and os.listdir(out):
         found = _read_marker(out)
         if found == parameters:
@@ -50,12 +86,7 @@ def write_shapes(out: str, spec: ShapesSpec, seed: int = 0, train: int = 500, va
                                   f'another folder{" or pass --overwrite" if found else ""} to get {parameters}')
     partial = f'{out}.partial'
     shutil.rmtree(partial, ignore_errors=True)
-    for index, (split, number) in enumerate((('train', train), ('val', val))):
-        scenes = (make_scene(spec, np.random.default_rng([seed, index, i])) for i in range(number))
-        if progress:
-            print(f'{split}: {number} pictures')
-            scenes = track_iter_progress((scenes, number))
-        _write_split(partial, split, scenes)
+    write(partial)
     write_json(os.path.join(partial, MARKER), parameters)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(partial, out)
@@ -70,9 +101,51 @@ def _read_marker(out: str) -> dict:
         return {}
 
 
+def _categories() -> list[dict]:
+    return [dict(id=i + 1, name=name, supercategory='thing' if i < len(THINGS) else 'stuff',
+                 isthing=int(i < len(THINGS)), color=list(PALETTE[i])) for i, name in enumerate(CLASSES)]
+
+
+def _write_videos(root: str, split: str, videos: Iterable[ShapeVideo]) -> None:
+    records, annotations = [], []
+    for number, video in enumerate(videos):
+        names, frames = [], []
+        for t, (image, segments) in enumerate(video):
+            names.append(f'{number:04d}/{t:05d}.jpg')
+            frames.append(segment_codes(segments, video.labels))
+            write_file(f'{root}/{split}/JPEGImages/{names[-1]}', _encode_jpeg(image))
+        size = dict(height=video.spec.height, width=video.spec.width, length=len(video))
+        records.append(dict(id=number + 1, file_names=names, **size))
+        for label, codes in zip(video.labels, zip(*frames)):
+            if any(codes):
+                areas, boxes = ([code and of(code) for code in codes] for of in (_area, _box))
+                annotations.append(dict(id=len(annotations) + 1, video_id=number + 1, category_id=label + 1, iscrowd=0,
+                                        segmentations=list(codes), areas=areas, bboxes=boxes, **size))
+    write_json(f'{root}/{split}.json', dict(videos=records, annotations=annotations, categories=_categories()))
+
+
+def segment_codes(segments: np.ndarray, labels: list[int]) -> list[dict | None]:
+    """Of each segment of a map int32 (H, W) COCO's compressed code, None where too little of it can be seen."""
+    from pycocotools import mask as coco_mask
+    smallest = max(4, round(min(segments.shape)**2 * 0.0008))  # pixels, as in pictures
+    masks = np.asfortranarray((segments[..., None] == np.arange(len(labels))).astype(np.uint8))
+    return [dict(size=[int(side) for side in code['size']], counts=code['counts'].decode())
+            if mask.sum() >= smallest else None
+            for code, mask in zip(coco_mask.encode(masks), masks.transpose(2, 0, 1))]
+
+
+def _area(code: dict) -> int:
+    from pycocotools import mask as coco_mask
+    return int(coco_mask.area(code))
+
+
+def _box(code: dict) -> list[float]:
+    from pycocotools import mask as coco_mask
+    return coco_mask.toBbox(code).tolist()
+
+
 def _write_split(root: str, split: str, scenes: Iterable[Scene]) -> None:
-    categories = [dict(id=i + 1, name=name, supercategory='thing' if i < len(THINGS) else 'stuff',
-                       isthing=int(i < len(THINGS)), color=list(PALETTE[i])) for i, name in enumerate(CLASSES)]
+    categories = _categories()
     images, panoptic, instances = [], [], []
     for index, scene in enumerate(scenes):
         name = f'{index:06d}'

@@ -1,0 +1,7 @@
+# Video instance segmentation of moving shapes on two CPU cores.
+_base_ = [
+    '../_base_/models/mask2former_r18_small_video.py', '../_base_/datasets/shape_videos.py',
+    '../_base_/schedules/shapes_1200.py', '../_base_/video_runtime.py'
+]
+model = dict(track_head=dict(metainfo={{_base_.metainfo}}))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=400, max_keep_ckpts=1))

@@ -1,0 +1,41 @@
+"""Generate videos of shapes that move, hide each other, leave and return, in the format of YouTube-VIS.
+
+    python tools/dataset_converters/make_shape_videos.py --out data/shape_videos
+
+The default, 140 videos of 16 frames of 96x128, takes about ten seconds and 25 MB. Run again, it does nothing.
+"""
+import argparse
+
+from m2f_mm.datasets.shape_videos import ShapeVideoSpec
+from m2f_mm.datasets.shapes_files import write_shape_videos
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', default='data/shape_videos', help='folder to create')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--train', type=int, default=120, help='number of training videos')
+    parser.add_argument('--val', type=int, default=20, help='number of validation videos')
+    parser.add_argument('--size', default='96x128', help='HxW in pixels')
+    parser.add_argument('--length', type=int, default=ShapeVideoSpec.length, help='frames of each')
+    parser.add_argument('--difficulty', type=float, default=ShapeVideoSpec.difficulty, help='0 (easy) to 1')
+    parser.add_argument('--speed', type=float, default=ShapeVideoSpec.speed,
+                        help="of the fastest objects, in shares of the picture's smaller side for each frame")
+    parser.add_argument('--overwrite', action='store_true', help='replace shapes with other parameters')
+    args = parser.parse_args()
+    try:
+        args.height, args.width = (int(side) for side in args.size.lower().split('x'))
+    except ValueError:
+        parser.error(f'--size wants HxW such as 96x128, got {args.size!r}')
+    return args
+
+
+def main():
+    args = parse_args()
+    spec = ShapeVideoSpec(args.height, args.width, args.length, args.difficulty, args.speed)
+    made = write_shape_videos(args.out, spec, args.seed, args.train, args.val, args.overwrite)
+    print(f'\n{args.out} is complete' if made else f'{args.out} is already there; nothing to do')
+
+
+if __name__ == '__main__':
+    main()
