@@ -73,6 +73,24 @@ class SegTargets:
         return self.masks if self.masks.dim() == 4 else self.masks[:, None]
 
 
+@dataclass
+class Track:
+    """An object of a whole video, or a result.
+
+    Args:
+        label: of the class.
+        masks: of each frame COCO's compressed run-length code, None where nothing is seen.
+        score: of a result.
+        video: the id of the video.
+        crowd: an object that counts neither as found nor as missed.
+    """
+    label: int
+    masks: Sequence[dict | None]
+    score: float = 0.0
+    video: int = 0
+    crowd: bool = False
+
+
 def boxes_around(masks: Tensor, exclusive: bool = True) -> Tensor:
     """Boxes (n, 4) as cx, cy, w, h in 0..1 around masks, bool (n, h, w).
 
@@ -133,6 +151,8 @@ class MaskPredictions:
         denoising: optional, what became of noised objects, layer by layer as above.
         groups: of ``denoising``: how many times each image's objects are among its queries. Query g M + n is object n
             of group g, M the largest number of objects in the batch; an image with fewer has slots without an object.
+        queries: optional, (B, Q, E), what class logits and embeddings of the output are made of; alike for the same
+            object in other clips.
     """
     class_logits: list[Tensor]
     mask_embeds: list[Tensor]
@@ -141,6 +161,7 @@ class MaskPredictions:
     selected: bool = False
     denoising: 'MaskPredictions | None' = None
     groups: int = 0
+    queries: Tensor | None = None
 
     @property
     def num_layers(self) -> int:

@@ -87,7 +87,8 @@ class ShapeVideo:
     def _actor(self, rng: np.random.Generator) -> Actor:
         spec, size = self.spec, self.canvas.size
         thing = int(rng.integers(len(THINGS)))
-        radius = float(np.exp(rng.uniform(np.log(size * (0.12 - 0.06 * spec.difficulty)), np.log(size * 0.22))))
+        smallest = size * (0.16 - 0.08 * spec.difficulty)
+        radius = float(np.exp(rng.uniform(np.log(smallest), np.log(size * 0.28))))
         direction, speed = rng.uniform(0, 2 * np.pi), size * spec.speed * rng.uniform(0.2, 1)
         sides = np.array([spec.width, spec.height], float)
         return Actor(thing, radius, self.canvas.object_colour(thing), rng.uniform(0, 1, 2) * sides,

@@ -4,21 +4,25 @@ Shapes: B clips, T frames, Q queries, C classes, N objects of a clip, H x W the 
 """
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from mmdet.models.vis import Mask2FormerVideo as StockMask2FormerVideo
 from mmdet.structures import TrackDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from pycocotools import mask as coco_masks
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskTransformer
-from m2f_mm.postprocess import clip_segmentation
+from m2f_mm.postprocess import Sizes, VideoTracks, Window, clip_segmentation, windows
 from m2f_mm.registry import MODELS
-from m2f_mm.structures import MaskPredictions
+from m2f_mm.structures import MaskPredictions, Track
 
 from .mmdet import DetectorHead
 from .mmdet_samples import clip_targets, instance_result, sample_sizes
+
+ASSOCIATIONS = ('clip', 'frames')
 
 
 @MODELS.register_module()
@@ -32,6 +36,10 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         last_frame_labels: an object that the last frame of a clip does not show teaches its query to be no object, and
             its mask all the same, as in the official code; False teaches its class, as MMDetection does.
         test_cfg: ``max_per_video`` (10) results; ``instance_masks``: 'bitmap' or 'rle', see ``MaskFormerFusionHead``.
+            Whole videos are a single clip unless they are longer than ``window_size`` (None): then windows of that many
+            frames, of which neighbours share ``window_overlap`` (0), are joined, see ``VideoTracks``, whose
+            ``kept_tracks`` (30) this has, too; masks are codes then. ``association='frames'`` ('clip') predicts every
+            frame on its own and joins those, as MinVIS.
         **options: those of ``DetectorHead`` and ``ConfiguredHead``.
     """
     slot = 'track_head'
@@ -45,6 +53,9 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         self.last_frame_labels = last_frame_labels
         self.num_frames = num_frames
         self.test_cfg = test_cfg or {}
+        if self.test_cfg.get('association', 'clip') not in ASSOCIATIONS:
+            raise ValueError(f"test_cfg: association={self.test_cfg['association']!r} is none of "
+                             f"{', '.join(ASSOCIATIONS)}")
         self.register_buffer('things', torch.tensor(self.is_thing), persistent=False)
 
     def loss(self, x: Sequence[Tensor], data_samples: Sequence[TrackDataSample]) -> dict[str, Tensor]:
@@ -65,6 +76,42 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         """What the stock detector asks for: results of each frame of one clip."""
         predictions = self(x, num_frames=len(data_samples))
         return list(self.results(predictions, 0, data_samples, rescale))
+
+    def new_tracks(self) -> VideoTracks:
+        """For a video that is to be predicted in windows, see ``add_window``."""
+        return VideoTracks(self.test_cfg.get('max_per_video', 10), self.things, self.test_cfg.get('kept_tracks', 30))
+
+    def add_window(self, tracks: VideoTracks, x: Sequence[Tensor], sizes: Sizes, window: Window) -> None:
+        """Predict a window of a video.
+
+        Args:
+            tracks: of the video.
+            x: features of the window's frames, fine to coarse.
+            sizes: of padded input, image and output.
+            window: one of ``windows``.
+        """
+        if self.per_frame:
+            predictions, parts = self(x), range(len(x[0]))
+        else:
+            predictions, parts = self(x, num_frames=len(x[0])), range(1)
+        for index in parts:
+            tracks.add(predictions.class_logits[-1][index].float(), predictions.mask_embeds[-1][index],
+                       predictions.mask_features[index], predictions.queries[index], sizes, window.known,
+                       window.shared)
+
+    @property
+    def per_frame(self) -> bool:
+        return self.test_cfg.get('association', 'clip') == 'frames'
+
+    @property
+    def windowed(self) -> bool:
+        """Whether videos are predicted in windows, if they are long enough."""
+        return self.test_cfg.get('window_size') is not None or self.per_frame
+
+    def windows(self, length: int) -> list[Window]:
+        """Those of a video; frames that are predicted on their own need no overlap."""
+        overlap = 0 if self.per_frame else self.test_cfg.get('window_overlap', 0)
+        return windows(length, self.test_cfg.get('window_size'), overlap)
 
     def results(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
                 rescale: bool = True) -> Iterator[InstanceData]:
@@ -118,6 +165,11 @@ class Mask2FormerVideo(StockMask2FormerVideo):
         features = self.backbone(frames)
         return self.neck(features) if hasattr(self, 'neck') else features
 
+    def features_of(self, frames: Tensor) -> list[Tensor]:
+        """The same, ``frames_at_once``."""
+        parts = [self.extract_feat(part) for part in frames.split(self.test_cfg.get('frames_at_once') or len(frames))]
+        return [torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts)]
+
     def loss(self, inputs: Tensor, data_samples: Sequence[TrackDataSample]) -> dict[str, Tensor]:
         """Losses by name.
 
@@ -136,17 +188,38 @@ class Mask2FormerVideo(StockMask2FormerVideo):
             data_samples: of the B clips.
             rescale: results at the size of the files instead of the network's input.
         """
-        frames = inputs.flatten(0, 1)
-        parts = [self.extract_feat(part) for part in frames.split(self.test_cfg.get('frames_at_once') or len(frames))]
-        features = [torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts)]
-        del parts
-        predictions = self.track_head(features, num_frames=inputs.shape[1])
+        if self.track_head.windowed:
+            for frames, clip in zip(inputs, data_samples):
+                self._predict_windows(frames, clip, rescale)
+            return data_samples
+        predictions = self.track_head(self.features_of(inputs.flatten(0, 1)), num_frames=inputs.shape[1])
         for index, clip in enumerate(data_samples):
-            for frame, result in zip(clip.video_data_samples, self.track_head.results(predictions, index, clip,
-                                                                                      rescale)):
+            results = self.track_head.results(predictions, index, clip, rescale)
+            for frame, result in zip(clip.video_data_samples, results):
                 frame.pred_track_instances = result
         return data_samples
+
+    def _predict_windows(self, frames: Tensor, clip: TrackDataSample, rescale: bool) -> None:
+        """Of one video, frames (T, 3, H, W)."""
+        head, sizes = self.track_head, sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
+        tracks = head.new_tracks()
+        for window in head.windows(len(frames)):
+            head.add_window(tracks, self.features_of(frames[window.first:window.end]), sizes, window)
+        for frame, result in zip(clip.video_data_samples, track_results(tracks.finish(), sizes, len(frames))):
+            frame.pred_track_instances = result
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
         translate(state_dict, self, 'track_head')
         super()._load_from_state_dict(state_dict, *args)
+
+
+def track_results(tracks: Sequence[Track], sizes: Sizes, length: int) -> Iterator[InstanceData]:
+    """Results of each frame, as ``Mask2FormerTrackHead.results`` gives them, with codes for masks."""
+    nothing = coco_masks.encode(np.zeros(sizes.output, np.uint8, order='F'))
+    scores, labels = torch.tensor([track.score for track in tracks]), torch.tensor([track.label for track in tracks])
+    for t in range(length):
+        codes = [track.masks[t] or nothing for track in tracks]
+        boxes = torch.tensor(np.array([coco_masks.toBbox(code) for code in codes]).reshape(-1, 4), dtype=torch.float32)
+        boxes[:, 2:] += boxes[:, :2]
+        yield InstanceData(bboxes=boxes, labels=labels, scores=scores, masks=codes,
+                           instances_id=torch.arange(len(codes)))

@@ -93,19 +93,19 @@ def clip_segmentation(class_logits: Tensor,
     """
     if mask_form not in STORES:
         raise ValueError(f'mask_form must be one of {", ".join(STORES)}, got {mask_form!r}')
-    scores, labels, source, queries = _choose(classes.instance(class_logits), max_per_clip, is_thing)
+    scores, labels, source, queries = choose(classes.instance(class_logits), max_per_clip, is_thing)
     embeds = mask_embeds[queries]
     if boxes is not None:
         boxes = output_boxes(boxes[queries].float(), sizes)
     for frame in mask_features.split(1):
         store = STORES[mask_form](source, len(queries), *sizes.output)
-        quality, around = _draw(store, embeds, frame, sizes, tile_bytes)
+        quality, around = draw(store, embeds, frame, sizes, tile_bytes)
         rated = scores * quality.to(scores.dtype)[source] if rate_masks else scores
         yield Instances(rated, labels, store.finish(), (around if boxes is None else boxes)[source])
 
 
-def _draw(store: Bitmaps | RunLengths, embeds: Tensor, features: Tensor, sizes: Sizes,
-          tile_bytes: int | None) -> tuple[Tensor, Tensor]:
+def draw(store: Bitmaps | RunLengths, embeds: Tensor, features: Tensor, sizes: Sizes,
+         tile_bytes: int | None = None) -> tuple[Tensor, Tensor]:
     """Put the masks of one frame into a store.
 
     Returns:
@@ -135,12 +135,12 @@ def box_detection(class_logits: Tensor,
 
     Arguments as for ``instance_segmentation``.
     """
-    scores, labels, source, queries = _choose(classes.instance(class_logits), max_per_image, is_thing)
+    scores, labels, source, queries = choose(classes.instance(class_logits), max_per_image, is_thing)
     return Instances(scores, labels, None, output_boxes(boxes[queries].float(), sizes)[source])
 
 
-def _choose(probabilities: Tensor, max_per_image: int,
-            is_thing: Sequence[bool] | Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def choose(probabilities: Tensor, max_per_image: int,
+           is_thing: Sequence[bool] | Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Scores, labels and index of the mask of the K best pairs, and the n queries whose masks they are."""
     num_queries, num_classes = probabilities.shape
     scores, index = probabilities.flatten().topk(min(max_per_image, probabilities.numel()), sorted=False)

@@ -1,14 +1,16 @@
 """AP of video instance segmentation: by definition, beside YouTube-VIS's own code, and as a metric of MMEngine."""
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_masks
 
-from m2f_mm.evaluation.functional.video_ap import STATS, Track, sequence_iou, video_average_precision
+from m2f_mm.evaluation.functional.video_ap import STATS, sequence_iou, video_average_precision
 from m2f_mm.registry import METRICS
+from m2f_mm.structures import Track
 
 HEIGHT, WIDTH, FRAMES, CLASSES = 180, 320, 5, 4
 
@@ -37,18 +39,18 @@ def videos(seed=0, count=12):
             label = int(random.randint(CLASSES))
             first = rectangle(random)
             masks = [None if random.rand() < 0.25 else rectangle(random, first) for _ in range(FRAMES)]
-            objects.append(Track(video, label, masks, crowd=random.rand() < 0.1))
+            objects.append(Track(label, masks, video=video, crowd=random.rand() < 0.1))
             if random.rand() < 0.8:
                 found = [None if mask is None or random.rand() < 0.1
                          else np.roll(mask, random.randint(-6, 7, 2), (0, 1)) for mask in masks]
-                results.append(Track(video, label if random.rand() < 0.9 else int(random.randint(CLASSES)), found,
-                                     random.randint(0, 10) / 10))
-        results.append(Track(video, 0, [None] * FRAMES, 0.95))
+                results.append(Track(label if random.rand() < 0.9 else int(random.randint(CLASSES)), found,
+                                     random.randint(0, 10) / 10, video))
+        results.append(Track(0, [None] * FRAMES, 0.95, video))
     return objects, results
 
 
 def coded(tracks):
-    return [Track(t.video, t.label, [code(mask) for mask in t.masks], t.score, t.crowd) for t in tracks]
+    return [replace(track, masks=[code(mask) for mask in track.masks]) for track in tracks]
 
 
 def slow_iou(found, wanted):

@@ -172,3 +172,60 @@ def test_detections_of_stuff_are_left_out():
                             num_stuff_classes=2)
     clip, = predict(build_detector(model), clip_batch(1, 2))
     assert all((frame.pred_track_instances.labels < 2).all() for frame in clip.video_data_samples)
+
+
+def tracks_of(clip):
+    """Label, score and masks (T, H, W) of each result, by its id."""
+    from pycocotools import mask as coco_masks
+    frames = [frame.pred_track_instances for frame in clip.video_data_samples]
+    masks = [torch.from_numpy(coco_masks.decode(f.masks).transpose(2, 0, 1)) if isinstance(f.masks, list) else f.masks
+             for f in frames]
+    order = frames[0].scores.argsort(descending=True, stable=True)
+    assert all(torch.equal(f.labels, frames[0].labels) for f in frames)
+    return frames[0].labels[order], frames[0].scores[order], torch.stack(masks, 1)[order].bool()
+
+
+@pytest.mark.parametrize('test_cfg, frames', [
+    (dict(window_size=6), 6), (dict(window_size=8, window_overlap=3), 5), (dict(association='frames'), 1)])
+def test_a_video_that_fits_one_window(test_cfg, frames):
+    """As without windows."""
+    model = video_detector()
+    model.track_head.test_cfg = dict()
+    whole = tracks_of(predict(model, clip_batch(1, frames))[0])
+    model.track_head.test_cfg = test_cfg
+    for mine, theirs in zip(tracks_of(predict(model, clip_batch(1, frames))[0]), whole):
+        if mine.dtype == torch.bool:
+            assert (mine != theirs).float().mean() < 1e-3
+        else:
+            torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize('test_cfg', [
+    dict(window_size=3, window_overlap=1), dict(window_size=4), dict(window_size=3, association='frames'),
+    dict(association='frames')])
+def test_windows_cover_every_frame(test_cfg):
+    model = video_detector()
+    model.track_head.test_cfg = dict(test_cfg, max_per_video=5)
+    for clip in predict(model, clip_batch(2, 7)):
+        labels, scores, masks = tracks_of(clip)
+        assert len(labels) == 5 and masks.shape == (5, 7, 48, 72) and masks.flatten(2).any(2).any(0).all()
+        for frame in clip.video_data_samples:
+            result = frame.pred_track_instances
+            assert result.instances_id.tolist() == list(range(5)) and result.bboxes.shape == (5, 4)
+
+
+def test_frames_are_joined_whatever_the_window():
+    """Windows bound memory alone where frames are predicted on their own (MinVIS)."""
+    model, found = video_detector(), []
+    for size in (None, 1, 3):
+        model.track_head.test_cfg = dict(window_size=size, association='frames')
+        found.append(tracks_of(predict(model, clip_batch(1, 7))[0]))
+    for other in found[1:]:
+        assert torch.equal(other[0], found[0][0])
+        torch.testing.assert_close(other[1], found[0][1])
+        assert (other[2] != found[0][2]).float().mean() < 1e-3
+
+
+def test_unknown_association():
+    with pytest.raises(ValueError, match="association='frame'"):
+        video_detector(test_cfg=dict(association='frame'))

@@ -6,6 +6,7 @@ are checked together. No recorded file is needed.
 import pytest
 import torch
 from official_names import head_keys, maskformer_head_keys, resnet_keys, spread, swin_keys
+from pycocotools import mask as coco_masks
 from thin import draw
 
 from benchmarks.harness import kept_memory
@@ -21,6 +22,7 @@ from m2f_mm.models import (
 )
 from m2f_mm.models.layers import Position
 from m2f_mm.models.layers.recompute import CHECKPOINTING
+from m2f_mm.postprocess import Sizes, VideoTracks
 from m2f_mm.structures import attention_mask, inner
 
 
@@ -56,8 +58,8 @@ def build(channels, head, keys):
     return Network(backbone, head).load_drawn([*spread('backbone', names), *keys])
 
 
-def mask2former(channels):
-    head = MaskTransformer(MSDeformAttnPixelDecoder(channels), Mask2FormerTransformerDecoder(), num_classes=133)
+def mask2former(channels, classes=133):
+    head = MaskTransformer(MSDeformAttnPixelDecoder(channels), Mask2FormerTransformerDecoder(), classes)
     return build(channels, head, head_keys())
 
 
@@ -69,12 +71,12 @@ def maskformer(channels, encoder, classes):
     return build(channels, head, maskformer_head_keys(encoder))
 
 
-def picture():
-    """(1, 3, 96, 128), made of integers, normalised."""
-    c, y, x = torch.meshgrid(torch.arange(3), torch.arange(96), torch.arange(128), indexing='ij')
-    pixels = (7 * x + 13 * y + 29 * c + 5 * ((x * y) % 11)) % 256
+def pictures(frames=1):
+    """(T, 3, 96, 128), made of integers, normalised."""
+    t, c, y, x = torch.meshgrid(*map(torch.arange, (frames, 3, 96, 128)), indexing='ij')
+    pixels = (7 * x + 13 * y + 29 * c + 17 * t + 5 * ((x * y) % 11)) % 256
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
-    return ((pixels - mean[:, None, None]) / std[:, None, None])[None]
+    return (pixels - mean[:, None, None]) / std[:, None, None]
 
 
 # mean, mean of absolute values, standard deviation, first three, last three
@@ -117,7 +119,35 @@ SWIN_TINY = {
     'masks9': (0.8202283, 3.182418, 3.950642, (-3.064708, 0.9536526, -0.9336405), (0.1626203, -2.661583, 0.02727497)),
 }
 # queries that would be blocked everywhere, for the predictions that make an attention mask
-BLOCKED = {'r50': [62, 0, 0, 0, 100, 100, 0, 100, 100], 'swin': [28, 0, 0, 0, 100, 100, 0, 100, 0]}
+BLOCKED = {'r50': [62, 0, 0, 0, 100, 100, 0, 100, 100], 'swin': [28, 0, 0, 0, 100, 100, 0, 100, 0],
+           'video': [60, 0, 0, 0, 100, 100, 0, 100, 100]}
+R50_VIDEO = {  # three frames
+    'res2': (1.004389, 1.004389, 1.172153, (1.38012, 1.193731, 0.6045579), (4.068095, 3.091015, 0.57816)),
+    'res5': (0.8728816, 0.8728816, 1.003477, (0.4434447, 0.1990683, 0.0), (0.0, 0.0, 0.0)),
+    'mask_features': (-0.08186805, 0.590997, 0.7403609, (0.1038572, -0.04307905, -0.2112016),
+                      (-1.748232, -0.7697139, -0.8790968)),
+    'memory0': (-0.008628588, 0.7919453, 1.007453, (0.8248456, 0.3246189, 0.4331986),
+                (0.5509043, 0.6262287, 0.1829492)),
+    'memory2': (-0.008283994, 0.7974085, 1.006033, (1.420765, 0.6050953, 0.734354),
+                (0.2069259, -0.2663482, -0.2027923)),
+    'logits0': (0.03469758, 0.7981606, 1.006044, (1.253972, 1.29245, 0.7369356), (0.4650454, -0.8739424, 1.203266)),
+    'masks0': (-3.616269, 5.056751, 4.965151, (0.3137212, 1.964946, 0.7633311), (-3.069157, -0.9933136, 1.350409)),
+    'logits1': (-0.1248957, 0.7947047, 0.9752478, (-0.00035429, 1.54416, -0.8722858),
+                (-1.006137, 0.4558137, -0.1957823)),
+    'masks1': (0.6691177, 1.885567, 2.249083, (3.164865, 3.387632, 5.312943), (-1.192311, -2.670791, -3.212182)),
+    'logits4': (-0.1505038, 0.8472389, 1.014863, (0.2952518, -0.9659234, 0.9202736),
+                (-1.445195, -0.3605767, -0.4270056)),
+    'masks4': (-6.388697, 6.426616, 2.053613, (-1.523845, 1.746117, 1.980886), (-9.778587, -11.02097, -6.485153)),
+    'logits9': (0.2204234, 0.7230379, 0.8288585, (1.33965, 0.2316601, 0.9682077), (0.4770445, 1.189147, 0.8798295)),
+    'masks9': (1.762789, 2.48496, 2.470051, (2.495658, 3.011055, 4.613409), (-6.02994, -4.793811, -5.307296)),
+}
+MINVIS = {  # the same frames, each on its own
+    'logits': (0.1920444, 0.7171398, 0.8323807, (1.364847, 0.2382092, 0.9610704), (0.3353863, 1.360489, 1.035547)),
+    'masks': (2.782458, 3.228914, 2.544282, (2.500172, 3.032223, 4.628929), (-4.505131, -3.013462, -3.750696)),
+    'queries': (-0.01023992, 0.7732093, 1.007844, (-0.3515989, -0.3481003, -0.3490401),
+                (0.75721, 0.7595705, 0.7550235)),
+    'mean logits': (0.1920444, 0.7131279, 0.8271548, (1.35202, 0.4028704, 0.9615672), (0.3901513, 1.325084, 0.9746823)),
+}
 
 
 MASKFORMER = {
@@ -157,18 +187,18 @@ MASKFORMER = {
 }
 
 
-def outputs(model):
+def outputs(model, frames=1):
     """Every tensor that the tables know by name."""
     model.train().backbone.eval()
     with torch.no_grad():
-        features = model.backbone(picture())
+        features = model.backbone(pictures(frames))
         mask_features, memories = model.panoptic_head.pixel_decoder(features)
-        predictions = model.panoptic_head(features)
+        predictions = model.panoptic_head(features, num_frames=frames)
     found = {'res2': features[0], 'res5': features[3], 'mask_features': mask_features}
     found.update({f'memory{i}': memory for i, memory in enumerate(memories)})
     for layer in range(predictions.num_layers):
         found[f'logits{layer}'] = predictions.class_logits[layer]
-        found[f'masks{layer}'] = torch.stack(predictions.mask_logits(layer))[:, :, 0]
+        found[f'masks{layer}'] = torch.stack(predictions.mask_logits(layer))
     return found
 
 
@@ -181,23 +211,43 @@ def compare(name, tensor, row, tolerance):
     assert error <= tolerance * float(value.abs().max()), f'{name}: {numbers} is not {expected}'
 
 
-@pytest.mark.parametrize('name, channels, table', [('r50', RESNET, R50), ('swin', SWIN, SWIN_TINY)],
-                         ids=['r50', 'swin-tiny'])
-def test_published_network(name, channels, table, monkeypatch):
-    model = mask2former(channels)
+@pytest.mark.parametrize('name, channels, table, classes, frames', [
+    ('r50', RESNET, R50, 133, 1), ('swin', SWIN, SWIN_TINY, 133, 1), ('video', RESNET, R50_VIDEO, 40, 3)],
+    ids=['r50', 'swin-tiny', 'video-r50'])
+def test_published_network(name, channels, table, classes, frames, monkeypatch):
+    model = mask2former(channels, classes)
     blocked = []
 
     def counting(embeds, features):
-        logits = inner(embeds[:, None], features.flatten(3))
-        blocked.append(int((logits < 0).all(-1).sum()))
+        logits = inner(embeds[:, None], features.flatten(3))  # (B, T, Q, h * w)
+        blocked.append(int((logits < 0).all(-1).all(1).sum()))
         return attention_mask(embeds, features)
 
     monkeypatch.setattr(mask_transformer, 'attention_mask', counting)
-    found = outputs(model)
+    found = outputs(model, frames)
     for tensor, row in table.items():
         # One pixel of a late attention mask of the Swin model lies on the threshold: rounding decides.
         compare(tensor, found[tensor], row, 5e-3 if name == 'swin' and tensor.endswith('9') else 1e-4)
     assert blocked == BLOCKED[name]
+
+
+def test_published_network_frame_by_frame():
+    """MinVIS: vectors of the queries, joined frames, mean logits, results."""
+    model = mask2former(RESNET, 40).eval()
+    with torch.no_grad():
+        predictions = model.panoptic_head(model.backbone(pictures(3)))
+    compare('logits', predictions.class_logits[-1], MINVIS['logits'], 1e-4)
+    compare('masks', torch.stack([each[:, 0] for each in predictions.mask_logits()], 1), MINVIS['masks'], 1e-4)
+    compare('queries', predictions.queries.permute(2, 0, 1), MINVIS['queries'], 1e-4)
+    tracks, sizes = VideoTracks(kept=100), Sizes((96, 128), (96, 128), (192, 256))
+    for frame in range(3):
+        tracks.add(predictions.class_logits[-1][frame], predictions.mask_embeds[-1][frame],
+                   predictions.mask_features[frame], predictions.queries[frame], sizes)
+    compare('mean logits', tracks.logits / 3, MINVIS['mean logits'], 1e-4)
+    found = tracks.finish()
+    assert [track.label for track in found] == [11] * 10
+    assert found[0].score == pytest.approx(0.070482, abs=1e-6) and found[-1].score == pytest.approx(0.070396, abs=1e-6)
+    assert sum(map(coco_masks.area, found[0].masks)) == pytest.approx(132762, abs=5)
 
 
 @pytest.mark.parametrize('name, channels, encoder, classes, size', [

@@ -7,35 +7,18 @@ the size of an object, its mean area in the frames that show it; pycocotools doe
 Shapes: D results and G objects of a video, T frames.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from m2f_mm.structures import Track
+
 AREAS = dict(all=(0, 1e5**2), small=(0, 128**2), medium=(128**2, 256**2), large=(256**2, 1e5**2))
 MAX_RESULTS = (1, 10, 100)  # for each video
 STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@1', 'AR@10', 'AR@100', 'AR_s@100', 'AR_m@100',
          'AR_l@100')
-
-
-@dataclass
-class Track:
-    """An object of a video, or a result.
-
-    Args:
-        video: the id of the video.
-        label: of the class.
-        masks: of each frame COCO's compressed run-length code, None where nothing is seen.
-        score: of a result.
-        crowd: an object that counts neither as found nor as missed.
-    """
-    video: int
-    label: int
-    masks: Sequence[dict | None]
-    score: float = 0.0
-    crowd: bool = False
 
 
 def video_average_precision(objects: Sequence[Track], results: Sequence[Track], videos: Sequence[int],

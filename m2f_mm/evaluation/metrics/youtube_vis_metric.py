@@ -13,7 +13,8 @@ from pycocotools import mask as coco_masks
 
 from ...datasets.io import write_file
 from ...registry import METRICS
-from ..functional.video_ap import STATS, Track, video_average_precision
+from ...structures import Track
+from ..functional.video_ap import STATS, video_average_precision
 
 
 @METRICS.register_module()
@@ -108,7 +109,7 @@ def found_tracks(frames: Sequence) -> list[Track]:
             masks.setdefault(key, [None] * len(frames))[t] = code if code['counts'] and coco_masks.area(code) else None
             scores.setdefault(key, []).append(score)
             labels.setdefault(key, []).append(label)
-    return [Track(frames[0].video_id, int(np.bincount(labels[key]).argmax()), masks[key], float(np.mean(scores[key])))
+    return [Track(int(np.bincount(labels[key]).argmax()), masks[key], float(np.mean(scores[key])), frames[0].video_id)
             for key in masks]
 
 
@@ -118,7 +119,7 @@ def annotated_tracks(frames: Sequence) -> list[Track]:
     for t, frame in enumerate(frames):
         for instance in frame.get('instances', ()):
             track = tracks.setdefault(instance['instance_id'], Track(
-                frame.video_id, instance['bbox_label'], [None] * len(frames),
+                instance['bbox_label'], [None] * len(frames), video=frame.video_id,
                 crowd=bool(instance.get('ignore_flag', False))))
             track.masks[t] = compressed(instance['mask'], *frame.ori_shape[:2])
     return list(tracks.values())

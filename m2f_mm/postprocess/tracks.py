@@ -1,0 +1,166 @@
+"""Videos of any length: windows of frames are predicted one after the other, and their queries joined into tracks.
+
+A query of one window and one of the next are the same object where their vectors are alike (MinVIS, section 3.2) and,
+in the frames that both windows have seen, their masks. What is kept of a frame are the run-length codes of the masks of
+the likeliest tracks, so memory hardly grows with the video.
+
+Shapes: Q queries and tracks, E channels of a query, C classes, D mask channels, T frames of a window, h x w the mask
+features.
+"""
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from m2f_mm.structures import Track, contract
+
+from .classes import SOFTMAX, ClassScores
+from .instance import choose, draw
+from .mask_stores import RunLengths
+from .tiles import Sizes
+
+
+class VideoTracks:
+    """Collects the windows of one video; a single window gives what ``clip_segmentation`` gives.
+
+    Args:
+        max_per_video: results, (track, class) pairs with the highest mean scores.
+        is_thing: for each class; pairs of other classes are dropped after the choice.
+        kept: tracks whose masks are kept of a window, those with the highest scores so far; at least Q keeps all of
+            them, as MinVIS does. A track that is not among them is taken for unseen there.
+        mask_weight: of the masks in the choice of a partner, beside the vectors; frames that two windows share are
+            needed for it.
+        classes: what the class logits mean.
+    """
+
+    def __init__(self,
+                 max_per_video: int = 10,
+                 is_thing: Sequence[bool] | Tensor | None = None,
+                 kept: int = 30,
+                 mask_weight: float = 1.0,
+                 classes: ClassScores = SOFTMAX):
+        self.max_per_video = max_per_video
+        self.is_thing = is_thing
+        self.kept = max(kept, max_per_video)
+        self.mask_weight = mask_weight
+        self.classes = classes
+        self.length = 0  # frames
+        self.codes: list[dict[int, dict]] = []  # of each frame, by track
+        self.logits: Tensor | None = None  # (Q, C + 1), sums over frames
+        self.queries: Tensor | None = None  # (Q, E), of the last window
+        self.tail: Tensor | None = None  # bool (Q, O, h, w), masks of its last frames
+
+    def add(self, class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, queries: Tensor, sizes: Sizes,
+            known: int = 0, shared: int = 0) -> None:
+        """The next window.
+
+        Args:
+            class_logits: (Q, C + 1) or (Q, C), as ``classes`` reads them.
+            mask_embeds: (Q, D).
+            mask_features: (T, D, h, w).
+            queries: (Q, E).
+            sizes: of padded input, image and output.
+            known: frames at its beginning that the window before has ended with.
+            shared: frames at its end that the next window will begin with.
+        """
+        order = self._order(mask_embeds, mask_features[:known], queries)
+        class_logits, mask_embeds, self.queries = (part[order] for part in (class_logits, mask_embeds, queries))
+        new = mask_features[known:]
+        self.length += len(new)
+        self.logits = class_logits.float() * len(new) + (0 if self.logits is None else self.logits)
+        rows = self._likeliest(class_logits)
+        for frame in new.split(1):
+            store = RunLengths(torch.arange(len(rows), device=rows.device), len(rows), *sizes.output)
+            draw(store, mask_embeds[rows], frame, sizes)
+            self.codes.append(dict(zip(rows.tolist(), store.finish())))
+        self.tail = low_masks(mask_embeds, mask_features[len(mask_features) - shared:])
+
+    def _order(self, mask_embeds: Tensor, features: Tensor, queries: Tensor) -> Tensor:
+        """The query of each track, (Q,)."""
+        if self.queries is None:
+            return torch.arange(len(queries), device=queries.device)
+        cost = 1 - likeness(self.queries, queries)
+        if len(features) and self.mask_weight:
+            cost = cost + self.mask_weight * (1 - mask_iou(self.tail[:, -len(features):],
+                                                           low_masks(mask_embeds, features)))
+        return torch.from_numpy(linear_sum_assignment(cost.cpu().numpy())[1]).to(queries.device)
+
+    def _likeliest(self, class_logits: Tensor) -> Tensor:
+        """Tracks whose masks are kept, ascending, by the better of their scores so far and in this window."""
+        scores = torch.maximum(*(self._scores(logits) for logits in (self.logits / self.length, class_logits)))
+        return scores.topk(min(self.kept, len(scores))).indices.sort().values
+
+    def _scores(self, class_logits: Tensor) -> Tensor:
+        scores = self.classes.instance(class_logits.float())
+        if self.is_thing is not None:
+            scores = scores * torch.as_tensor(self.is_thing, dtype=scores.dtype, device=scores.device)
+        return scores.amax(1)
+
+    def finish(self) -> list[Track]:
+        """The results over all frames, those of a higher score first."""
+        if self.logits is None:
+            return []
+        probabilities = self.classes.instance(self.logits / self.length)
+        scores, labels, source, rows = choose(probabilities, self.max_per_video, self.is_thing)
+        tracks = []
+        for k in scores.argsort(descending=True, stable=True).tolist():
+            row = int(rows[source[k]])
+            codes = [frame.get(row) for frame in self.codes]
+            tracks.append(Track(int(labels[k]), [code if code and not is_empty(code) else None for code in codes],
+                                float(scores[k])))
+        return tracks
+
+
+class Window(NamedTuple):
+    """Frames ``first`` to ``end - 1`` of a video; ``known`` of them at the beginning are in the window before, and
+    ``shared`` at the end in the next one."""
+    first: int
+    end: int
+    known: int
+    shared: int
+
+
+def windows(length: int, size: int | None, overlap: int = 0) -> list[Window]:
+    """The windows of a video; neighbours share ``overlap`` frames.
+
+    Args:
+        length: frames of the video.
+        size: frames of a window, None for a single one.
+        overlap: less than ``size``.
+    """
+    if size is not None and not 0 <= overlap < size:
+        raise ValueError(f'windows of {size} frames cannot share {overlap}: make the overlap smaller, or the windows '
+                         'larger')
+    if size is None or length <= size:
+        return [Window(0, length, 0, 0)]
+    return [Window(first, min(first + size, length), overlap * (first > 0), overlap * (first + size < length))
+            for first in range(0, length - overlap, size - overlap)]
+
+
+def likeness(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of the vectors (n, E) and (m, E): (n, m)."""
+    return normalize(a.float(), dim=-1) @ normalize(b.float(), dim=-1).T
+
+
+def low_masks(embeds: Tensor, features: Tensor) -> Tensor:
+    """Masks at the size of the features, bool (Q, T, h, w), a frame at a time."""
+    masks = features.new_empty((len(embeds), len(features), *features.shape[-2:]), dtype=torch.bool)
+    for t in range(len(features)):
+        masks[:, t] = contract(embeds, features[t:t + 1])[:, 0] > 0
+    return masks
+
+
+def mask_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of masks over all frames, bool (n, T, h, w) and (m, T, h, w): (n, m); 0 where both are empty."""
+    both = sum(x.flatten(1).float() @ y.flatten(1).float().T for x, y in zip(a.unbind(1), b.unbind(1)))
+    areas = [masks.flatten(1).sum(1).float() for masks in (a, b)]
+    return both / (areas[0][:, None] + areas[1] - both).clamp(min=1)
+
+
+def is_empty(code: dict) -> bool:
+    """Whether a mask has no pixel."""
+    from pycocotools import mask as coco_masks
+    return not coco_masks.area(code)

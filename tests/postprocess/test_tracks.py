@@ -1,0 +1,132 @@
+"""Windows joined into tracks: the official numbers, the whole clip, objects that keep their track."""
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_masks
+
+from m2f_mm.postprocess import Sizes, VideoTracks, clip_segmentation, windows
+from m2f_mm.postprocess.tracks import low_masks, mask_iou
+
+
+def normal(seed, shape):
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape)).float()
+
+
+def promises(masks):
+    """Embeddings and features of masks (Q, T, h, w) that exist: each query picks its own channel."""
+    return torch.eye(len(masks)), masks.transpose(0, 1)
+
+
+def test_frames_are_joined_as_in_minvis():
+    """Recorded from the official code: permutations, mean logits, masks in the order of the tracks."""
+    logits, masks, queries = normal(1, (4, 5, 4)), normal(2, (5, 4, 3, 4)), normal(3, (8, 4, 5))
+    tracks, sizes = VideoTracks(kept=5), Sizes((3, 4), (3, 4), (3, 4))
+    embeds, features = promises(masks)
+    orders = []
+    for t in range(4):
+        tracks.add(logits[t], embeds, features[t:t + 1], queries[:, t].T, sizes)
+        orders.append([int((queries[:, t].T == row).all(1).nonzero()) for row in tracks.queries])
+    assert orders == [[0, 1, 2, 3, 4], [3, 0, 1, 4, 2], [2, 4, 1, 3, 0], [0, 1, 3, 4, 2]]
+    torch.testing.assert_close(tracks.logits / 4, torch.tensor([
+        [0.0757, 0.1033, -0.0966, -0.4340], [0.2731, -0.0753, 1.0159, 0.5366], [0.3577, -0.1735, 0.4614, -0.7295],
+        [-0.7221, 0.0822, 0.7037, 0.2477], [0.3884, -0.6579, -0.7102, 0.3435]]), atol=6e-5, rtol=0)
+    corner = [[coco_masks.decode(frame[row])[0, 0] for frame in tracks.codes] for row in range(5)]
+    assert corner == [[0, 1, 0, 1], [0, 1, 0, 0], [1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
+
+
+def test_a_single_window_is_the_clip():
+    torch.manual_seed(0)
+    logits, embeds, features = torch.randn(20, 5), torch.randn(20, 6), torch.randn(3, 6, 8, 10)
+    sizes = Sizes((32, 40), (30, 38), (45, 57))
+    tracks = VideoTracks(max_per_video=7, is_thing=[True, True, False, True])
+    tracks.add(logits, embeds, features, torch.randn(20, 4), sizes)
+    found = tracks.finish()
+    frames = list(clip_segmentation(logits, embeds, features, sizes, 7, [True, True, False, True], 'rle'))
+    order = frames[0].scores.argsort(descending=True)
+    assert len(found) == len(order) <= 7
+    assert [track.label for track in found] == frames[0].labels[order].tolist()
+    assert [track.score for track in found] == pytest.approx(frames[0].scores[order].tolist())
+    for track, k in zip(found, order.tolist()):
+        for code, frame in zip(track.masks, frames):
+            wanted = frame.masks[k]
+            assert code == wanted if coco_masks.area(wanted) else code is None
+
+
+@pytest.mark.parametrize('length, size, overlap, expected', [
+    (5, None, 0, [(0, 5, 0, 0)]), (5, 5, 2, [(0, 5, 0, 0)]), (3, 8, 2, [(0, 3, 0, 0)]),
+    (10, 4, 0, [(0, 4, 0, 0), (4, 8, 0, 0), (8, 10, 0, 0)]),
+    (10, 4, 1, [(0, 4, 0, 1), (3, 7, 1, 1), (6, 10, 1, 0)]),
+    (11, 4, 2, [(0, 4, 0, 2), (2, 6, 2, 2), (4, 8, 2, 2), (6, 10, 2, 2), (8, 11, 2, 0)]),
+])
+def test_windows(length, size, overlap, expected):
+    found = windows(length, size, overlap)
+    assert found == expected
+    new = [frame for window in found for frame in range(window.first + window.known, window.end)]
+    assert new == list(range(length))
+    for before, after in zip(found, found[1:]):
+        assert before.end - after.first == before.shared == after.known == overlap
+
+
+def test_windows_that_would_not_move():
+    with pytest.raises(ValueError, match='windows of 4 frames cannot share 4'):
+        windows(10, 4, 4)
+
+
+def scene(length, count=6, channels=12):
+    """Masks (count, T, 8, 16) of objects that move, and their vectors."""
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.full((count, length, 8, 16), -1.)
+    for i in range(count):
+        for t in range(length):
+            masks[i, t, i:i + 2, (i + t) % 14:(i + t) % 14 + 3] = 1
+    return masks, torch.randn(count, channels, generator=generator)
+
+
+@pytest.mark.parametrize('mask_weight, alike', [(1., False), (1., True), (0., False)])
+def test_tracks_keep_their_object(mask_weight, alike):
+    """Queries of every window in another order: vectors tell objects apart, or, where all are alike, the masks of the
+    frames that two windows share."""
+    length = 13
+    masks, vectors = scene(length)
+    if alike:
+        vectors = torch.ones_like(vectors)
+    sizes = Sizes((8, 16), (8, 16), (8, 16))
+    tracks = VideoTracks(max_per_video=6, mask_weight=mask_weight)
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.stack([torch.tensor([3. + 0.1 * i, 0., 0.]) for i in range(6)])
+    for window in windows(length, 5, 2):
+        order = torch.randperm(6, generator=generator) if window.first else torch.arange(6)
+        embeds, features = promises(masks[order, window.first:window.end])
+        noise = 0.1 * torch.randn(vectors.shape, generator=generator)
+        tracks.add(logits[order], embeds, features, vectors[order] + noise, sizes, window.known, window.shared)
+    found = tracks.finish()
+    assert len(found) == 6
+    for track, wanted in zip(found, masks.flip(0)):  # the last has the highest score
+        assert len(track.masks) == length
+        for code, mask in zip(track.masks, wanted):
+            np.testing.assert_array_equal(coco_masks.decode(code).astype(bool), (mask > 0).numpy())
+
+
+def test_tracks_that_are_not_kept_are_unseen():
+    masks, vectors = scene(4)
+    sizes, (embeds, features) = Sizes((8, 16), (8, 16), (8, 16)), promises(masks)
+    tracks = VideoTracks(max_per_video=2, kept=2)
+    unlikely, likely = torch.tensor([-3., 0., 5.]), torch.tensor([5., 0., 0.])
+    for first, best in ((0, 0), (2, 3)):
+        logits = unlikely.repeat(6, 1)
+        logits[[best, 1]] = likely
+        tracks.add(logits, embeds, features[first:first + 2], vectors, sizes)
+    assert [sorted(frame) for frame in tracks.codes] == [[0, 1], [0, 1], [1, 3], [1, 3]]
+    best = tracks.finish()[0]
+    assert all(best.masks) and VideoTracks().finish() == []
+
+
+def test_iou_of_masks():
+    torch.manual_seed(0)
+    a, b = torch.rand(3, 2, 4, 5) > 0.6, torch.rand(4, 2, 4, 5) > 0.4
+    a[0], b[0] = False, False
+    expected = [[(x & y).sum() / max(1, (x | y).sum()) for y in b] for x in a]
+    torch.testing.assert_close(mask_iou(a, b), torch.tensor(expected))
+    embeds, features = torch.randn(3, 6), torch.randn(2, 6, 4, 5)
+    wanted = torch.einsum('qd,tdhw->qthw', embeds, features) > 0
+    assert torch.equal(low_masks(embeds, features), wanted) and low_masks(embeds, features[:0]).shape == (3, 0, 4, 5)
