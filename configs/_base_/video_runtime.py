@@ -1,3 +1,3 @@
-# The runtime of MMDetection's videos: whole videos are drawn, and evaluated, one at a time.
+# The runtime of MMDetection's videos.
 _base_ = ['./default_runtime.py']
-default_hooks = dict(visualization=dict(type='TrackVisualizationHook'))
+default_hooks = dict(visualization=dict(type='m2f_mm.VideoVisualizationHook'))

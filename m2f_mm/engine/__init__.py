@@ -1,5 +1,5 @@
 from .class_counts import check_class_counts
-from .hooks import ClassCountHook
+from .hooks import ClassCountHook, VideoVisualizationHook
 from .optim_wrapper_constructor import Mask2FormerOptimWrapperConstructor
 
-__all__ = ['ClassCountHook', 'Mask2FormerOptimWrapperConstructor', 'check_class_counts']
+__all__ = ['ClassCountHook', 'Mask2FormerOptimWrapperConstructor', 'VideoVisualizationHook', 'check_class_counts']

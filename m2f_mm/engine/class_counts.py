@@ -61,7 +61,7 @@ def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
     if inner is not None:
         return heads_of(inner, f'{place}.module' if isinstance(model, dict) else place)
     found = []
-    for slot in ('panoptic_head', 'panoptic_fusion_head', 'decode_head'):
+    for slot in ('panoptic_head', 'panoptic_fusion_head', 'track_head', 'decode_head'):
         slot_heads = read(model, slot)
         several = not isinstance(slot_heads, dict) and isinstance(slot_heads, list | tuple)
         for index, head in enumerate(slot_heads if several else [slot_heads]):

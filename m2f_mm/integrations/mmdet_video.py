@@ -2,7 +2,8 @@
 
 Shapes: B clips, T frames, Q queries, C classes, N objects of a clip, H x W the padded input.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskTransformer
-from m2f_mm.postprocess import Sizes, VideoTracks, Window, clip_segmentation, windows
+from m2f_mm.postprocess import Sizes, VideoTracks, Window, clip_segmentation, cut
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, Track
 
@@ -23,6 +24,7 @@ from .mmdet import DetectorHead
 from .mmdet_samples import clip_targets, instance_result, sample_sizes
 
 ASSOCIATIONS = ('clip', 'frames')
+Frame = TypeVar('Frame')
 
 
 @MODELS.register_module()
@@ -108,10 +110,10 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         """Whether videos are predicted in windows, if they are long enough."""
         return self.test_cfg.get('window_size') is not None or self.per_frame
 
-    def windows(self, length: int) -> list[Window]:
-        """Those of a video; frames that are predicted on their own need no overlap."""
+    def cut(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], Window]]:
+        """The windows of a video; frames that are predicted on their own need no overlap."""
         overlap = 0 if self.per_frame else self.test_cfg.get('window_overlap', 0)
-        return windows(length, self.test_cfg.get('window_size'), overlap)
+        return cut(frames, self.test_cfg.get('window_size'), overlap)
 
     def results(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
                 rescale: bool = True) -> Iterator[InstanceData]:
@@ -203,8 +205,8 @@ class Mask2FormerVideo(StockMask2FormerVideo):
         """Of one video, frames (T, 3, H, W)."""
         head, sizes = self.track_head, sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
         tracks = head.new_tracks()
-        for window in head.windows(len(frames)):
-            head.add_window(tracks, self.features_of(frames[window.first:window.end]), sizes, window)
+        for held, window in head.cut(frames):
+            head.add_window(tracks, self.features_of(torch.stack(held)), sizes, window)
         for frame, result in zip(clip.video_data_samples, track_results(tracks.finish(), sizes, len(frames))):
             frame.pred_track_instances = result
 

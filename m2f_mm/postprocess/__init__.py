@@ -3,10 +3,10 @@ from .instance import Instances, box_detection, clip_segmentation, instance_segm
 from .panoptic import Segment, panoptic_segmentation
 from .semantic import semantic_scores, semantic_segmentation
 from .tiles import Sizes
-from .tracks import VideoTracks, Window, windows
+from .tracks import VideoTracks, Window, cut, windows
 
 __all__ = [
     'ClassScores', 'Instances', 'Segment', 'SigmoidClasses', 'Sizes', 'SoftmaxClasses', 'VideoTracks', 'Window',
-    'box_detection', 'class_scores', 'clip_segmentation', 'instance_segmentation', 'panoptic_segmentation',
+    'box_detection', 'class_scores', 'clip_segmentation', 'cut', 'instance_segmentation', 'panoptic_segmentation',
     'semantic_scores', 'semantic_segmentation', 'windows'
 ]

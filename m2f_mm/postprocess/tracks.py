@@ -7,8 +7,9 @@ the likeliest tracks, so memory hardly grows with the video.
 Shapes: Q queries and tracks, E channels of a query, C classes, D mask channels, T frames of a window, h x w the mask
 features.
 """
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -21,6 +22,8 @@ from .classes import SOFTMAX, ClassScores
 from .instance import choose, draw
 from .mask_stores import RunLengths
 from .tiles import Sizes
+
+Frame = TypeVar('Frame')
 
 
 class VideoTracks:
@@ -124,20 +127,31 @@ class Window(NamedTuple):
 
 
 def windows(length: int, size: int | None, overlap: int = 0) -> list[Window]:
-    """The windows of a video; neighbours share ``overlap`` frames.
+    """The windows of a video of known length; see ``cut``."""
+    return [window for _, window in cut(range(length), size, overlap)]
+
+
+def cut(frames: Iterable[Frame], size: int | None, overlap: int = 0) -> Iterator[tuple[list[Frame], Window]]:
+    """The frames of each window of a video, as they come; neighbours share ``overlap`` of them.
 
     Args:
-        length: frames of the video.
+        frames: of the video.
         size: frames of a window, None for a single one.
         overlap: less than ``size``.
     """
     if size is not None and not 0 <= overlap < size:
         raise ValueError(f'windows of {size} frames cannot share {overlap}: make the overlap smaller, or the windows '
                          'larger')
-    if size is None or length <= size:
-        return [Window(0, length, 0, 0)]
-    return [Window(first, min(first + size, length), overlap * (first > 0), overlap * (first + size < length))
-            for first in range(0, length - overlap, size - overlap)]
+    frames = iter(frames)
+    held, first, known = list(islice(frames, size)), 0, 0
+    while held:
+        following = list(islice(frames, 1))  # is there another window?
+        end, shared = first + len(held), overlap if following else 0
+        yield held, Window(first, end, known, shared)
+        if not following:
+            return
+        held = [*held[len(held) - shared:], *following, *islice(frames, size - shared - 1)]
+        first, known = end - shared, shared
 
 
 def likeness(a: Tensor, b: Tensor) -> Tensor:

@@ -25,15 +25,19 @@ class Segments:
         scores: of each, (N,), or None.
         vary: give the segments of a class slightly different colours, so that neighbours can be told apart.
         boxes: (N, 4) as x0, y0, x1, y1 in pixels; drawn where there are no masks.
+        colours: (N, 3), RGB, in the place of those of the classes: objects of a video keep theirs from frame to frame.
     """
     masks: np.ndarray | None
     labels: np.ndarray
     scores: np.ndarray | None = None
     vary: bool = True
     boxes: np.ndarray | None = None
+    colours: np.ndarray | None = None
 
     def colour(self, index: int, palette: Sequence) -> np.ndarray:
         """Of one segment, RGB."""
+        if self.colours is not None:
+            return self.colours[index]
         colour = np.array(palette[self.labels[index]])
         return colour * (0.7 + 0.1 * (index % 6)) + 20 * (index % 3) if self.vary else colour
 

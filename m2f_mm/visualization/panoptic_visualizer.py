@@ -9,6 +9,7 @@ from mmengine.visualization import Visualizer
 
 from ..datasets.categories import distinct_colours
 from ..datasets.io import write_image
+from ..datasets.run_lengths import compressed
 from ..evaluation.functional import decode_panoptic_seg
 from ..registry import VISUALIZERS
 from .drawing import Segments, draw_segments, enlarged, legend, titled
@@ -22,8 +23,9 @@ class PanopticVisualizer(Visualizer):
 
     Reads from a data sample whatever is there: ``gt_segment_map`` with ``gt_segments`` (of ``PackPanopticInputs``),
     ``gt_panoptic_seg``, ``gt_instances`` with masks (bitmaps, polygons or run-length codes) or boxes alone,
-    ``gt_sem_seg``; ``pred_panoptic_seg``, ``pred_instances``, ``pred_sem_seg``. Class names and colours come from the
-    metainfo of the data set.
+    ``gt_sem_seg``; ``pred_panoptic_seg``, ``pred_instances``, ``pred_sem_seg``; of a frame of a video the annotated
+    ``instances`` and ``pred_track_instances``, each in a colour of its own. Class names and the other colours come from
+    the metainfo of the data set.
 
     Args:
         alpha: opacity of the colours.
@@ -114,8 +116,12 @@ class PanopticVisualizer(Visualizer):
                 found['instance', column] = _from_instances(sample.gt_instances)
             if 'gt_sem_seg' in sample:
                 found['semantic', column] = self._from_semantic(sample.gt_sem_seg)
+            if 'pred_track_instances' in sample and sample.get('instances'):
+                found['instance', column] = _from_annotations(sample.instances, *sample.ori_shape[:2])
         if draw_pred:
             column = 'prediction'
+            if 'pred_track_instances' in sample and _drawable(sample.pred_track_instances):
+                found['instance', column] = _from_instances(sample.pred_track_instances, pred_score_thr)
             if 'pred_panoptic_seg' in sample:
                 found['panoptic', column] = self._from_panoptic(sample.pred_panoptic_seg)
             if 'pred_instances' in sample and _drawable(sample.pred_instances):
@@ -203,9 +209,25 @@ def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments
             masks = coco_masks.decode(masks).transpose(2, 0, 1)
         masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's own containers
         segments.masks = masks.astype(bool)
+    if 'instances_id' in instances:
+        segments.colours = _colours(instances.instances_id.numpy())
     if 'scores' not in instances:
         return segments
     segments.scores = instances.scores.float().numpy()
     kept = segments.scores >= score_thr
-    return replace(segments, **{name: value[kept] for name in ('masks', 'labels', 'scores', 'boxes')
+    return replace(segments, **{name: value[kept] for name in ('masks', 'labels', 'scores', 'boxes', 'colours')
                                 if (value := getattr(segments, name)) is not None})
+
+
+def _from_annotations(instances: Sequence[dict], height: int, width: int) -> Segments:
+    """Objects of a frame as a video data set lists them."""
+    from pycocotools import mask as coco_masks
+    masks = coco_masks.decode([compressed(each['mask'], height, width) for each in instances]).transpose(2, 0, 1)
+    return Segments(masks.astype(bool), np.array([each['bbox_label'] for each in instances]),
+                    colours=_colours([each['instance_id'] for each in instances]))
+
+
+def _colours(ids: Sequence[int]) -> np.ndarray:
+    """A colour for each id, whatever others there are."""
+    steps = 64  # ids that are so far apart share a colour
+    return np.array(distinct_colours(steps)).reshape(steps, 3)[np.asarray(ids, int) % steps]

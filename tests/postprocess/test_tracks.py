@@ -4,7 +4,7 @@ import pytest
 import torch
 from pycocotools import mask as coco_masks
 
-from m2f_mm.postprocess import Sizes, VideoTracks, clip_segmentation, windows
+from m2f_mm.postprocess import Sizes, VideoTracks, clip_segmentation, cut, windows
 from m2f_mm.postprocess.tracks import low_masks, mask_iou
 
 
@@ -65,6 +65,17 @@ def test_windows(length, size, overlap, expected):
     assert new == list(range(length))
     for before, after in zip(found, found[1:]):
         assert before.end - after.first == before.shared == after.known == overlap
+
+
+@pytest.mark.parametrize('length, size, overlap', [
+    (0, 3, 1), (1, 3, 1), (3, 3, 1), (10, 3, 2), (10, None, 0), (7, 1, 0)])
+def test_frames_are_read_when_they_are_needed(length, size, overlap):
+    """At most one frame ahead, to know whether the video ends."""
+    read = []
+    frames = (read.append(i) or i for i in range(length))
+    for held, window in cut(frames, size, overlap):
+        assert held == list(range(window.first, window.end)) and len(read) <= window.end + 1
+    assert len(read) == length
 
 
 def test_windows_that_would_not_move():

@@ -172,3 +172,26 @@ def test_boxes_alone(visualizer, own_type):
         assert share(pixels[52:56, 10:30], 0) > 0.2  # lower sides
         assert (pixels[34:48, 12:28] == 100).all() and (pixels[34:48, 52:76] == 100).all()
     assert share(panel(drawn, column=1)[:4, :20], 1) == 0
+
+
+def test_tracked_frames(visualizer):
+    """Objects of a video keep their colours from frame to frame, beside the annotated ones."""
+    mask = np.zeros((30, 40), np.uint8, order='F')
+    mask[5:25, 5:15] = 1
+    other = np.roll(mask, 20, 1)
+    codes = [coco_masks.encode(np.asfortranarray(each)) for each in (mask, other)]
+    frames = []
+    for seen in ([0, 1], [1]):
+        found = InstanceData(masks=[codes[i] for i in seen], labels=torch.tensor([0] * len(seen)),
+                             scores=torch.tensor([0.9] * len(seen)), instances_id=torch.tensor(seen))
+        element = sample(pred_track_instances=found)
+        element.set_metainfo(dict(ori_shape=(30, 40), instances=[
+            dict(mask=codes[0], bbox_label=1, instance_id=7)]))
+        frames.append(visualizer.draw(IMAGE, element))
+    first, second = (panel(drawn, column=1) for drawn in frames)
+    assert frames[0].shape[1] == 80 + 4 + 80
+    assert (panel(frames[0])[15:20, 14:18] != 100).any()  # what is annotated
+    left, right = first[44:47, 14:26].reshape(-1, 3), first[44:47, 54:66].reshape(-1, 3)  # below the names
+    assert (np.median(left, 0) != np.median(right, 0)).any()
+    np.testing.assert_array_equal(np.median(second[44:47, 54:66].reshape(-1, 3), 0), np.median(right, 0))
+    assert (second[44:47, 14:26] == 100).all()

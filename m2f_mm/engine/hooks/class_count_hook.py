@@ -10,8 +10,8 @@ from m2f_mm.registry import HOOKS
 class ClassCountHook(Hook):
     """Compare the heads' class counts with the built data sets' metainfo; ValueError names both places and values.
 
-    Counts come from ``panoptic_head`` (things, stuff) or ``decode_head``, names from ``metainfo``, also through
-    data set wrappers. Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
+    Counts come from ``panoptic_head`` or ``track_head`` (things, stuff) or ``decode_head``, names from ``metainfo``,
+    also through data set wrappers. Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
     """
 
     priority = 'VERY_HIGH'

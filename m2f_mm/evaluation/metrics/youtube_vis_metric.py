@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as coco_masks
 
 from ...datasets.io import write_file
+from ...datasets.run_lengths import compressed
 from ...registry import METRICS
 from ...structures import Track
 from ..functional.video_ap import STATS, video_average_precision
@@ -123,16 +124,6 @@ def annotated_tracks(frames: Sequence) -> list[Track]:
                 crowd=bool(instance.get('ignore_flag', False))))
             track.masks[t] = compressed(instance['mask'], *frame.ori_shape[:2])
     return list(tracks.values())
-
-
-def compressed(mask: dict | list, height: int, width: int) -> dict:
-    """COCO's compressed run-length code of any of its forms: this one, counts of runs, or polygons."""
-    if isinstance(mask, list):
-        return coco_masks.merge(coco_masks.frPyObjects(mask, height, width))
-    if isinstance(mask['counts'], list):
-        return coco_masks.frPyObjects(mask, height, width)
-    counts = mask['counts']
-    return dict(size=mask['size'], counts=counts.encode() if isinstance(counts, str) else counts)
 
 
 def encoded(masks: torch.Tensor | np.ndarray) -> list[dict]:

@@ -1,0 +1,167 @@
+"""Videos in, tracks and videos out: whole files or none, frames that cannot be read, and the tool itself."""
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from pycocotools import mask as coco_masks
+
+from m2f_mm.apis.video import drawn_frames, open_video, tracks_as_json, write_video
+from m2f_mm.datasets.shape_videos import ShapeVideo, ShapeVideoSpec
+from m2f_mm.structures import Track
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def shown(length=9):
+    """BGR frames."""
+    video = ShapeVideo(ShapeVideoSpec(48, 64, length), np.random.default_rng(0))
+    return [np.ascontiguousarray(image[..., ::-1]) for image, _ in video]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / 'clip').mkdir()
+    for t, frame in enumerate(shown()):
+        cv2.imwrite(str(tmp_path / 'clip' / f'{t:05d}.png'), frame)
+    (tmp_path / 'clip' / 'notes.txt').write_text('no frame')
+    return tmp_path / 'clip'
+
+
+def test_a_folder_and_a_file_hold_the_same_frames(folder, tmp_path):
+    frames = list(open_video(folder, fps=12))
+    assert len(frames) == 9 and all(np.array_equal(*pair) for pair in zip(frames, shown()))
+    write_video(tmp_path / 'out' / 'clip.mp4', frames, 12)
+    video = open_video(tmp_path / 'out' / 'clip.mp4')
+    assert video.fps == 12 and video.length == 9
+    for _ in range(2):  # it can be read again
+        again = list(video)
+        assert len(again) == 9 and all(np.abs(a.astype(int) - b).mean() < 8 for a, b in zip(again, frames))
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['clip.mp4']
+
+
+def test_a_video_that_breaks_off_is_not_left_behind(tmp_path):
+    def broken():
+        yield from shown()[:3]
+        raise RuntimeError('no more')
+
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'clip.mp4').write_bytes(b'an older one')
+    with pytest.raises(RuntimeError, match='no more'):
+        write_video(tmp_path / 'out' / 'clip.mp4', broken(), 25)
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['clip.mp4']
+    assert (tmp_path / 'out' / 'clip.mp4').read_bytes() == b'an older one'
+
+
+def test_frames_that_cannot_be_read_are_named(folder):
+    (folder / '00004.png').write_bytes(b'broken')
+    with pytest.raises(ValueError, match='frame 00004.png of .*clip is not a readable picture'):
+        list(open_video(folder))
+    cv2.imwrite(str(folder / '00004.png'), np.zeros((10, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match=r'different sizes: 00000.png \(48, 64\), 00004.png \(10, 64\)'):
+        list(open_video(folder))
+
+
+def test_a_file_that_ends_too_soon(tmp_path, monkeypatch):
+    write_video(tmp_path / 'clip.mp4', shown(), 25)
+    video = open_video(tmp_path / 'clip.mp4')
+    real = cv2.VideoCapture
+
+    class Broken:
+        """The file, of which one frame cannot be decoded."""
+
+        def __init__(self, path):
+            self.inner, self.count = real(path), 0
+
+        def read(self):
+            self.count += 1
+            return (False, None) if self.count == 6 else self.inner.read()
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    monkeypatch.setattr(cv2, 'VideoCapture', Broken)
+    with pytest.raises(ValueError, match=r'frame 5 of .*clip.mp4 cannot be decoded, of 9'):
+        list(video)
+
+
+def test_what_is_no_video(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere.mp4'):
+        open_video(tmp_path / 'nowhere.mp4')
+    (tmp_path / 'text.mp4').write_text('no video')
+    with pytest.raises(ValueError, match='text.mp4 is no video that OpenCV can open'):
+        open_video(tmp_path / 'text.mp4')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='holds no pictures'):
+        open_video(tmp_path / 'empty')
+
+
+def test_tracks_are_drawn_and_written(folder):
+    mask = np.zeros((48, 64), np.uint8, order='F')
+    mask[10:30, 20:40] = 1
+    code = coco_masks.encode(mask)
+    tracks = [Track(1, [code, None] + [code] * 7, 0.9), Track(0, [code] * 9, 0.1)]
+    frames = shown()
+    drawn = list(drawn_frames(open_video(folder), tracks, ('cat', 'dog')))
+    for t, (before, after) in enumerate(zip(frames, drawn)):
+        changed = (before != after).any(-1)
+        assert changed[12:28, 22:38].mean() > 0.9 if t != 1 else not changed.any()
+    assert all(np.array_equal(*pair) for pair in zip(frames, drawn_frames(frames, tracks, ('cat', 'dog'), 0.95)))
+    written = json.loads(json.dumps(tracks_as_json(open_video(folder), tracks, ('cat', 'dog'))))
+    assert written['video']['length'] == 9 and written['video']['file_names'][0] == '00000.png'
+    first = written['tracks'][0]
+    assert (first['category'], first['score'], first['segmentations'][1]) == ('dog', 0.9, None)
+    np.testing.assert_array_equal(coco_masks.decode(first['segmentations'][0]), mask)
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """A small video model that has not learned anything."""
+    pytest.importorskip('mmdet.models')
+    from mmengine.registry import MODELS, DefaultScope
+    cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+    path = tmp_path_factory.mktemp('weights') / 'model.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path
+
+
+@pytest.mark.parametrize('options', [(), ('--window', '4', '--overlap', '1'), ('--window', '0'), ('--per-frame',)],
+                         ids=' '.join)
+def test_the_tool(folder, tmp_path, checkpoint, monkeypatch, options):
+    sys.path.insert(0, str(ROOT / 'tools'))
+    import video_demo
+    sys.path.remove(str(ROOT / 'tools'))
+    config = ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py'
+    monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(config), str(checkpoint), str(folder), '--out-dir',
+                                      str(tmp_path / 'out'), '--score-thr', '0', '--device', 'cpu', *options])
+    video_demo.main()
+    found = json.loads((tmp_path / 'out' / 'clip.json').read_text())
+    assert len(found['tracks']) == 10 and found['classes'] == ['disc', 'square', 'triangle', 'ring']
+    assert all(len(track['segmentations']) == 9 for track in found['tracks'])
+    assert open_video(tmp_path / 'out' / 'clip.mp4').length == 9
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('CONFIG', 'CHECKPOINT', 'nowhere'), "no video or folder of frames 'nowhere'"),
+    (('CONFIG', 'nowhere.pth', 'VIDEO'), "there is no file 'nowhere.pth'"),
+    (('IMAGE', 'CHECKPOINT', 'VIDEO'), 'is no video detector'),
+    (('CONFIG', 'CHECKPOINT', 'VIDEO', '--window', '3', '--overlap', '3'), 'cannot share 3')])
+def test_mistakes_are_messages(folder, tmp_path, checkpoint, monkeypatch, arguments, message):
+    sys.path.insert(0, str(ROOT / 'tools'))
+    import video_demo
+    sys.path.remove(str(ROOT / 'tools'))
+    names = dict(CONFIG=ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py', CHECKPOINT=checkpoint,
+                 IMAGE=ROOT / 'configs' / 'demo' / 'mask2former_r18_shapes-instance.py', VIDEO=folder)
+    monkeypatch.setattr(sys, 'argv', ['video_demo.py', *(str(names.get(each, each)) for each in arguments),
+                                      '--out-dir', str(tmp_path / 'out'), '--device', 'cpu'])
+    with pytest.raises(SystemExit, match=message):
+        video_demo.main()
+    assert not (tmp_path / 'out').exists()

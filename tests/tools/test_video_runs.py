@@ -1,0 +1,83 @@
+"""Videos through our tools and the stack's own: training, evaluation, pictures, files for an evaluation server."""
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from m2f_mm.datasets.shape_videos import ShapeVideoSpec
+from m2f_mm.datasets.shapes_files import write_shape_videos
+
+mmdet = pytest.importorskip('mmdet')
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = """
+_base_ = __import__('m2f_mm').config_path('demo/mask2former_r18_shape-videos.py')
+model = dict(backbone=dict(base_channels=8, stem_channels=8), track_head=dict(in_channels=[8, 16, 32, 64]))
+train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0, persistent_workers=False)
+test_dataloader = dict(num_workers=0, persistent_workers=False)
+train_cfg = dict(max_iters=2, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=2))
+"""
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A config outside of the project, a checkpoint, and how a command is run."""
+    folder = tmp_path_factory.mktemp('videos')
+    write_shape_videos(str(folder / 'data'), ShapeVideoSpec(48, 64, 6), train=3, val=2, progress=False)
+    (folder / 'mine.py').write_text(SHORT)
+
+    def run(*command):
+        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'SHAPE_VIDEOS_ROOT': str(folder / 'data'),
+                       'OMP_NUM_THREADS': '1'}
+        done = subprocess.run([sys.executable, *map(str, command)], cwd=folder, env=environment, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+        assert done.returncode == 0, done.stdout[-4000:]
+        return done.stdout
+
+    output = run(ROOT / 'tools' / 'train.py', 'mine.py', '--work-dir', 'work')
+    assert 'youtube_vis/segm_mAP' in output  # validation at the end
+    return folder, run
+
+
+def test_evaluation_with_pictures(trained):
+    """A folder for each video, truth beside prediction."""
+    folder, run = trained
+    output = run(ROOT / 'tools' / 'test.py', 'mine.py', 'work/iter_2.pth', '--work-dir', 'test', '--show-dir', 'shown',
+                 '--cfg-options', 'model.test_cfg.window_size=4', 'model.test_cfg.window_overlap=2',
+                 'default_hooks.visualization.score_thr=0')
+    assert 'youtube_vis/segm_mAP' in output
+    shown, = folder.glob('test/*/shown')
+    assert sorted(str(path.relative_to(shown)) for path in shown.glob('*/*')) == [
+        f'{video:04d}/{frame:05d}.jpg' for video in range(2) for frame in range(6)]
+
+
+def test_the_stacks_own_test_tool(trained):
+    folder, run = trained
+    tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'test.py'
+    assert 'youtube_vis/segm_mAP' in run(tool, 'mine.py', 'work/iter_2.pth', '--work-dir', 'stock')
+
+
+def test_files_for_an_evaluation_server(trained):
+    folder, run = trained
+    annotations = json.loads((folder / 'data' / 'val.json').read_text())
+    (folder / 'data' / 'hidden.json').write_text(json.dumps(dict(annotations, annotations=None)))
+    output = run(ROOT / 'tools' / 'test.py', 'mine.py', 'work/iter_2.pth', '--work-dir', 'server', '--cfg-options',
+                 'test_dataloader.dataset.ann_file=hidden.json', 'test_evaluator.format_only=True',
+                 'test_evaluator.outfile_prefix=server/found')
+    assert 'segm_mAP' not in output
+    with zipfile.ZipFile(folder / 'server' / 'found.submission_file.zip') as archive:
+        found = json.loads(archive.read('results.json'))
+    assert len(found) == 20 and {len(each['segmentations']) for each in found} == {6}
+    assert {each['category_id'] for each in found} <= {1, 2, 3, 4} and {each['video_id'] for each in found} == {1, 2}
+
+
+def test_class_counts_are_compared(trained):
+    folder, run = trained
+    with pytest.raises(AssertionError, match='track_head.num_things_classes . num_stuff_classes is 5'):
+        run(ROOT / 'tools' / 'test.py', 'mine.py', 'work/iter_2.pth', '--cfg-options',
+            'model.track_head.metainfo=None', 'model.track_head.num_things_classes=5')

@@ -1,0 +1,64 @@
+"""Track the objects of a video: an overlay video, and the tracks as JSON.
+
+    python tools/video_demo.py CONFIG CHECKPOINT VIDEO [--out-dir DIR]
+
+VIDEO is a file or a folder of frames. It may have any length: it is predicted in overlapping windows.
+"""
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.utils import ProgressBar
+
+import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
+from m2f_mm.apis.command_line import config_file, existing_file, user_errors
+from m2f_mm.apis.video import drawn_frames, load_video_model, open_video, predict_video, tracks_as_json, write_video
+from m2f_mm.datasets.io import write_file
+
+
+def parse_args(args: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file, or the name of one that m2f_mm ships')
+    parser.add_argument('checkpoint', help='checkpoint file of any source')
+    parser.add_argument('video', help='video file, or folder of frames')
+    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='for NAME.mp4 and NAME.json')
+    parser.add_argument('--window', type=int, default=20,
+                        help='frames that are predicted together, 0 for the whole video (default 20)')
+    parser.add_argument('--overlap', type=int, default=5, help='frames that two windows share (default 5)')
+    parser.add_argument('--per-frame', action='store_true', help='predict every frame on its own, as MinVIS')
+    parser.add_argument('--max-tracks', type=int, default=10, help='results of a video (default 10)')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='tracks with a lower score are not drawn')
+    parser.add_argument('--fps', type=float, default=25, help='frames per second of a folder (default 25)')
+    parser.add_argument('--no-video', action='store_true', help='write the JSON only')
+    parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config')
+    return parser.parse_args(args)
+
+
+def main() -> None:
+    args = parse_args()
+    with user_errors():
+        video = open_video(args.video, args.fps)
+        cfg = Config.fromfile(config_file(args.config))
+        cfg.merge_from_dict(args.cfg_options or {})
+        cfg.model.setdefault('test_cfg', {})
+        cfg.model.test_cfg.update(
+            window_size=args.window or None, window_overlap=args.overlap if args.window else 0,
+            association='frames' if args.per_frame else 'clip', max_per_video=args.max_tracks)
+        model = load_video_model(cfg, existing_file(args.checkpoint, 'checkpoint'), args.device)
+        classes = model.dataset_meta['classes']
+        tracks = predict_video(model, video, ProgressBar(video.length or 0))
+        out = args.out_dir / Path(args.video).resolve().stem
+        content = json.dumps(tracks_as_json(video, tracks, classes))
+        write_file(f'{out}.json', content.encode())
+        print(f'\n{len(tracks)} tracks are in {out}.json')
+        if not args.no_video:
+            write_video(f'{out}.mp4', drawn_frames(video, tracks, classes, args.score_thr), video.fps)
+            print(f'the video is {out}.mp4')
+
+
+if __name__ == '__main__':
+    main()
