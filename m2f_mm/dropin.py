@@ -11,7 +11,7 @@ if find_spec('mmdet') is not None:
     import mmdet.models  # noqa: F401  registers the stock classes first, so that nothing overwrites ours later
     from mmdet.registry import MODELS as MMDET_MODELS
 
-    for _name in ('Mask2FormerHead', 'MaskFormerHead', 'MaskFormerFusionHead'):
+    for _name in ('Mask2FormerHead', 'MaskFormerHead', 'MaskFormerFusionHead', 'Mask2FormerTrackHead'):
         MMDET_MODELS.register_module(name=_name, module=getattr(integrations, _name), force=True)
 
 if find_spec('mmseg') is not None:

@@ -30,7 +30,7 @@ def main() -> None:
     wrong = False
     for split in args.splits:
         count, problems = check_dataset(cfg, split, args.workers)
-        print(f'{split}: {count} pictures, {len(problems)} problems')
+        print(f'{split}: {count} items, {len(problems)} problems')
         print(*(f'  {problem.where}: {problem.what}' for problem in problems), sep='\n', end='\n' if problems else '')
         wrong |= bool(problems)
     sys.exit(int(wrong))

@@ -22,7 +22,7 @@ class Problem(NamedTuple):
 
 
 class CheckedItems(Dataset):
-    """The problems of each item of a data set.
+    """The problems of each item of a data set; of a video, those of all its frames.
 
     Args:
         dataset: of MMDetection, MMSegmentation or this package.
@@ -31,6 +31,8 @@ class CheckedItems(Dataset):
 
     def __init__(self, dataset: Any, pipeline: list[dict]):
         self.dataset = dataset
+        pipeline = next((step['transforms'] for step in pipeline if 'TransformBroadcaster' in str(step['type'])),
+                        pipeline)  # what is done with each frame
         last = max((i for i, step in enumerate(pipeline) if 'Load' in str(step['type'])), default=-1) + 1
         self.loading, self.rest = (Compose([TRANSFORMS.build(step) for step in part])
                                    for part in (pipeline[:last], pipeline[last:]))
@@ -40,6 +42,10 @@ class CheckedItems(Dataset):
 
     def __getitem__(self, index: int) -> list[Problem]:
         info = self.dataset.get_data_info(index)
+        return [problem for item in info.get('images', [info]) for problem in self._problems(item)]
+
+    def _problems(self, info: dict) -> list[Problem]:
+        """Of a picture or frame."""
         path, results = info['img_path'], info
         for step in self.loading.transforms:
             try:

@@ -131,7 +131,7 @@ def test_command_line(shapes):
     done = subprocess.run([sys.executable, str(ROOT / 'tools/check_dataset.py'),
                            'mask2former_r18_shapes-panoptic', '--workers', '0'], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
-    assert 'train: 4 pictures, 0 problems' in done.stdout and 'val: 0 pictures, 1 problems' in done.stdout
+    assert 'train: 4 items, 0 problems' in done.stdout and 'val: 0 items, 1 problems' in done.stdout
     assert 'is not valid JSON' in done.stdout
 
 

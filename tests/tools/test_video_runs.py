@@ -76,6 +76,17 @@ def test_files_for_an_evaluation_server(trained):
     assert {each['category_id'] for each in found} <= {1, 2, 3, 4} and {each['video_id'] for each in found} == {1, 2}
 
 
+def test_the_data_set_is_checked(trained):
+    folder, run = trained
+    assert 'train: 3 items, 0 problems' in run(ROOT / 'tools' / 'check_dataset.py', 'mine.py')
+    frame = folder / 'data' / 'train' / 'JPEGImages' / '0001' / '00003.jpg'
+    whole = frame.read_bytes()
+    frame.write_bytes(b'cut')
+    with pytest.raises(AssertionError, match='0001/00003.jpg is not a readable picture'):
+        run(ROOT / 'tools' / 'check_dataset.py', 'mine.py')
+    frame.write_bytes(whole)
+
+
 def test_class_counts_are_compared(trained):
     folder, run = trained
     with pytest.raises(AssertionError, match='track_head.num_things_classes . num_stuff_classes is 5'):

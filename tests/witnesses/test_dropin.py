@@ -10,13 +10,18 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 SCRIPT = '''
 import m2f_mm.dropin
-from m2f_mm.integrations import Mask2FormerHead, Mask2FormerSegHead, MaskFormerFusionHead
+from m2f_mm.integrations import Mask2FormerHead, Mask2FormerSegHead, Mask2FormerTrackHead, MaskFormerFusionHead
 from thin import build_detector, build_segmentor, detection_batch, mmdet_config, mmseg_config, semantic_batch, step
+from thin import clip_batch, video_config
 
 detector = build_detector(mmdet_config())
 assert type(detector.panoptic_head) is Mask2FormerHead
 assert type(detector.panoptic_fusion_head) is MaskFormerFusionHead
 assert all(loss.isfinite() for loss in step(detector, detection_batch()).values())
+
+tracker = build_detector(video_config())
+assert type(tracker.track_head) is Mask2FormerTrackHead
+assert all(loss.isfinite() for loss in step(tracker, clip_batch()).values())
 
 segmentor = build_segmentor(mmseg_config())
 assert type(segmentor.decode_head) is Mask2FormerSegHead

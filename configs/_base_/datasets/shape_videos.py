@@ -4,6 +4,7 @@
 _base_ = ['./loaders.py']
 data_root = '{{$SHAPE_VIDEOS_ROOT:data/shape_videos}}/'
 dataset_type = 'm2f_mm.VideoInstanceDataset'
+image_size = (128, 96)
 metainfo = dict(
     classes=('disc', 'square', 'triangle', 'ring'),
     palette=[(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200)])
@@ -16,6 +17,7 @@ train_pipeline = [
         transforms=[
             dict(type='m2f_mm.LoadImage'),
             dict(type='LoadTrackAnnotations', with_mask=True),
+            dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
             dict(type='RandomFlip', prob=0.5)
         ]),
     dict(type='m2f_mm.PackClipInputs')
@@ -25,7 +27,7 @@ test_pipeline = [
         type='TransformBroadcaster',
         transforms=[
             dict(type='m2f_mm.LoadImage'),
-            dict(type='Resize', scale_factor=1.0, backend='pillow')
+            dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow')
         ]),
     dict(
         type='m2f_mm.PackClipInputs',
