@@ -6,6 +6,7 @@ from .panoptic import (
     PanopticDataset,
 )
 from .transforms import (
+    ClipFromImage,
     ColorAugSSD,
     FixedSizeCrop,
     LargeScaleJitter,
@@ -19,8 +20,8 @@ from .transforms import (
 from .video import OVISDataset, VideoInstanceDataset, YouTubeVIS2019Dataset, YouTubeVIS2021Dataset
 
 __all__ = [
-    'ADE20KPanopticDataset', 'CityscapesPanopticDataset', 'CocoPanopticDataset', 'ColorAugSSD', 'FixedSizeCrop',
-    'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments', 'MapillaryPanopticDataset', 'OVISDataset',
-    'PackClipInputs', 'PackPanopticInputs', 'PanopticDataset', 'ResizeScale', 'ResizeShortestEdge',
+    'ADE20KPanopticDataset', 'CityscapesPanopticDataset', 'ClipFromImage', 'CocoPanopticDataset', 'ColorAugSSD',
+    'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments', 'MapillaryPanopticDataset',
+    'OVISDataset', 'PackClipInputs', 'PackPanopticInputs', 'PanopticDataset', 'ResizeScale', 'ResizeShortestEdge',
     'VideoInstanceDataset', 'YouTubeVIS2019Dataset', 'YouTubeVIS2021Dataset'
 ]

@@ -1,6 +1,7 @@
 """Videos in, tracks and videos out: whole files or none, frames that cannot be read, and the tool itself."""
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -165,3 +166,20 @@ def test_mistakes_are_messages(folder, tmp_path, checkpoint, monkeypatch, argume
     with pytest.raises(SystemExit, match=message):
         video_demo.main()
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('way', [dict(window_size=6, window_overlap=2), dict(window_size=6, association='frames')],
+                         ids=['clips', 'frames'])
+def test_memory_does_not_grow_with_the_video(checkpoint, way):
+    """Five times as many frames, by allocation."""
+    pytest.importorskip('mmdet.models')
+    from benchmarks.harness import peak_memory
+    from m2f_mm.apis.video import load_video_model, predict_video
+    cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py')
+    cfg.model.test_cfg.update(way)
+    model = load_video_model(cfg, str(checkpoint))
+    peaks = []
+    for length in (10, 50):
+        frames = (image for image, _ in ShapeVideo(ShapeVideoSpec(48, 64, length), np.random.default_rng(0)))
+        peaks.append(peak_memory(partial(predict_video, model, frames)))
+    assert peaks[1] < 1.05 * peaks[0]

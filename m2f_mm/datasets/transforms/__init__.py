@@ -1,9 +1,10 @@
+from .clips import ClipFromImage
 from .colour import ColorAugSSD
 from .formatting import PackClipInputs, PackPanopticInputs
 from .geometric import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
 from .loading import LoadImage, LoadLabelMap, LoadPanopticSegments
 
 __all__ = [
-    'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadLabelMap', 'LoadPanopticSegments',
-    'PackClipInputs', 'PackPanopticInputs', 'ResizeScale', 'ResizeShortestEdge'
+    'ClipFromImage', 'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadLabelMap',
+    'LoadPanopticSegments', 'PackClipInputs', 'PackPanopticInputs', 'ResizeScale', 'ResizeShortestEdge'
 ]
