@@ -10,18 +10,27 @@ import torch
 from mmdet.models.vis import Mask2FormerVideo as StockMask2FormerVideo
 from mmdet.structures import TrackDataSample
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as coco_masks
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskTransformer
-from m2f_mm.postprocess import Sizes, VideoTracks, Window, clip_segmentation, cut
+from m2f_mm.postprocess import (
+    PanopticVideo,
+    Segment,
+    Sizes,
+    VideoTracks,
+    Window,
+    clip_panoptic,
+    clip_segmentation,
+    cut,
+)
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, Track
 
 from .mmdet import DetectorHead
-from .mmdet_samples import clip_targets, instance_result, sample_sizes
+from .mmdet_samples import clip_targets, instance_result, panoptic_codes, sample_sizes
 
 ASSOCIATIONS = ('clip', 'frames')
 Frame = TypeVar('Frame')
@@ -41,7 +50,9 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             Whole videos are a single clip unless they are longer than ``window_size`` (None): then windows of that many
             frames, of which neighbours share ``window_overlap`` (0), are joined, see ``VideoTracks``, whose
             ``kept_tracks`` (30) this has, too; masks are codes then. ``association='frames'`` ('clip') predicts every
-            frame on its own and joins those, as MinVIS.
+            frame on its own and joins those, as MinVIS. ``panoptic_on`` (False): also ``pred_panoptic_seg`` of every
+            frame, things with one number through the whole video, stuff merged; ``object_mask_thr`` (0.8),
+            ``iou_thr`` (0.8) and ``filter_low_score`` (True) as for ``MaskFormerFusionHead``.
         **options: those of ``DetectorHead`` and ``ConfiguredHead``.
     """
     slot = 'track_head'
@@ -81,7 +92,31 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
 
     def new_tracks(self) -> VideoTracks:
         """For a video that is to be predicted in windows, see ``add_window``."""
-        return VideoTracks(self.test_cfg.get('max_per_video', 10), self.things, self.test_cfg.get('kept_tracks', 30))
+        panoptic = PanopticVideo(self.is_thing, *self._panoptic_options()) if self.panoptic_on else None
+        return VideoTracks(self.test_cfg.get('max_per_video', 10), self.things, self.test_cfg.get('kept_tracks', 30),
+                           panoptic=panoptic)
+
+    @property
+    def panoptic_on(self) -> bool:
+        """Whether panoptic maps are wanted."""
+        return self.test_cfg.get('panoptic_on', False)
+
+    def _panoptic_options(self) -> tuple[float, float, bool]:
+        return (self.test_cfg.get('object_mask_thr', 0.8), self.test_cfg.get('iou_thr', 0.8),
+                self.test_cfg.get('filter_low_score', True))
+
+    def panoptic_codes(self, segments: Sequence[Segment]) -> list[int]:
+        """MMDetection's encoding, see ``panoptic_codes``."""
+        return panoptic_codes(segments, self.num_classes)
+
+    def panoptic_maps(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
+                      rescale: bool = True) -> Tensor:
+        """Maps of clip ``index`` of a batch, (T, H, W), in MMDetection's encoding; arguments as for ``results``."""
+        sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
+        maps, _ = clip_panoptic(
+            predictions.class_logits[-1][index].float(), predictions.mask_embeds[-1][index],
+            predictions.mask_features[index], sizes, self.is_thing, *self._panoptic_options(), self.panoptic_codes)
+        return maps
 
     def add_window(self, tracks: VideoTracks, x: Sequence[Tensor], sizes: Sizes, window: Window) -> None:
         """Predict a window of a video.
@@ -199,6 +234,8 @@ class Mask2FormerVideo(StockMask2FormerVideo):
             results = self.track_head.results(predictions, index, clip, rescale)
             for frame, result in zip(clip.video_data_samples, results):
                 frame.pred_track_instances = result
+            if self.track_head.panoptic_on:
+                add_maps(clip, self.track_head.panoptic_maps(predictions, index, clip, rescale))
         return data_samples
 
     def _predict_windows(self, frames: Tensor, clip: TrackDataSample, rescale: bool) -> None:
@@ -209,10 +246,17 @@ class Mask2FormerVideo(StockMask2FormerVideo):
             head.add_window(tracks, self.features_of(torch.stack(held)), sizes, window)
         for frame, result in zip(clip.video_data_samples, track_results(tracks.finish(), sizes, len(frames))):
             frame.pred_track_instances = result
+        if tracks.panoptic is not None:
+            add_maps(clip, tracks.panoptic.finish(head.panoptic_codes)[0])
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
         translate(state_dict, self, 'track_head')
         super()._load_from_state_dict(state_dict, *args)
+
+
+def add_maps(clip: TrackDataSample, maps: Iterable[Tensor]) -> None:
+    for frame, codes in zip(clip.video_data_samples, maps):
+        frame.pred_panoptic_seg = PixelData(sem_seg=codes[None])
 
 
 def track_results(tracks: Sequence[Track], sizes: Sizes, length: int) -> Iterator[InstanceData]:

@@ -1,7 +1,8 @@
-"""Panoptic segmentation from mask predictions (MaskFormer, section 3.4; Mask2Former's official inference).
+"""Panoptic segmentation from mask predictions (MaskFormer, section 3.4; Mask2Former's official inference), for images
+and clips.
 
-Shapes: Q queries, K kept queries, C classes, D mask channels, h x w the mask features, H x W the output; q queries and
-r rows of a tile.
+Shapes: Q queries, K kept queries, C classes, D mask channels, T frames of a clip, h x w the mask features, H x W the
+output; q queries and r rows of a tile.
 """
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,19 +54,45 @@ def panoptic_segmentation(class_logits: Tensor,
     Returns:
         int32 (H, W) map of segment ids, 0 is void, and the segments, ids 1, 2, ... in the order of the queries.
     """
+    maps, segments = clip_panoptic(class_logits, mask_embeds, mask_features, sizes, is_thing, object_threshold,
+                                   overlap_threshold, filter_low_score, codes, tile_bytes, classes)
+    return maps[0], segments
+
+
+def clip_panoptic(class_logits: Tensor,
+                  mask_embeds: Tensor,
+                  mask_features: Tensor,
+                  sizes: Sizes,
+                  is_thing: Sequence[bool],
+                  object_threshold: float = 0.8,
+                  overlap_threshold: float = 0.8,
+                  filter_low_score: bool = True,
+                  codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None,
+                  tile_bytes: int | None = None,
+                  classes: ClassScores = SOFTMAX) -> tuple[Tensor, list[Segment]]:
+    """The same of a clip: what a query owns and claims is counted over all frames, and a segment has one id in all of
+    them.
+
+    Args:
+        mask_features: (T, D, h, w).
+        Others: as for ``panoptic_segmentation``, which is this for one frame.
+
+    Returns:
+        int32 (T, H, W) maps, and the segments.
+    """
     scores, labels, keep = classes.panoptic(class_logits, object_threshold)
     kept = (~keep).to(torch.uint8).argsort(stable=True)[:int(keep.sum())]
     scores, labels = scores[kept], labels[kept]
-    owners, counts = _owners(scores, mask_embeds[kept], mask_features, sizes, filter_low_score, tile_bytes)
-    table = torch.cat((counts.double(), labels[None].double(), scores[None].double())).tolist()
-    lookup, segments = _decide(table, is_thing, overlap_threshold, filter_low_score)
+    owners, counts = zip(*(owners_of(scores, mask_embeds[kept], frame, sizes, filter_low_score, tile_bytes)
+                           for frame in mask_features.split(1)))
+    lookup, segments = decide(sum(counts), labels, scores, is_thing, overlap_threshold, filter_low_score)
     meanings = list(codes(segments)) if codes else [0, *(segment.id for segment in segments)]
     lookup = torch.tensor([meanings[0], *(meanings[i] for i in lookup)], dtype=torch.int32).to(scores.device)
-    return lookup.index_select(0, owners.flatten()).view(sizes.output), segments
+    return torch.stack([lookup.index_select(0, owner.flatten()).view(sizes.output) for owner in owners]), segments
 
 
-def _owners(scores: Tensor, embeds: Tensor, features: Tensor, sizes: Sizes, filter_low_score: bool,
-            tile_bytes: int | None) -> tuple[Tensor, Tensor]:
+def owners_of(scores: Tensor, embeds: Tensor, features: Tensor, sizes: Sizes, filter_low_score: bool,
+              tile_bytes: int | None = None) -> tuple[Tensor, Tensor]:
     """The winner of every pixel among K queries, and what each has.
 
     Returns:
@@ -95,9 +122,15 @@ def _owners(scores: Tensor, embeds: Tensor, features: Tensor, sizes: Sizes, filt
     return owners, counts
 
 
-def _decide(table: list[list[float]], is_thing: Sequence[bool], overlap_threshold: float,
-            filter_low_score: bool) -> tuple[list[int], list[Segment]]:
-    """Which kept query becomes which segment: ids by query, and the segments."""
+def decide(counts: Tensor, labels: Tensor, scores: Tensor, is_thing: Sequence[bool], overlap_threshold: float,
+           filter_low_score: bool) -> tuple[list[int], list[Segment]]:
+    """Which of K queries becomes which segment: ids by query, 0 for none, and the segments.
+
+    Args:
+        counts: (3, K), see ``owners_of``.
+        labels, scores: of the queries, (K,).
+    """
+    table = torch.cat((counts.double(), labels[None].double(), scores[None].double())).tolist()
     lookup, segments, stuff = [], [], {}
     for owned, own, both, label, score in zip(*table):
         label = int(label)

@@ -7,10 +7,12 @@ the likeliest tracks, so memory hardly grows with the video.
 Shapes: Q queries and tracks, E channels of a query, C classes, D mask channels, T frames of a window, h x w the mask
 features.
 """
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -21,6 +23,7 @@ from m2f_mm.structures import Track, contract
 from .classes import SOFTMAX, ClassScores
 from .instance import choose, draw
 from .mask_stores import RunLengths
+from .panoptic import Segment, decide, owners_of
 from .tiles import Sizes
 
 Frame = TypeVar('Frame')
@@ -37,6 +40,7 @@ class VideoTracks:
         mask_weight: of the masks in the choice of a partner, beside the vectors; frames that two windows share are
             needed for it.
         classes: what the class logits mean.
+        panoptic: collects a panoptic map of the video, too.
     """
 
     def __init__(self,
@@ -44,12 +48,14 @@ class VideoTracks:
                  is_thing: Sequence[bool] | Tensor | None = None,
                  kept: int = 30,
                  mask_weight: float = 1.0,
-                 classes: ClassScores = SOFTMAX):
+                 classes: ClassScores = SOFTMAX,
+                 panoptic: 'PanopticVideo | None' = None):
         self.max_per_video = max_per_video
         self.is_thing = is_thing
         self.kept = max(kept, max_per_video)
         self.mask_weight = mask_weight
         self.classes = classes
+        self.panoptic = panoptic
         self.length = 0  # frames
         self.codes: list[dict[int, dict]] = []  # of each frame, by track
         self.logits: Tensor | None = None  # (Q, C + 1), sums over frames
@@ -79,6 +85,8 @@ class VideoTracks:
             store = RunLengths(torch.arange(len(rows), device=rows.device), len(rows), *sizes.output)
             draw(store, mask_embeds[rows], frame, sizes)
             self.codes.append(dict(zip(rows.tolist(), store.finish())))
+        if self.panoptic is not None:
+            self.panoptic.add(self.logits / self.length, mask_embeds, new, sizes)
         self.tail = low_masks(mask_embeds, mask_features[len(mask_features) - shared:])
 
     def _order(self, mask_embeds: Tensor, features: Tensor, queries: Tensor) -> Tensor:
@@ -115,6 +123,67 @@ class VideoTracks:
             tracks.append(Track(int(labels[k]), [code if code and not is_empty(code) else None for code in codes],
                                 float(scores[k])))
         return tracks
+
+
+class PanopticVideo:
+    """The panoptic map of a video, window after window; a single window gives what ``clip_panoptic`` gives.
+
+    What is kept of a frame is whose every pixel is, packed. A pixel's owner is chosen by the scores so far; which tracks
+    are segments, by those of the whole video.
+
+    Args:
+        is_thing: for each class; stuff segments of one class are merged into the first.
+        object_threshold, overlap_threshold, filter_low_score: see ``panoptic_segmentation``.
+        classes: what the class logits mean.
+    """
+
+    def __init__(self,
+                 is_thing: Sequence[bool],
+                 object_threshold: float = 0.8,
+                 overlap_threshold: float = 0.8,
+                 filter_low_score: bool = True,
+                 classes: ClassScores = SOFTMAX):
+        self.is_thing = is_thing
+        self.object_threshold = object_threshold
+        self.overlap_threshold = overlap_threshold
+        self.filter_low_score = filter_low_score
+        self.classes = classes
+        self.owners: list[bytes] = []  # of each frame 1 + the track of every pixel, packed int16
+        self.counts: Tensor | int = 0  # (3, Q), see ``owners_of``
+        self.logits: Tensor | None = None  # (Q, C + 1), mean so far
+        self.size = (0, 0)
+
+    def add(self, class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes) -> None:
+        """New frames: mean logits so far (Q, C + 1), embeddings (Q, D) and features (T, D, h, w), by track."""
+        self.logits, self.size = class_logits, sizes.output
+        scores, _, keep = self.classes.panoptic(class_logits, self.object_threshold)
+        kept = keep.nonzero()[:, 0]
+        tracks = torch.cat((kept.new_zeros(1), kept + 1)).to(torch.int16)
+        counts = torch.zeros(3, len(scores), dtype=torch.long, device=scores.device)
+        for frame in mask_features.split(1):
+            owners, of_frame = owners_of(scores[kept], mask_embeds[kept], frame, sizes, self.filter_low_score)
+            counts[:, kept] += of_frame
+            self.owners.append(zlib.compress(tracks[owners].cpu().numpy().tobytes(), 1))
+        self.counts = self.counts + counts
+
+    def finish(self, codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None
+               ) -> tuple[Iterator[Tensor], list[Segment]]:
+        """Maps int32 (H, W), frame after frame, and the segments.
+
+        Args:
+            codes: what a map says for void and for each segment; by default 0 and the ids.
+        """
+        if self.logits is None:
+            return iter(()), []
+        scores, labels, keep = self.classes.panoptic(self.logits, self.object_threshold)
+        kept = keep.nonzero()[:, 0]
+        ids, segments = decide(self.counts[:, kept], labels[kept], scores[kept], self.is_thing,
+                               self.overlap_threshold, self.filter_low_score)
+        meanings = list(codes(segments)) if codes else [0, *(segment.id for segment in segments)]
+        lookup = np.full(len(scores) + 1, meanings[0], np.int32)
+        lookup[kept.cpu().numpy() + 1] = [meanings[i] for i in ids]
+        return (torch.from_numpy(lookup[np.frombuffer(zlib.decompress(packed), np.int16)].reshape(self.size))
+                for packed in self.owners), segments
 
 
 class Window(NamedTuple):

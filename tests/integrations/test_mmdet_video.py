@@ -229,3 +229,21 @@ def test_frames_are_joined_whatever_the_window():
 def test_unknown_association():
     with pytest.raises(ValueError, match="association='frame'"):
         video_detector(test_cfg=dict(association='frame'))
+
+
+@pytest.mark.parametrize('way', [dict(), dict(window_size=3, window_overlap=1), dict(association='frames')],
+                         ids=['clip', 'windows', 'frames'])
+def test_panoptic_video(way):
+    """Every frame has a map in MMDetection's encoding."""
+    model = video_config()
+    model.type = 'm2f_mm.Mask2FormerVideo'
+    model.track_head.update(type='m2f_mm.Mask2FormerTrackHead', num_classes=None, num_things_classes=2,
+                            num_stuff_classes=2)
+    model = build_detector(model)
+    model.track_head.test_cfg = dict(way, panoptic_on=True, object_mask_thr=0.1, iou_thr=0.05)
+    for clip in predict(model, clip_batch(2, 5)):
+        maps = torch.stack([frame.pred_panoptic_seg.sem_seg[0] for frame in clip.video_data_samples])
+        assert maps.shape == (5, 48, 72) and maps.dtype == torch.int32
+        codes = maps.unique()
+        assert ((codes % 1000 <= 4) & ((codes >= 1000) == (codes % 1000 < 2))).all() and len(codes) > 1
+        assert len(clip[0].pred_track_instances.scores) <= 10

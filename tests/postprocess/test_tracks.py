@@ -4,7 +4,16 @@ import pytest
 import torch
 from pycocotools import mask as coco_masks
 
-from m2f_mm.postprocess import Sizes, VideoTracks, clip_segmentation, cut, windows
+from m2f_mm.postprocess import (
+    PanopticVideo,
+    Sizes,
+    VideoTracks,
+    clip_panoptic,
+    clip_segmentation,
+    cut,
+    panoptic_segmentation,
+    windows,
+)
 from m2f_mm.postprocess.tracks import low_masks, mask_iou
 
 
@@ -141,3 +150,61 @@ def test_iou_of_masks():
     embeds, features = torch.randn(3, 6), torch.randn(2, 6, 4, 5)
     wanted = torch.einsum('qd,tdhw->qthw', embeds, features) > 0
     assert torch.equal(low_masks(embeds, features), wanted) and low_masks(embeds, features[:0]).shape == (3, 0, 4, 5)
+
+
+THINGS = [True, True, False, False]
+
+
+def sure(queries=12, frames=3):
+    """Logits of queries that are sure of a class, embeddings and features of overlapping blobs."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(queries, 5, generator=generator)
+    logits[torch.arange(queries), torch.arange(queries) % 5] += 6
+    return logits, 3 * torch.randn(queries, 6, generator=generator), torch.randn(frames, 6, 8, 10, generator=generator)
+
+
+@pytest.mark.parametrize('filter_low_score', [True, False])
+def test_panoptic_clip_is_the_picture_of_its_frames(filter_low_score):
+    """Frames one below the other, where nothing is resized."""
+    logits, embeds, features = sure()
+    options = dict(overlap_threshold=0.3, filter_low_score=filter_low_score)
+    maps, segments = clip_panoptic(logits, embeds, features, Sizes((8, 10), (8, 10), (8, 10)), THINGS, **options)
+    below = features.transpose(0, 1).flatten(1, 2)[None]
+    whole, expected = panoptic_segmentation(logits, embeds, below, Sizes((24, 10), (24, 10), (24, 10)), THINGS,
+                                            **options)
+    assert segments == expected and len(segments) > 2
+    assert torch.equal(maps.flatten(0, 1), whole)
+    assert len({segment.label for segment in segments if not segment.is_thing}) == sum(
+        not segment.is_thing for segment in segments)  # stuff is merged
+
+
+def test_panoptic_video_of_one_window_is_the_clip():
+    logits, embeds, features = sure()
+    sizes = Sizes((32, 40), (30, 38), (45, 57))
+    maps, segments = clip_panoptic(logits, embeds, features, sizes, THINGS, overlap_threshold=0.3)
+    tracks = VideoTracks(panoptic=PanopticVideo(THINGS, overlap_threshold=0.3))
+    tracks.add(logits, embeds, features, torch.randn(12, 4), sizes)
+    found, labels = tracks.panoptic.finish()
+    assert [(s.id, s.label, s.is_thing) for s in labels] == [(s.id, s.label, s.is_thing) for s in segments]
+    assert torch.equal(torch.stack(list(found)), maps)
+    assert list(PanopticVideo(THINGS).finish()[0]) == []
+
+
+def test_panoptic_things_keep_their_number_through_windows():
+    length = 13
+    masks, vectors = scene(length)
+    sizes = Sizes((8, 16), (8, 16), (8, 16))
+    tracks = VideoTracks(panoptic=PanopticVideo([True, False], overlap_threshold=0.1))
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.tensor([[9., 0, 0]] * 4 + [[0, 9., 0]] * 2)  # four things; the others are stuff of one class
+    for window in windows(length, 5, 2):
+        order = torch.randperm(6, generator=generator) if window.first else torch.arange(6)
+        embeds, features = promises(10 * masks[order, window.first:window.end])
+        tracks.add(logits[order], embeds, features, vectors[order], sizes, window.known, window.shared)
+    maps, segments = tracks.panoptic.finish()
+    assert [(s.id, s.label) for s in segments] == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 1)]
+    for t, found in enumerate(maps):
+        for i in range(4):
+            alone = (masks[:, t] > 0).sum(0) == 1
+            assert (found[alone & (masks[i, t] > 0)] == i + 1).all()
+        assert (found[(masks[:, t] < 0).all(0)] == 0).all()
