@@ -128,8 +128,8 @@ class VideoTracks:
 class PanopticVideo:
     """The panoptic map of a video, window after window; a single window gives what ``clip_panoptic`` gives.
 
-    What is kept of a frame is whose every pixel is, packed. A pixel's owner is chosen by the scores so far; which tracks
-    are segments, by those of the whole video.
+    What is kept of a frame is whose every pixel is, packed. A pixel's owner is chosen by the scores so far; which
+    tracks are segments, by those of the whole video.
 
     Args:
         is_thing: for each class; stuff segments of one class are merged into the first.
