@@ -1,4 +1,5 @@
-# Iterations and test sizes are those with which MinVIS was trained on OVIS; the official code has no OVIS.
+# OVIS, which the official code lacks; iterations and test sizes as MinVIS. No number of this one was published, and we
+# have trained none.
 _base_ = [
     '../_base_/models/mask2former_r50_video.py', '../_base_/datasets/ovis.py', '../_base_/schedules/video_10k.py',
     '../_base_/video_runtime.py'

@@ -1,4 +1,4 @@
-# As the R50, with MinVIS's test size for Swin-L.
+# As the R50, with MinVIS's test size for Swin-L. No number of this one was published, and we have trained none.
 _base_ = ['./mask2former_r50_8xb2-10k_ovis.py', '../_base_/backbones/swin-l-p4-w12-384-in21k.py']
 model = dict(
     backbone=dict(_delete_=True, **_base_.backbone),
