@@ -125,7 +125,7 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             tracks: of the video.
             x: features of the window's frames, fine to coarse.
             sizes: of padded input, image and output.
-            window: one of ``windows``.
+            window: as ``cut`` gives it.
         """
         if self.per_frame:
             predictions, parts = self(x), range(len(x[0]))
@@ -262,7 +262,8 @@ def add_maps(clip: TrackDataSample, maps: Iterable[Tensor]) -> None:
 def track_results(tracks: Sequence[Track], sizes: Sizes, length: int) -> Iterator[InstanceData]:
     """Results of each frame, as ``Mask2FormerTrackHead.results`` gives them, with codes for masks."""
     nothing = coco_masks.encode(np.zeros(sizes.output, np.uint8, order='F'))
-    scores, labels = torch.tensor([track.score for track in tracks]), torch.tensor([track.label for track in tracks])
+    scores = torch.tensor([track.score for track in tracks])
+    labels = torch.tensor([track.label for track in tracks], dtype=torch.long)
     for t in range(length):
         codes = [track.masks[t] or nothing for track in tracks]
         boxes = torch.tensor(np.array([coco_masks.toBbox(code) for code in codes]).reshape(-1, 4), dtype=torch.float32)
