@@ -25,7 +25,7 @@ class ShapeVideoSpec:
     height: int = 96
     width: int = 128
     length: int = 16
-    difficulty: float = 0.2
+    difficulty: float = 0.1
     speed: float = 0.1
 
     def __post_init__(self):
@@ -79,7 +79,7 @@ class ShapeVideo:
         self.canvas = canvas = Canvas(ShapesSpec(spec.height, spec.width, spec.difficulty), rng)
         canvas.paint_stuff()
         self.num_stuff = len(canvas.labels)
-        self.actors = [self._actor(rng) for _ in range(rng.integers(2, 4 + round(4 * spec.difficulty)))]
+        self.actors = [self._actor(rng) for _ in range(rng.integers(2, 5 + round(4 * spec.difficulty)))]
         for actor in self.actors:
             canvas.new_segment(actor.thing)
         self.labels = canvas.labels  # of each segment, an index of ``CLASSES``; those of actors come last
