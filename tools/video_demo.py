@@ -24,11 +24,11 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file of any source')
     parser.add_argument('video', help='video file, or folder of frames')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='for NAME.mp4 and NAME.json')
-    parser.add_argument('--window', type=int, default=20,
-                        help='frames that are predicted together, 0 for the whole video (default 20)')
-    parser.add_argument('--overlap', type=int, default=5, help='frames that two windows share (default 5)')
+    parser.add_argument('--window', type=int, help='frames that are predicted together, 0 for the whole video (default '
+                        'as in the config, or 20)')
+    parser.add_argument('--overlap', type=int, help='frames that two windows share (default as in the config, or 5)')
     parser.add_argument('--per-frame', action='store_true', help='predict every frame on its own, as MinVIS')
-    parser.add_argument('--max-tracks', type=int, default=10, help='results of a video (default 10)')
+    parser.add_argument('--max-tracks', type=int, help='results of a video (default as in the config, or 10)')
     parser.add_argument('--score-thr', type=float, default=0.3, help='tracks with a lower score are not drawn')
     parser.add_argument('--fps', type=float, default=25, help='frames per second of a folder (default 25)')
     parser.add_argument('--no-video', action='store_true', help='write the JSON only')
@@ -38,20 +38,38 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
+def configure(test_cfg: dict, args: argparse.Namespace) -> None:
+    """What the command line says goes before what the config says."""
+    given = dict(window_size=args.window, window_overlap=args.overlap, max_per_video=args.max_tracks,
+                 association='frames' if args.per_frame else None)
+    test_cfg.update({key: value for key, value in given.items() if value is not None})
+    if 'window_size' not in test_cfg:
+        test_cfg['window_size'] = 20
+        test_cfg.setdefault('window_overlap', 5)
+    if not test_cfg['window_size']:
+        test_cfg.update(window_size=None, window_overlap=0)
+
+
+def target(args: argparse.Namespace) -> Path:
+    """What is written, without its suffix; never over the video itself."""
+    source = Path(args.video).resolve()
+    out = args.out_dir / (source.name if source.is_dir() else source.stem)
+    if out.with_name(out.name + '.mp4').resolve() == source:
+        raise ValueError(f'--out-dir: {out}.mp4 is the video itself; choose another folder')
+    return out
+
+
 def main() -> None:
     args = parse_args()
     with user_errors():
         video = open_video(args.video, args.fps)
         cfg = Config.fromfile(config_file(args.config))
         cfg.merge_from_dict(args.cfg_options or {})
-        cfg.model.setdefault('test_cfg', {})
-        cfg.model.test_cfg.update(
-            window_size=args.window or None, window_overlap=args.overlap if args.window else 0,
-            association='frames' if args.per_frame else 'clip', max_per_video=args.max_tracks)
+        configure(cfg.model.setdefault('test_cfg', {}), args)
+        out = target(args)
         model = load_video_model(cfg, existing_file(args.checkpoint, 'checkpoint'), args.device)
         classes = model.dataset_meta['classes']
         tracks = predict_video(model, video, ProgressBar(video.length or 0))
-        out = args.out_dir / Path(args.video).resolve().stem
         content = json.dumps(tracks_as_json(video, tracks, classes))
         write_file(f'{out}.json', content.encode())
         print(f'\n{len(tracks)} tracks are in {out}.json')

@@ -1,10 +1,11 @@
 """Videos of any length, from files or folders of frames: tracks as JSON, and the video with the tracks drawn over it.
 
-A video is read as it is needed, a window of frames at a time, and a second time for drawing, so memory does not grow
-with its length.
+A video is read as it is needed, a window of frames at a time, and a second time for drawing. What grows with its length
+are the run-length codes of the likeliest tracks, some kilobytes for each frame.
 """
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ class Video:
 
     def _pictures(self) -> Iterator[tuple[str, np.ndarray]]:
         for name in self.frames:
-            frame = cv2.imdecode(np.fromfile(os.path.join(self.path, name), np.uint8), cv2.IMREAD_COLOR)
+            data = np.fromfile(os.path.join(self.path, name), np.uint8)
+            frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             if frame is None:
                 raise ValueError(f'frame {name} of {self.path} is not a readable picture; is it complete? Replace it, '
                                  'or take it out of the folder')
@@ -67,10 +69,12 @@ class Video:
                     break
                 yield f'frame {count}', frame
                 count += 1
-            missing = (self.length or 0) - count
-            if not count or missing > max(1, (self.length or 0) // 100) or (missing > 0 and capture.grab()):
+            missing = (self.length or 0) - count  # some containers announce a few frames too many
+            if not count or missing > max(1, (self.length or 0) // 20) or (missing > 0 and capture.grab()):
                 raise ValueError(f'frame {count} of {self.path} cannot be decoded, of {self.length} that the file '
                                  'announces; is it complete? Convert it anew, or cut it before that frame')
+            if missing > 1:
+                warnings.warn(f'{self.path} announces {self.length} frames and has {count}', stacklevel=2)
         finally:
             capture.release()
 
@@ -84,9 +88,11 @@ def open_video(path: str | Path, fps: float = 25.0) -> Video:
 
     Raises:
         FileNotFoundError: there is nothing of that name, or no picture in the folder.
-        ValueError: the file is no video that OpenCV can open.
+        ValueError: the file is no video that OpenCV can open, or ``fps`` is not above 0.
     """
     path = str(path)
+    if fps <= 0:
+        raise ValueError(f'fps must be above 0, got {fps}')
     if os.path.isdir(path):
         names = sorted(name for name in os.listdir(path) if name.lower().endswith(IMAGES))
         if not names:
@@ -112,15 +118,20 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
         cfg: of the model; the test pipeline prepares frames, the classes are those of the test data set.
         checkpoint: a file or address of any source.
         device: where to compute.
+
+    Raises:
+        ValueError: the config is of another model, or checkpoint and model have different numbers of classes.
     """
     from mmengine.registry import DATASETS, MODELS, DefaultScope
     from mmengine.runner import load_checkpoint
     cfg = cfg.copy()
     cfg.load_from = None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        kind = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
+        if not hasattr(kind, 'features_of'):
+            raise ValueError(f'{cfg.model.type} is not m2f_mm.Mask2FormerVideo, which this needs: take a video config '
+                             'of ours, or put m2f_mm. before the types of model and track_head in a stock one')
         model = MODELS.build(cfg.model)
-        if not hasattr(model, 'track_head'):
-            raise ValueError(f'{cfg.model.type} is no video detector; take a config with a track_head')
         loaded = load_checkpoint(model, checkpoint, map_location='cpu')
         dataset = cfg.test_dataloader.dataset
         known = dict(getattr(DATASETS.get(dataset.type), 'METAINFO', {}), **dataset.get('metainfo', {}))
@@ -128,6 +139,10 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     if meta.get('classes') is None:
         raise ValueError('neither the config nor the checkpoint names the classes: give test_dataloader.dataset a '
                          'metainfo=dict(classes=(...))')
+    if len(meta['classes']) != model.track_head.num_classes:
+        raise ValueError(f'the model has {model.track_head.num_classes} classes, but '
+                         f'{"the checkpoint" if "dataset_meta" in loaded.get("meta", {}) else "the data set"} names '
+                         f'{len(meta["classes"])}: they do not belong together')
     model.cfg, model.dataset_meta = cfg, meta
     return model.to(device).eval()
 
@@ -136,17 +151,21 @@ def frame_transforms(cfg: Config) -> Any:
     """What the test pipeline does to each frame once it is loaded."""
     from mmengine.dataset import Compose
     from mmengine.registry import DefaultScope
-    broadcast = [step for step in cfg.test_dataloader.dataset.pipeline if step.type.endswith('TransformBroadcaster')]
+    def name(step: dict) -> str:
+        return (step['type'] if isinstance(step['type'], str) else step['type'].__name__).split('.')[-1]
+
+    broadcast = [step for step in cfg.test_dataloader.dataset.pipeline if name(step) == 'TransformBroadcaster']
     if not broadcast:
         raise ValueError('the test pipeline has no TransformBroadcaster, so it is not one of a video detector')
-    steps = [step for step in broadcast[0].transforms if not step.type.split('.')[-1].startswith('Load')]
+    steps = [step for step in broadcast[0].transforms if not name(step).startswith('Load')]
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         return Compose(steps)
 
 
 @torch.no_grad()
 def predict_video(model: nn.Module, video: Iterable[np.ndarray], progress: ProgressBar | None = None) -> list[Track]:
-    """The tracks of a video, those of a higher score first; windows as the head's ``test_cfg`` has them.
+    """The tracks of a video, those of a higher score first; windows as the head's ``test_cfg`` has them. Panoptic maps
+    are not made.
 
     Args:
         model: from ``load_video_model``.
@@ -156,6 +175,7 @@ def predict_video(model: nn.Module, video: Iterable[np.ndarray], progress: Progr
     from m2f_mm.integrations.mmdet_samples import sample_sizes
     prepare, head = frame_transforms(model.cfg), model.track_head
     tracks = head.new_tracks()
+    tracks.panoptic = None
     for frames, window in head.cut(video):
         inputs, clip = _window(model, [prepare(dict(img=frame, img_shape=frame.shape[:2], ori_shape=frame.shape[:2]))
                                        for frame in frames])
@@ -222,14 +242,15 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
     """Write frames, BGR uint8 (H, W, 3), as a video; the file appears when it is complete.
 
     Raises:
-        ValueError: OpenCV cannot write such a file.
+        ValueError: OpenCV cannot write such a file, or not all of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix='.') as unfinished:
-        part, writer = Path(unfinished) / path.name, None
+        part, writer, count = Path(unfinished) / path.name, None, 0
         try:
             for frame in frames:
+                count += 1
                 if writer is None:
                     writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*'mp4v'), fps, frame.shape[1::-1])
                     if not writer.isOpened():
@@ -238,5 +259,9 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
         finally:
             if writer is not None:
                 writer.release()
-        if writer is not None:
-            part.replace(path)
+        if writer is None:
+            return
+        written = open_video(part).length
+        if written != count:
+            raise ValueError(f'{path}: only {written} of {count} frames could be written; is the disk full?')
+        part.replace(path)

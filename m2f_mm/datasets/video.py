@@ -19,7 +19,8 @@ class VideoInstanceDataset(BaseDataset):
     The classes are those of the JSON in the order of their ids, unless ``metainfo=dict(classes=(...))`` takes some of
     them; the objects of others are left out.
 
-    Each item is a video as MMDetection's ``BaseVideoDataset`` gives it, so its samplers and transforms fit:
+    Each item is a video as MMDetection's ``BaseVideoDataset`` gives it, so its transforms and its
+    ``TrackAspectRatioBatchSampler`` fit:
     ``video_id``, ``video_length`` and ``images``, for each frame ``img_path``, ``img_id``, ``frame_id``, ``height``,
     ``width`` and ``instances``: of each object that is seen there ``mask`` (a run-length code or polygons), ``bbox``
     (x0, y0, x1, y1), ``bbox_label``, ``instance_id``, the id of the annotation, and ``ignore_flag`` (crowd). In
@@ -112,6 +113,8 @@ class VideoInstanceDataset(BaseDataset):
                 raise ValueError(f'{where} has masks for {len(annotation["segmentations"])} frames, the video has '
                                  f'{length}')
             boxes = annotation.get('bboxes') or [None] * length
+            if len(boxes) != length:
+                raise ValueError(f'{where} has boxes for {len(boxes)} frames, the video has {length}')
             for frame, mask, box in zip(frames, annotation['segmentations'], boxes if label >= 0 else ()):
                 if mask:
                     x, y, width, height = box or (0, 0, video['width'], video['height'])
@@ -143,10 +146,6 @@ class VideoInstanceDataset(BaseDataset):
         frames = [dict(frame, video_id=item['video_id'], video_length=length, ori_video_length=length)
                   for frame in item['images']]
         return self.pipeline({key: [frame[key] for frame in frames] for key in frames[0]})
-
-    def get_len_per_video(self, idx: int) -> int:
-        """Frames of a video, which MMDetection's samplers ask for."""
-        return len(self.get_data_info(idx)['images'])
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels in a video, which MMEngine's ``ClassBalancedDataset`` asks for."""

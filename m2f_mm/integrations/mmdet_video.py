@@ -146,9 +146,10 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         return self.test_cfg.get('window_size') is not None or self.per_frame
 
     def cut(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], Window]]:
-        """The windows of a video; frames that are predicted on their own need no overlap."""
-        overlap = 0 if self.per_frame else self.test_cfg.get('window_overlap', 0)
-        return cut(frames, self.test_cfg.get('window_size'), overlap)
+        """The windows of a video; where frames are predicted on their own, these bound memory alone."""
+        if self.per_frame:
+            return cut(frames, self.test_cfg.get('window_size') or 20)
+        return cut(frames, self.test_cfg.get('window_size'), self.test_cfg.get('window_overlap', 0))
 
     def results(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
                 rescale: bool = True) -> Iterator[InstanceData]:
@@ -171,14 +172,16 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
 
 @MODELS.register_module()
 class Mask2FormerVideo(StockMask2FormerVideo):
-    """MMDetection's video detector with a neck, several clips at once in prediction, and weights of every source: its
-    own, official ones, and those of image models, whose head becomes the track head.
+    """MMDetection's video detector with a neck, several clips of one length at once in prediction, windows for long
+    videos, and weights of every source: its own, official ones, and those of image models, whose head becomes the track
+    head. The stock detector takes the same head, but predicts a whole video as one clip, whatever ``test_cfg`` says.
 
     Args:
         backbone, track_head, neck, data_preprocessor: as in a config of MMDetection.
         train_cfg: given to the head, which takes it directly, too.
         test_cfg: given to the head, see there; ``frames_at_once``: frames that go through the backbone together in
-            prediction, None for all.
+            prediction, None for all. Windows bound what the network takes; the loader and the preprocessor hold all
+            frames of a video (``m2f_mm.apis.video.predict_video`` does not).
     """
 
     def __init__(self,

@@ -84,9 +84,9 @@ class VideoTracks:
         for frame in new.split(1):
             store = RunLengths(torch.arange(len(rows), device=rows.device), len(rows), *sizes.output)
             draw(store, mask_embeds[rows], frame, sizes)
-            self.codes.append(dict(zip(rows.tolist(), store.finish())))
+            self.codes.append({row: code for row, code in zip(rows.tolist(), store.finish()) if not is_empty(code)})
         if self.panoptic is not None:
-            self.panoptic.add(self.logits / self.length, mask_embeds, new, sizes)
+            self.panoptic.add(class_logits, mask_embeds, new, sizes)
         self.tail = low_masks(mask_embeds, mask_features[len(mask_features) - shared:])
 
     def _order(self, mask_embeds: Tensor, features: Tensor, queries: Tensor) -> Tensor:
@@ -119,17 +119,15 @@ class VideoTracks:
         tracks = []
         for k in scores.argsort(descending=True, stable=True).tolist():
             row = int(rows[source[k]])
-            codes = [frame.get(row) for frame in self.codes]
-            tracks.append(Track(int(labels[k]), [code if code and not is_empty(code) else None for code in codes],
-                                float(scores[k])))
+            tracks.append(Track(int(labels[k]), [frame.get(row) for frame in self.codes], float(scores[k])))
         return tracks
 
 
 class PanopticVideo:
     """The panoptic map of a video, window after window; a single window gives what ``clip_panoptic`` gives.
 
-    What is kept of a frame is whose every pixel is, packed. A pixel's owner is chosen by the scores so far; which
-    tracks are segments, by those of the whole video.
+    What is kept of a frame is whose every pixel is, packed. A pixel's owner is chosen among the tracks that are sure in
+    their window; which tracks are segments, by their mean logits over those windows.
 
     Args:
         is_thing: for each class; stuff segments of one class are merged into the first.
@@ -150,12 +148,13 @@ class PanopticVideo:
         self.classes = classes
         self.owners: list[bytes] = []  # of each frame 1 + the track of every pixel, packed int16
         self.counts: Tensor | int = 0  # (3, Q), see ``owners_of``
-        self.logits: Tensor | None = None  # (Q, C + 1), mean so far
+        self.logits: Tensor | int = 0  # (Q, C + 1), sums over the frames in which a track is sure
+        self.frames: Tensor | int = 0  # (Q,), their number
         self.size = (0, 0)
 
     def add(self, class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes) -> None:
-        """New frames: mean logits so far (Q, C + 1), embeddings (Q, D) and features (T, D, h, w), by track."""
-        self.logits, self.size = class_logits, sizes.output
+        """New frames: logits (Q, C + 1), embeddings (Q, D) and features (T, D, h, w), by track."""
+        self.size = sizes.output
         scores, _, keep = self.classes.panoptic(class_logits, self.object_threshold)
         kept = keep.nonzero()[:, 0]
         tracks = torch.cat((kept.new_zeros(1), kept + 1)).to(torch.int16)
@@ -165,6 +164,8 @@ class PanopticVideo:
             counts[:, kept] += of_frame
             self.owners.append(zlib.compress(tracks[owners].cpu().numpy().tobytes(), 1))
         self.counts = self.counts + counts
+        self.logits = self.logits + class_logits.float() * keep[:, None] * len(mask_features)
+        self.frames = self.frames + keep * len(mask_features)
 
     def finish(self, codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None
                ) -> tuple[Iterator[Tensor], list[Segment]]:
@@ -173,10 +174,11 @@ class PanopticVideo:
         Args:
             codes: what a map says for void and for each segment; by default 0 and the ids.
         """
-        if self.logits is None:
+        if not self.owners:
             return iter(()), []
-        scores, labels, keep = self.classes.panoptic(self.logits, self.object_threshold)
-        kept = keep.nonzero()[:, 0]
+        logits = self.logits / self.frames.clamp(min=1)[:, None]
+        scores, labels, keep = self.classes.panoptic(logits, self.object_threshold)
+        kept = (keep & (self.frames > 0)).nonzero()[:, 0]
         ids, segments = decide(self.counts[:, kept], labels[kept], scores[kept], self.is_thing,
                                self.overlap_threshold, self.filter_low_score)
         meanings = list(codes(segments)) if codes else [0, *(segment.id for segment in segments)]
@@ -193,11 +195,6 @@ class Window(NamedTuple):
     end: int
     known: int
     shared: int
-
-
-def windows(length: int, size: int | None, overlap: int = 0) -> list[Window]:
-    """The windows of a video of known length; see ``cut``."""
-    return [window for _, window in cut(range(length), size, overlap)]
 
 
 def cut(frames: Iterable[Frame], size: int | None, overlap: int = 0) -> Iterator[tuple[list[Frame], Window]]:
@@ -225,7 +222,8 @@ def cut(frames: Iterable[Frame], size: int | None, overlap: int = 0) -> Iterator
 
 def likeness(a: Tensor, b: Tensor) -> Tensor:
     """Cosine of the vectors (n, E) and (m, E): (n, m)."""
-    return normalize(a.float(), dim=-1) @ normalize(b.float(), dim=-1).T
+    with torch.autocast(a.device.type, enabled=False):
+        return normalize(a.float(), dim=-1) @ normalize(b.float(), dim=-1).T
 
 
 def low_masks(embeds: Tensor, features: Tensor) -> Tensor:
@@ -238,7 +236,8 @@ def low_masks(embeds: Tensor, features: Tensor) -> Tensor:
 
 def mask_iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU of masks over all frames, bool (n, T, h, w) and (m, T, h, w): (n, m); 0 where both are empty."""
-    both = sum(x.flatten(1).float() @ y.flatten(1).float().T for x, y in zip(a.unbind(1), b.unbind(1)))
+    with torch.autocast(a.device.type, enabled=False):  # numbers of pixels are too large for half precision
+        both = sum(x.flatten(1).float() @ y.flatten(1).float().T for x, y in zip(a.unbind(1), b.unbind(1)))
     areas = [masks.flatten(1).sum(1).float() for masks in (a, b)]
     return both / (areas[0][:, None] + areas[1] - both).clamp(min=1)
 

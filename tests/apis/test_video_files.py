@@ -59,9 +59,10 @@ def test_a_video_that_breaks_off_is_not_left_behind(tmp_path):
 
 
 def test_frames_that_cannot_be_read_are_named(folder):
-    (folder / '00004.png').write_bytes(b'broken')
-    with pytest.raises(ValueError, match='frame 00004.png of .*clip is not a readable picture'):
-        list(open_video(folder))
+    for content in (b'broken', b''):
+        (folder / '00004.png').write_bytes(content)
+        with pytest.raises(ValueError, match='frame 00004.png of .*clip is not a readable picture'):
+            list(open_video(folder))
     cv2.imwrite(str(folder / '00004.png'), np.zeros((10, 64, 3), np.uint8))
     with pytest.raises(ValueError, match=r'different sizes: 00000.png \(48, 64\), 00004.png \(10, 64\)'):
         list(open_video(folder))
@@ -88,6 +89,36 @@ def test_a_file_that_ends_too_soon(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', Broken)
     with pytest.raises(ValueError, match=r'frame 5 of .*clip.mp4 cannot be decoded, of 9'):
         list(video)
+
+
+def test_the_video_itself_is_not_written_over(tmp_path, checkpoint, monkeypatch):
+    write_video(tmp_path / 'clip.mp4', shown(3), 25)
+    before = (tmp_path / 'clip.mp4').read_bytes()
+    sys.path.insert(0, str(ROOT / 'tools'))
+    import video_demo
+    sys.path.remove(str(ROOT / 'tools'))
+    config = ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py'
+    monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(config), str(checkpoint), str(tmp_path / 'clip.mp4'),
+                                      '--out-dir', str(tmp_path), '--device', 'cpu'])
+    with pytest.raises(SystemExit, match='is the video itself'):
+        video_demo.main()
+    assert (tmp_path / 'clip.mp4').read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize('config, line, expected', [
+    ({}, '', dict(window_size=20, window_overlap=5)),
+    ({}, '--window 0', dict(window_size=None, window_overlap=0)),
+    (dict(window_size=8), '', dict(window_size=8)),
+    (dict(window_size=8, window_overlap=2), '--window 6', dict(window_size=6, window_overlap=2)),
+    (dict(association='frames'), '--max-tracks 3', dict(association='frames', max_per_video=3, window_size=20,
+                                                        window_overlap=5)),
+    ({}, '--per-frame', dict(association='frames', window_size=20, window_overlap=5))])
+def test_the_command_line_goes_before_the_config(config, line, expected):
+    sys.path.insert(0, str(ROOT / 'tools'))
+    import video_demo
+    sys.path.remove(str(ROOT / 'tools'))
+    video_demo.configure(config, video_demo.parse_args(['c', 'w', 'v', *line.split()]))
+    assert config == expected
 
 
 def test_what_is_no_video(tmp_path):
@@ -153,7 +184,9 @@ def test_the_tool(folder, tmp_path, checkpoint, monkeypatch, options):
 @pytest.mark.parametrize('arguments, message', [
     (('CONFIG', 'CHECKPOINT', 'nowhere'), "no video or folder of frames 'nowhere'"),
     (('CONFIG', 'nowhere.pth', 'VIDEO'), "there is no file 'nowhere.pth'"),
-    (('IMAGE', 'CHECKPOINT', 'VIDEO'), 'is no video detector'),
+    (('IMAGE', 'CHECKPOINT', 'VIDEO'), 'is not m2f_mm.Mask2FormerVideo'),
+    (('CONFIG', 'CHECKPOINT', 'VIDEO', '--cfg-options', 'model.track_head.num_things_classes=5',
+      'model.track_head.metainfo=None'), 'the model has 5 classes, but the data set names 4'),
     (('CONFIG', 'CHECKPOINT', 'VIDEO', '--window', '3', '--overlap', '3'), 'cannot share 3')])
 def test_mistakes_are_messages(folder, tmp_path, checkpoint, monkeypatch, arguments, message):
     sys.path.insert(0, str(ROOT / 'tools'))

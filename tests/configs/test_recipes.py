@@ -245,7 +245,8 @@ def test_model_and_pipelines_build(name):
     pytest.importorskip(cfg.default_scope)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-            Compose(loader.dataset.pipeline)
+            if loader is not None:
+                Compose(loader.dataset.pipeline)
         if 'demo' in name:
             MODELS.build(cfg.model)
 
@@ -381,6 +382,7 @@ def test_numbers_of_schedule_and_pipelines(row):
         order = ['UniformRefFrameSample', 'ResizeShortestEdge', 'RandomFlip']
         frames, each = cfg.train_dataloader.dataset.pipeline[:2]
         assert (frames.num_ref_imgs, frames.frame_range, each.share_random_params) == (1, 20, True)
+        assert cfg.train_dataloader.batch_sampler.type == 'TrackAspectRatioBatchSampler'
         assert steps['ResizeShortestEdge'].short_sides == recipe.sides
         assert steps['ResizeShortestEdge'].max_size == recipe.max_size
     elif recipe.detr:

@@ -58,7 +58,7 @@ def build(folder, kind=VideoInstanceDataset, data=None, **options):
 
 def test_items(folder):
     data = build(folder)
-    assert len(data) == 2 and data.get_len_per_video(0) == 3 and data.get_len_per_video(1) == 1
+    assert [item['video_length'] for item in data] == [3, 1]
     assert data.metainfo['classes'] == ('owl', 'fox') and data.metainfo['category_ids'] == (2, 7)
     first, second = data[0], data[1]
     assert first['video_id'] == 4 and first['video_length'] == 3
@@ -101,6 +101,8 @@ def test_annotations_may_be_missing_in_testing(folder):
     (dict(videos=[]), 'annotates videos that it does not list: \\[4\\]'),
     (dict(categories=[dict(id=7, name='fox')]), 'annotation 22 of video 4 has category 2'),
     (dict(annotations=[dict(id=1, video_id=4, category_id=7, segmentations=[None])]), 'masks for 1 frames, the video'),
+    (dict(annotations=[dict(id=1, video_id=4, category_id=7, segmentations=[None] * 3, bboxes=[None])]),
+     'boxes for 1 frames, the video has 3'),
     (dict(annotations=[dict(id=1, video_id=4, segmentations=[None])]), 'annotation without category_id'),
     (dict(videos=[dict(id=4, height=4, width=4)]), 'video without file_names'),
     (dict(videos=None, images=[]), "MMDetection's YouTubeVISDataset reads"),

@@ -40,5 +40,6 @@ def test_what_is_not_found():
     assert Identity(1, 2, 3) + Identity(4, 5, 6) == Identity(5, 7, 9)
 
 
-def test_the_better_of_two_tracks():
-    assert identity_switches([track(0, 0)], [track(2, 0), track(0, 2)]) == Identity(1, 2, 2)
+def test_of_two_tracks_the_old_one():
+    assert identity_switches([track(0, 0)], [track(2, 0), track(0, 2)]) == Identity(0, 2, 2)
+    assert identity_switches([track(0, 0)], [track(2, 0), track(0, 9)]) == Identity(1, 2, 2)

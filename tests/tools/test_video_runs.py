@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from m2f_mm.datasets.shape_videos import ShapeVideoSpec
-from m2f_mm.datasets.shapes_files import write_shape_videos
+from m2f_mm.datasets.shapes import ShapesSpec
+from m2f_mm.datasets.shapes_files import write_shape_videos, write_shapes
 
 mmdet = pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +86,25 @@ def test_the_data_set_is_checked(trained):
     with pytest.raises(AssertionError, match='0001/00003.jpg is not a readable picture'):
         run(ROOT / 'tools' / 'check_dataset.py', 'mine.py')
     frame.write_bytes(whole)
+
+
+def test_still_pictures_train_a_video_model(trained):
+    """Clips out of pictures, without evaluation; a model of videos goes on from there."""
+    folder, run = trained
+    write_shapes(str(folder / 'coco'), ShapesSpec(64, 64), train=4, val=1, progress=False)
+    (folder / 'still.py').write_text(SHORT.replace('shape-videos', 'coco-clips').replace(
+        'val_dataloader = dict(num_workers=0, persistent_workers=False)\n'
+        'test_dataloader = dict(num_workers=0, persistent_workers=False)\n', '').replace(', val_interval=2', '') + """
+metainfo = dict(classes=('disc', 'square', 'triangle', 'ring'))
+model['track_head'].update(metainfo=dict(_delete_=True, **metainfo))
+train_dataloader['dataset'] = dict(
+    data_root='coco', ann_file='annotations/instances_train.json', data_prefix=dict(img='img_dir/train/'),
+    metainfo=metainfo)
+""")
+    run(ROOT / 'tools' / 'train.py', 'still.py', '--work-dir', 'still')
+    output = run(ROOT / 'tools' / 'train.py', 'mine.py', '--work-dir', 'after', '--cfg-options',
+                 'load_from=still/iter_2.pth')
+    assert 'Load checkpoint from still/iter_2.pth' in output and 'size mismatch' not in output
 
 
 def test_class_counts_are_compared(trained):

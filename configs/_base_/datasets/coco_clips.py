@@ -1,5 +1,5 @@
-# Clips out of COCO's pictures, which move at random: for pretraining a video model, or beside videos of its classes.
-# Evaluation is left to the data set of videos that follows.
+# Clips out of COCO's pictures, which move at random, for pretraining a video model. There is nothing to evaluate: a
+# config says so, see configs/demo/mask2former_r18_coco-clips.py.
 _base_ = ['./loaders.py']
 data_root = '{{$COCO_ROOT:data/coco}}/'
 dataset_type = 'CocoDataset'
@@ -23,4 +23,3 @@ train_dataloader = dict(
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline,
         backend_args=backend_args))
-val_dataloader = test_dataloader = None

@@ -38,6 +38,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
+    batch_sampler=dict(type='TrackAspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -1,4 +1,4 @@
-# 10000 iterations of 16 clips (OVIS, as MinVIS); validation at the end.
+# 10000 iterations of 16 clips (OVIS; the number of iterations is MinVIS's); validation at the end.
 _base_ = ['./mask2former_adamw.py']
 max_iters = 10000
 param_scheduler = [

@@ -76,11 +76,12 @@ class PackClipInputs(BaseTransform):
     def transform(self, results: dict) -> dict:
         from mmdet.structures import TrackDataSample
         images = results['img']
-        for path, image in zip(results['img_path'], images):
-            if image.shape != images[0].shape:
+        sizes = results.get('ori_shape') or [image.shape[:2] for image in images]
+        for path, size, image in zip(results['img_path'], sizes, images):
+            if image.shape != images[0].shape or size != sizes[0]:
                 raise ValueError(f'the frames of video {results["video_id"][0]} have different sizes: '
-                                 f'{results["img_path"][0]} {images[0].shape[:2]}, {path} {image.shape[:2]} (H, W, '
-                                 'after the transforms). Bring them to one size, or split the video')
+                                 f'{results["img_path"][0]} {tuple(sizes[0])}, {path} {tuple(size)} (H, W). Bring them '
+                                 'to one size, or split the video')
         clip = TrackDataSample()
         clip.video_data_samples = [self._frame(results, t) for t in range(len(images))]
         frames = np.stack([image.transpose(2, 0, 1) for image in images])

@@ -55,6 +55,6 @@ class VideoVisualizationHook(Hook):
                 path = Path(frame.img_path)
                 image = mmcv.imfrombytes(get(frame.img_path, backend_args=self.backend_args), channel_order='rgb')
                 Visualizer.get_current_instance().add_datasample(
-                    f'{name}/{path.parent.name}/{path.stem}', image, data_sample=frame, show=self.show,
+                    f'{name}_{path.parent.name}_{path.stem}', image, data_sample=frame, show=self.show,
                     wait_time=self.wait_time, pred_score_thr=self.score_thr, step=step,
                     out_file=str(folder / path.parent.name / path.name) if folder else None)

@@ -1,5 +1,5 @@
-"""How well tracks keep to their objects: identity switches, as MOTChallenge counts them (Bernardin and Stiefelhagen,
-"Evaluating multiple object tracking performance", section 2.1), on masks."""
+"""How well tracks keep to their objects: identity switches (Bernardin and Stiefelhagen, "Evaluating multiple object
+tracking performance", section 2.1), on masks."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,8 +27,8 @@ class Identity(NamedTuple):
 
 
 def identity_switches(objects: Sequence[Track], tracks: Sequence[Track], iou_thr: float = 0.5) -> Identity:
-    """Of one video. In each frame objects and tracks are paired for the largest sum of IoUs above the threshold,
-    whatever their classes."""
+    """Of one video. In each frame objects and tracks whose IoU is at least the threshold are paired, whatever their
+    classes: those that were a pair when the object was last found first, then for the largest sum of IoUs."""
     last, switches, found, visible = {}, 0, 0, 0
     length = max((len(each.masks) for each in (*objects, *tracks)), default=0)
     for t in range(length):
@@ -39,7 +39,9 @@ def identity_switches(objects: Sequence[Track], tracks: Sequence[Track], iou_thr
             continue
         iou = np.asarray(coco_masks.iou([mask for _, mask in wanted], [mask for _, mask in offered],
                                         [0] * len(offered)))
-        for row, column in zip(*linear_sum_assignment(-np.where(iou >= iou_thr, iou, 0))):
+        same = np.array([[last.get(key) == track for track, _ in offered] for key, _ in wanted])
+        worth = np.where(iou >= iou_thr, iou + len(wanted) * same, 0)  # old pairs count more than all others
+        for row, column in zip(*linear_sum_assignment(-worth)):
             if iou[row, column] >= iou_thr:
                 key, track = wanted[row][0], offered[column][0]
                 found += 1

@@ -53,7 +53,10 @@ class VideoEvaluation(COCOeval):
         if not objects or not results:
             return []
         order = np.argsort([-result['score'] for result in results], kind='mergesort')[:self.params.maxDets[-1]]
-        return sequence_iou([results[i]['masks'] for i in order], [each['masks'] for each in objects])
+        try:
+            return sequence_iou([results[i]['masks'] for i in order], [each['masks'] for each in objects])
+        except ValueError as error:
+            raise ValueError(f'video {imgId}: {error}') from error
 
 
 def sequence_iou(results: Sequence[Sequence[dict | None]], objects: Sequence[Sequence[dict | None]]) -> np.ndarray:
