@@ -91,7 +91,8 @@ class ShapeVideo:
         radius = float(np.exp(rng.uniform(np.log(smallest), np.log(size * 0.28))))
         direction, speed = rng.uniform(0, 2 * np.pi), size * spec.speed * rng.uniform(0.2, 1)
         sides = np.array([spec.width, spec.height], float)
-        return Actor(thing, radius, self.canvas.object_colour(thing), rng.uniform(0, 1, 2) * sides,
+        colour = self.canvas.object_colour(thing) * rng.uniform(0.35, 1)  # two of a kind can be told apart
+        return Actor(thing, radius, colour, rng.uniform(0, 1, 2) * sides,
                      speed * np.array([np.cos(direction), np.sin(direction)]), rng.uniform(0, 2 * np.pi),
                      rng.normal(0, 0.1), sides + 1.5 * radius, 1.5 * radius)
 
