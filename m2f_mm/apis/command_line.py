@@ -85,6 +85,15 @@ def disconnect_workers() -> None:
         torch.distributed.destroy_process_group()
 
 
+def height_and_width(text: str) -> tuple[int, int]:
+    """The value of an argument such as 128x96, H x W in pixels."""
+    try:
+        height, width = (int(side) for side in text.lower().split('x'))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'wants HxW such as 128x128, got {text!r}') from None
+    return height, width
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Show what the user can mend (a wrong path or value) as a message and end, instead of with a traceback."""

@@ -1,4 +1,4 @@
-"""Panoptic annotations read with errors that name the file, and files written whole or not at all."""
+"""Annotations read with errors that name the file, and files written whole or not at all."""
 import io
 import json
 import os
@@ -16,9 +16,15 @@ from .id_map import bgr_to_id, id_to_rgb, rgb_to_id
 _EIGHT_BIT_COLOURS = (b'\x08\x02', b'\x08\x06')  # depth and kind in the header of a PNG: RGB, RGBA
 
 
-def read_panoptic_json(path: str, backend_args: dict | None = None,
-                       needs: Sequence[str] = ('images', 'annotations', 'categories')) -> dict:
-    """The COCO panoptic JSON at ``path``, which must hold the lists that are needed.
+def read_json(path: str, kind: str, form: str, needs: Sequence[str], backend_args: dict | None = None) -> dict:
+    """The JSON at ``path``, which must hold the lists that are needed.
+
+    Args:
+        path: of the file.
+        kind: of annotations, for errors.
+        form: the name of the format, for errors.
+        needs: keys of lists.
+        backend_args: how to read files, see ``mmengine.fileio``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -27,14 +33,27 @@ def read_panoptic_json(path: str, backend_args: dict | None = None,
     try:
         content = json.loads(fileio.get(path, backend_args=backend_args))
     except FileNotFoundError:
-        raise FileNotFoundError(f'panoptic annotations {path} do not exist; check data_root and ann_file') from None
+        raise FileNotFoundError(f'{kind} annotations {path} do not exist; check data_root and ann_file') from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
         raise ValueError(f'{path} is not valid JSON ({error}); is it complete?') from error
     missing = [key for key in needs if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
-        raise ValueError(f'{path} has no list {", ".join(missing)}, so it is not in COCO panoptic format '
-                         f'(https://cocodataset.org/#format-data)')
+        raise ValueError(f'{path} has no list {", ".join(missing)}, so it is not in {form}')
     return content
+
+
+def read_panoptic_json(path: str, backend_args: dict | None = None,
+                       needs: Sequence[str] = ('images', 'annotations', 'categories')) -> dict:
+    """The COCO panoptic JSON at ``path``; see ``read_json``."""
+    return read_json(path, 'panoptic', 'COCO panoptic format (https://cocodataset.org/#format-data)', needs,
+                     backend_args)
+
+
+def require(record: dict, keys: Sequence[str], what: str) -> None:
+    """Raise the error for a record without some key; ``what`` names file and record."""
+    missing = [key for key in keys if key not in record]
+    if missing:
+        raise ValueError(f'{what} without {", ".join(missing)}: {str(record)[:200]}')
 
 
 def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray:

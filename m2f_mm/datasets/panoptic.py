@@ -14,7 +14,7 @@ from .categories import (
     category_labels,
     resolve_metainfo,
 )
-from .io import read_panoptic_json
+from .io import read_panoptic_json, require
 
 
 @DATASETS.register_module()
@@ -125,9 +125,7 @@ class PanopticDataset(BaseDataset):
         return image['file_name']
 
     def _require(self, record: dict, keys: tuple, what: str) -> None:
-        missing = [key for key in keys if key not in record]
-        if missing:
-            raise ValueError(f'{self.ann_file}: {what} without {", ".join(missing)}: {str(record)[:200]}')
+        require(record, keys, f'{self.ann_file}: {what}')
 
     def filter_data(self) -> list[dict]:
         rules = {} if self.test_mode else self.filter_cfg or {}

@@ -194,12 +194,17 @@ class Canvas:
         light = 1 + (0.1 + 0.2 * spec.difficulty) * self.smooth_noise(2)[..., None]
         noise = rng.normal(0, 3 + 10 * spec.difficulty, self.image.shape)
         image = np.clip(self.image * light + noise, 0, 255).astype(np.uint8)
-        smallest = max(4, round(self.size**2 * 0.0008))  # pixels; remnants become void, as annotators leave them out
+        smallest = smallest_area(self.segments)
         area = np.bincount(self.segments[self.segments >= 0], minlength=len(self.labels))
         kept = np.flatnonzero(area >= smallest)
         lookup = np.full(len(self.labels) + 1, -1, np.int32)  # the last entry is void's, which -1 selects
         lookup[kept] = np.arange(len(kept))
         return Scene(image, lookup[self.segments], [self.labels[i] for i in kept], [self.crowd[i] for i in kept])
+
+
+def smallest_area(segments: np.ndarray) -> int:
+    """Pixels of a map (H, W) that a segment needs to be annotated; annotators leave remnants out."""
+    return max(4, round(min(segments.shape)**2 * 0.0008))
 
 
 def _distance(thing: int, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:

@@ -28,7 +28,7 @@ from PIL import Image
 
 from .io import encode_png, write_file, write_json, write_panoptic_png
 from .shape_videos import ShapeVideo, ShapeVideoSpec
-from .shapes import CLASSES, PALETTE, THINGS, Scene, ShapesSpec, make_scene
+from .shapes import CLASSES, PALETTE, THINGS, Scene, ShapesSpec, make_scene, smallest_area
 
 MARKER = 'shapes.json'
 FORMAT = 1  # raise it when the same parameters would give other files, so that old folders are not taken for new ones
@@ -127,10 +127,9 @@ def _write_videos(root: str, split: str, videos: Iterable[ShapeVideo]) -> None:
 def segment_codes(segments: np.ndarray, labels: list[int]) -> list[dict | None]:
     """Of each segment of a map int32 (H, W) COCO's compressed code, None where too little of it can be seen."""
     from pycocotools import mask as coco_mask
-    smallest = max(4, round(min(segments.shape)**2 * 0.0008))  # pixels, as in pictures
     masks = np.asfortranarray((segments[..., None] == np.arange(len(labels))).astype(np.uint8))
     return [dict(size=[int(side) for side in code['size']], counts=code['counts'].decode())
-            if mask.sum() >= smallest else None
+            if mask.sum() >= smallest_area(segments) else None
             for code, mask in zip(coco_mask.encode(masks), masks.transpose(2, 0, 1))]
 
 

@@ -1,14 +1,13 @@
 """Data sets in the format of YouTube-VIS: a JSON of videos and of objects with a mask, or none, for each frame."""
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine import fileio
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
 
 from ..registry import DATASETS
 from .categories import category_labels, distinct_colours
+from .io import read_json, require
 from .youtube_vis_categories import OVIS, YOUTUBE_VIS_2019, YOUTUBE_VIS_2021
 
 
@@ -65,21 +64,10 @@ class VideoInstanceDataset(BaseDataset):
         return items
 
     def _read(self) -> dict:
-        try:
-            content = json.loads(fileio.get(self.ann_file, backend_args=self.backend_args))
-        except FileNotFoundError:
-            raise FileNotFoundError(f'video annotations {self.ann_file} do not exist; check data_root and '
-                                    'ann_file') from None
-        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-            raise ValueError(f'{self.ann_file} is not valid JSON ({error}); is it complete?') from error
         needs = ('videos', 'categories') if self.test_mode else ('videos', 'annotations', 'categories')
-        missing = [key for key in needs if not isinstance(content, dict) or not isinstance(content.get(key), list)]
-        if missing:
-            hint = ('. It has images: MMDetection\'s YouTubeVISDataset reads what its converter made of the published '
-                    'file, this data set reads that file itself') if 'images' in content else ''
-            raise ValueError(f'{self.ann_file} has no list {", ".join(missing)}, so it is not in the format of '
-                             f'YouTube-VIS{hint}')
-        return content
+        form = ("the format of YouTube-VIS (MMDetection's YouTubeVISDataset reads what its converter makes of the "
+                'published file, this data set the file itself)')
+        return read_json(self.ann_file, 'video', form, needs, self.backend_args)
 
     def _labels(self, categories: Sequence[dict]) -> dict[int, int]:
         """Label of each category id, -1 for those that are not wanted; completes the metainfo."""
@@ -124,9 +112,7 @@ class VideoInstanceDataset(BaseDataset):
         return dict(video_id=video['id'], video_length=length, images=frames)
 
     def _require(self, record: dict, keys: tuple, what: str) -> None:
-        missing = [key for key in keys if key not in record]
-        if missing:
-            raise ValueError(f'{self.ann_file}: {what} without {", ".join(missing)}: {str(record)[:200]}')
+        require(record, keys, f'{self.ann_file}: {what}')
 
     def filter_data(self) -> list[dict]:
         filter_empty = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)

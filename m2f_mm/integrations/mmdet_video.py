@@ -110,8 +110,8 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         return panoptic_codes(segments, self.num_classes)
 
     def panoptic_maps(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
-                      rescale: bool = True) -> Tensor:
-        """Maps of clip ``index`` of a batch, (T, H, W), in MMDetection's encoding; arguments as for ``results``."""
+                      rescale: bool = True) -> list[Tensor]:
+        """T maps (H, W) of clip ``index`` of a batch, in MMDetection's encoding; arguments as for ``results``."""
         sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
         maps, _ = clip_panoptic(
             predictions.class_logits[-1][index].float(), predictions.mask_embeds[-1][index],

@@ -69,7 +69,7 @@ def clip_panoptic(class_logits: Tensor,
                   filter_low_score: bool = True,
                   codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None,
                   tile_bytes: int | None = None,
-                  classes: ClassScores = SOFTMAX) -> tuple[Tensor, list[Segment]]:
+                  classes: ClassScores = SOFTMAX) -> tuple[list[Tensor], list[Segment]]:
     """The same of a clip: what a query owns and claims is counted over all frames, and a segment has one id in all of
     them.
 
@@ -78,7 +78,7 @@ def clip_panoptic(class_logits: Tensor,
         Others: as for ``panoptic_segmentation``, which is this for one frame.
 
     Returns:
-        int32 (T, H, W) maps, and the segments.
+        T maps int32 (H, W), and the segments.
     """
     scores, labels, keep = classes.panoptic(class_logits, object_threshold)
     kept = (~keep).to(torch.uint8).argsort(stable=True)[:int(keep.sum())]
@@ -88,7 +88,7 @@ def clip_panoptic(class_logits: Tensor,
     lookup, segments = decide(sum(counts), labels, scores, is_thing, overlap_threshold, filter_low_score)
     meanings = list(codes(segments)) if codes else [0, *(segment.id for segment in segments)]
     lookup = torch.tensor([meanings[0], *(meanings[i] for i in lookup)], dtype=torch.int32).to(scores.device)
-    return torch.stack([lookup.index_select(0, owner.flatten()).view(sizes.output) for owner in owners]), segments
+    return [lookup.index_select(0, owner.flatten()).view(sizes.output) for owner in owners], segments
 
 
 def owners_of(scores: Tensor, embeds: Tensor, features: Tensor, sizes: Sizes, filter_low_score: bool,

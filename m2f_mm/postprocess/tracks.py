@@ -81,10 +81,11 @@ class VideoTracks:
         self.length += len(new)
         self.logits = class_logits.float() * len(new) + (0 if self.logits is None else self.logits)
         rows = self._likeliest(class_logits)
+        tracks, embeds, places = rows.tolist(), mask_embeds[rows], torch.arange(len(rows), device=rows.device)
         for frame in new.split(1):
-            store = RunLengths(torch.arange(len(rows), device=rows.device), len(rows), *sizes.output)
-            draw(store, mask_embeds[rows], frame, sizes)
-            self.codes.append({row: code for row, code in zip(rows.tolist(), store.finish()) if not is_empty(code)})
+            store = RunLengths(places, len(rows), *sizes.output)
+            draw(store, embeds, frame, sizes)
+            self.codes.append({track: code for track, code in zip(tracks, store.finish()) if not is_empty(code)})
         if self.panoptic is not None:
             self.panoptic.add(class_logits, mask_embeds, new, sizes)
         self.tail = low_masks(mask_embeds, mask_features[len(mask_features) - shared:])

@@ -1,4 +1,5 @@
 """Videos in, tracks and videos out: whole files or none, frames that cannot be read, and the tool itself."""
+import importlib
 import json
 import sys
 from functools import partial
@@ -16,6 +17,7 @@ from m2f_mm.datasets.shape_videos import ShapeVideo, ShapeVideoSpec
 from m2f_mm.structures import Track
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py'
 
 
 def shown(length=9):
@@ -31,6 +33,13 @@ def folder(tmp_path):
         cv2.imwrite(str(tmp_path / 'clip' / f'{t:05d}.png'), frame)
     (tmp_path / 'clip' / 'notes.txt').write_text('no frame')
     return tmp_path / 'clip'
+
+
+@pytest.fixture
+def video_demo(monkeypatch):
+    """The tool as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    return importlib.import_module('video_demo')
 
 
 def test_a_folder_and_a_file_hold_the_same_frames(folder, tmp_path):
@@ -91,14 +100,10 @@ def test_a_file_that_ends_too_soon(tmp_path, monkeypatch):
         list(video)
 
 
-def test_the_video_itself_is_not_written_over(tmp_path, checkpoint, monkeypatch):
+def test_the_video_itself_is_not_written_over(video_demo, tmp_path, checkpoint, monkeypatch):
     write_video(tmp_path / 'clip.mp4', shown(3), 25)
     before = (tmp_path / 'clip.mp4').read_bytes()
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import video_demo
-    sys.path.remove(str(ROOT / 'tools'))
-    config = ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py'
-    monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(config), str(checkpoint), str(tmp_path / 'clip.mp4'),
+    monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(CONFIG), str(checkpoint), str(tmp_path / 'clip.mp4'),
                                       '--out-dir', str(tmp_path), '--device', 'cpu'])
     with pytest.raises(SystemExit, match='is the video itself'):
         video_demo.main()
@@ -113,10 +118,7 @@ def test_the_video_itself_is_not_written_over(tmp_path, checkpoint, monkeypatch)
     (dict(association='frames'), '--max-tracks 3', dict(association='frames', max_per_video=3, window_size=20,
                                                         window_overlap=5)),
     ({}, '--per-frame', dict(association='frames', window_size=20, window_overlap=5))])
-def test_the_command_line_goes_before_the_config(config, line, expected):
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import video_demo
-    sys.path.remove(str(ROOT / 'tools'))
+def test_the_command_line_goes_before_the_config(video_demo, config, line, expected):
     video_demo.configure(config, video_demo.parse_args(['c', 'w', 'v', *line.split()]))
     assert config == expected
 
@@ -155,7 +157,7 @@ def checkpoint(tmp_path_factory):
     """A small video model that has not learned anything."""
     pytest.importorskip('mmdet.models')
     from mmengine.registry import MODELS, DefaultScope
-    cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py')
+    cfg = Config.fromfile(CONFIG)
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)
@@ -167,12 +169,8 @@ def checkpoint(tmp_path_factory):
 
 @pytest.mark.parametrize('options', [(), ('--window', '4', '--overlap', '1'), ('--window', '0'), ('--per-frame',)],
                          ids=' '.join)
-def test_the_tool(folder, tmp_path, checkpoint, monkeypatch, options):
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import video_demo
-    sys.path.remove(str(ROOT / 'tools'))
-    config = ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py'
-    monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(config), str(checkpoint), str(folder), '--out-dir',
+def test_the_tool(video_demo, folder, tmp_path, checkpoint, monkeypatch, options):
+    monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(CONFIG), str(checkpoint), str(folder), '--out-dir',
                                       str(tmp_path / 'out'), '--score-thr', '0', '--device', 'cpu', *options])
     video_demo.main()
     found = json.loads((tmp_path / 'out' / 'clip.json').read_text())
@@ -188,11 +186,8 @@ def test_the_tool(folder, tmp_path, checkpoint, monkeypatch, options):
     (('CONFIG', 'CHECKPOINT', 'VIDEO', '--cfg-options', 'model.track_head.num_things_classes=5',
       'model.track_head.metainfo=None'), 'the model has 5 classes, but the data set names 4'),
     (('CONFIG', 'CHECKPOINT', 'VIDEO', '--window', '3', '--overlap', '3'), 'cannot share 3')])
-def test_mistakes_are_messages(folder, tmp_path, checkpoint, monkeypatch, arguments, message):
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import video_demo
-    sys.path.remove(str(ROOT / 'tools'))
-    names = dict(CONFIG=ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py', CHECKPOINT=checkpoint,
+def test_mistakes_are_messages(video_demo, folder, tmp_path, checkpoint, monkeypatch, arguments, message):
+    names = dict(CONFIG=CONFIG, CHECKPOINT=checkpoint,
                  IMAGE=ROOT / 'configs' / 'demo' / 'mask2former_r18_shapes-instance.py', VIDEO=folder)
     monkeypatch.setattr(sys, 'argv', ['video_demo.py', *(str(names.get(each, each)) for each in arguments),
                                       '--out-dir', str(tmp_path / 'out'), '--device', 'cpu'])
@@ -208,7 +203,7 @@ def test_memory_does_not_grow_with_the_video(checkpoint, way):
     pytest.importorskip('mmdet.models')
     from benchmarks.harness import peak_memory
     from m2f_mm.apis.video import load_video_model, predict_video
-    cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'mask2former_r18_shape-videos.py')
+    cfg = Config.fromfile(CONFIG)
     cfg.model.test_cfg.update(way)
     model = load_video_model(cfg, str(checkpoint))
     peaks = []

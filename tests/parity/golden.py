@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from m2f_mm.checkpoints import key_map, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion
-from m2f_mm.models import Mask2FormerTransformerDecoder, MaskTransformer, MSDeformAttnPixelDecoder
+from m2f_mm.models import Mask2FormerTransformerDecoder, MaskTransformer, MSDeformAttnPixelDecoder, mask_transformer
+from m2f_mm.structures import attention_mask
 
 ROOT = Path(os.environ.get('M2F_GOLDEN', Path(__file__).parents[2] / '..' / 'shared' / 'golden'))
 FORWARD, LOSS, GRADIENT = 1e-4, 1e-5, 1e-3  # relative tolerances of the recording
+FEATURES = ('res2', 'res3', 'res4', 'res5')
 
 
 def cases(kind):
@@ -78,6 +81,13 @@ class OfficialModel(torch.nn.Module):
         super().__init__()
         self.backbone, channels = build_backbone(cfg)
         self.panoptic_head = build_head(cfg, channels)
+
+
+def with_weights(model, recorded):
+    """The model with the recorded weights, all of them and no others, in training mode."""
+    missing, unexpected = model.load_state_dict(to_openmmlab(recorded['state_dict']), strict=False)
+    assert not unexpected and not missing
+    return model.train()
 
 
 def preprocess(model_cfg, images, divisor):
@@ -159,3 +169,81 @@ def assert_matching(matching, expected):
             chosen = (matching.batch == b) & (matching.layer == layer)
             assert matching.query[chosen].tolist() == queries.tolist(), f'{tag}, image {b}'
             assert matching.target[chosen].tolist() == objects.tolist(), f'{tag}, image {b}'
+
+
+def watch_decoder(monkeypatch, decoder):
+    """Lists that fill up with every attention mask, and with the queries after each part of every layer."""
+    masks, states = [], []
+
+    def recording_mask(embeds, features):
+        masks.append(attention_mask(embeds, features))
+        return masks[-1]
+
+    monkeypatch.setattr(mask_transformer, 'attention_mask', recording_mask)
+    for layer in decoder.layers:
+        residual = type(layer).residual
+        monkeypatch.setattr(layer, 'residual', lambda part, x, compute, layer=layer, residual=residual:
+                            states.append(residual(layer, part, x, compute)) or states[-1])
+    return masks, states
+
+
+def check_predictions(predictions, expected):
+    """Class and mask logits of every layer; an image's masks are recorded without the axis of frames."""
+    assert predictions.num_layers == len(expected['pred_logits'])
+    for layer in range(predictions.num_layers):
+        assert_close(predictions.class_logits[layer], expected['pred_logits'][layer], FORWARD, f'logits {layer}')
+        wanted = expected['pred_masks'][layer]
+        if wanted.ndim == 4:
+            wanted = wanted[:, :, None]
+        assert_close(torch.stack(predictions.mask_logits(layer)), wanted, FORWARD, f'masks {layer}')
+
+
+def check_decoder(predictions, masks, states, expected):
+    """Every prediction and attention mask, and the state of the queries inside every layer."""
+    check_predictions(predictions, expected)
+    assert len(masks) == len(expected['attn_mask_used'])
+    for allowed, blocked in zip(masks, expected['attn_mask_used']):
+        assert torch.equal(~allowed[:, 0], blocked)
+    for part, name in enumerate(('after_cross', 'after_self', 'after_ffn')):
+        assert len(states[part::3]) == len(expected[name])
+        for state, wanted in zip(states[part::3], expected[name]):
+            assert_close(state.transpose(0, 1), wanted, FORWARD, name)
+
+
+def check_criterion(cfg, draws, predictions, targets, expected):
+    """Costs, pairs and every loss term from the recorded random points; returns the sum of the losses."""
+    criterion = build_criterion(cfg, ReplayPoints(draws, predictions.num_layers))
+    costs = criterion.assigner.costs(predictions, targets, criterion.draw)
+    for layer, of_layer in enumerate(costs):
+        tag = 'final' if layer == predictions.num_layers - 1 else f'aux_{layer}'
+        for cost, wanted in zip(of_layer, expected['cost'][tag], strict=True):
+            assert_close(cost, wanted, FORWARD, f'cost {tag}')
+    assert_matching(criterion.assigner(predictions, targets, criterion.draw), expected['matcher'])
+    losses = criterion(predictions, targets)
+    total = sum(losses.values())
+    named = official_loss_names(losses)
+    assert named.keys() == expected['losses_weighted'].keys()
+    for term, value in named.items():
+        assert_close(value, expected['losses_weighted'][term], LOSS, term)
+    assert_close(total, expected['total'], LOSS, 'total')
+    return total
+
+
+def check_gradients(recorded, kind, model, whole=None):
+    """Norms of all gradients against those of the float64 run, small tensors whole.
+
+    A shared module has several official names: the first counts.
+    """
+    parameters, names = dict(model.named_parameters()), key_map(recorded['state_dict'])
+    norms = recorded['grad_norm_float64'][kind]
+    floor = 1e-4 * max(norms.values())
+    for official, wanted in norms.items():
+        gradient = parameters[names[official]].grad
+        assert gradient is not None, f'{kind}: {official} received no gradient'
+        assert abs(gradient.norm().item() - wanted) <= max(GRADIENT * wanted, floor), f'{kind}: {official}'
+    for official, wanted in (whole or {}).items():
+        if '.downsample.' not in official:  # stored in another order, see the converter
+            error = (parameters[names[official]].grad - wanted).abs().max()
+            assert error <= max(GRADIENT * wanted.abs().max(), floor), f'{kind}: {official}'
+    assert {names[official] for official in norms} == {
+        name for name, parameter in parameters.items() if parameter.requires_grad}

@@ -2,23 +2,23 @@
 import pytest
 import torch
 from golden import (
+    FEATURES,
     FORWARD,
     GRADIENT,
-    LOSS,
     OfficialModel,
-    ReplayPoints,
     assert_close,
-    assert_matching,
-    build_criterion,
     cases,
+    check_criterion,
+    check_decoder,
+    check_gradients,
     load,
-    official_loss_names,
     preprocess,
+    watch_decoder,
+    with_weights,
 )
 
-from m2f_mm.checkpoints import key_map, to_official, to_openmmlab
-from m2f_mm.models import mask_transformer
-from m2f_mm.structures import SegTargets, attention_mask, contract
+from m2f_mm.checkpoints import to_official
+from m2f_mm.structures import SegTargets, contract
 
 CASES = cases('m2f_image')
 
@@ -27,10 +27,7 @@ CASES = cases('m2f_image')
 def case(request):
     """(configuration, recording, model with the recorded weights)."""
     info, recorded = load(request.param)
-    model = OfficialModel(info['cfg'])
-    missing, unexpected = model.load_state_dict(to_openmmlab(recorded['state_dict']), strict=False)
-    assert not unexpected and not missing
-    return info, recorded, model.train()
+    return info, recorded, with_weights(OfficialModel(info['cfg']), recorded)
 
 
 def test_weights_convert_back(case):
@@ -51,12 +48,12 @@ def test_backbone(case):
     info, recorded, model = case
     batch = images(*case)
     assert list(batch.shape[-2:]) == list(recorded['outputs']['padded_shape'])[-2:]
-    for feature, name in zip(model.backbone(batch), ('res2', 'res3', 'res4', 'res5')):
+    for feature, name in zip(model.backbone(batch), FEATURES):
         assert_close(feature, recorded['outputs']['features'][name], FORWARD, name)
 
 
 def recorded_features(recorded):
-    return [recorded['outputs']['features'][name].clone() for name in ('res2', 'res3', 'res4', 'res5')]
+    return [recorded['outputs']['features'][name].clone() for name in FEATURES]
 
 
 def test_pixel_decoder(case):
@@ -85,31 +82,9 @@ def test_pixel_decoder(case):
 def test_decoder_layers(case, monkeypatch):
     """Every prediction and every attention mask, and the state of the queries inside every layer."""
     _, recorded, model = case
-    expected = recorded['outputs']['decoder']
-    masks, states = [], []
-
-    def recording_mask(embeds, features):
-        masks.append(attention_mask(embeds, features))
-        return masks[-1]
-
-    monkeypatch.setattr(mask_transformer, 'attention_mask', recording_mask)
-    for layer in model.panoptic_head.transformer_decoder.layers:
-        residual = type(layer).residual
-        monkeypatch.setattr(layer, 'residual', lambda part, x, compute, layer=layer, residual=residual:
-                            states.append(residual(layer, part, x, compute)) or states[-1])
+    masks, states = watch_decoder(monkeypatch, model.panoptic_head.transformer_decoder)
     predictions = model.panoptic_head(recorded_features(recorded))
-
-    assert predictions.num_layers == len(expected['pred_logits'])
-    for layer in range(predictions.num_layers):
-        assert_close(predictions.class_logits[layer], expected['pred_logits'][layer], FORWARD, f'logits {layer}')
-        logits = torch.stack(predictions.mask_logits(layer))[:, :, 0]
-        assert_close(logits, expected['pred_masks'][layer], FORWARD, f'masks {layer}')
-    assert len(masks) == len(expected['attn_mask_used'])
-    for allowed, blocked in zip(masks, expected['attn_mask_used']):
-        assert torch.equal(~allowed[:, 0], blocked)
-    for part, name in enumerate(('after_cross', 'after_self', 'after_ffn')):
-        for state, wanted in zip(states[part::3], expected[name]):
-            assert_close(state.transpose(0, 1), wanted, FORWARD, name)
+    check_decoder(predictions, masks, states, recorded['outputs']['decoder'])
 
 
 def test_training_step(case):
@@ -121,43 +96,11 @@ def test_training_step(case):
     for feature in features:
         feature.retain_grad()
     predictions = model.panoptic_head(features)
-    criterion = build_criterion(info['cfg'], ReplayPoints(recorded['random']['train'], predictions.num_layers))
     targets = [SegTargets(target['labels'], target['masks']) for target in expected['targets']]
-
-    costs = criterion.assigner.costs(predictions, targets, criterion.draw)
-    for layer, of_layer in enumerate(costs):
-        tag = 'final' if layer == predictions.num_layers - 1 else f'aux_{layer}'
-        for cost, wanted in zip(of_layer, expected['cost'][tag]):
-            assert_close(cost, wanted, FORWARD, f'cost {tag}')
-    assert_matching(criterion.assigner(predictions, targets, criterion.draw), expected['matcher'])
-
-    losses = criterion(predictions, targets)
-    total = sum(losses.values())
-    named = official_loss_names(losses)
-    assert named.keys() == expected['losses_weighted'].keys()
-    for name, value in named.items():
-        assert_close(value, expected['losses_weighted'][name], LOSS, name)
-    assert_close(total, expected['total'], LOSS, 'total')
-
-    total.backward()
-    for feature, name in zip(features, ('res2', 'res3', 'res4', 'res5')):
+    check_criterion(info['cfg'], recorded['random']['train'], predictions, targets, expected).backward()
+    for feature, name in zip(features, FEATURES):
         assert_close(feature.grad, expected['feature_grads'][name], GRADIENT, f'gradient of {name}')
-    check_gradients(recorded, dict(model.named_parameters()))
-
-
-def check_gradients(recorded, parameters):
-    norms = recorded['grad_norm_float64']['train']
-    names = key_map(recorded['state_dict'])
-    floor = 1e-4 * max(norms.values())
-    for official, wanted in norms.items():
-        gradient = parameters[names[official]].grad
-        assert gradient is not None, f'{official} received no gradient'
-        assert abs(gradient.norm().item() - wanted) <= max(GRADIENT * wanted, floor), official
-    whole = recorded['outputs']['train']['grads']['full_if_numel_le_1024']
-    for official, wanted in whole.items():
-        if '.downsample.' not in official:  # stored in another order, see the converter
-            gradient = parameters[names[official]].grad
-            assert (gradient - wanted).abs().max() <= max(GRADIENT * wanted.abs().max(), floor), official
+    check_gradients(recorded, 'train', model, expected['grads']['full_if_numel_le_1024'])
 
 
 def test_promises_are_masks(case):

@@ -4,6 +4,7 @@ import json
 import pytest
 import torch
 from golden import (
+    FEATURES,
     FORWARD,
     GRADIENT,
     LOSS,
@@ -13,18 +14,18 @@ from golden import (
     assert_matching,
     build_backbone,
     cases,
+    check_gradients,
     load,
     preprocess,
+    with_weights,
 )
 from test_results import check_results, official_settings
 
-from m2f_mm.checkpoints import key_map, to_official, to_openmmlab
+from m2f_mm.checkpoints import to_official, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
 from m2f_mm.models import MaskDINO, MaskDINOTransformerDecoder, MSDeformAttnPixelDecoder, RandomNoise
 from m2f_mm.postprocess import Sizes, class_scores
 from m2f_mm.structures import MaskPredictions, SegTargets
-
-FEATURES = ('res2', 'res3', 'res4', 'res5')
 
 
 @pytest.mark.parametrize('path', cases('mdino_pixel_decoder'))
@@ -93,10 +94,7 @@ def whole_cases():
 @pytest.fixture(scope='module', params=whole_cases())
 def case(request):
     info, recorded = request.param
-    model = OfficialMaskDINO(info['cfg'])
-    missing, unexpected = model.load_state_dict(to_openmmlab(recorded['state_dict']), strict=False)
-    assert not unexpected and not missing
-    return info, recorded, model
+    return info, recorded, with_weights(OfficialMaskDINO(info['cfg']), recorded)
 
 
 def images_of(info, recorded):
@@ -275,23 +273,6 @@ def check_losses(losses, expected, weights, what):
         assert_close(value, expected[name] * scale[name.split('_')[1]], LOSS, f'{what}: {name}')
 
 
-def check_gradients(recorded, kind, model):
-    """Norms against the float64 run, small tensors whole; shared modules once, under their first official name."""
-    parameters = dict(model.named_parameters())
-    names = key_map(recorded['state_dict'])
-    norms = recorded['grad_norm_float64'][kind]
-    floor = 1e-4 * max(norms.values())
-    checked = set()
-    for official, wanted in norms.items():
-        found = parameters[names[official]].grad.norm().item()
-        assert abs(found - wanted) <= max(GRADIENT * wanted, floor), f'{kind}: {official}'
-        checked.add(names[official])
-    assert checked == parameters.keys()
-    for official, wanted in recorded['outputs']['train'][kind]['grads'].get('full_if_numel_le_1024', {}).items():
-        error = (parameters[names[official]].grad - wanted).abs().max()
-        assert error <= max(GRADIENT * wanted.abs().max(), floor), f'{kind}: {official}'
-
-
 def criterion_of(num_classes, weights, semantic, no_object, points, oversample, importance, **options):
     """The criterion of a Mask DINO; weights of class, mask, dice, box and overlap are those of the costs."""
     assigner = HungarianAssigner(*weights[:3], num_points=points, box_weight=weights[3], overlap_weight=weights[4],
@@ -328,7 +309,7 @@ def test_losses_and_gradients(case):
         total = sum(losses.values())
         assert_close(total, run['total'], LOSS, f'{kind}: total')
         total.backward()
-        check_gradients(recorded, kind, model)
+        check_gradients(recorded, kind, model, run['grads'].get('full_if_numel_le_1024'))
         for name, feature in zip(FEATURES, features):
             if 'feature_grad_norms' in run:
                 assert_close(feature.grad.norm(), run['feature_grad_norms'][name], GRADIENT, f'{kind}: {name}')

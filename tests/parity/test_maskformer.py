@@ -2,7 +2,7 @@
 decoders; the per-pixel baselines."""
 import pytest
 import torch
-from golden import FORWARD, GRADIENT, LOSS, assert_close, cases, load
+from golden import FEATURES, FORWARD, GRADIENT, LOSS, assert_close, cases, check_predictions, load
 from mmengine.structures import PixelData
 
 from m2f_mm.checkpoints import to_official, to_openmmlab
@@ -30,7 +30,7 @@ def recorded(wanted):
 
 
 def in_order(features):
-    return [features[name] for name in ('res2', 'res3', 'res4', 'res5')]
+    return [features[name] for name in FEATURES]
 
 
 def weights(case):
@@ -105,11 +105,7 @@ def test_every_prediction(item, monkeypatch):
                         lambda *args: masks.append(attention_mask(*args)) or masks[-1])
     model.cls_embed.register_forward_pre_hook(lambda _, inputs: queries.append(inputs[0]))
     predictions = model(features)
-    assert predictions.num_layers == len(outputs['pred_logits'])
-    for layer in range(predictions.num_layers):
-        assert_close(predictions.class_logits[layer], outputs['pred_logits'][layer], FORWARD, f'logits {layer}')
-        logits = torch.stack(predictions.mask_logits(layer))[:, :, 0]
-        assert_close(logits, outputs['pred_masks'][layer], FORWARD, f'masks {layer}')
+    check_predictions(predictions, outputs)
     for query, wanted in zip(queries, outputs['decoder'].get('hs', ())):
         assert_close(query, wanted, FORWARD, 'queries')
     for allowed, blocked, reset in zip(masks, outputs['decoder'].get('attn_mask', ()),

@@ -2,34 +2,30 @@
 import pytest
 import torch
 from golden import (
+    FEATURES,
     FORWARD,
-    GRADIENT,
-    LOSS,
     OfficialModel,
-    ReplayPoints,
     assert_close,
-    assert_matching,
-    build_criterion,
     cases,
+    check_criterion,
+    check_decoder,
+    check_gradients,
+    check_predictions,
     load,
-    official_loss_names,
     preprocess,
+    watch_decoder,
+    with_weights,
 )
 
-from m2f_mm.checkpoints import key_map, to_openmmlab
-from m2f_mm.models import mask_transformer
 from m2f_mm.postprocess import Sizes, clip_segmentation
-from m2f_mm.structures import NO_CLASS, SegTargets, attention_mask
+from m2f_mm.structures import NO_CLASS, SegTargets
 
 
 @pytest.fixture(scope='module', params=cases('m2f_video'))
 def case(request):
     """(configuration, recording, model with the recorded weights)."""
     info, recorded = load(request.param)
-    model = OfficialModel(info['cfg'])
-    missing, unexpected = model.load_state_dict(to_openmmlab(recorded['state_dict']), strict=False)
-    assert not unexpected and not missing
-    return info, recorded, model.train()
+    return info, recorded, with_weights(OfficialModel(info['cfg']), recorded)
 
 
 def lengths(recorded):
@@ -53,17 +49,7 @@ def clip_targets_of(recorded, num_classes):
 def test_whole_clip(case, monkeypatch):
     """Features, every prediction and attention mask, the queries inside every layer, and the results."""
     info, recorded, model = case
-    masks, states = [], []
-
-    def recording_mask(embeds, features):
-        masks.append(attention_mask(embeds, features))
-        return masks[-1]
-
-    monkeypatch.setattr(mask_transformer, 'attention_mask', recording_mask)
-    for layer in model.panoptic_head.transformer_decoder.layers:
-        residual = type(layer).residual
-        monkeypatch.setattr(layer, 'residual', lambda part, x, compute, layer=layer, residual=residual:
-                            states.append(residual(layer, part, x, compute)) or states[-1])
+    masks, states = watch_decoder(monkeypatch, model.panoptic_head.transformer_decoder)
     for name, length in lengths(recorded):
         masks.clear()
         states.clear()
@@ -71,21 +57,10 @@ def test_whole_clip(case, monkeypatch):
         video = recorded['inputs'][name]['videos'][expected['video_index']]
         batch = frames(info, [video])
         features = model.backbone(batch)
-        for feature, level in zip(features, ('res2', 'res3', 'res4', 'res5')):
+        for feature, level in zip(features, FEATURES):
             assert_close(feature, expected['features'][level], FORWARD, level)
         predictions = model.panoptic_head(list(features), num_frames=length)
-        decoder = expected['decoder']
-        assert predictions.num_layers == len(decoder['pred_logits'])
-        for layer in range(predictions.num_layers):
-            assert_close(predictions.class_logits[layer], decoder['pred_logits'][layer], FORWARD, f'logits {layer}')
-            logits = torch.stack(predictions.mask_logits(layer))
-            assert_close(logits, decoder['pred_masks'][layer], FORWARD, f'masks {layer}')
-        assert len(masks) == len(decoder['attn_mask_used'])
-        for allowed, blocked in zip(masks, decoder['attn_mask_used']):
-            assert torch.equal(~allowed[:, 0], blocked)
-        for part, state_name in enumerate(('after_cross', 'after_self', 'after_ffn')):
-            for state, wanted in zip(states[part::3], decoder[state_name]):
-                assert_close(state.transpose(0, 1), wanted, FORWARD, state_name)
+        check_decoder(predictions, masks, states, expected['decoder'])
         sizes = Sizes(tuple(batch.shape[-2:]), tuple(video['frames'][0]['image'].shape[1:]),
                       tuple(expected['results']['image_size']))
         check_results(predictions, sizes, expected['results'])
@@ -145,30 +120,7 @@ def test_training_step(case):
         model.zero_grad()
         batch = frames(info, recorded['inputs'][name]['videos'])
         predictions = model.panoptic_head(list(model.backbone(batch)), num_frames=length)
-        for layer in range(predictions.num_layers):
-            assert_close(predictions.class_logits[layer], expected['pred_logits'][layer], FORWARD, f'logits {layer}')
-        criterion = build_criterion(info['cfg'], ReplayPoints(recorded['random'][name], predictions.num_layers))
+        check_predictions(predictions, expected)
         targets = clip_targets_of(expected, num_classes)
-        costs = criterion.assigner.costs(predictions, targets, criterion.draw)
-        for layer, of_layer in enumerate(costs):
-            tag = 'final' if layer == predictions.num_layers - 1 else f'aux_{layer}'
-            for cost, wanted in zip(of_layer, expected['cost'][tag]):
-                assert_close(cost, wanted, FORWARD, f'cost {tag}')
-        assert_matching(criterion.assigner(predictions, targets, criterion.draw), expected['matcher'])
-
-        losses = criterion(predictions, targets)
-        total = sum(losses.values())
-        named = official_loss_names(losses)
-        assert named.keys() == expected['losses_weighted'].keys()
-        for term, value in named.items():
-            assert_close(value, expected['losses_weighted'][term], LOSS, term)
-        assert_close(total, expected['total'], LOSS, 'total')
-
-        total.backward()
-        norms = recorded['grad_norm_float64'][name]
-        names, parameters = key_map(recorded['state_dict']), dict(model.named_parameters())
-        floor = 1e-4 * max(norms.values())
-        for official, wanted in norms.items():
-            gradient = parameters[names[official]].grad
-            assert gradient is not None, f'{official} received no gradient'
-            assert abs(gradient.norm().item() - wanted) <= max(GRADIENT * wanted, floor), official
+        check_criterion(info['cfg'], recorded['random'][name], predictions, targets, expected).backward()
+        check_gradients(recorded, name, model)

@@ -6,6 +6,7 @@ The default, 420 videos of 16 frames of 96x128, takes about half a minute and 70
 """
 import argparse
 
+from m2f_mm.apis.command_line import height_and_width
 from m2f_mm.datasets.shape_videos import ShapeVideoSpec
 from m2f_mm.datasets.shapes_files import write_shape_videos
 
@@ -16,23 +17,18 @@ def parse_args():
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--train', type=int, default=400, help='number of training videos')
     parser.add_argument('--val', type=int, default=20, help='number of validation videos')
-    parser.add_argument('--size', default='96x128', help='HxW in pixels')
+    parser.add_argument('--size', type=height_and_width, default='96x128', help='HxW in pixels (default 96x128)')
     parser.add_argument('--length', type=int, default=ShapeVideoSpec.length, help='frames of each')
     parser.add_argument('--difficulty', type=float, default=ShapeVideoSpec.difficulty, help='0 (easy) to 1')
     parser.add_argument('--speed', type=float, default=ShapeVideoSpec.speed,
                         help="of the fastest objects, in shares of the picture's smaller side for each frame")
     parser.add_argument('--overwrite', action='store_true', help='replace shapes with other parameters')
-    args = parser.parse_args()
-    try:
-        args.height, args.width = (int(side) for side in args.size.lower().split('x'))
-    except ValueError:
-        parser.error(f'--size wants HxW such as 96x128, got {args.size!r}')
-    return args
+    return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    spec = ShapeVideoSpec(args.height, args.width, args.length, args.difficulty, args.speed)
+    spec = ShapeVideoSpec(*args.size, args.length, args.difficulty, args.speed)
     made = write_shape_videos(args.out, spec, args.seed, args.train, args.val, args.overwrite)
     print(f'\n{args.out} is complete' if made else f'{args.out} is already there; nothing to do')
 

@@ -6,6 +6,7 @@ The default, 560 pictures of 128x128, takes about ten seconds and 15 MB. Run aga
 """
 import argparse
 
+from m2f_mm.apis.command_line import height_and_width
 from m2f_mm.datasets.shapes import ShapesSpec
 from m2f_mm.datasets.shapes_files import write_shapes
 
@@ -16,23 +17,18 @@ def parse_args():
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--train', type=int, default=500, help='number of training pictures')
     parser.add_argument('--val', type=int, default=60, help='number of validation pictures')
-    parser.add_argument('--size', default='128x128', help='HxW in pixels')
+    parser.add_argument('--size', type=height_and_width, default='128x128', help='HxW in pixels (default 128x128)')
     parser.add_argument('--difficulty', type=float, default=ShapesSpec.difficulty, help='0 (easy) to 1')
     parser.add_argument('--crowd', type=float, default=ShapesSpec.crowd, help='share with a crowd region')
     parser.add_argument('--void', type=float, default=ShapesSpec.void, help='share with an unlabelled patch')
     parser.add_argument('--heap', type=float, default=ShapesSpec.heap, help='share with a heap of touching objects')
     parser.add_argument('--overwrite', action='store_true', help='replace shapes with other parameters')
-    args = parser.parse_args()
-    try:
-        args.height, args.width = (int(side) for side in args.size.lower().split('x'))
-    except ValueError:
-        parser.error(f'--size wants HxW such as 128x128, got {args.size!r}')
-    return args
+    return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    spec = ShapesSpec(args.height, args.width, args.difficulty, args.crowd, args.void, args.heap)
+    spec = ShapesSpec(*args.size, args.difficulty, args.crowd, args.void, args.heap)
     made = write_shapes(args.out, spec, args.seed, args.train, args.val, args.overwrite)
     print(f'\n{args.out} is complete' if made else f'{args.out} is already there; nothing to do')
 
