@@ -51,7 +51,7 @@ def main() -> None:
     for name, way in WAYS.items():
         model.track_head.test_cfg = dict(cfg.model.test_cfg, **way)
         counts = reduce(add, (identity_switches(objects, [
-            track for track in predict_video(model, video) if track.score >= args.score_thr])
+            track for track in predict_video(model, video)[0] if track.score >= args.score_thr])
             for video, objects in data))
         print(f'| {name} | {counts.switches} | {counts.found} of {counts.visible} |', flush=True)
 

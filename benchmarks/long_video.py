@@ -43,7 +43,7 @@ def measure(args: argparse.Namespace) -> None:
     model = load_video_model(cfg, args.checkpoint)
     video = ShapeVideo(ShapeVideoSpec(480, 854, args.length, speed=0.02), np.random.default_rng(0))
     start, before = time.time(), peak()
-    tracks = predict_video(model, (image[..., ::-1] for image, _ in video))
+    tracks, _ = predict_video(model, (image[..., ::-1] for image, _ in video))
     print(f'measured {before} {peak()} {time.time() - start:.0f} {len(tracks)}')
 
 

@@ -19,6 +19,7 @@ from m2f_mm.criterion import RandomPoints
 from m2f_mm.registry import MODELS
 
 THINGS, STUFF = 80, 53  # COCO panoptic
+VIDEO_CLASSES = 40  # YouTube-VIS
 CHANNELS = (256, 512, 1024, 2048)
 THRESHOLDS = dict(object_mask_thr=0.5, iou_thr=0.1, filter_low_score=True)  # keep some segments of a random network
 MMDET_CONFIGS = {'r50': 'mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
@@ -146,6 +147,32 @@ def our_mask_dino(**head_options) -> nn.Module:
     return draw_weights(build(model, 'mmdet'))
 
 
+def our_video(frames_at_once: int | None = None) -> nn.Module:
+    """Ours as the shipped R50 config of videos has it, with YouTube-VIS's number of classes. An object that leaves
+    keeps its class, and results are bitmaps, as MMDetection has both."""
+    import mmdet.models  # noqa: F401
+    model = Config.fromfile(CONFIGS / '_base_/models/mask2former_r50_video.py').model
+    model.backbone.init_cfg = None
+    model.track_head.update(num_things_classes=VIDEO_CLASSES, num_stuff_classes=0, last_frame_labels=False)
+    model.test_cfg.update(instance_masks='bitmap', frames_at_once=frames_at_once)
+    detector = draw_weights(build(model, 'mmdet'))
+    tell_apart(detector.track_head)
+    return detector
+
+
+def mmdet_video(ours: nn.Module, frames: int = 2) -> nn.Module:
+    """MMDetection's own, from its own installed config, for training clips of so many frames, with the weights of
+    ``ours``."""
+    import mmdet
+    folder = Path(mmdet.__file__).parent / '.mim/configs/mask2former_vis'
+    model = Config.fromfile(folder / 'mask2former_r50_8xb2-8e_youtubevis2019.py').model
+    model.init_cfg = model.backbone.init_cfg = None
+    model.track_head.num_frames = frames
+    detector = build(model, 'mmdet')
+    same_weights(ours, detector)
+    return detector
+
+
 def transformers_model(ours: nn.Module, queries: int = 100) -> nn.Module:
     """Hugging Face's, and its weights into ``ours``: the converter knows that direction.
 
@@ -259,6 +286,30 @@ def samples(batch: int, height: int, width: int, objects: int = 20, stuff: int =
                                                masks=BitmapMasks(bitmaps, height, width))
             sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(labels[segments].astype(np.int64))[None])
         result.append(sample.to(device))
+    return result
+
+
+def clips(batch: int, frames: int, height: int, width: int, objects: int = 5, device: str = 'cpu') -> list:
+    """The same of clips: objects that move a little from frame to frame, the first of which the last frame misses."""
+    from mmdet.structures import DetDataSample, TrackDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+    result, size = [], (height, width)
+    for index in range(batch):
+        segments = segment_map(height, width, objects, index)
+        clip = TrackDataSample()
+        samples = []
+        for t in range(frames):
+            seen = np.arange(1 if t == frames - 1 else 0, objects)
+            bitmaps = (np.roll(segments, 8 * t, 1) == seen[:, None, None]).astype(np.uint8)
+            sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size,
+                                                 scale_factor=(1., 1.), img_path=f'video_{index}/{t}.jpg'))
+            sample.gt_instances = InstanceData(
+                labels=torch.from_numpy(seen * 7 % VIDEO_CLASSES), masks=BitmapMasks(bitmaps, height, width),
+                bboxes=torch.zeros(len(seen), 4), instances_ids=torch.from_numpy(seen))
+            samples.append(sample)
+        clip.video_data_samples = samples
+        result.append(clip.to(device))
     return result
 
 

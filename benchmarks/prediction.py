@@ -19,6 +19,15 @@ def alike_results(ours, theirs) -> str:
                      for mine, others in zip(ours, theirs, strict=True))
 
 
+def equal_tracks(ours, theirs) -> str:
+    """Tracks of every frame of two lists of MMDetection's video samples."""
+    words = []
+    for mine, others in zip(ours, theirs, strict=True):
+        words += [equal_instances(a.pred_track_instances, b.pred_track_instances)
+                  for a, b in zip(mine.video_data_samples, others.video_data_samples, strict=True)]
+    return f'{len(words)} frames with {words[0]}'
+
+
 def equal_panoptic(ours: Tensor, theirs: Tensor, tolerance: float = 1e-3) -> str:
     """Same class and same object at each pixel but a share of ``tolerance``."""
     assert ours.shape == theirs.shape, f'maps of {tuple(ours.shape)} and {tuple(theirs.shape)}'

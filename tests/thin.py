@@ -86,6 +86,13 @@ def video_config():
     return model
 
 
+def use_our_track_head(model, last_frame_labels=True):
+    """The lines that an existing video project changes; the number of frames is the data's."""
+    model.type = 'm2f_mm.Mask2FormerVideo'
+    model.track_head.update(type='m2f_mm.Mask2FormerTrackHead', num_frames=None, last_frame_labels=last_frame_labels)
+    return model
+
+
 def maskformer_config(encoder=True):
     """The ``model`` of mmdet's MaskFormer R50 COCO panoptic config, thin and without dropout; the pixel decoder with
     its encoder or the plain FPN."""
@@ -188,20 +195,20 @@ def detection_batch(objects=(3, 2), semantic=True, sizes=((90, 120), (80, 128)))
 
 def clip_batch(clips=2, frames=2, size=(64, 96), objects=3):
     """What a video pipeline hands to the model: uint8 frames, and objects with ids, of which the first is not seen in
-    the last frame and the last not in the first."""
+    the last frame and the last not in the first. ``objects`` is the number in each clip, or one for each."""
     from mmdet.structures import DetDataSample, TrackDataSample
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
     height, width = size
     generator = np.random.RandomState(0)
     inputs, samples = [], []
-    for index in range(clips):
-        labels = torch.from_numpy(generator.randint(0, THINGS, objects))
+    for index, count in enumerate([objects] * clips if isinstance(objects, int) else objects):
+        labels = torch.from_numpy(generator.randint(0, THINGS, count))
         clip = TrackDataSample()
         found = []
         for t in range(frames):
-            seen = [i for i in range(objects)
-                    if frames == 1 or (i or t < frames - 1) and (i < objects - 1 or t)]
+            seen = [i for i in range(count)
+                    if frames == 1 or (i or t < frames - 1) and (i < count - 1 or t)]
             masks = np.zeros((len(seen), height, width), np.uint8)
             for mask, i in zip(masks, seen):
                 mask[10 * i:10 * i + 20, 8 * i + 4 * t:8 * i + 4 * t + 24] = 1

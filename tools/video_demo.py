@@ -2,7 +2,8 @@
 
     python tools/video_demo.py CONFIG CHECKPOINT VIDEO [--out-dir DIR]
 
-VIDEO is a file or a folder of frames. It may have any length: it is predicted in overlapping windows.
+VIDEO is a file or a folder of frames. It may have any length: it is predicted in overlapping windows. A Mask2Former for
+images will do: frames are predicted on their own then, and joined. Models with panoptic output draw the panoptic video.
 """
 import argparse
 import json
@@ -14,7 +15,16 @@ from mmengine.utils import ProgressBar
 
 import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
 from m2f_mm.apis.command_line import config_file, existing_file, user_errors
-from m2f_mm.apis.video import drawn_frames, load_video_model, open_video, predict_video, tracks_as_json, write_video
+from m2f_mm.apis.video import (
+    drawn_frames,
+    free_folder,
+    load_video_model,
+    open_video,
+    predict_video,
+    tracks_as_json,
+    write_frames,
+    write_video,
+)
 from m2f_mm.datasets.io import write_file
 
 
@@ -23,15 +33,20 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file, or the name of one that m2f_mm ships')
     parser.add_argument('checkpoint', help='checkpoint file of any source')
     parser.add_argument('video', help='video file, or folder of frames')
-    parser.add_argument('--out-dir', type=Path, default=Path('outputs'), help='for NAME.mp4 and NAME.json')
+    parser.add_argument('--out-dir', type=Path, default=Path('outputs'),
+                        help='for NAME.mp4 or the folder NAME, and NAME.json')
     parser.add_argument('--window', type=int, help='frames that are predicted together, 0 for the whole video (default '
                         'as in the config, or 20)')
     parser.add_argument('--overlap', type=int, help='frames that two windows share (default as in the config, or 5)')
-    parser.add_argument('--per-frame', action='store_true', help='predict every frame on its own, as MinVIS')
+    parser.add_argument('--per-frame', action='store_true', help='predict every frame on its own, as MinVIS (models of '
+                        'images always do)')
     parser.add_argument('--max-tracks', type=int, help='results of a video (default as in the config, or 10)')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='tracks with a lower score are not drawn')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='tracks with a lower score are not drawn '
+                        '(panoptic segments all are)')
     parser.add_argument('--fps', type=float, default=25, help='frames per second of a folder (default 25)')
-    parser.add_argument('--no-video', action='store_true', help='write the JSON only')
+    drawn = parser.add_mutually_exclusive_group()
+    drawn.add_argument('--frames', action='store_true', help='draw into a folder of pictures, NAME, instead of a video')
+    drawn.add_argument('--no-video', action='store_true', help='write the JSON only')
     parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
@@ -56,7 +71,7 @@ def target(args: argparse.Namespace) -> Path:
     out = args.out_dir / (source.name if source.is_dir() else source.stem)
     if out.with_name(out.name + '.mp4').resolve() == source:
         raise ValueError(f'--out-dir: {out}.mp4 is the video itself; choose another folder')
-    return out
+    return free_folder(out) if args.frames else out
 
 
 def main() -> None:
@@ -69,13 +84,20 @@ def main() -> None:
         out = target(args)
         model = load_video_model(cfg, existing_file(args.checkpoint, 'checkpoint'), args.device)
         classes = model.dataset_meta['classes']
-        tracks = predict_video(model, video, ProgressBar(video.length or 0))
-        content = json.dumps(tracks_as_json(video, tracks, classes))
+        tracks, panoptic = predict_video(model, video, ProgressBar(video.length or 0))
+        segments, covered = ([], []) if panoptic is None else panoptic.segment_tracks()
+        content = json.dumps(tracks_as_json(video, tracks, classes, segments, covered))
         write_file(f'{out}.json', content.encode())
-        print(f'\n{len(tracks)} tracks are in {out}.json')
+        print(f'\n{len(tracks)} tracks' + (f' and {len(segments)} panoptic segments' if panoptic else '')
+              + f' are in {out}.json')
         if not args.no_video:
-            write_video(f'{out}.mp4', drawn_frames(video, tracks, classes, args.score_thr), video.fps)
-            print(f'the video is {out}.mp4')
+            shown, threshold = (tracks, args.score_thr) if panoptic is None else (covered, 0.0)
+            drawn = drawn_frames(video, shown, classes, threshold)
+            if args.frames:
+                write_frames(out, drawn, video.frames)
+            else:
+                write_video(f'{out}.mp4', drawn, video.fps)
+            print(f'the video is {out}' + ('' if args.frames else '.mp4'))
 
 
 if __name__ == '__main__':

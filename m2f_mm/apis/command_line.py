@@ -99,5 +99,5 @@ def user_errors() -> Iterator[None]:
     """Show what the user can mend (a wrong path or value) as a message and end, instead of with a traceback."""
     try:
         yield
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
         sys.exit(f'{Path(sys.argv[0]).name}: error: {error}')

@@ -1,5 +1,7 @@
 """Videos of any length, from files or folders of frames: tracks as JSON, and the video with the tracks drawn over it.
 
+Models of videos, and Mask2Formers of images, whose frames are joined as MinVIS does.
+
 A video is read as it is needed, a window of frames at a time, and a second time for drawing. What grows with its length
 are the run-length codes of the likeliest tracks, some kilobytes for each frame.
 """
@@ -14,10 +16,12 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.utils import ProgressBar
 from torch import nn
 
+from m2f_mm.datasets.io import write_file
+from m2f_mm.postprocess import PanopticVideo, Segment
 from m2f_mm.structures import Track
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -115,7 +119,8 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     """A video detector with its weights, ready to predict.
 
     Args:
-        cfg: of the model; the test pipeline prepares frames, the classes are those of the test data set.
+        cfg: of the model, of videos or of images (see ``as_video``); the test pipeline prepares frames, the classes are
+            those of the test data set.
         checkpoint: a file or address of any source.
         device: where to compute.
 
@@ -124,13 +129,9 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     """
     from mmengine.registry import DATASETS, MODELS, DefaultScope
     from mmengine.runner import load_checkpoint
-    cfg = cfg.copy()
+    cfg = as_video(cfg)
     cfg.load_from = None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
-        kind = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
-        if not hasattr(kind, 'features_of'):
-            raise ValueError(f'{cfg.model.type} is not m2f_mm.Mask2FormerVideo, which this needs: take a video config '
-                             'of ours, or put m2f_mm. before the types of model and track_head in a stock one')
         model = MODELS.build(cfg.model)
         loaded = load_checkpoint(model, checkpoint, map_location='cpu')
         dataset = cfg.test_dataloader.dataset
@@ -147,35 +148,69 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     return model.to(device).eval()
 
 
+def as_video(cfg: Config) -> Config:
+    """A config of our video model, out of that of a Mask2Former for images, ours or MMDetection's, which predicts every
+    frame on its own, and what it finds is joined as MinVIS does; or out of MMDetection's for videos. Ours stays as it
+    is.
+
+    Raises:
+        ValueError: the config is of another model.
+    """
+    from mmengine.registry import MODELS, DefaultScope
+    cfg = cfg.copy()
+    model = cfg.model
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        kind = MODELS.get(model.type) if isinstance(model.type, str) else model.type
+    if hasattr(kind, 'features_of'):
+        return cfg
+    if _name(model) == 'Mask2FormerVideo' and _name(model.track_head) == 'Mask2FormerTrackHead':
+        model.type, model.track_head.type = 'm2f_mm.Mask2FormerVideo', 'm2f_mm.Mask2FormerTrackHead'
+    elif _name(model) == 'Mask2Former' and _name(model.panoptic_head) == 'Mask2FormerHead':
+        kept = {key: model[key] for key in ('backbone', 'neck', 'train_cfg') if key in model}
+        image = {key: value for key, value in model.data_preprocessor.items() if key in (
+            'mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_size_divisor', 'pad_value')}
+        cfg.model = ConfigDict(
+            type='m2f_mm.Mask2FormerVideo', **kept, data_preprocessor=dict(type='TrackDataPreprocessor', **image),
+            track_head=dict(model.panoptic_head, type='m2f_mm.Mask2FormerTrackHead'),
+            test_cfg=dict(association='frames') | model.get('test_cfg', {}))
+    else:
+        raise ValueError(f'{_name(model)} is no model of videos and no Mask2Former for images: take a config of one '
+                         'of these')
+    return cfg
+
+
+def _name(part: dict) -> str:
+    """Of the class that a part of a config asks for, without its scope."""
+    return (part['type'] if isinstance(part['type'], str) else part['type'].__name__).split('.')[-1]
+
+
 def frame_transforms(cfg: Config) -> Any:
     """What the test pipeline does to each frame once it is loaded."""
     from mmengine.dataset import Compose
     from mmengine.registry import DefaultScope
-    def name(step: dict) -> str:
-        return (step['type'] if isinstance(step['type'], str) else step['type'].__name__).split('.')[-1]
-
-    broadcast = [step for step in cfg.test_dataloader.dataset.pipeline if name(step) == 'TransformBroadcaster']
-    if not broadcast:
-        raise ValueError('the test pipeline has no TransformBroadcaster, so it is not one of a video detector')
-    steps = [step for step in broadcast[0].transforms if not name(step).startswith('Load')]
+    steps = cfg.test_dataloader.dataset.pipeline
+    steps = next((step.transforms for step in steps if _name(step) == 'TransformBroadcaster'), steps)
+    steps = [step for step in steps if not _name(step).startswith(('Load', 'InferencerLoad', 'Pack'))]
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         return Compose(steps)
 
 
 @torch.no_grad()
-def predict_video(model: nn.Module, video: Iterable[np.ndarray], progress: ProgressBar | None = None) -> list[Track]:
-    """The tracks of a video, those of a higher score first; windows as the head's ``test_cfg`` has them. Panoptic maps
-    are not made.
+def predict_video(model: nn.Module, video: Iterable[np.ndarray],
+                  progress: ProgressBar | None = None) -> tuple[list[Track], PanopticVideo | None]:
+    """Windows as the head's ``test_cfg`` has them.
 
     Args:
         model: from ``load_video_model``.
         video: frames, BGR uint8 (H, W, 3).
         progress: told of every frame.
+
+    Returns:
+        The tracks, those of a higher score first; and the panoptic maps, where ``test_cfg`` has ``panoptic_on``.
     """
     from m2f_mm.integrations.mmdet_samples import sample_sizes
     prepare, head = frame_transforms(model.cfg), model.track_head
     tracks = head.new_tracks()
-    tracks.panoptic = None
     for frames, window in head.cut(video):
         inputs, clip = _window(model, [prepare(dict(img=frame, img_shape=frame.shape[:2], ori_shape=frame.shape[:2]))
                                        for frame in frames])
@@ -183,7 +218,7 @@ def predict_video(model: nn.Module, video: Iterable[np.ndarray], progress: Progr
         head.add_window(tracks, model.features_of(inputs), sizes, window)
         if progress is not None:
             progress.update(len(frames) - window.known)
-    return tracks.finish()
+    return tracks.finish(), tracks.panoptic
 
 
 def _window(model: nn.Module, frames: Sequence[dict]) -> tuple[torch.Tensor, Any]:
@@ -197,16 +232,32 @@ def _window(model: nn.Module, frames: Sequence[dict]) -> tuple[torch.Tensor, Any
     return data['inputs'][0], data['data_samples'][0]
 
 
-def tracks_as_json(video: Video, tracks: Sequence[Track], classes: Sequence[str]) -> dict:
+def tracks_as_json(video: Video, tracks: Sequence[Track], classes: Sequence[str], segments: Sequence[Segment] = (),
+                   covered: Sequence[Track] = ()) -> dict:
     """Tracks for ``json``: of each ``id``, ``label``, ``category``, ``score``, and ``segmentations``, a COCO run-length
-    code for each frame, null where the object is not seen."""
-    return dict(
-        video=dict(path=video.path, fps=video.fps, length=len(tracks[0].masks) if tracks else video.length,
-                   file_names=video.frames),
-        classes=list(classes),
-        tracks=[dict(id=number, label=track.label, category=classes[track.label], score=track.score, segmentations=[
+    code for each frame, null where the object is not seen. The same of panoptic segments, if there are any, with
+    ``isthing``.
+
+    Args:
+        video: what was predicted.
+        tracks: its objects.
+        classes: their names.
+        segments, covered: of ``PanopticVideo.segment_tracks``.
+    """
+    def record(number: int, track: Track) -> dict:
+        return dict(id=number, label=track.label, category=classes[track.label], score=track.score, segmentations=[
             None if code is None else dict(size=list(code['size']), counts=code['counts'].decode())
-            for code in track.masks]) for number, track in enumerate(tracks)])
+            for code in track.masks])
+
+    known = [*tracks, *covered]
+    content = dict(
+        video=dict(path=video.path, fps=video.fps, length=len(known[0].masks) if known else video.length,
+                   file_names=video.frames),
+        classes=list(classes), tracks=[record(*numbered) for numbered in enumerate(tracks)])
+    if segments:
+        content['segments'] = [dict(record(segment.id, track), isthing=segment.is_thing)
+                               for segment, track in zip(segments, covered)]
+    return content
 
 
 def drawn_frames(video: Iterable[np.ndarray], tracks: Sequence[Track], classes: Sequence[str],
@@ -265,3 +316,37 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
         if written != count:
             raise ValueError(f'{path}: only {written} of {count} frames could be written; is the disk full?')
         part.replace(path)
+
+
+def write_frames(folder: str | Path, frames: Iterable[np.ndarray], names: Sequence[str] | None = None) -> None:
+    """Write frames, BGR uint8 (H, W, 3), as PNG pictures into a folder, which appears when it is complete.
+
+    Args:
+        folder: a new or empty one.
+        frames: of the video.
+        names: of the files, whose suffix becomes .png; by default they are numbered.
+
+    Raises:
+        FileExistsError: there is something in the folder.
+    """
+    folder = free_folder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.') as unfinished:
+        part = Path(unfinished) / folder.name
+        part.mkdir()
+        for t, frame in enumerate(frames):
+            name = f'{t:06d}' if names is None else Path(names[t]).stem
+            write_file(str(part / f'{name}.png'), cv2.imencode('.png', frame)[1].tobytes())
+        part.replace(folder)
+
+
+def free_folder(folder: str | Path) -> Path:
+    """The path of a folder that may be written.
+
+    Raises:
+        FileExistsError: there is a file of that name, or something in the folder.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f'{folder} is there already; choose another place for the frames, or remove it')
+    return folder

@@ -189,6 +189,18 @@ class PanopticVideo:
                 for packed in self.owners), segments
 
 
+    def segment_tracks(self) -> tuple[list[Segment], list[Track]]:
+        """The segments, and of each what it covers, frame after frame; no pixel belongs to two."""
+        from pycocotools import mask as coco_masks
+        maps, segments = self.finish()
+        ids = np.array([segment.id for segment in segments], np.int32)
+        covered = [coco_masks.encode(np.asfortranarray((frame.numpy()[..., None] == ids).astype(np.uint8)))
+                   for frame in maps]
+        return segments, [
+            Track(segment.label, [None if is_empty(codes[i]) else codes[i] for codes in covered], segment.score)
+            for i, segment in enumerate(segments)]
+
+
 class Window(NamedTuple):
     """Frames ``first`` to ``end - 1`` of a video; ``known`` of them at the beginning are in the window before, and
     ``shared`` at the end in the next one."""

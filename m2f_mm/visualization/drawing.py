@@ -26,6 +26,8 @@ class Segments:
         vary: give the segments of a class slightly different colours, so that neighbours can be told apart.
         boxes: (N, 4) as x0, y0, x1, y1 in pixels; drawn where there are no masks.
         colours: (N, 3), RGB, in the place of those of the classes: objects of a video keep theirs from frame to frame.
+        numbers: (N,), by which colours vary instead of by the position: things of a panoptic video have theirs in every
+            frame.
     """
     masks: np.ndarray | None
     labels: np.ndarray
@@ -33,12 +35,14 @@ class Segments:
     vary: bool = True
     boxes: np.ndarray | None = None
     colours: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
     def colour(self, index: int, palette: Sequence) -> np.ndarray:
         """Of one segment, RGB."""
         if self.colours is not None:
             return self.colours[index]
         colour = np.array(palette[self.labels[index]])
+        index = index if self.numbers is None else int(self.numbers[index])
         return colour * (0.7 + 0.1 * (index % 6)) + 20 * (index % 3) if self.vary else colour
 
     def name(self, index: int, classes: Sequence[str]) -> str:

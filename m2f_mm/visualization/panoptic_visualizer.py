@@ -10,7 +10,7 @@ from mmengine.visualization import Visualizer
 from ..datasets.categories import distinct_colours
 from ..datasets.io import write_image
 from ..datasets.run_lengths import compressed
-from ..evaluation.functional import decode_panoptic_seg
+from ..evaluation.functional import INSTANCE_OFFSET, decode_panoptic_seg
 from ..registry import VISUALIZERS
 from .drawing import Segments, draw_segments, enlarged, legend, titled
 
@@ -171,7 +171,10 @@ class PanopticVisualizer(Visualizer):
         return len(classes)
 
     def _from_panoptic(self, panoptic_seg: BaseDataElement) -> Segments:
-        return _from_segment_map(*decode_panoptic_seg(_pixels(panoptic_seg), self._num_classes()))
+        codes, num_classes = _pixels(panoptic_seg), self._num_classes()
+        segments = _from_segment_map(*decode_panoptic_seg(codes, num_classes))
+        codes = np.unique(codes)
+        return replace(segments, numbers=codes[codes % INSTANCE_OFFSET < num_classes] // INSTANCE_OFFSET)
 
     def _from_semantic(self, sem_seg: BaseDataElement) -> Segments:
         label_map = _pixels(sem_seg)

@@ -12,7 +12,16 @@ import torch
 from mmengine.config import Config
 from pycocotools import mask as coco_masks
 
-from m2f_mm.apis.video import drawn_frames, open_video, tracks_as_json, write_video
+from m2f_mm.apis.video import (
+    as_video,
+    drawn_frames,
+    load_video_model,
+    open_video,
+    predict_video,
+    tracks_as_json,
+    write_frames,
+    write_video,
+)
 from m2f_mm.datasets.shape_videos import ShapeVideo, ShapeVideoSpec
 from m2f_mm.structures import Track
 
@@ -24,6 +33,11 @@ def shown(length=9):
     """BGR frames."""
     video = ShapeVideo(ShapeVideoSpec(48, 64, length), np.random.default_rng(0))
     return [np.ascontiguousarray(image[..., ::-1]) for image, _ in video]
+
+
+def breaks_off():
+    yield from shown()[:3]
+    raise RuntimeError('no more')
 
 
 @pytest.fixture
@@ -55,16 +69,27 @@ def test_a_folder_and_a_file_hold_the_same_frames(folder, tmp_path):
 
 
 def test_a_video_that_breaks_off_is_not_left_behind(tmp_path):
-    def broken():
-        yield from shown()[:3]
-        raise RuntimeError('no more')
-
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'clip.mp4').write_bytes(b'an older one')
     with pytest.raises(RuntimeError, match='no more'):
-        write_video(tmp_path / 'out' / 'clip.mp4', broken(), 25)
+        write_video(tmp_path / 'out' / 'clip.mp4', breaks_off(), 25)
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['clip.mp4']
     assert (tmp_path / 'out' / 'clip.mp4').read_bytes() == b'an older one'
+
+
+def test_frames_as_a_folder(tmp_path):
+    write_frames(tmp_path / 'new' / 'clip', shown(3), ['a.jpg', 'b.jpg', 'c.jpg'])
+    video = open_video(tmp_path / 'new' / 'clip')
+    assert video.frames == ['a.png', 'b.png', 'c.png']
+    assert all(np.array_equal(*pair) for pair in zip(video, shown(3)))
+    with pytest.raises(FileExistsError, match='clip is there already'):
+        write_frames(tmp_path / 'new' / 'clip', shown(2))
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(RuntimeError, match='no more'):
+        write_frames(tmp_path / 'empty', breaks_off())
+    assert {path.name for path in tmp_path.iterdir()} == {'new', 'empty'} and not any((tmp_path / 'empty').iterdir())
+    write_frames(tmp_path / 'empty', shown(2))
+    assert open_video(tmp_path / 'empty').frames == ['000000.png', '000001.png']
 
 
 def test_frames_that_cannot_be_read_are_named(folder):
@@ -152,19 +177,22 @@ def test_tracks_are_drawn_and_written(folder):
     np.testing.assert_array_equal(coco_masks.decode(first['segmentations'][0]), mask)
 
 
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    """A small video model that has not learned anything."""
+def untrained(config, folder):
+    """A checkpoint of a model that has not learned anything."""
     pytest.importorskip('mmdet.models')
     from mmengine.registry import MODELS, DefaultScope
-    cfg = Config.fromfile(CONFIG)
+    cfg = Config.fromfile(config)
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)
         model.init_weights()
-    path = tmp_path_factory.mktemp('weights') / 'model.pth'
-    torch.save(dict(state_dict=model.state_dict()), path)
-    return path
+    torch.save(dict(state_dict=model.state_dict()), folder / 'model.pth')
+    return folder / 'model.pth'
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    return untrained(CONFIG, tmp_path_factory.mktemp('weights'))
 
 
 @pytest.mark.parametrize('options', [(), ('--window', '4', '--overlap', '1'), ('--window', '0'), ('--per-frame',)],
@@ -179,16 +207,87 @@ def test_the_tool(video_demo, folder, tmp_path, checkpoint, monkeypatch, options
     assert open_video(tmp_path / 'out' / 'clip.mp4').length == 9
 
 
+IMAGES = ROOT / 'configs' / 'demo' / 'mask2former_r18_shapes-panoptic.py'
+THRESHOLDS = {'model.test_cfg.object_mask_thr': 0.05, 'model.test_cfg.iou_thr': 0.0}  # show some segments
+
+
+def test_the_tool_draws_into_a_folder(video_demo, folder, tmp_path, checkpoint, monkeypatch):
+    """But not into the frames themselves."""
+    for out in (tmp_path / 'out', folder.parent):
+        monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(CONFIG), str(checkpoint), str(folder), '--out-dir',
+                                          str(out), '--score-thr', '0', '--device', 'cpu', '--frames'])
+        if out == folder.parent:
+            with pytest.raises(SystemExit, match='clip is there already'):
+                video_demo.main()
+        else:
+            video_demo.main()
+            assert open_video(out / 'clip').frames == open_video(folder).frames and (out / 'clip.json').is_file()
+
+
+def test_the_tool_with_a_model_of_images(video_demo, folder, tmp_path, monkeypatch):
+    """Things with one number and merged stuff, drawn and written."""
+    weights = untrained(IMAGES, tmp_path)
+    monkeypatch.setattr(sys, 'argv', [
+        'video_demo.py', str(IMAGES), str(weights), str(folder), '--out-dir', str(tmp_path / 'out'), '--device', 'cpu',
+        '--cfg-options', *(f'{key}={value}' for key, value in THRESHOLDS.items())])
+    video_demo.main()
+    found = json.loads((tmp_path / 'out' / 'clip.json').read_text())
+    assert len(found['tracks']) == 10 and len(found['segments']) > 1
+    assert all(segment['isthing'] == (segment['label'] < 4) for segment in found['segments'])
+    labels = [segment['label'] for segment in found['segments'] if not segment['isthing']]
+    assert len(labels) == len(set(labels))
+    covered = np.zeros((9, 48, 64), int)
+    for segment in found['segments']:
+        for t, code in enumerate(segment['segmentations']):
+            covered[t] += 0 if code is None else coco_masks.decode(code)
+    assert covered.max() == 1
+    drawn = list(open_video(tmp_path / 'out' / 'clip.mp4'))
+    assert len(drawn) == 9 and all(np.abs(a.astype(int) - b).mean() > 8 for a, b in zip(drawn, shown()))
+
+
+def test_a_frame_is_a_picture_to_a_model_of_images(folder, tmp_path):
+    """The panoptic map of a video of one frame is MMDetection's of the picture."""
+    from mmdet.apis import inference_detector, init_detector
+    weights = str(untrained(IMAGES, tmp_path))
+    cfg = Config.fromfile(IMAGES)
+    cfg.merge_from_dict(THRESHOLDS)
+    _, panoptic = predict_video(load_video_model(cfg, weights), list(open_video(folder))[:1])
+    segments, covered = panoptic.segment_tracks()
+    expected = inference_detector(init_detector(cfg, weights, device='cpu'), str(folder / '00000.png'))
+    expected = expected.pred_panoptic_seg.sem_seg[0].numpy()
+    void = len(cfg.model.panoptic_head.metainfo['classes'])
+    assert len(segments) == len(set(expected[expected != void].tolist())) > 1
+    for segment, track in zip(segments, covered):
+        codes = set(expected[coco_masks.decode(track.masks[0]).astype(bool)].tolist())
+        assert len(codes) == 1 and codes.pop() % 1000 == segment.label
+
+
+@pytest.mark.parametrize('config, expected', [
+    ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py', ('frames', 133)),
+    ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py', (None, 40))])
+def test_stock_configs(config, expected):
+    """Models of MMDetection's own configs become ours."""
+    mmdet = pytest.importorskip('mmdet')
+    cfg = as_video(Config.fromfile(Path(mmdet.__file__).parent / '.mim' / 'configs' / config))
+    from mmengine.registry import MODELS, DefaultScope
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        cfg.model.backbone.init_cfg = None
+        model = MODELS.build(cfg.model)
+    assert type(model).__module__ == 'm2f_mm.integrations.mmdet_video'
+    assert (model.track_head.test_cfg.get('association'), model.num_classes) == expected
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+
+
 @pytest.mark.parametrize('arguments, message', [
     (('CONFIG', 'CHECKPOINT', 'nowhere'), "no video or folder of frames 'nowhere'"),
     (('CONFIG', 'nowhere.pth', 'VIDEO'), "there is no file 'nowhere.pth'"),
-    (('IMAGE', 'CHECKPOINT', 'VIDEO'), 'is not m2f_mm.Mask2FormerVideo'),
+    (('OTHER', 'CHECKPOINT', 'VIDEO'), 'MaskFormer is no model of videos and no Mask2Former for images'),
     (('CONFIG', 'CHECKPOINT', 'VIDEO', '--cfg-options', 'model.track_head.num_things_classes=5',
       'model.track_head.metainfo=None'), 'the model has 5 classes, but the data set names 4'),
     (('CONFIG', 'CHECKPOINT', 'VIDEO', '--window', '3', '--overlap', '3'), 'cannot share 3')])
 def test_mistakes_are_messages(video_demo, folder, tmp_path, checkpoint, monkeypatch, arguments, message):
     names = dict(CONFIG=CONFIG, CHECKPOINT=checkpoint,
-                 IMAGE=ROOT / 'configs' / 'demo' / 'mask2former_r18_shapes-instance.py', VIDEO=folder)
+                 OTHER=ROOT / 'configs' / 'demo' / 'maskformer_r18_shapes-panoptic.py', VIDEO=folder)
     monkeypatch.setattr(sys, 'argv', ['video_demo.py', *(str(names.get(each, each)) for each in arguments),
                                       '--out-dir', str(tmp_path / 'out'), '--device', 'cpu'])
     with pytest.raises(SystemExit, match=message):
@@ -202,7 +301,6 @@ def test_memory_does_not_grow_with_the_video(checkpoint, way):
     """Five times as many frames, by allocation."""
     pytest.importorskip('mmdet.models')
     from benchmarks.harness import peak_memory
-    from m2f_mm.apis.video import load_video_model, predict_video
     cfg = Config.fromfile(CONFIG)
     cfg.model.test_cfg.update(way)
     model = load_video_model(cfg, str(checkpoint))

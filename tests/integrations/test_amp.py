@@ -2,16 +2,30 @@
 import pytest
 import torch
 from replay import RecordedPoints
-from thin import build_detector, detection_batch, gradients, mmdet_config, use_our_heads
+from thin import (
+    build_detector,
+    clip_batch,
+    detection_batch,
+    gradients,
+    mmdet_config,
+    use_our_heads,
+    use_our_track_head,
+    video_config,
+)
 
 pytest.importorskip('mmdet')
 
 
-def trained(dtype=None):
+def trained(kind, dtype=None):
     """(losses, gradients) of one step with the same points, inside autocast or not."""
-    detector = build_detector(use_our_heads(mmdet_config())).train()
-    detector.panoptic_head.criterion.draw = RecordedPoints()
-    data = detector.data_preprocessor(detection_batch(), True)
+    if kind == 'images':
+        detector, batch = build_detector(use_our_heads(mmdet_config())), detection_batch()
+        head = detector.panoptic_head
+    else:
+        detector, batch = build_detector(use_our_track_head(video_config())), clip_batch()
+        head = detector.track_head
+    head.criterion.draw = RecordedPoints()
+    data = detector.train().data_preprocessor(batch, True)
     with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
         losses = detector(**data, mode='loss')
     scale = 2**10 if dtype == torch.float16 else 1  # what a gradient scaler would do
@@ -19,22 +33,24 @@ def trained(dtype=None):
     return losses, {name: gradient / scale for name, gradient in gradients(detector).items()}
 
 
-@pytest.fixture(scope='module')
-def expected():
-    return trained()
+@pytest.fixture(scope='module', params=['images', 'videos'])
+def expected(request):
+    """(what is trained, losses and gradients in float32)."""
+    return request.param, trained(request.param)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=['bf16', 'fp16'])
 def test_losses_and_gradients(dtype, expected):
-    losses, found = trained(dtype)
-    assert losses.keys() == expected[0].keys()
+    kind, (full_losses, full_gradients) = expected
+    losses, found = trained(kind, dtype)
+    assert losses.keys() == full_losses.keys()
     for loss in losses.values():
         assert loss.dtype == torch.float32 and loss.isfinite()
-    total, wanted = float(sum(losses.values())), float(sum(expected[0].values()))
+    total, wanted = float(sum(losses.values())), float(sum(full_losses.values()))
     assert abs(total - wanted) < 0.03 * wanted
     for name, gradient in found.items():
         assert gradient is not None and gradient.isfinite().all(), name
-    flat, reference = (torch.cat([values[name].flatten() for name in found]) for values in (found, expected[1]))
+    flat, reference = (torch.cat([values[name].flatten() for name in found]) for values in (found, full_gradients))
     similarity = torch.nn.functional.cosine_similarity(flat, reference, 0)
     assert float(similarity) > (0.95 if dtype == torch.bfloat16 else 0.99), similarity
 

@@ -9,6 +9,7 @@ from thin import (
     mmdet_config,
     step,
     use_our_heads,
+    use_our_track_head,
     video_config,
 )
 
@@ -19,9 +20,8 @@ pytest.importorskip('mmdet')
 
 
 def video_detector(**head):
-    model = video_config()
-    model.type = 'm2f_mm.Mask2FormerVideo'
-    model.track_head.update(type='m2f_mm.Mask2FormerTrackHead', num_frames=None, **head)
+    model = use_our_track_head(video_config())
+    model.track_head.update(head)
     return build_detector(model)
 
 

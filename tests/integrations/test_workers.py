@@ -8,10 +8,21 @@ from mmengine.model import MMDistributedDataParallel
 from replay import RecordedPoints
 from test_boxes_without_masks import DETECTOR, without_masks
 from test_mask_dino_heads import detector as mask_dino
-from thin import build_detector, detection_batch, gradients, mmdet_config, step, use_our_heads
+from thin import (
+    build_detector,
+    clip_batch,
+    detection_batch,
+    gradients,
+    mmdet_config,
+    step,
+    use_our_heads,
+    use_our_track_head,
+    video_config,
+)
 
 pytest.importorskip('mmdet')
-OBJECTS = {'objects everywhere': (3, 2), 'a worker without any object': (3, 0), 'no object at all': (0, 0)}
+OBJECTS = {(kind, name): counts for kind in ('images', 'clips') for name, counts in {
+    'objects everywhere': (3, 2), 'a worker without any object': (3, 0), 'no object at all': (0, 0)}.items()}
 # Mask DINO: objects, images that have boxes alone, options. One worker may denoise, or learn masks, and the other not.
 MASK_DINO = {
     'denoising everywhere': ((3, 2), (), {}),
@@ -26,47 +37,53 @@ MASK_DINO = {
 }
 
 
-class OneImage(RecordedPoints):
-    """The points that the joint batch draws, those of one of its two images."""
+class HalfOfThePoints(RecordedPoints):
+    """The points that the joint batch draws, those of one of its two images or clips."""
 
-    def __init__(self, image, counts):
+    def __init__(self, part, counts):
         super().__init__()
-        self.image, self.counts = image, counts
+        self.part, self.counts = part, counts
 
     def _draw(self, kind, layer, count, num_points):
         joint = 2 if kind == 'matching' else sum(self.counts)
         sizes = (1, 1) if kind == 'matching' else self.counts
         generator = torch.Generator().manual_seed(100 * layer + ('matching', 'candidates', 'uniform').index(kind))
         values = torch.rand(joint, num_points, 2, generator=generator)
-        if self.image is None:
+        if self.part is None:
             assert count == joint
             return values
-        assert count == sizes[self.image]
-        return values.split(sizes)[self.image]
+        assert count == sizes[self.part]
+        return values.split(sizes)[self.part]
 
 
-def train(image, counts):
-    """A model and the step's data: both images, or one of them. Stuff is left out, so that a worker can be idle."""
-    detector = build_detector(use_our_heads(mmdet_config())).train()
-    detector.panoptic_head.criterion.draw = OneImage(image, counts)
-    data = detection_batch(counts, semantic=False)
-    if image is not None:
-        data = {key: value[image:image + 1] for key, value in data.items()}
-    return detector, data
+def train(case, part=None):
+    """A model and the step's data: both images or clips, or one of them. Stuff is left out, so that a worker can be
+    idle."""
+    counts, frames = OBJECTS[case], 1 if case[0] == 'images' else 2
+    if case[0] == 'images':
+        detector, data = build_detector(use_our_heads(mmdet_config())), detection_batch(counts, semantic=False)
+        head = detector.panoptic_head
+    else:
+        detector, data = build_detector(use_our_track_head(video_config())), clip_batch(frames=frames, objects=counts)
+        head = detector.track_head
+    head.criterion.draw = HalfOfThePoints(part, [count * frames for count in counts])
+    if part is not None:
+        data = {key: value[part:part + 1] for key, value in data.items()}
+    return detector.train(), data
 
 
 def worker(rank, port, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
-    for name, counts in OBJECTS.items():
-        detector, data = train(rank, counts)
+    for case in OBJECTS:
+        detector, data = train(case, rank)
         parallel = MMDistributedDataParallel(detector, find_unused_parameters=False)
         for _ in range(2):  # the second step hangs or fails where a parameter was left out of the first
             parallel.zero_grad()
             losses = parallel(**detector.data_preprocessor(data, True), mode='loss')
             sum(losses.values()).backward()
         losses = {term: loss.detach() for term, loss in losses.items()}
-        torch.save(dict(losses=losses, gradients=gradients(detector)), f'{folder}/{name} {rank}.pth')
+        torch.save(dict(losses=losses, gradients=gradients(detector)), f'{folder}/{" ".join(case)} {rank}.pth')
     for name, (counts, boxed, options) in MASK_DINO.items():
         model = mask_dino(0, **{'boxes_from_masks': 'mask2box', **options}).train()
         data = without_masks(detection_batch(counts, semantic=False), *boxed)
@@ -96,10 +113,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('name', OBJECTS)
-def test_two_workers_are_one(name, folder):
-    first, second = (torch.load(folder / f'{name} {rank}.pth', weights_only=True) for rank in range(2))
-    detector, data = train(None, OBJECTS[name])
+@pytest.mark.parametrize('case', OBJECTS, ids=' '.join)
+def test_two_workers_are_one(case, folder):
+    first, second = (torch.load(folder / f'{" ".join(case)} {rank}.pth', weights_only=True) for rank in range(2))
+    detector, data = train(case)
     losses = step(detector, data)
     for term, loss in losses.items():
         torch.testing.assert_close((first['losses'][term] + second['losses'][term]) / 2, loss, atol=1e-5, rtol=1e-4)

@@ -212,3 +212,22 @@ def test_panoptic_things_keep_their_number_through_windows():
             alone = (masks[:, t] > 0).sum(0) == 1
             assert (found[alone & (masks[i, t] > 0)] == i + 1).all()
         assert (found[(masks[:, t] < 0).all(0)] == 0).all()
+
+
+def test_segments_of_a_video_as_tracks():
+    """The maps again, in codes."""
+    panoptic = PanopticVideo([True, False], overlap_threshold=0.1)
+    assert panoptic.segment_tracks() == ([], [])
+    masks = torch.full((3, 4, 8, 16), -1.)
+    masks[0, 1:3, :4, :8] = masks[1, :, 4:, 8:] = masks[2, :, 4:, :8] = 1
+    embeds, features = promises(10 * masks)
+    logits = torch.tensor([[9., 0, 0], [0, 9., 0], [0, 9., 0]])
+    panoptic.add(logits, embeds, features, Sizes((8, 16), (8, 16), (8, 16)))
+    maps, expected = panoptic.finish()
+    segments, covered = panoptic.segment_tracks()
+    assert segments == expected and [(s.label, s.is_thing) for s in segments] == [(0, True), (1, False)]
+    assert [code is None for code in covered[0].masks] == [True, False, False, True]
+    for t, found in enumerate(maps):
+        for segment, track in zip(segments, covered):
+            mask = np.zeros((8, 16)) if track.masks[t] is None else coco_masks.decode(track.masks[t])
+            np.testing.assert_array_equal(mask, found == segment.id)

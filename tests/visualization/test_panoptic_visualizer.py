@@ -195,3 +195,12 @@ def test_tracked_frames(visualizer):
     assert (np.median(left, 0) != np.median(right, 0)).any()
     np.testing.assert_array_equal(np.median(second[44:47, 54:66].reshape(-1, 3), 0), np.median(right, 0))
     assert (second[44:47, 14:26] == 100).all()
+
+
+def test_things_of_a_panoptic_video_keep_their_colour(visualizer):
+    """Whatever else there is in a frame."""
+    frames = torch.full((2, 30, 40), 3)  # void
+    frames[0, :10], frames[:, 20:] = 1000, 2000  # two cats, one of which leaves
+    one, other = (visualizer.draw(IMAGE, sample(pred_panoptic_seg=PixelData(sem_seg=frame[None]))) for frame in frames)
+    np.testing.assert_array_equal(panel(one)[45:58, :20], panel(other)[45:58, :20])
+    assert (panel(one)[5, 5] != panel(one)[55, 5]).any()
