@@ -13,7 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from m2f_mm.apis.command_line import config_file
-from m2f_mm.apis.video import Video, load_video_model, predict_video
+from m2f_mm.apis.video import load_video_model, predict_video
+from m2f_mm.apis.video_files import Video
 from m2f_mm.evaluation.functional.identity import identity_switches
 from m2f_mm.evaluation.metrics.youtube_vis_metric import annotated_tracks
 
@@ -49,7 +50,7 @@ def main() -> None:
     data = list(videos(cfg))
     print('| | identity switches | objects found, over all frames |\n|---|---|---|')
     for name, way in WAYS.items():
-        model.track_head.test_cfg = dict(cfg.model.test_cfg, **way)
+        model.track_head.test_cfg = dict(model.cfg.model.test_cfg, **way)
         counts = reduce(add, (identity_switches(objects, [
             track for track in predict_video(model, video)[0] if track.score >= args.score_thr])
             for video, objects in data))

@@ -15,16 +15,8 @@ from mmengine.utils import ProgressBar
 
 import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
 from m2f_mm.apis.command_line import config_file, existing_file, user_errors
-from m2f_mm.apis.video import (
-    drawn_frames,
-    free_folder,
-    load_video_model,
-    open_video,
-    predict_video,
-    tracks_as_json,
-    write_frames,
-    write_video,
-)
+from m2f_mm.apis.video import as_video, drawn_frames, load_video_model, predict_video, tracks_as_json
+from m2f_mm.apis.video_files import free_folder, open_video, write_frames, write_video
 from m2f_mm.datasets.io import write_file
 
 
@@ -40,7 +32,8 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--overlap', type=int, help='frames that two windows share (default as in the config, or 5)')
     parser.add_argument('--per-frame', action='store_true', help='predict every frame on its own, as MinVIS (models of '
                         'images always do)')
-    parser.add_argument('--max-tracks', type=int, help='results of a video (default as in the config, or 10)')
+    parser.add_argument('--max-tracks', type=int, help='results of a video (default as in the config of a video model, '
+                        'or 10)')
     parser.add_argument('--score-thr', type=float, default=0.3, help='tracks with a lower score are not drawn '
                         '(panoptic segments all are)')
     parser.add_argument('--fps', type=float, default=25, help='frames per second of a folder (default 25)')
@@ -58,19 +51,22 @@ def configure(test_cfg: dict, args: argparse.Namespace) -> None:
     given = dict(window_size=args.window, window_overlap=args.overlap, max_per_video=args.max_tracks,
                  association='frames' if args.per_frame else None)
     test_cfg.update({key: value for key, value in given.items() if value is not None})
-    if 'window_size' not in test_cfg:
-        test_cfg['window_size'] = 20
-        test_cfg.setdefault('window_overlap', 5)
+    if args.window or 'window_size' not in test_cfg:
+        size = test_cfg.setdefault('window_size', 20)
+        test_cfg.setdefault('window_overlap', min(5, size - 1))
     if not test_cfg['window_size']:
         test_cfg.update(window_size=None, window_overlap=0)
 
 
 def target(args: argparse.Namespace) -> Path:
-    """What is written, without its suffix; never over the video itself."""
+    """What is written, without its suffix; beside the video nothing is written over."""
     source = Path(args.video).resolve()
     out = args.out_dir / (source.name if source.is_dir() else source.stem)
-    if out.with_name(out.name + '.mp4').resolve() == source:
-        raise ValueError(f'--out-dir: {out}.mp4 is the video itself; choose another folder')
+    suffixes = ['.json', *([''] if args.frames else [] if args.no_video else ['.mp4'])]
+    for path in (out.with_name(out.name + suffix) for suffix in suffixes):
+        if args.out_dir.resolve() == source.parent and path.exists():
+            raise ValueError(f'--out-dir: {path} lies beside the video, or is the video itself, and would be written '
+                             'over; choose another folder')
     return free_folder(out) if args.frames else out
 
 
@@ -80,12 +76,13 @@ def main() -> None:
         video = open_video(args.video, args.fps)
         cfg = Config.fromfile(config_file(args.config))
         cfg.merge_from_dict(args.cfg_options or {})
-        configure(cfg.model.setdefault('test_cfg', {}), args)
+        cfg = as_video(cfg)
+        configure(cfg.model.test_cfg, args)
         out = target(args)
         model = load_video_model(cfg, existing_file(args.checkpoint, 'checkpoint'), args.device)
         classes = model.dataset_meta['classes']
         tracks, panoptic = predict_video(model, video, ProgressBar(video.length or 0))
-        segments, covered = ([], []) if panoptic is None else panoptic.segment_tracks()
+        segments, covered = (None, []) if panoptic is None else panoptic.segment_tracks()
         content = json.dumps(tracks_as_json(video, tracks, classes, segments, covered))
         write_file(f'{out}.json', content.encode())
         print(f'\n{len(tracks)} tracks' + (f' and {len(segments)} panoptic segments' if panoptic else '')

@@ -6,7 +6,7 @@ them, as it has it. Its mask loss is as many times the official one as a clip ha
 too. Equal: every loss and every gradient; of the prediction the ten tracks in every frame, but for one pixel in a
 thousand. No target: the project set none. 384 x 640 is what the recipe makes of a frame of 720 x 1280.
 """
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -33,20 +33,23 @@ HEIGHT, WIDTH = 384, 640
 def rows(scale: Scale) -> Iterator[Row]:
     height, = scale.sizes(HEIGHT)
     size = height, height * WIDTH // HEIGHT // 32 * 32
-    for batch, frames in ((1, 2), (2, 2), (1, 4)):
-        yield from training(scale, size, batch, frames)
-    yield from prediction(scale, size, 4 if scale.quick else 16)
+    memory = [metric for metric in scale.metrics if metric == 'memory']
+    yield from training(scale, size, 2, scale.metrics)
+    yield from training(scale, size, 4, memory)
+    frames = 4 if scale.quick else 16
+    yield from prediction(scale, size, frames, None, scale.metrics)
+    yield from prediction(scale, size, frames, 4, memory)
 
 
-def training(scale: Scale, size: tuple[int, int], batch: int, frames: int) -> list[Row]:
-    """Rows for ``batch`` clips of ``frames`` frames (H, W)."""
+def training(scale: Scale, size: tuple[int, int], frames: int, metrics: Sequence[str]) -> list[Row]:
+    """Rows for a clip of ``frames`` frames (H, W)."""
     ours = peers.our_video().to(scale.device).train()
     theirs = peers.mmdet_video(ours, frames).to(scale.device).train()
     ours.track_head.criterion.loss_weights['loss_mask'] *= frames
-    inputs = peers.images(batch * frames, *size).unflatten(0, (batch, frames)).to(scale.device)
+    inputs = peers.images(frames, *size)[None].to(scale.device)
 
     def step(model: nn.Module) -> dict[str, torch.Tensor]:
-        samples = peers.clips(batch, frames, *size, OBJECTS, scale.device)  # the stock head writes into them
+        samples = peers.clips(1, frames, *size, OBJECTS, scale.device)  # the stock head writes into them
         return model_step(model, inputs, samples, scale.dtype)
 
     def equal(our_losses, their_losses) -> str:
@@ -56,23 +59,23 @@ def training(scale: Scale, size: tuple[int, int], batch: int, frames: int) -> li
 
     with same_points(ours.track_head) as points:
         return compare(
-            'video', f'training step, {batch} x {frames} frames of {size[0]} x {size[1]}, {OBJECTS} objects', 'mmdet',
+            'video', f'training step, {frames} frames of {size[0]} x {size[1]}, {OBJECTS} objects', 'mmdet',
             partial(step, ours), replaying(partial(step, theirs), points, range(LAYERS)), equal,
-            metrics=scale.metrics, repeats=min(3, scale.repeats), before=partial(free_gradients, ours, theirs))
+            metrics=metrics, repeats=min(3, scale.repeats), before=partial(free_gradients, ours, theirs))
 
 
-def prediction(scale: Scale, size: tuple[int, int], frames: int) -> Iterator[Row]:
-    """Rows for a whole clip, all frames through the backbone together, and some at a time."""
+def prediction(scale: Scale, size: tuple[int, int], frames: int, at_once: int | None,
+               metrics: Sequence[str]) -> list[Row]:
+    """Rows for a whole clip; ``at_once`` frames go through our backbone together."""
     inputs = peers.images(frames, *size)[None].to(scale.device)
-    for at_once in (None, 4):
-        ours = peers.our_video(at_once).to(scale.device).eval()
-        theirs = peers.mmdet_video(ours).to(scale.device).eval()
+    ours = peers.our_video(at_once).to(scale.device).eval()
+    theirs = peers.mmdet_video(ours).to(scale.device).eval()
 
-        def predict(model: nn.Module) -> list:
-            with torch.no_grad():
-                return model.predict(inputs, peers.clips(1, frames, *size, 1, scale.device))
+    def predict(model: nn.Module) -> list:
+        with torch.no_grad():
+            return model.predict(inputs, peers.clips(1, frames, *size, 1, scale.device))
 
-        how = '' if at_once is None else f', {at_once} frames at once through our backbone'
-        yield from compare('video', f'tracks of {frames} frames of {size[0]} x {size[1]}{how}', 'mmdet',
-                           partial(predict, ours), partial(predict, theirs), equal_tracks, metrics=scale.metrics,
-                           repeats=min(3, scale.repeats))
+    how = '' if at_once is None else f', {at_once} at once through our backbone'
+    return compare('video', f'tracks of {frames} frames of {size[0]} x {size[1]}{how}', 'mmdet',
+                   partial(predict, ours), partial(predict, theirs), equal_tracks, metrics=metrics,
+                   repeats=min(3, scale.repeats))

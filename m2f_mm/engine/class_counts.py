@@ -123,6 +123,9 @@ def configured_data(dataset: dict, place: str, scope: str | None) -> Iterator[Da
         name, kind = kind, DATASETS.get(kind if '.' in kind or not scope else f'{scope}.{kind}')
     else:
         name = getattr(kind, '__name__', str(kind))
+    if hasattr(kind, 'set_dataset_classes') and dataset.get('dataset_version'):  # MMDetection's YouTubeVISDataset
+        kind = type(kind.__name__, (kind,), {})
+        kind.set_dataset_classes(dataset['dataset_version'])
     metainfo = {**(getattr(kind, 'METAINFO', None) or {}), **(dataset.get('metainfo') or {})}
     yield from_metainfo(metainfo, f'{place} ({name})')
 

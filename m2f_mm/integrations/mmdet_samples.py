@@ -1,5 +1,6 @@
 """MMDetection's data samples to and from this package's structures."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -68,11 +69,13 @@ def _to_target(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | N
     return SegTargets(labels.long(), masks, name=name)
 
 
-def clip_targets(clip: TrackDataSample, device: torch.device, last_frame_labels: bool = True) -> SegTargets:
-    """The objects of a clip, joined over its frames by their ids, in the order of these.
+def clip_targets(clips: Sequence[TrackDataSample], device: torch.device,
+                 last_frame_labels: bool = True) -> list[SegTargets]:
+    """The objects of each clip, joined over its frames by their ids, in the order of these. The host waits once for the
+    numbers of all clips, and for the copy of each one's masks.
 
     Args:
-        clip: each frame has ``gt_instances`` with masks, ``labels`` and ``instances_ids``. An object that has no mask
+        clips: each frame has ``gt_instances`` with masks, ``labels`` and ``instances_ids``. An object that has no mask
             in a frame, or an empty one, is not seen there; one that is seen in no frame is left out.
         device: where the targets go.
         last_frame_labels: objects that the last frame does not show have the label ``NO_CLASS``, as in the official
@@ -81,37 +84,48 @@ def clip_targets(clip: TrackDataSample, device: torch.device, last_frame_labels:
     Raises:
         ValueError: a frame has no masks or no ids, or two of the same id; names clip and frame.
     """
-    frames = [_tracked(sample) for sample in clip.video_data_samples]
+    frames = iter(_tracked([frame for clip in clips for frame in clip.video_data_samples]))
+    labels, masks = zip(*(_joined(clip, list(islice(frames, len(clip))), last_frame_labels) for clip in clips))
+    labels = torch.tensor(sum(labels, []), dtype=torch.long).to(device).split([len(each) for each in masks])
+    return [SegTargets(*each, name=_name(clip[0])) for *each, clip in zip(
+        labels, (mask.to(device, non_blocking=True) for mask in masks), clips)]
+
+
+def _joined(clip: TrackDataSample, frames: Sequence[dict[int, tuple[int, Tensor]]],
+            last_frame_labels: bool) -> tuple[list[int], Tensor]:
+    """Label and masks bool (N, T, H, W) of each object of a clip, of whose frames ``_tracked`` has told the objects."""
     found = sorted(set().union(*frames))
-    height, width = clip[0].get('batch_input_shape', clip[0].img_shape[:2])
-    masks = torch.zeros((len(found), len(frames), height, width), dtype=torch.bool)
-    labels = torch.full((len(found),), NO_CLASS)
+    masks = torch.zeros((len(found), len(frames), *clip[0].get('batch_input_shape', clip[0].img_shape[:2])),
+                        dtype=torch.bool)
+    labels = [NO_CLASS] * len(found)
     for t, objects in enumerate(frames):
         for row, key in enumerate(found):
             if key in objects:
-                label, mask = objects[key]
+                labels[row], mask = objects[key]
                 masks[row, t, :mask.shape[0], :mask.shape[1]] = mask
-                labels[row] = label
             elif last_frame_labels:
                 labels[row] = NO_CLASS
-    return SegTargets(labels.to(device), masks.to(device, non_blocking=True), name=_name(clip[0]))
+    return labels, masks
 
 
-def _tracked(sample: DetDataSample) -> dict[int, tuple[int, Tensor]]:
-    """Label and mask (h, w) of each object that is seen in a frame, by its id."""
-    instances = sample.gt_instances
-    missing = [key for key in ('masks', 'labels', 'instances_ids') if key not in instances]
-    if missing:
-        raise ValueError(f'The annotations of {_name(sample) or "a frame"} have no {", ".join(missing)}. Load them '
-                         'with dict(type="LoadTrackAnnotations", with_mask=True)')
-    objects = {}
-    for key, label, mask in zip(instances.instances_ids.tolist(), instances.labels.tolist(),
-                                _bitmaps(instances.masks)):
-        if key in objects:
-            raise ValueError(f'{_name(sample) or "A frame"} has two objects of the id {key}')
-        if mask.any():
-            objects[key] = label, mask
-    return objects
+def _tracked(frames: Sequence[DetDataSample]) -> Iterator[dict[int, tuple[int, Tensor]]]:
+    """Of each frame label and mask (h, w) of every object that is seen, by its id."""
+    for sample in frames:
+        missing = [key for key in ('masks', 'labels', 'instances_ids') if key not in sample.gt_instances]
+        if missing:
+            raise ValueError(f'The annotations of {_name(sample) or "a frame"} have no {", ".join(missing)}. Load them '
+                             'with dict(type="LoadTrackAnnotations", with_mask=True)')
+    every = [sample.gt_instances for sample in frames]
+    numbers = torch.cat([torch.stack((each.instances_ids.long(), each.labels.long())) for each in every], 1).T.tolist()
+    numbers = iter(numbers)
+    for sample, instances in zip(frames, every):
+        objects = {}
+        for (key, label), mask in zip(islice(numbers, len(instances)), _bitmaps(instances.masks)):
+            if key in objects:
+                raise ValueError(f'{_name(sample) or "A frame"} has two objects of the id {key}')
+            if mask.any():
+                objects[key] = label, mask
+        yield objects
 
 
 def _name(sample: DetDataSample) -> str:

@@ -82,7 +82,7 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         if self.num_frames not in (None, num_frames):
             raise ValueError(f'track_head: num_frames={self.num_frames}, but the clips have {num_frames} frames: make '
                              'it agree with the frame sampling in the pipeline, or leave it out')
-        targets = [clip_targets(sample, x[0].device, self.last_frame_labels) for sample in data_samples]
+        targets = clip_targets(data_samples, x[0].device, self.last_frame_labels)
         return self.losses(x, targets, num_frames=num_frames)
 
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:

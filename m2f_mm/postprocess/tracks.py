@@ -193,12 +193,13 @@ class PanopticVideo:
         """The segments, and of each what it covers, frame after frame; no pixel belongs to two."""
         from pycocotools import mask as coco_masks
         maps, segments = self.finish()
-        ids = np.array([segment.id for segment in segments], np.int32)
-        covered = [coco_masks.encode(np.asfortranarray((frame.numpy()[..., None] == ids).astype(np.uint8)))
-                   for frame in maps]
-        return segments, [
-            Track(segment.label, [None if is_empty(codes[i]) else codes[i] for codes in covered], segment.score)
-            for i, segment in enumerate(segments)]
+        tracks = [Track(segment.label, [], segment.score) for segment in segments]
+        for frame in maps:
+            frame = np.asfortranarray(frame.numpy())
+            for segment, track in zip(segments, tracks):
+                mask = frame == segment.id
+                track.masks.append(coco_masks.encode(mask.view(np.uint8)) if mask.any() else None)
+        return segments, tracks
 
 
 class Window(NamedTuple):

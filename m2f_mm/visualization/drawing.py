@@ -96,21 +96,21 @@ def titled(panel: np.ndarray, title: str) -> np.ndarray:
     return np.concatenate([np.asarray(bar), panel])
 
 
-def legend(width: int, labels: Sequence[int], classes: Sequence[str], palette: Sequence, font_size: int) -> np.ndarray:
-    """Colour and name of each class, in as many rows as needed, (rows, width, 3)."""
+def legend(width: int, entries: Sequence[tuple[str, tuple[int, int, int]]], font_size: int) -> np.ndarray:
+    """Names and their colours, in as many rows as needed, (rows, width, 3)."""
     font = _font(font_size)
     x, y, places = _MARGIN, _MARGIN, []
-    for label in labels:
-        advance = font_size + _MARGIN + round(font.getlength(classes[label])) + 2 * _MARGIN
+    for name, _ in entries:
+        advance = font_size + _MARGIN + round(font.getlength(name)) + 2 * _MARGIN
         if x + advance > width and x > _MARGIN:
             x, y = _MARGIN, y + font_size + _MARGIN
         places.append((x, y))
         x += advance
     strip = Image.new('RGB', (width, y + font_size + 2 * _MARGIN), 'white')
     draw = ImageDraw.Draw(strip)
-    for label, (x, y) in zip(labels, places):
-        draw.rectangle((x, y, x + font_size, y + font_size), fill=tuple(palette[label]), outline='black')
-        draw.text((x + font_size + _MARGIN, y - 1), classes[label], 'black', font)
+    for (name, colour), (x, y) in zip(entries, places):
+        draw.rectangle((x, y, x + font_size, y + font_size), fill=colour, outline='black')
+        draw.text((x + font_size + _MARGIN, y - 1), name, 'black', font)
     return np.asarray(strip)
 
 

@@ -99,7 +99,12 @@ class PanopticVisualizer(Visualizer):
             height = row[0].shape[0]
             rows.append(np.concatenate([np.broadcast_to(p, (height, *p.shape[1:])) for p in row[:-1]], axis=1))
         font_size = max(12, self.shortest_side // 28)
-        rows.append(legend(rows[0].shape[1], sorted(set(labels)), classes, palette, font_size))
+        entries = [(classes[label], tuple(palette[label])) for label in sorted(
+            {int(label) for segments in panels.values() if segments.colours is None for label in segments.labels})]
+        entries += dict.fromkeys((classes[label], tuple(colour)) for segments in panels.values()
+                                 if segments.colours is not None
+                                 for label, colour in zip(segments.labels, segments.colours.tolist()))
+        rows.append(legend(rows[0].shape[1], entries, font_size))
         return np.concatenate(rows)
 
     def _panels(self, sample: BaseDataElement, draw_gt: bool, draw_pred: bool,

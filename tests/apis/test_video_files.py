@@ -2,7 +2,7 @@
 import importlib
 import json
 import sys
-from functools import partial
+import weakref
 from pathlib import Path
 
 import cv2
@@ -12,16 +12,8 @@ import torch
 from mmengine.config import Config
 from pycocotools import mask as coco_masks
 
-from m2f_mm.apis.video import (
-    as_video,
-    drawn_frames,
-    load_video_model,
-    open_video,
-    predict_video,
-    tracks_as_json,
-    write_frames,
-    write_video,
-)
+from m2f_mm.apis.video import drawn_frames, load_video_model, predict_video, tracks_as_json
+from m2f_mm.apis.video_files import open_video, write_frames, write_video
 from m2f_mm.datasets.shape_videos import ShapeVideo, ShapeVideoSpec
 from m2f_mm.structures import Track
 
@@ -92,6 +84,26 @@ def test_frames_as_a_folder(tmp_path):
     assert open_video(tmp_path / 'empty').frames == ['000000.png', '000001.png']
 
 
+def test_frames_whose_names_differ_in_the_suffix(tmp_path):
+    write_frames(tmp_path / 'clip', shown(3), ['a.jpg', 'a.png', 'b.png'])
+    assert open_video(tmp_path / 'clip').frames == ['a.jpg.png', 'a.png.png', 'b.png.png']
+
+
+def test_numbers_in_names_count(tmp_path):
+    for name in ('10', '9', '1', '009', 'x2y10', 'x2y9'):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), shown(1)[0])
+    assert open_video(tmp_path).frames == ['1.png', '009.png', '9.png', '10.png', 'x2y9.png', 'x2y10.png']
+
+
+def test_odd_sides_and_impossible_rates(tmp_path):
+    write_video(tmp_path / 'odd.mp4', [frame[:47, :63] for frame in shown(3)], 25)
+    for before, after in zip(shown(3), open_video(tmp_path / 'odd.mp4')):
+        assert after.shape == (48, 64, 3) and np.abs(before[:47, :63].astype(int) - after[:47, :63]).mean() < 8
+    with pytest.raises(ValueError, match='with 90000 frames per second of .48, 64. pixels'):
+        write_video(tmp_path / 'fast.mp4', shown(3), 90000)
+    assert [path.name for path in tmp_path.iterdir()] == ['odd.mp4']
+
+
 def test_frames_that_cannot_be_read_are_named(folder):
     for content in (b'broken', b''):
         (folder / '00004.png').write_bytes(content)
@@ -125,20 +137,33 @@ def test_a_file_that_ends_too_soon(tmp_path, monkeypatch):
         list(video)
 
 
-def test_the_video_itself_is_not_written_over(video_demo, tmp_path, checkpoint, monkeypatch):
+def run(video_demo, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', ['video_demo.py', *map(str, arguments), '--device', 'cpu'])
+    video_demo.main()
+
+
+def test_nothing_beside_the_video_is_written_over(video_demo, folder, tmp_path, checkpoint, monkeypatch):
+    """Neither the video itself nor what somebody else has put there under its name."""
     write_video(tmp_path / 'clip.mp4', shown(3), 25)
     before = (tmp_path / 'clip.mp4').read_bytes()
-    monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(CONFIG), str(checkpoint), str(tmp_path / 'clip.mp4'),
-                                      '--out-dir', str(tmp_path), '--device', 'cpu'])
-    with pytest.raises(SystemExit, match='is the video itself'):
-        video_demo.main()
-    assert (tmp_path / 'clip.mp4').read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+    for video, options, name in ((tmp_path / 'clip.mp4', (), 'clip.mp4'), (folder, (), 'clip.mp4'),
+                                 (folder, ('--frames',), 'clip'), (folder, ('--no-video',), 'clip.json')):
+        if name == 'clip.json':
+            (tmp_path / name).write_text('annotations')
+        with pytest.raises(SystemExit, match=f'{name} lies beside the video, or is'):
+            run(video_demo, monkeypatch, CONFIG, checkpoint, video, '--out-dir', tmp_path, *options)
+    assert (tmp_path / 'clip.mp4').read_bytes() == before and (tmp_path / 'clip.json').read_text() == 'annotations'
+    (tmp_path / 'clip.json').unlink()
+    run(video_demo, monkeypatch, CONFIG, checkpoint, tmp_path / 'clip.mp4', '--out-dir', tmp_path, '--no-video')
+    assert (tmp_path / 'clip.mp4').read_bytes() == before and (tmp_path / 'clip.json').is_file()
 
 
 @pytest.mark.parametrize('config, line, expected', [
     ({}, '', dict(window_size=20, window_overlap=5)),
     ({}, '--window 0', dict(window_size=None, window_overlap=0)),
     (dict(window_size=8), '', dict(window_size=8)),
+    (dict(window_size=8), '--window 4', dict(window_size=4, window_overlap=3)),
+    ({}, '--window 30', dict(window_size=30, window_overlap=5)),
     (dict(window_size=8, window_overlap=2), '--window 6', dict(window_size=6, window_overlap=2)),
     (dict(association='frames'), '--max-tracks 3', dict(association='frames', max_per_video=3, window_size=20,
                                                         window_overlap=5)),
@@ -177,7 +202,7 @@ def test_tracks_are_drawn_and_written(folder):
     np.testing.assert_array_equal(coco_masks.decode(first['segmentations'][0]), mask)
 
 
-def untrained(config, folder):
+def untrained(config, folder, name='model.pth'):
     """A checkpoint of a model that has not learned anything."""
     pytest.importorskip('mmdet.models')
     from mmengine.registry import MODELS, DefaultScope
@@ -186,8 +211,8 @@ def untrained(config, folder):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)
         model.init_weights()
-    torch.save(dict(state_dict=model.state_dict()), folder / 'model.pth')
-    return folder / 'model.pth'
+    torch.save(dict(state_dict=model.state_dict()), folder / name)
+    return folder / name
 
 
 @pytest.fixture(scope='module')
@@ -198,40 +223,33 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.parametrize('options', [(), ('--window', '4', '--overlap', '1'), ('--window', '0'), ('--per-frame',)],
                          ids=' '.join)
 def test_the_tool(video_demo, folder, tmp_path, checkpoint, monkeypatch, options):
-    monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(CONFIG), str(checkpoint), str(folder), '--out-dir',
-                                      str(tmp_path / 'out'), '--score-thr', '0', '--device', 'cpu', *options])
-    video_demo.main()
+    run(video_demo, monkeypatch, CONFIG, checkpoint, folder, '--out-dir', tmp_path / 'out', '--score-thr', 0, *options)
     found = json.loads((tmp_path / 'out' / 'clip.json').read_text())
     assert len(found['tracks']) == 10 and found['classes'] == ['disc', 'square', 'triangle', 'ring']
-    assert all(len(track['segmentations']) == 9 for track in found['tracks'])
+    assert all(len(track['segmentations']) == 9 for track in found['tracks']) and 'segments' not in found
     assert open_video(tmp_path / 'out' / 'clip.mp4').length == 9
+
+
+def test_the_tool_draws_into_a_folder(video_demo, folder, tmp_path, checkpoint, monkeypatch):
+    out = tmp_path / 'out'
+    run(video_demo, monkeypatch, CONFIG, checkpoint, folder, '--out-dir', out, '--score-thr', 0, '--frames')
+    drawn = open_video(out / 'clip')
+    assert drawn.frames == open_video(folder).frames and (out / 'clip.json').is_file()
+    assert any((a != b).any() for a, b in zip(drawn, shown()))
+    with pytest.raises(SystemExit, match='clip is there already'):
+        run(video_demo, monkeypatch, CONFIG, checkpoint, folder, '--out-dir', out, '--frames')
 
 
 IMAGES = ROOT / 'configs' / 'demo' / 'mask2former_r18_shapes-panoptic.py'
 THRESHOLDS = {'model.test_cfg.object_mask_thr': 0.05, 'model.test_cfg.iou_thr': 0.0}  # show some segments
 
 
-def test_the_tool_draws_into_a_folder(video_demo, folder, tmp_path, checkpoint, monkeypatch):
-    """But not into the frames themselves."""
-    for out in (tmp_path / 'out', folder.parent):
-        monkeypatch.setattr(sys, 'argv', ['video_demo.py', str(CONFIG), str(checkpoint), str(folder), '--out-dir',
-                                          str(out), '--score-thr', '0', '--device', 'cpu', '--frames'])
-        if out == folder.parent:
-            with pytest.raises(SystemExit, match='clip is there already'):
-                video_demo.main()
-        else:
-            video_demo.main()
-            assert open_video(out / 'clip').frames == open_video(folder).frames and (out / 'clip.json').is_file()
-
-
 def test_the_tool_with_a_model_of_images(video_demo, folder, tmp_path, monkeypatch):
     """Things with one number and merged stuff, drawn and written."""
-    weights = untrained(IMAGES, tmp_path)
-    monkeypatch.setattr(sys, 'argv', [
-        'video_demo.py', str(IMAGES), str(weights), str(folder), '--out-dir', str(tmp_path / 'out'), '--device', 'cpu',
-        '--cfg-options', *(f'{key}={value}' for key, value in THRESHOLDS.items())])
-    video_demo.main()
-    found = json.loads((tmp_path / 'out' / 'clip.json').read_text())
+    weights, out = untrained(IMAGES, tmp_path), tmp_path / 'out'
+    run(video_demo, monkeypatch, IMAGES, weights, folder, '--out-dir', out, '--cfg-options',
+        *(f'{key}={value}' for key, value in THRESHOLDS.items()))
+    found = json.loads((out / 'clip.json').read_text())
     assert len(found['tracks']) == 10 and len(found['segments']) > 1
     assert all(segment['isthing'] == (segment['label'] < 4) for segment in found['segments'])
     labels = [segment['label'] for segment in found['segments'] if not segment['isthing']]
@@ -241,8 +259,10 @@ def test_the_tool_with_a_model_of_images(video_demo, folder, tmp_path, monkeypat
         for t, code in enumerate(segment['segmentations']):
             covered[t] += 0 if code is None else coco_masks.decode(code)
     assert covered.max() == 1
-    drawn = list(open_video(tmp_path / 'out' / 'clip.mp4'))
+    drawn = list(open_video(out / 'clip.mp4'))
     assert len(drawn) == 9 and all(np.abs(a.astype(int) - b).mean() > 8 for a, b in zip(drawn, shown()))
+    run(video_demo, monkeypatch, IMAGES, weights, folder, '--out-dir', out, '--no-video')  # nobody is so sure
+    assert json.loads((out / 'clip.json').read_text())['segments'] == []
 
 
 def test_a_frame_is_a_picture_to_a_model_of_images(folder, tmp_path):
@@ -255,57 +275,113 @@ def test_a_frame_is_a_picture_to_a_model_of_images(folder, tmp_path):
     segments, covered = panoptic.segment_tracks()
     expected = inference_detector(init_detector(cfg, weights, device='cpu'), str(folder / '00000.png'))
     expected = expected.pred_panoptic_seg.sem_seg[0].numpy()
-    void = len(cfg.model.panoptic_head.metainfo['classes'])
-    assert len(segments) == len(set(expected[expected != void].tolist())) > 1
+    codes = np.full(expected.shape, len(cfg.model.panoptic_head.metainfo['classes']))  # void
+    things = 0
     for segment, track in zip(segments, covered):
-        codes = set(expected[coco_masks.decode(track.masks[0]).astype(bool)].tolist())
-        assert len(codes) == 1 and codes.pop() % 1000 == segment.label
+        things += segment.is_thing
+        codes[coco_masks.decode(track.masks[0]).astype(bool)] = segment.label + 1000 * things * segment.is_thing
+    assert len(segments) > 1
+    np.testing.assert_array_equal(codes, expected)
 
 
-@pytest.mark.parametrize('config, expected', [
-    ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py', ('frames', 133)),
-    ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py', (None, 40))])
-def test_stock_configs(config, expected):
-    """Models of MMDetection's own configs become ours."""
+@pytest.mark.parametrize('config, association, classes', [
+    ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py', 'frames', ('person', 133)),
+    ('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', 'frames', ('person', 80)),
+    ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py', None, ('person', 40)),
+    ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021.py', None, ('airplane', 40))])
+def test_stock_configs(config, association, classes, tmp_path):
+    """Models of MMDetection's own configs become ours; the config that was given does not change."""
     mmdet = pytest.importorskip('mmdet')
-    cfg = as_video(Config.fromfile(Path(mmdet.__file__).parent / '.mim' / 'configs' / config))
-    from mmengine.registry import MODELS, DefaultScope
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        cfg.model.backbone.init_cfg = None
-        model = MODELS.build(cfg.model)
-    assert type(model).__module__ == 'm2f_mm.integrations.mmdet_video'
-    assert (model.track_head.test_cfg.get('association'), model.num_classes) == expected
+    cfg = Config.fromfile(Path(mmdet.__file__).parent / '.mim' / 'configs' / config)
+    cfg.model.init_cfg = cfg.model.backbone.init_cfg = None
+    if 'panoptic_head' in cfg.model:
+        cfg.model.pop('init_cfg')
+    cfg.model.backbone.update(base_channels=4, stem_channels=4)
+    (cfg.model.get('panoptic_head') or cfg.model.track_head).in_channels = [16, 32, 64, 128]
+    before = cfg.pretty_text
+    (tmp_path / 'stock.py').write_text(before)
+    model = load_video_model(cfg, str(untrained(tmp_path / 'stock.py', tmp_path)))
+    assert cfg.pretty_text == before
+    assert type(model).__module__ == type(model.track_head).__module__ == 'm2f_mm.integrations.mmdet_video'
+    assert model.track_head.test_cfg.get('association') == association
+    assert (model.dataset_meta['classes'][0], len(model.dataset_meta['classes'])) == classes
     assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+
+
+def test_configs_of_other_forms(tmp_path):
+    """Preprocessor beside the model, data in a wrapper, types as classes, entries that are None."""
+    from m2f_mm.datasets import VideoInstanceDataset
+    weights = str(untrained(CONFIG, tmp_path))
+    cfg = Config.fromfile(CONFIG)
+    cfg.data_preprocessor = cfg.model.pop('data_preprocessor')
+    cfg.model.test_cfg = None
+    cfg.model.track_head.test_cfg = dict(window_size=7)
+    cfg.test_dataloader.dataset = dict(type='RepeatDataset', times=1, dataset=dict(
+        cfg.test_dataloader.dataset, type=VideoInstanceDataset))
+    model = load_video_model(cfg, weights)
+    assert model.dataset_meta['classes'] == ('disc', 'square', 'triangle', 'ring')
+    assert model.track_head.test_cfg == dict(window_size=7)
+    assert len(predict_video(model, shown(2))[0]) == 10
+    torch.save(dict(torch.load(weights), meta=dict(dataset_meta=dict(CLASSES=tuple('wxyz')))), tmp_path / 'named.pth')
+    assert load_video_model(cfg, str(tmp_path / 'named.pth')).dataset_meta['classes'] == tuple('wxyz')
+    cfg.test_dataloader.dataset.dataset.metainfo = None
+    with pytest.raises(ValueError, match='neither the config nor the checkpoint names the classes'):
+        load_video_model(cfg, weights)
+    cfg.test_dataloader = None
+    with pytest.raises(ValueError, match='the config has no test_dataloader'):
+        load_video_model(cfg, weights)
+
+
+@pytest.mark.parametrize('change, named', [
+    (dict(track_head=dict(num_things_classes=7, metainfo=None)), 'track_head.cls_embed.weight'),
+    (dict(backbone=dict(depth=34)), 'backbone.layer1.2.conv1.weight')], ids=['classes', 'backbone'])
+def test_checkpoints_of_other_models(change, named, tmp_path):
+    """No reason to guess."""
+    cfg = Config.fromfile(CONFIG)
+    cfg.merge_from_dict(dict(model=change))
+    cfg.test_dataloader.dataset.metainfo = dict(classes=('one',) * 7) if 'track_head' in change else dict(
+        classes=('one',) * 4)
+    with pytest.raises(ValueError, match=f'has no weights of the right shape for .*{named}'):
+        load_video_model(cfg, str(untrained(CONFIG, tmp_path)))
 
 
 @pytest.mark.parametrize('arguments, message', [
     (('CONFIG', 'CHECKPOINT', 'nowhere'), "no video or folder of frames 'nowhere'"),
     (('CONFIG', 'nowhere.pth', 'VIDEO'), "there is no file 'nowhere.pth'"),
-    (('OTHER', 'CHECKPOINT', 'VIDEO'), 'MaskFormer is no model of videos and no Mask2Former for images'),
+    (('OTHER', 'CHECKPOINT', 'VIDEO'), 'MaskFormer with MaskFormerHead cannot track'),
+    (('SEMANTIC', 'CHECKPOINT', 'VIDEO'), 'MaskSegmentor with Mask2FormerSegHead cannot track'),
     (('CONFIG', 'CHECKPOINT', 'VIDEO', '--cfg-options', 'model.track_head.num_things_classes=5',
-      'model.track_head.metainfo=None'), 'the model has 5 classes, but the data set names 4'),
+      'model.track_head.metainfo=None'), 'the model has 5 classes, but the data set .* names 4'),
     (('CONFIG', 'CHECKPOINT', 'VIDEO', '--window', '3', '--overlap', '3'), 'cannot share 3')])
 def test_mistakes_are_messages(video_demo, folder, tmp_path, checkpoint, monkeypatch, arguments, message):
     names = dict(CONFIG=CONFIG, CHECKPOINT=checkpoint,
-                 OTHER=ROOT / 'configs' / 'demo' / 'maskformer_r18_shapes-panoptic.py', VIDEO=folder)
-    monkeypatch.setattr(sys, 'argv', ['video_demo.py', *(str(names.get(each, each)) for each in arguments),
-                                      '--out-dir', str(tmp_path / 'out'), '--device', 'cpu'])
+                 OTHER=ROOT / 'configs' / 'demo' / 'maskformer_r18_shapes-panoptic.py', VIDEO=folder,
+                 SEMANTIC=ROOT / 'configs' / 'mask2former' / 'mask2former_r50_8xb2-160k_ade20k-512x512.py')
     with pytest.raises(SystemExit, match=message):
-        video_demo.main()
+        run(video_demo, monkeypatch, *(names.get(each, each) for each in arguments[:3]), '--out-dir', tmp_path / 'out',
+            *arguments[3:])
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('way', [dict(window_size=6, window_overlap=2), dict(window_size=6, association='frames')],
-                         ids=['clips', 'frames'])
+@pytest.mark.parametrize('way', [dict(window_size=6, window_overlap=2), dict(window_size=6, association='frames'),
+                                 dict(window_size=6, window_overlap=2, panoptic_on=True, object_mask_thr=0.1)],
+                         ids=['clips', 'frames', 'panoptic'])
 def test_memory_does_not_grow_with_the_video(checkpoint, way):
-    """Five times as many frames, by allocation."""
+    """Five times as many frames, by allocation; and no more of them are alive than two windows and the next one."""
     pytest.importorskip('mmdet.models')
     from benchmarks.harness import peak_memory
     cfg = Config.fromfile(CONFIG)
     cfg.model.test_cfg.update(way)
     model = load_video_model(cfg, str(checkpoint))
-    peaks = []
+    peaks, alive, most = [], [], 0
+
+    def frames(length):
+        nonlocal most
+        for image, _ in ShapeVideo(ShapeVideoSpec(48, 64, length), np.random.default_rng(0)):
+            alive.append(weakref.ref(image))
+            most = max(most, sum(reference() is not None for reference in alive))
+            yield image
+
     for length in (10, 50):
-        frames = (image for image, _ in ShapeVideo(ShapeVideoSpec(48, 64, length), np.random.default_rng(0)))
-        peaks.append(peak_memory(partial(predict_video, model, frames)))
-    assert peaks[1] < 1.05 * peaks[0]
+        peaks.append(peak_memory(lambda length=length: predict_video(model, frames(length))[0]))
+    assert peaks[1] < 1.05 * peaks[0] and most <= 13

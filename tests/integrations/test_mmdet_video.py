@@ -102,7 +102,7 @@ def test_labels_of_objects_that_leave():
     """The first object is not in the last frame: it teaches its query no object in the official code."""
     from m2f_mm.integrations.mmdet_samples import clip_targets
     clip = clip_batch(clips=1)['data_samples'][0]
-    official, kind = clip_targets(clip, 'cpu'), clip_targets(clip, 'cpu', last_frame_labels=False)
+    (official, ), (kind, ) = clip_targets([clip], 'cpu'), clip_targets([clip], 'cpu', last_frame_labels=False)
     assert official.labels[0] == NO_CLASS != kind.labels[0] and torch.equal(official.labels[1:], kind.labels[1:])
     assert torch.equal(official.masks, kind.masks) and official.masks.shape == (3, 2, 64, 96)
     assert [mask.flatten(1).any(1).tolist() for mask in official.masks] == [[True, False], [True, True], [False, True]]
@@ -110,15 +110,29 @@ def test_labels_of_objects_that_leave():
     assert losses[0] != losses[1]
 
 
+def test_targets_of_several_clips():
+    """As of each alone, in one wait for all numbers and one for each clip's masks."""
+    from benchmarks.harness import count_syncs
+    from m2f_mm.integrations.mmdet_samples import clip_targets
+    clips = clip_batch(objects=(3, 0, 2), frames=3)['data_samples']
+    found = []
+    syncs = count_syncs(lambda: found.extend(clip_targets(clips, 'cpu')))
+    assert [len(each.labels) for each in found] == [3, 0, 2] and syncs.total <= 1 + 1 + 3
+    for clip, together in zip(clips, found):
+        alone, = clip_targets([clip], 'cpu')
+        assert torch.equal(alone.labels, together.labels) and torch.equal(alone.masks, together.masks)
+        assert together.name == clip[0].img_path
+
+
 def test_wrong_annotations():
     from m2f_mm.integrations.mmdet_samples import clip_targets
     clip = clip_batch(clips=1)['data_samples'][0]
     clip[1].gt_instances.instances_ids[:] = 1
     with pytest.raises(ValueError, match='video_0/1.jpg has two objects of the id 1'):
-        clip_targets(clip, 'cpu')
+        clip_targets([clip], 'cpu')
     del clip[1].gt_instances.instances_ids
     with pytest.raises(ValueError, match='video_0/1.jpg have no instances_ids.*LoadTrackAnnotations'):
-        clip_targets(clip, 'cpu')
+        clip_targets([clip], 'cpu')
     data = clip_batch(clips=1)
     data['data_samples'][0][0].gt_instances.labels[:] = 4
     data['data_samples'][0][1].gt_instances.labels[:] = 4

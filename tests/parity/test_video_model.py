@@ -107,7 +107,7 @@ def test_targets(case):
                     masks=BitmapMasks(masks, *masks.shape[1:]))
                 samples.append(sample)
             clip.video_data_samples = samples
-            found = clip_targets(clip, 'cpu')
+            found, = clip_targets([clip], 'cpu')
             assert torch.equal(found.labels, wanted.labels) and torch.equal(found.masks, wanted.masks)
 
 

@@ -77,6 +77,18 @@ def test_files_for_an_evaluation_server(trained):
     assert {each['category_id'] for each in found} <= {1, 2, 3, 4} and {each['video_id'] for each in found} == {1, 2}
 
 
+def test_measurements_of_the_documentation(trained):
+    """The scripts run; what they find in a trained model is in docs/real_data.md."""
+    _, run = trained
+    rows = [line for line in run('-m', 'benchmarks.identity', 'mine.py', 'work/iter_2.pth', '--score-thr', '0',
+                                 '--device', 'cpu').splitlines() if ' of ' in line and line.startswith('| ')]
+    assert len(rows) == 6 and len({row.split(' of ')[-1] for row in rows}) == 1
+    output = run('-m', 'benchmarks.long_video', 'mine.py', 'work/iter_2.pth', '--size', '64', '48', '--window', '5',
+                 '--overlap', '2', '--length', '12')
+    measured, = [line.split() for line in output.splitlines() if line.startswith('measured ')]
+    assert 0 < int(measured[1]) <= int(measured[2]) and measured[4] == '10'
+
+
 def test_the_data_set_is_checked(trained):
     folder, run = trained
     assert 'train: 3 items, 0 problems' in run(ROOT / 'tools' / 'check_dataset.py', 'mine.py')

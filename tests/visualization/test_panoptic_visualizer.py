@@ -195,6 +195,8 @@ def test_tracked_frames(visualizer):
     assert (np.median(left, 0) != np.median(right, 0)).any()
     np.testing.assert_array_equal(np.median(second[44:47, 54:66].reshape(-1, 3), 0), np.median(right, 0))
     assert (second[44:47, 14:26] == 100).all()
+    legend = frames[0][60 + 24:].reshape(-1, 3)  # has the colours of the tracks, not those of the classes
+    assert (legend == np.median(left, 0)).all(-1).any() and not (legend == META['palette'][0]).all(-1).any()
 
 
 def test_things_of_a_panoptic_video_keep_their_colour(visualizer):
