@@ -105,7 +105,7 @@ def open_video(path: str | Path, fps: float = 25.0) -> Video:
 
 def _by_number(name: str) -> tuple:
     """A key that sorts 2.png before 10.png, and names that are equal but for leading zeros in one order."""
-    return [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', name)], name
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r'(\d+)', name))], name
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:

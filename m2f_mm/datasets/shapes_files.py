@@ -54,7 +54,7 @@ def write_shapes(out: str, spec: ShapesSpec, seed: int = 0, train: int = 500, va
     return _write_once(out, dict(format=FORMAT, seed=seed, train=train, val=val, **asdict(spec)), overwrite, write)
 
 
-def write_shape_videos(out: str, spec: ShapeVideoSpec, seed: int = 0, train: int = 400, val: int = 20,
+def write_shape_videos(out: str, spec: ShapeVideoSpec, seed: int = 0, train: int = 400, val: int = 60,
                        overwrite: bool = False, progress: bool = True) -> bool:
     """Generate the videos in the folder ``out`` unless they are there already; otherwise as ``write_shapes``."""
     def write(partial: str) -> None:

@@ -90,9 +90,10 @@ def test_frames_whose_names_differ_in_the_suffix(tmp_path):
 
 
 def test_numbers_in_names_count(tmp_path):
-    for name in ('10', '9', '1', '009', 'x2y10', 'x2y9'):
+    for name in ('10', '9', '1', '009', 'x2y10', 'x2y9', '\N{SUPERSCRIPT TWO}'):
         cv2.imwrite(str(tmp_path / f'{name}.png'), shown(1)[0])
-    assert open_video(tmp_path).frames == ['1.png', '009.png', '9.png', '10.png', 'x2y9.png', 'x2y10.png']
+    assert open_video(tmp_path).frames == [
+        '1.png', '009.png', '9.png', '10.png', 'x2y9.png', 'x2y10.png', '\N{SUPERSCRIPT TWO}.png']
 
 
 def test_odd_sides_and_impossible_rates(tmp_path):

@@ -2,7 +2,7 @@
 
     python tools/dataset_converters/make_shape_videos.py --out data/shape_videos
 
-The default, 420 videos of 16 frames of 96x128, takes about half a minute and 70 MB. Run again, it does nothing.
+The default, 460 videos of 16 frames of 96x128, takes about half a minute and 70 MB. Run again, it does nothing.
 """
 import argparse
 
@@ -16,7 +16,7 @@ def parse_args():
     parser.add_argument('--out', default='data/shape_videos', help='folder to create')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--train', type=int, default=400, help='number of training videos')
-    parser.add_argument('--val', type=int, default=20, help='number of validation videos')
+    parser.add_argument('--val', type=int, default=60, help='number of validation videos')
     parser.add_argument('--size', type=height_and_width, default='96x128', help='HxW in pixels (default 96x128)')
     parser.add_argument('--length', type=int, default=ShapeVideoSpec.length, help='frames of each')
     parser.add_argument('--difficulty', type=float, default=ShapeVideoSpec.difficulty, help='0 (easy) to 1')
