@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from m2f_mm.checkpoints.sources import HEADS
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--partial', action='store_true', help='write even where weights are missing or do not fit')
     parser.add_argument('--to', choices=('ours', 'official'), default='ours',
                         help='official: as the detectron2 code loads it, instead')
-    parser.add_argument('--head', choices=('panoptic_head', 'decode_head'), default='panoptic_head',
+    parser.add_argument('--head', choices=HEADS, default='panoptic_head',
                         help='without a config: what the model calls its head')
     return parser.parse_args()
 
@@ -91,7 +93,7 @@ def build(config: str) -> torch.nn.Module:
 
 
 def head_of(model: torch.nn.Module) -> str:
-    return 'panoptic_head' if hasattr(model, 'panoptic_head') else 'decode_head'
+    return next(slot for slot in HEADS if hasattr(model, slot))
 
 
 def compare(ours: dict, model: torch.nn.Module) -> tuple[dict, int]:

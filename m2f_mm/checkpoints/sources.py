@@ -9,14 +9,14 @@ from . import dino, huggingface, official
 OURS, OFFICIAL, HUGGINGFACE, DINO, BACKBONE = (
     "MMDetection's, MMSegmentation's or this package's", 'official (detectron2)', "Hugging Face's",
     "MMDetection's DINO", 'a backbone alone')
+HEADS = ('panoptic_head', 'decode_head', 'track_head')  # what models call the head
 _MARKS = (  # how some key of each begins; the first that fits
     (OFFICIAL, ('sem_seg_head.', )),
     (HUGGINGFACE, ('model.pixel_level_module.', )),
-    (OURS, ('panoptic_head.', 'decode_head.', 'backbone.')),
+    (OURS, (*(f'{head}.' for head in HEADS), 'backbone.')),
     (BACKBONE, ('stem.conv', 'res2.', 'patch_embed.proj.', 'layers.0.blocks.')),
 )
 _NOT_OF_A_BACKBONE = ('head.', 'norm.', 'stem.fc.', 'fc.')  # classifiers and their norm
-HEADS = ('panoptic_head', 'decode_head')
 
 
 def source_of(keys: Iterable[str]) -> str | None:
@@ -42,9 +42,9 @@ def to_ours(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
     """
     source = source_of(state_dict)
     if source == OURS:
-        other = HEADS[HEADS.index(head) - 1]
-        return {f'{head}.{key.removeprefix(other + ".")}' if key.startswith(f'{other}.') else key: value
-                for key, value in state_dict.items()}
+        parts = {key: key.partition('.') for key in state_dict}
+        return {f'{head}.{rest}' if slot in HEADS else key: state_dict[key]
+                for key, (slot, _, rest) in parts.items()}
     if source == BACKBONE:
         return backbone_to_ours(state_dict)
     if source == DINO:

@@ -23,7 +23,7 @@ from official_names import (
 from thin import draw
 
 from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_official, to_ours
-from m2f_mm.checkpoints.sources import in_order
+from m2f_mm.checkpoints.sources import HEADS, in_order
 from m2f_mm.datasets.ade20k_categories import THING_IDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def thin(cfg):
     """A recipe's model with all its layers, but few channels."""
-    model, slot = cfg.model, 'panoptic_head' if 'panoptic_head' in cfg.model else 'decode_head'
+    model = cfg.model
+    slot = next(slot for slot in HEADS if slot in model)
     model.backbone.update(base_channels=4, stem_channels=4, init_cfg=None)
     model[slot].update(in_channels=[16, 32, 64, 128], feat_channels=32, out_channels=32)
     if 'feedforward_channels' in model[slot].pixel_decoder:
@@ -290,6 +291,30 @@ def test_conversion_says_what_it_did(tmp_path, config):
     assert content['model']._metadata['sem_seg_head'] == dict(version=2)
     back, there = read_state_dict(tmp_path / 'back.pth'), read_state_dict(source)
     assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
+
+
+def test_checkpoints_of_videos_are_converted(tmp_path):
+    """Official ones both ways; of an image model everything but the classes."""
+    cfg = thin(Config.fromfile(ROOT / 'configs/mask2former_video/mask2former_r50_8xb2-8e_youtubevis2019.py'))
+    config, source = tmp_path / 'config.py', tmp_path / 'model.pkl'
+    cfg.dump(str(config))
+    model = build(cfg)
+    as_pickle(official_weights(model, 'track_head'), source)
+    done = convert(source, tmp_path / 'out.pth', '--config', config)
+    assert done.returncode == 0 and 'are missing' not in done.stdout, done.stderr
+    model.load_state_dict(read_state_dict(source))
+    found = torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in found.items())
+    assert convert(tmp_path / 'out.pth', tmp_path / 'back.pth', '--config', config, '--to', 'official').returncode == 0
+    back, there = read_state_dict(tmp_path / 'back.pth'), read_state_dict(source)
+    assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
+    torch.save(dict(state_dict=build(recipe('lsj-50e_coco')).state_dict()), tmp_path / 'image.pth')
+    done = convert(tmp_path / 'image.pth', tmp_path / 'video.pth', '--config', config)
+    assert done.returncode and '2 have another shape' in done.stdout and 'are missing' not in done.stdout
+    done = convert(tmp_path / 'image.pth', tmp_path / 'video.pth', '--config', config, '--partial')
+    found = torch.load(tmp_path / 'video.pth', weights_only=True)['state_dict']
+    assert done.returncode == 0 and 'track_head.query_feat.weight' in found
+    assert 'track_head.cls_embed.weight' not in found
 
 
 @pytest.mark.parametrize('no_object', [False, True])
