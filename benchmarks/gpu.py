@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks import peers
-from benchmarks.cases import activations, head, layers, mask_dino, postprocess
+from benchmarks.cases import activations, head, layers, mask_dino, postprocess, video
 from benchmarks.cases.model import mmdet_step, prediction
 from benchmarks.harness import Row, Scale, environment, left_out
 from benchmarks.run import RESULTS, describe, write
@@ -72,7 +72,7 @@ def rows(device: str, tiny: bool) -> Iterator[Row]:
                     if any(row.note.startswith('left out') for row in found):
                         break
             del ours, theirs
-    for case in () if tiny else (head, mask_dino, layers, postprocess, activations):
+    for case in () if tiny else (head, mask_dino, video, layers, postprocess, activations):
         yield from guarded(partial(case.rows, Scale(tiny, device)), '')
 
 

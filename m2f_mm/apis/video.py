@@ -81,7 +81,7 @@ def as_video(cfg: Config) -> Config:
     heads = [model[slot] for slot in ('track_head', 'panoptic_head', 'decode_head') if slot in model]
     found = [_name(part) for part in [model, *heads] if isinstance(part, dict)]
     if hasattr(kind, 'features_of') or found == ['Mask2FormerVideo', 'Mask2FormerTrackHead']:
-        head, = heads
+        head = model.track_head
         if not hasattr(kind, 'features_of'):
             model.type, head.type = 'm2f_mm.Mask2FormerVideo', 'm2f_mm.Mask2FormerTrackHead'
         model.test_cfg = (head.pop('test_cfg', None) or {}) | (model.get('test_cfg') or {})
