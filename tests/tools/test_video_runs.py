@@ -108,7 +108,7 @@ def test_still_pictures_train_a_video_model(trained):
         'val_dataloader = dict(num_workers=0, persistent_workers=False)\n'
         'test_dataloader = dict(num_workers=0, persistent_workers=False)\n', '').replace(', val_interval=2', '') + """
 metainfo = dict(classes=('disc', 'square', 'triangle', 'ring'))
-model['track_head'].update(metainfo=dict(_delete_=True, **metainfo))
+model['track_head'].update(num_queries=16, metainfo=dict(_delete_=True, **metainfo))  # as the model of videos
 train_dataloader['dataset'] = dict(
     data_root='coco', ann_file='annotations/instances_train.json', data_prefix=dict(img='img_dir/train/'),
     metainfo=metainfo)
