@@ -147,14 +147,14 @@ def our_mask_dino(**head_options) -> nn.Module:
     return draw_weights(build(model, 'mmdet'))
 
 
-def our_video(frames_at_once: int | None = None) -> nn.Module:
+def our_video() -> nn.Module:
     """Ours as the shipped R50 config of videos has it, with YouTube-VIS's number of classes. An object that leaves
-    keeps its class, and results are bitmaps, as MMDetection has both."""
+    keeps its class, results are bitmaps, and all frames go through the backbone together, as MMDetection has it."""
     import mmdet.models  # noqa: F401
     model = Config.fromfile(CONFIGS / '_base_/models/mask2former_r50_video.py').model
     model.backbone.init_cfg = None
     model.track_head.update(num_things_classes=VIDEO_CLASSES, num_stuff_classes=0, last_frame_labels=False)
-    model.test_cfg.update(instance_masks='bitmap', frames_at_once=frames_at_once)
+    model.test_cfg.update(instance_masks='bitmap', frames_at_once=None)
     detector = draw_weights(build(model, 'mmdet'))
     tell_apart(detector.track_head)
     return detector

@@ -71,12 +71,18 @@ def write(path: Path, content: str) -> None:
 
 
 def merge(path: Path, results: dict[str, dict]) -> dict:
-    """What the file is to hold: new rows by case in place of the old ones."""
+    """What the file is to hold: new rows by case in place of the old ones. ``environment`` is where most were measured,
+    ``environments`` names the others by case."""
     known = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else dict(rows=[])
     rows = [row for row in known['rows'] if row['case'] not in results and row['case'] in cases()]
     rows += [row for result in results.values() for row in result['rows']]
-    environment = next((result['environment'] for result in results.values()), known.get('environment'))
-    return dict(environment=environment, rows=sorted(rows, key=lambda row: row['case']))
+    rows.sort(key=lambda row: row['case'])
+    places = {row['case']: known.get('environments', {}).get(row['case'], known.get('environment')) for row in rows}
+    places |= {case: result['environment'] for case, result in results.items()}
+    known_first = sorted(places.values(), key=lambda place: place != known.get('environment'))
+    common = max(known_first, key=known_first.count, default=None)
+    return dict(environment=common, environments={case: place for case, place in places.items() if place != common},
+                rows=rows)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

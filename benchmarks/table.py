@@ -21,7 +21,7 @@ def page(results: dict[str, dict], notes: str) -> str:
     """The whole page.
 
     Args:
-        results: content of each JSON file by its heading.
+        results: content of each JSON file by its heading, see ``run.merge``.
         notes: Markdown that comes first.
     """
     lines = ['<!-- Written by `python -m benchmarks.table` from benchmarks/results and benchmarks/notes.md. -->',
@@ -31,7 +31,9 @@ def page(results: dict[str, dict], notes: str) -> str:
         for case in cases():
             rows = [row for row in result['rows'] if row['case'] == case]
             if rows:
-                lines += [f'### {case}', '', about(case), '', *table(rows), '', *remarks(rows)]
+                elsewhere = result.get('environments', {}).get(case)
+                lines += [f'### {case}', '', about(case), '', *([place(elsewhere), ''] if elsewhere else []),
+                          *table(rows), '', *remarks(rows)]
     return '\n'.join(lines).rstrip() + '\n'
 
 

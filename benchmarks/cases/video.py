@@ -36,9 +36,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     memory = [metric for metric in scale.metrics if metric == 'memory']
     yield from training(scale, size, 2, scale.metrics)
     yield from training(scale, size, 4, memory)
-    frames = 4 if scale.quick else 16
-    yield from prediction(scale, size, frames, None, scale.metrics)
-    yield from prediction(scale, size, frames, 4, memory)
+    yield from prediction(scale, size, 4 if scale.quick else 16)
 
 
 def training(scale: Scale, size: tuple[int, int], frames: int, metrics: Sequence[str]) -> list[Row]:
@@ -64,18 +62,15 @@ def training(scale: Scale, size: tuple[int, int], frames: int, metrics: Sequence
             metrics=metrics, repeats=min(3, scale.repeats), before=partial(free_gradients, ours, theirs))
 
 
-def prediction(scale: Scale, size: tuple[int, int], frames: int, at_once: int | None,
-               metrics: Sequence[str]) -> list[Row]:
-    """Rows for a whole clip; ``at_once`` frames go through our backbone together."""
+def prediction(scale: Scale, size: tuple[int, int], frames: int) -> list[Row]:
+    """Rows for a whole clip."""
     inputs = peers.images(frames, *size)[None].to(scale.device)
-    ours = peers.our_video(at_once).to(scale.device).eval()
+    ours = peers.our_video().to(scale.device).eval()
     theirs = peers.mmdet_video(ours).to(scale.device).eval()
 
     def predict(model: nn.Module) -> list:
         with torch.no_grad():
             return model.predict(inputs, peers.clips(1, frames, *size, 1, scale.device))
 
-    how = '' if at_once is None else f', {at_once} at once through our backbone'
-    return compare('video', f'tracks of {frames} frames of {size[0]} x {size[1]}{how}', 'mmdet',
-                   partial(predict, ours), partial(predict, theirs), equal_tracks, metrics=metrics,
-                   repeats=min(3, scale.repeats))
+    return compare('video', f'tracks of {frames} frames of {size[0]} x {size[1]}', 'mmdet', partial(predict, ours),
+                   partial(predict, theirs), equal_tracks, metrics=scale.metrics, repeats=min(3, scale.repeats))

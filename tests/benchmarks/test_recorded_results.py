@@ -41,7 +41,7 @@ def test_rows_of_other_cases_are_kept(results, tmp_path):
     run.write(file, json.dumps(results))
     merged = run.merge(file, dict(head=dict(environment=dict(new=True), rows=[TIME.to_dict()])))
     assert [(row['case'], row['metric']) for row in merged['rows']] == [('head', 'time'), ('syncs', 'syncs')]
-    assert merged['environment'] == dict(new=True)
+    assert merged['environments'] == dict(head=dict(new=True)) and 'new' not in merged['environment']
     assert list(tmp_path.iterdir()) == [file], 'a temporary file is left'
 
 
