@@ -289,28 +289,25 @@ def samples(batch: int, height: int, width: int, objects: int = 20, stuff: int =
     return result
 
 
-def clips(batch: int, frames: int, height: int, width: int, objects: int = 5, device: str = 'cpu') -> list:
-    """The same of clips: objects that move a little from frame to frame, the first of which the last frame misses."""
+def clip(frames: int, height: int, width: int, objects: int = 5, device: str = 'cpu') -> list:
+    """The same of one clip: objects that move a little from frame to frame, the first of which the last frame
+    misses."""
     from mmdet.structures import DetDataSample, TrackDataSample
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
-    result, size = [], (height, width)
-    for index in range(batch):
-        segments = segment_map(height, width, objects, index)
-        clip = TrackDataSample()
-        samples = []
-        for t in range(frames):
-            seen = np.arange(1 if t == frames - 1 else 0, objects)
-            bitmaps = (np.roll(segments, 8 * t, 1) == seen[:, None, None]).astype(np.uint8)
-            sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size,
-                                                 scale_factor=(1., 1.), img_path=f'video_{index}/{t}.jpg'))
-            sample.gt_instances = InstanceData(
-                labels=torch.from_numpy(seen * 7 % VIDEO_CLASSES), masks=BitmapMasks(bitmaps, height, width),
-                bboxes=torch.zeros(len(seen), 4), instances_ids=torch.from_numpy(seen))
-            samples.append(sample)
-        clip.video_data_samples = samples
-        result.append(clip.to(device))
-    return result
+    segments, size, found = segment_map(height, width, objects), (height, width), []
+    for t in range(frames):
+        seen = np.arange(1 if t == frames - 1 else 0, objects)
+        bitmaps = (np.roll(segments, 8 * t, 1) == seen[:, None, None]).astype(np.uint8)
+        sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size,
+                                             scale_factor=(1., 1.), img_path=f'video/{t}.jpg'))
+        sample.gt_instances = InstanceData(
+            labels=torch.from_numpy(seen * 7 % VIDEO_CLASSES), masks=BitmapMasks(bitmaps, height, width),
+            bboxes=torch.zeros(len(seen), 4), instances_ids=torch.from_numpy(seen))
+        found.append(sample)
+    result = TrackDataSample()
+    result.video_data_samples = found
+    return [result.to(device)]
 
 
 class FixedPoints(RandomPoints):

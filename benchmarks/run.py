@@ -1,6 +1,6 @@
 """Run the cases, each in a process of its own, and write what they found as JSON.
 
-    python -m benchmarks.run                        everything, on the CPU (under 30 minutes on 2 cores)
+    python -m benchmarks.run                        everything, on the CPU (most of an hour on 2 cores)
     python -m benchmarks.run --cases head syncs     some
     python -m benchmarks.run --quick                small sizes, to see whether everything runs
 

@@ -156,6 +156,15 @@ def tell_apart(head):
         head.cls_embed.bias[-1] -= 4
 
 
+def our_detector(kind):
+    """Ours for 'images' or 'clips', and its head."""
+    if kind == 'images':
+        detector = build_detector(use_our_heads(mmdet_config()))
+        return detector, detector.panoptic_head
+    detector = build_detector(use_our_track_head(video_config()))
+    return detector, detector.track_head
+
+
 def build_detector(model):
     import mmdet.models  # noqa: F401
     detector = build(model, 'mmdet')

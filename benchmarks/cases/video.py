@@ -47,7 +47,7 @@ def training(scale: Scale, size: tuple[int, int], frames: int, metrics: Sequence
     inputs = peers.images(frames, *size)[None].to(scale.device)
 
     def step(model: nn.Module) -> dict[str, torch.Tensor]:
-        samples = peers.clips(1, frames, *size, OBJECTS, scale.device)  # the stock head writes into them
+        samples = peers.clip(frames, *size, OBJECTS, scale.device)  # the stock head writes into them
         return model_step(model, inputs, samples, scale.dtype)
 
     def equal(our_losses, their_losses) -> str:
@@ -70,7 +70,7 @@ def prediction(scale: Scale, size: tuple[int, int], frames: int) -> list[Row]:
 
     def predict(model: nn.Module) -> list:
         with torch.no_grad():
-            return model.predict(inputs, peers.clips(1, frames, *size, 1, scale.device))
+            return model.predict(inputs, peers.clip(frames, *size, 1, scale.device))
 
     return compare('video', f'tracks of {frames} frames of {size[0]} x {size[1]}', 'mmdet', partial(predict, ours),
                    partial(predict, theirs), equal_tracks, metrics=scale.metrics, repeats=min(3, scale.repeats))

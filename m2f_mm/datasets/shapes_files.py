@@ -32,6 +32,7 @@ from .shapes import CLASSES, PALETTE, THINGS, Scene, ShapesSpec, make_scene, sma
 
 MARKER = 'shapes.json'
 FORMAT = 1  # raise it when the same parameters would give other files, so that old folders are not taken for new ones
+VIDEO_FORMAT = 2  # the same for videos
 
 
 def write_shapes(out: str, spec: ShapesSpec, seed: int = 0, train: int = 500, val: int = 60,
@@ -62,7 +63,7 @@ def write_shape_videos(out: str, spec: ShapeVideoSpec, seed: int = 0, train: int
             videos = (ShapeVideo(spec, np.random.default_rng([seed, index, i])) for i in range(number))
             _write_videos(partial, split, _with_progress(videos, number, f'{split}: {number} videos', progress))
 
-    parameters = dict(format=FORMAT, videos=True, seed=seed, train=train, val=val, **asdict(spec))
+    parameters = dict(format=VIDEO_FORMAT, videos=True, seed=seed, train=train, val=val, **asdict(spec))
     return _write_once(out, parameters, overwrite, write)
 
 

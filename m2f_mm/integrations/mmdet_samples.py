@@ -72,7 +72,7 @@ def _to_target(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | N
 def clip_targets(clips: Sequence[TrackDataSample], device: torch.device,
                  last_frame_labels: bool = True) -> list[SegTargets]:
     """The objects of each clip, joined over its frames by their ids, in the order of these. The host waits once for the
-    numbers of all clips, and for the copy of each one's masks.
+    ids and labels of all clips, once to copy the labels of their objects, and for the copy of each one's masks.
 
     Args:
         clips: each frame has ``gt_instances`` with masks, ``labels`` and ``instances_ids``. An object that has no mask
@@ -84,11 +84,11 @@ def clip_targets(clips: Sequence[TrackDataSample], device: torch.device,
     Raises:
         ValueError: a frame has no masks or no ids, or two of the same id; names clip and frame.
     """
-    frames = iter(_tracked([frame for clip in clips for frame in clip.video_data_samples]))
-    labels, masks = zip(*(_joined(clip, list(islice(frames, len(clip))), last_frame_labels) for clip in clips))
-    labels = torch.tensor(sum(labels, []), dtype=torch.long).to(device).split([len(each) for each in masks])
-    return [SegTargets(*each, name=_name(clip[0])) for *each, clip in zip(
-        labels, (mask.to(device, non_blocking=True) for mask in masks), clips)]
+    frames = _tracked([frame for clip in clips for frame in clip.video_data_samples])
+    joined = [_joined(clip, list(islice(frames, len(clip))), last_frame_labels) for clip in clips]
+    every = torch.tensor([label for labels, _ in joined for label in labels], dtype=torch.long).to(device)
+    return [SegTargets(labels, masks.to(device, non_blocking=True), name=_name(clip[0]))
+            for labels, (_, masks), clip in zip(every.split([len(labels) for labels, _ in joined]), joined, clips)]
 
 
 def _joined(clip: TrackDataSample, frames: Sequence[dict[int, tuple[int, Tensor]]],

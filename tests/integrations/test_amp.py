@@ -8,9 +8,8 @@ from thin import (
     detection_batch,
     gradients,
     mmdet_config,
+    our_detector,
     use_our_heads,
-    use_our_track_head,
-    video_config,
 )
 
 pytest.importorskip('mmdet')
@@ -18,14 +17,9 @@ pytest.importorskip('mmdet')
 
 def trained(kind, dtype=None):
     """(losses, gradients) of one step with the same points, inside autocast or not."""
-    if kind == 'images':
-        detector, batch = build_detector(use_our_heads(mmdet_config())), detection_batch()
-        head = detector.panoptic_head
-    else:
-        detector, batch = build_detector(use_our_track_head(video_config())), clip_batch()
-        head = detector.track_head
+    detector, head = our_detector(kind)
     head.criterion.draw = RecordedPoints()
-    data = detector.train().data_preprocessor(batch, True)
+    data = detector.train().data_preprocessor(detection_batch() if kind == 'images' else clip_batch(), True)
     with torch.autocast('cpu', dtype or torch.bfloat16, enabled=dtype is not None):
         losses = detector(**data, mode='loss')
     scale = 2**10 if dtype == torch.float16 else 1  # what a gradient scaler would do
@@ -33,7 +27,7 @@ def trained(kind, dtype=None):
     return losses, {name: gradient / scale for name, gradient in gradients(detector).items()}
 
 
-@pytest.fixture(scope='module', params=['images', 'videos'])
+@pytest.fixture(scope='module', params=['images', 'clips'])
 def expected(request):
     """(what is trained, losses and gradients in float32)."""
     return request.param, trained(request.param)

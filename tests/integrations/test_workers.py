@@ -8,17 +8,7 @@ from mmengine.model import MMDistributedDataParallel
 from replay import RecordedPoints
 from test_boxes_without_masks import DETECTOR, without_masks
 from test_mask_dino_heads import detector as mask_dino
-from thin import (
-    build_detector,
-    clip_batch,
-    detection_batch,
-    gradients,
-    mmdet_config,
-    step,
-    use_our_heads,
-    use_our_track_head,
-    video_config,
-)
+from thin import clip_batch, detection_batch, gradients, our_detector, step
 
 pytest.importorskip('mmdet')
 OBJECTS = {(kind, name): counts for kind in ('images', 'clips') for name, counts in {
@@ -60,12 +50,8 @@ def train(case, part=None):
     """A model and the step's data: both images or clips, or one of them. Stuff is left out, so that a worker can be
     idle."""
     counts, frames = OBJECTS[case], 1 if case[0] == 'images' else 2
-    if case[0] == 'images':
-        detector, data = build_detector(use_our_heads(mmdet_config())), detection_batch(counts, semantic=False)
-        head = detector.panoptic_head
-    else:
-        detector, data = build_detector(use_our_track_head(video_config())), clip_batch(frames=frames, objects=counts)
-        head = detector.track_head
+    detector, head = our_detector(case[0])
+    data = detection_batch(counts, semantic=False) if frames == 1 else clip_batch(frames=frames, objects=counts)
     head.criterion.draw = HalfOfThePoints(part, [count * frames for count in counts])
     if part is not None:
         data = {key: value[part:part + 1] for key, value in data.items()}

@@ -2,7 +2,15 @@
 import pytest
 import torch
 from replay import RecordedPoints, Replay
-from thin import assert_close, assert_same_gradients, build_detector, clip_batch, step, video_config
+from thin import (
+    assert_close,
+    assert_same_gradients,
+    build_detector,
+    clip_batch,
+    step,
+    use_our_track_head,
+    video_config,
+)
 
 pytest.importorskip('mmdet')
 
@@ -54,9 +62,7 @@ def predict(model, clips=1, frames=3):
 def test_results(stock, ours, detector):
     """In the stock detector and in our own."""
     if detector == 'ours':
-        model = use_our_head(video_config())
-        model.type = 'm2f_mm.Mask2FormerVideo'
-        ours = build_detector(model)
+        ours = build_detector(use_our_track_head(video_config(), last_frame_labels=False))
     found, expected = predict(ours)[0], predict(stock)[0]
     assert len(found) == len(expected) == 3
     for mine, theirs in zip(found.video_data_samples, expected.video_data_samples):
