@@ -153,7 +153,10 @@ quiet=()
 pip install ${quiet[@]+"${quiet[@]}"} ${torch_args[@]+"${torch_args[@]}"} "$torch_spec"
 torch_version=$("$python" -c 'import torch; print(torch.__version__)') || die 'torch was installed but cannot be imported'
 say "torch $torch_version"
-echo "torch==$torch_version" >"$constraints"  # nothing below may replace it
+# Nothing below may replace it. pip goes by the distribution's version: on PyPI that lacks the local part, such as
+# +cu130, which the module's own has.
+torch_distribution=$("$python" -c 'from importlib.metadata import version; print(version("torch"))')
+echo "torch==$torch_distribution" >"$constraints"
 
 # ---------------------------------------------------------------- 3. mmcv with its compiled ops
 begin "$mmcv $mmcv_version"
