@@ -82,12 +82,15 @@ class RowResize:
         self.ratio, self.source = source / target, source
 
     def needed(self, start: int, stop: int) -> tuple[int, int]:
-        """Source rows that targets start..stop - 1 read, with a margin for float32's rounding of positions."""
+        """Source rows that targets start..stop - 1 read, with a margin for float32's rounding of positions.
+
+        A position above the first row's centre is clamped to it, and reads the second row, too, with weight 0.
+        """
         if self.identity:
             return start, stop
-        first = floor((start + 0.5) * self.ratio - 0.5 - MARGIN)
-        last = floor((stop - 0.5) * self.ratio - 0.5 + MARGIN) + 1
-        return max(first, 0), min(last + 1, self.source)
+        first, last = (max(floor((row + 0.5) * self.ratio - 0.5 + margin), 0)
+                       for row, margin in ((start, -MARGIN), (stop - 1, MARGIN)))
+        return first, min(last + 2, self.source)
 
     def __call__(self, x: Tensor, start: int, stop: int, offset: int) -> Tensor:
         """Targets start..stop - 1 from ``x`` (n, rows, width), whose first row is source row ``offset``."""

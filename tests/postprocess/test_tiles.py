@@ -1,4 +1,6 @@
 """Tiles: what is in them, that nothing depends on how many they are, and how much memory they take."""
+import random
+
 import pytest
 import torch
 from promises import SIZES, each_size, promise, tiled_masks, whole_masks
@@ -92,7 +94,9 @@ class TestNothingDependsOnTheBudget:
         assert same if form == 'rle' else same.all()
 
 
-@pytest.mark.parametrize('source, target', [(540, 2160), (2160, 540), (4001, 6003), (1, 7), (7, 1), (9999, 10007)])
+@pytest.mark.parametrize('source, target', [
+    (540, 2160), (2160, 540), (4001, 6003), (1, 7), (7, 1), (9999, 10007), (2, 30000), (30000, 2), (2, 8), (29999, 30000)
+])
 def test_needed_rows_hold_what_is_read(source, target):
     resize = RowResize(source, target, torch.device('cpu'))
     for start in range(0, target, 13):
@@ -100,6 +104,31 @@ def test_needed_rows_hold_what_is_read(source, target):
         first, end = resize.needed(start, stop)
         low, high = int(resize.low[start:stop].min()), int(resize.high[start:stop].max())
         assert first <= low <= high < end and (end - first) - (high - low + 1) <= 2
+
+
+def random_sizes(count):
+    """Sizes down to one pixel and of any aspect ratio, with and without padding; the generator's choice is fixed."""
+    draw = random.Random(0)
+
+    def side():
+        return draw.choice([1, 1, 2, 3, draw.randint(1, 12), draw.randint(1, 90)])
+
+    for _ in range(count):
+        image, output = (side(), side()), (side(), side())
+        padded = tuple(draw.choice([length, length + draw.randint(0, 9), -(-length // 32) * 32]) for length in image)
+        yield Sizes(padded, image, output if draw.random() < 0.8 else image)
+
+
+def test_any_size_is_two_plain_resizes():
+    """Positions above the centre of the first row are clamped to it, and read the second row, too."""
+    generator = torch.Generator().manual_seed(0)
+    for sizes in [Sizes((8, 8), (2, 8), (2, 8)), *random_sizes(600)]:
+        features = torch.randn(1, 3, *(-(-length // 4) for length in sizes.padded), generator=generator)
+        embeds = torch.randn(2, 3, generator=generator)
+        expected = whole_masks(embeds, features, sizes)
+        for budget in (1, 2**40):
+            found = tiled_masks(embeds, features, sizes, budget)
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5, msg=lambda text: f'{sizes}: {text}')
 
 
 @pytest.mark.parametrize('heights', [[5], [2, 2, 2, 1], [1] * 9, [4, 4, 3]])
