@@ -24,7 +24,7 @@ def _child(name: str, parent: Registry, *packages: str) -> Registry:
 MODELS = _child('model', MMENGINE_MODELS, 'models', 'integrations', 'checkpoints')  # the last: m2f_mm:// weights
 TASK_UTILS = _child('task util', MMENGINE_TASK_UTILS, 'criterion')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets', 'integrations')
-TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')
+TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets', 'integrations')
 METRICS = _child('metric', MMENGINE_METRICS, 'evaluation', 'integrations')
 HOOKS = _child('hook', MMENGINE_HOOKS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine')

@@ -34,7 +34,7 @@ def read_json(path: str, kind: str, form: str, needs: Sequence[str], backend_arg
         content = json.loads(fileio.get(path, backend_args=backend_args))
     except FileNotFoundError:
         raise FileNotFoundError(f'{kind} annotations {path} do not exist; check data_root and ann_file') from None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError; brackets without end
         raise ValueError(f'{path} is not valid JSON ({error}); is it complete?') from error
     missing = [key for key in needs if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:

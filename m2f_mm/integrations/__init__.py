@@ -11,6 +11,15 @@ def _broken(name: str, error: ImportError) -> None:
 if find_spec('mmdet') is not None:
     try:
         from .mmdet import Mask2Former, Mask2FormerHead, MaskDINOHead, MaskFormerFusionHead, MaskFormerHead  # noqa: F401
+        from .mmdet_datasets import (  # noqa: F401
+            ADE20KInstanceDataset,
+            CityscapesDataset,
+            CocoDataset,
+            LoadAnnotations,
+            LoadTrackAnnotations,
+            Objects365V1Dataset,
+            Objects365V2Dataset,
+        )
         from .mmdet_metrics import CocoMetric, ThingMetric  # noqa: F401
         from .mmdet_video import Mask2FormerTrackHead, Mask2FormerVideo  # noqa: F401
     except ImportError as error:

@@ -7,14 +7,14 @@
 # ann_file of the evaluator.
 _base_ = ['./loaders.py']
 data_root = '{{$ADE_ROOT:data/ade/ADEChallengeData2016}}/'
-dataset_type = 'ADE20KInstanceDataset'
+dataset_type = 'm2f_mm.ADE20KInstanceDataset'
 crop_size = (640, 640)
 max_size = 2560  # of the long side
 short_sides = list(range(320, 1281, 64))
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),  # RLE, which needs poly2mask=True, the default
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),  # RLE, which needs poly2mask=True, the default
     dict(type='m2f_mm.ResizeShortestEdge', short_sides=short_sides, max_size=max_size),
     # Instances that the window misses stay, as empty masks, as in the official code.
     dict(type='m2f_mm.FixedSizeCrop', crop_size=crop_size, diagonal=False, pad=False, filter_empty=False),
@@ -28,7 +28,7 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(max_size, 640), keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
 

@@ -8,14 +8,14 @@
 # the variable CITYSCAPES_ROOT, or data_root of the data sets and seg_prefix of the evaluator.
 _base_ = ['./loaders.py']
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}/'
-dataset_type = 'CityscapesDataset'
+dataset_type = 'm2f_mm.CityscapesDataset'
 crop_size = (512, 1024)
 max_size = 4096  # of the long side
 short_sides = [int(0.1 * k * 1024) for k in range(5, 21)]
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
     dict(type='m2f_mm.ResizeShortestEdge', short_sides=short_sides, max_size=max_size),
     # Instances that the window misses stay, as empty masks, as in the official code.
     dict(type='m2f_mm.FixedSizeCrop', crop_size=crop_size, diagonal=False, pad=False, filter_empty=False),
@@ -28,7 +28,7 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
 

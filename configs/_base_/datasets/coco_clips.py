@@ -2,12 +2,12 @@
 # config says so, see configs/demo/mask2former_r18_coco-clips.py.
 _base_ = ['./loaders.py']
 data_root = '{{$COCO_ROOT:data/coco}}/'
-dataset_type = 'CocoDataset'
+dataset_type = 'm2f_mm.CocoDataset'
 backend_args = None
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage', backend_args=backend_args),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, backend_args=backend_args),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True, backend_args=backend_args),
     dict(type='m2f_mm.ResizeShortestEdge', short_sides=[360, 480], max_size=1333),
     dict(type='RandomFlip', prob=0.5),
     dict(type='m2f_mm.ClipFromImage', num_frames=2),

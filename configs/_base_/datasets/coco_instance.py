@@ -6,7 +6,7 @@
 # Another folder: the variable COCO_ROOT, or data_root of the data sets and ann_file of the evaluator.
 _base_ = ['./loaders.py']
 data_root = '{{$COCO_ROOT:data/coco}}/'
-dataset_type = 'CocoDataset'
+dataset_type = 'm2f_mm.CocoDataset'
 image_size = (1024, 1024)
 backend_args = None
 
@@ -14,7 +14,7 @@ train_pipeline = [
     dict(type='m2f_mm.LoadImage', backend_args=backend_args),
     # Polygons stay polygons through the augmentations, as in the official code. A data set whose masks are RLE needs
     # poly2mask=True: MMDetection ignores RLE masks otherwise.
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False, backend_args=backend_args),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False, backend_args=backend_args),
     dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
     # Also removes the instances that it leaves nothing of.
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.1, 2.0)),
@@ -25,7 +25,7 @@ test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True, backend_args=backend_args),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True, backend_args=backend_args),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
 

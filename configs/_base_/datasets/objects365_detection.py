@@ -6,13 +6,13 @@
 # Another folder: the variable OBJECTS365_ROOT, or data_root of the data sets and ann_file of the evaluator.
 _base_ = ['./loaders.py']
 data_root = '{{$OBJECTS365_ROOT:data/objects365}}/'
-dataset_type = 'Objects365V2Dataset'
+dataset_type = 'm2f_mm.Objects365V2Dataset'
 image_size = (1024, 1024)
 backend_args = None
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage', backend_args=backend_args),
-    dict(type='LoadAnnotations', with_bbox=True, backend_args=backend_args),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, backend_args=backend_args),
     dict(type='RandomFlip', prob=0.5),
     # Also removes the boxes that it leaves nothing of.
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.1, 2.0)),
@@ -22,7 +22,7 @@ test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile', backend_args=backend_args),
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations', with_bbox=True, backend_args=backend_args),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, backend_args=backend_args),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
 

@@ -16,7 +16,7 @@ train_pipeline = [
         share_random_params=True,
         transforms=[
             dict(type='m2f_mm.LoadImage'),
-            dict(type='LoadTrackAnnotations', with_mask=True),
+            dict(type='m2f_mm.LoadTrackAnnotations', with_mask=True),
             dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
             dict(type='RandomFlip', prob=0.5)
         ]),

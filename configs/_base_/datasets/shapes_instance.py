@@ -3,7 +3,7 @@
 # Another folder: the variable SHAPES_ROOT, or data_root of the data sets and ann_file of the evaluator.
 _base_ = ['./loaders.py']
 data_root = '{{$SHAPES_ROOT:data/shapes}}/'
-dataset_type = 'CocoDataset'
+dataset_type = 'm2f_mm.CocoDataset'
 image_size = (128, 128)
 metainfo = dict(
     classes=('disc', 'square', 'triangle', 'ring'),
@@ -11,7 +11,7 @@ metainfo = dict(
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),  # RLE, which needs poly2mask=True, the default
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),  # RLE, which needs poly2mask=True, the default
     dict(type='RandomFlip', prob=0.5),
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.8, 1.4)),
     dict(type='PackDetInputs')
@@ -20,7 +20,7 @@ test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
 

@@ -17,7 +17,7 @@ train_pipeline = [
         share_random_params=True,  # one size and one flip for a clip
         transforms=[
             dict(type='m2f_mm.LoadImage', backend_args=backend_args),
-            dict(type='LoadTrackAnnotations', with_mask=True, backend_args=backend_args),
+            dict(type='m2f_mm.LoadTrackAnnotations', with_mask=True, backend_args=backend_args),
             dict(type='m2f_mm.ResizeShortestEdge', short_sides=[360, 480], max_size=1333),
             dict(type='RandomFlip', prob=0.5)
         ]),

@@ -6,7 +6,9 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from PIL import Image
 
 from ...registry import TRANSFORMS
+from ..faults import raise_faults
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
+from ..image_files import image_fault
 from ..io import read_panoptic_png
 
 _MISMATCH = ('error', 'warn', 'ignore', 'empty')
@@ -20,17 +22,21 @@ class LoadImage(LoadImageFromFile):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded.
+        ValueError: it cannot be decoded, or has another size than ``height`` and ``width`` of the results say.
     """
 
     def transform(self, results: dict) -> dict | None:
+        listed = results.get('height'), results.get('width')
         try:
-            return super().transform(results)
+            results = super().transform(results)
         except FileNotFoundError:
             raise
         except Exception as error:  # whatever the decoder raises: OpenCV's own errors, assertions of mmcv
             raise ValueError(f'{results["img_path"]} is not a readable picture ({error}); is it complete? Replace it, '
                              f'or take it out of the annotations') from error
+        if results is not None and None not in listed and listed != results['img'].shape[:2]:
+            raise_faults(image_fault(results['img_path'], listed))
+        return results
 
 
 @TRANSFORMS.register_module()
