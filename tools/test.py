@@ -15,6 +15,7 @@ from m2f_mm.apis.command_line import (
     load_config,
     user_errors,
 )
+from m2f_mm.checkpoints import safe_loading
 from m2f_mm.engine.class_counts import check_class_counts
 
 
@@ -98,6 +99,7 @@ def keep_predictions(cfg: Config, out: str) -> None:
         cfg.test_evaluator = [*evaluators, dict(type='mmdet.DumpDetResults', out_file_path=out)]
 
 
+@safe_loading()
 def main(args: list[str] | None = None) -> None:
     options = parse_args(args)
     with user_errors():

@@ -16,6 +16,7 @@ from m2f_mm.apis.command_line import (
     load_config,
     user_errors,
 )
+from m2f_mm.checkpoints import safe_loading
 from m2f_mm.engine.class_counts import check_class_counts
 
 
@@ -68,6 +69,7 @@ def use_amp(cfg: Config, dtype: str | None) -> None:
     wrapper.loss_scale = 1.0 if wrapper.get('dtype') == 'bfloat16' else wrapper.get('loss_scale', 'dynamic')
 
 
+@safe_loading()
 def main(args: list[str] | None = None) -> None:
     options = parse_args(args)
     with user_errors():

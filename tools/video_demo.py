@@ -17,6 +17,7 @@ import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
 from m2f_mm.apis.command_line import config_file, existing_file, user_errors
 from m2f_mm.apis.video import as_video, drawn_frames, load_video_model, predict_video, tracks_as_json
 from m2f_mm.apis.video_files import free_folder, open_video, write_frames, write_video
+from m2f_mm.checkpoints import safe_loading
 from m2f_mm.datasets.io import write_file
 
 
@@ -70,6 +71,7 @@ def target(args: argparse.Namespace) -> Path:
     return free_folder(out) if args.frames else out
 
 
+@safe_loading()
 def main() -> None:
     args = parse_args()
     with user_errors():

@@ -35,6 +35,8 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     """
     from mmengine.registry import MODELS, DefaultScope
     from mmengine.runner import load_checkpoint
+
+    from m2f_mm.checkpoints import safe_loading
     cfg = as_video(cfg)
     cfg.load_from = None
     scope = cfg.get('default_scope', 'mmdet')
@@ -43,7 +45,8 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(torch.nan)  # to see which of them the checkpoint fills
-    loaded = load_checkpoint(model, checkpoint, map_location='cpu')
+    with safe_loading():
+        loaded = load_checkpoint(model, checkpoint, map_location='cpu')
     meta = loaded.get('meta', {}).get('dataset_meta') or {}
     classes, source = {key.lower(): value for key, value in meta.items()}.get('classes'), 'the checkpoint'
     if classes is None:

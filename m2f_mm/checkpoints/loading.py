@@ -1,42 +1,56 @@
 """``load_from`` and ``init_cfg`` accept the files of every source directly.
 
 Two things make it so: MMEngine's loader hands names of this package and files that ``torch.load`` is not for to
-``read_state_dict``, and a model whose state dict is loaded translates names that are not its own.
+``read_checkpoint``, and a model whose state dict is loaded translates names that are not its own. Files of
+``torch.save`` stay MMEngine's own matter, except while ``safe_loading`` is in force, as in our tools: then nothing that
+is loaded may run code.
 """
 import difflib
-import hashlib
 import os
-import re
-import tempfile
-from collections.abc import Mapping
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlparse
+from typing import Any
+from urllib.parse import unquote, urlparse
 
 import torch
+from mmengine.dist import barrier, get_rank
+from mmengine.logging import print_log
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from m2f_mm.compatibility import checks_are_complete
+
 from . import dino
 from .backbones import SOURCES
-from .reading import read_state_dict
+from .downloads import FOLDER_VARIABLE, discard, fetched
+from .reading import TORCH, WRAPPERS, kind_of, read_checkpoint, state_dict_of
 from .sources import BACKBONE, DINO, OURS, source_of, to_ours
 
 SCHEME = 'm2f_mm://'
-FOLDER_VARIABLE = 'M2F_MM_WEIGHTS'
+WEB = ('http://', 'https://')
 # MMEngine matches these as regular expressions, those that sort last first: the second must stand before its https://.
-FILES = (r'.*\.(pkl|safetensors|bin)$', r'https?://.*\.(pkl|safetensors|bin)$')
+_SUFFIXES = r'\.(?i:pkl|pickle|safetensors|bin)$'
+FILES = (rf'.*{_SUFFIXES}', rf'https?://.*{_SUFFIXES}')
+FORCED = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'  # torch's own switch: every torch.load of the process checks what it makes
 
 
 @CheckpointLoader.register_scheme(prefixes=FILES)
 def load_file(name: str, map_location: str | None = None) -> dict:
-    """Weights of a detectron2 pickle, a safetensors file or a ``.bin`` of Hugging Face; of a backbone under our names.
+    """Weights of a detectron2 pickle or a safetensors file, of a backbone under our names. A file of ``torch.save``,
+    which may be of any library, is left to MMEngine.
 
     Args:
         name: a path, or an address, see ``fetched``.
         map_location: as for ``torch.load``.
     """
-    state = read_state_dict(fetched(name) if name.startswith(('http://', 'https://')) else name, map_location)
-    return dict(state_dict=to_ours(state) if source_of(state) == BACKBONE else state)
+    path = local_file(name)
+    if not path.is_file() or kind_of(path) != TORCH:
+        return load_safely(name, map_location)
+    with kept_if_good(name, path):
+        return mmengine_checkpoint.load_from_local(str(path), map_location)
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
@@ -61,7 +75,7 @@ def load_named(name: str, map_location: str | None = None) -> dict:
         raise ValueError(f'{name} is unknown; near are {", ".join(SCHEME + known for known in near)}. '
                          'A path to a file is accepted as well')
     try:
-        return load_file(urls[key], map_location)
+        return _with_our_names(load_safely(urls[key], map_location), urls[key])
     except OSError as error:
         file = Path(urlparse(urls[key]).path).name
         advice = (f'its path: --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{file}. To train from scratch: '
@@ -73,37 +87,123 @@ def load_named(name: str, map_location: str | None = None) -> dict:
             f'{FOLDER_VARIABLE} names, or pass {advice}') from error
 
 
-def fetched(url: str) -> Path:
-    """The file behind an address: from the folder that ``M2F_MM_WEIGHTS`` names, from torch's cache, or downloaded
-    there, whole or not at all."""
-    cache = Path(torch.hub.get_dir()) / 'checkpoints'
-    file = Path(urlparse(url).path).name
-    for folder in filter(None, (os.environ.get(FOLDER_VARIABLE), cache)):
-        if (Path(folder) / file).is_file():
-            return Path(folder) / file
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as unfinished:
-        part = Path(unfinished) / file
-        torch.hub.download_url_to_file(url, str(part))
-        check_name(part)
-        return part.replace(cache / file)
+def local_file(name: str) -> Path:
+    """The file behind a path, a ``file://`` address or one of the web, which is fetched."""
+    if name.startswith(WEB):
+        return fetched(name)
+    return Path(unquote(urlparse(name).path)) if name.startswith('file://') else Path(name).expanduser()
 
 
-def check_name(path: Path) -> None:
-    """Public files have the beginning of their checksum in their names: the official ones of their MD5,
-    ``model_final_94dc52.pkl``, torchvision's of their SHA-256, ``resnet50-0676ba61.pth``.
+@contextmanager
+def kept_if_good(name: str, path: Path) -> Iterator[None]:
+    """What was fetched and turns out to be no file of weights leaves the cache; the next attempt fetches it anew."""
+    try:
+        yield
+    except ValueError:
+        if name.startswith(WEB):
+            discard(path)
+        raise
+
+
+def load_safely(name: str, map_location: Any = None) -> dict:
+    """The content of a file of weights of any format; nothing in it is run.
+
+    Files of ``torch.save`` keep all that they hold, as it is. Weights of other files are a state dict under
+    ``state_dict``, of a backbone under our names; what such a file holds beside them stays, too.
+
+    Args:
+        name: a path, or an address.
+        map_location: as for ``torch.load``.
 
     Raises:
-        ValueError: the file has another.
+        FileNotFoundError: there is no such file.
+        ValueError: it is broken, holds no weights, or asks for more than numbers, texts and containers.
     """
-    for pattern, kind in ((r'model_final_([0-9a-f]{6})\.pkl', 'md5'), (r'.*-([0-9a-f]{8})\.pth', 'sha256')):
-        wanted = re.fullmatch(pattern, path.name)
-        if not wanted:
-            continue
-        found = hashlib.new(kind, path.read_bytes(), usedforsecurity=False).hexdigest()
-        if not found.startswith(wanted[1]):
-            raise ValueError(f'{path.name} has the {kind.upper()} {found}, which does not begin as its name says; it '
-                             'is damaged or another file. Get it again')
+    path = local_file(name)
+    with kept_if_good(name, path):
+        content = read_checkpoint(path, map_location)
+        if not isinstance(content, Mapping):
+            raise ValueError(f'{path} holds {type(content).__name__}, not weights by name')
+    if kind_of(path) != TORCH:
+        content = _with_our_names(content, path)
+    return content
+
+
+def _with_our_names(content: Mapping, path: str | Path) -> dict:
+    """A checkpoint whose weights, where they are of a backbone alone, have our names."""
+    state = state_dict_of(content, path)
+    wrapped = any(isinstance(content.get(wrapper), Mapping) for wrapper in WRAPPERS)
+    beside = {key: value for key, value in content.items() if key not in WRAPPERS} if wrapped else {}
+    return dict(beside, state_dict=to_ours(state) if source_of(state) == BACKBONE else state)
+
+
+def load_from_file(filename: str, map_location: Any = None) -> dict:
+    """In the place of MMEngine's loader of local files."""
+    content = load_safely(filename, map_location)
+    meta = content.get('meta')
+    if isinstance(meta, dict) and 'config' in meta:  # MMEngine runs it, as Python, when it resumes
+        del meta['config']
+        print_log(f'{filename} brings a config along (meta.config), which is not run', 'current', 30)
+    return content
+
+
+def load_from_web(filename: str, map_location: Any = None, model_dir: str | None = None,
+                   progress: bool = True) -> dict:
+    """In the place of MMEngine's loader of addresses: the first worker fetches."""
+    if get_rank() == 0:
+        fetched(filename)
+    barrier()
+    return load_from_file(filename, map_location)
+
+
+def _torch_load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    """In the place of MMEngine's function of that name, for its other backends."""
+    if isinstance(file, (str, os.PathLike)):
+        return load_from_file(str(file), map_location)
+    try:
+        return torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f'the weights ask for more than numbers, texts and containers: {error}. Nothing of them was '
+                         'run') from error
+
+
+@contextmanager
+def safe_loading() -> Iterator[None]:
+    """While this is in force, no file of weights runs code in this process and its workers, whatever its suffix and
+    address: MMEngine's loading goes through ``read_checkpoint``, and torch refuses all else that asks it to. Our tools
+    run in it; around, loading is as it was.
+
+    With torch before 2.6, which cannot check the files that MMEngine writes, loading stays as it is, and a warning says
+    so.
+    """
+    if not checks_are_complete():
+        print_log(f'torch {torch.__version__} cannot check what a file of weights makes it run: load only files that '
+                  'you trust, or install torch 2.6 or later', 'current', 30)
+        yield
+        return
+    ours = {'': load_from_file, 'file://': load_from_file, **dict.fromkeys(WEB, load_from_web)}
+    functions = dict(load_from_local=load_from_file, load_from_http=load_from_web, _safe_torch_load=_torch_load)
+    functions = {name: function for name, function in functions.items() if hasattr(mmengine_checkpoint, name)}
+    schemes = {prefix: CheckpointLoader._schemes.get(prefix) for prefix in ours}
+    before = {name: getattr(mmengine_checkpoint, name) for name in functions}
+    forced = os.environ.get(FORCED)
+    try:
+        os.environ[FORCED] = '1'
+        for prefix, loader in ours.items():
+            CheckpointLoader.register_scheme(prefix, loader, force=True)
+        for name, function in functions.items():
+            setattr(mmengine_checkpoint, name, function)
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(mmengine_checkpoint, name, function)
+        for prefix, loader in schemes.items():
+            CheckpointLoader._schemes.pop(prefix)
+            if loader is not None:
+                CheckpointLoader.register_scheme(prefix, loader, force=True)
+        os.environ.pop(FORCED)
+        if forced is not None:
+            os.environ[FORCED] = forced
 
 
 def translate(state_dict: dict[str, Tensor], model: nn.Module, head: str) -> None:
