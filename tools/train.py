@@ -18,6 +18,7 @@ from m2f_mm.apis.command_line import (
 )
 from m2f_mm.checkpoints import safe_loading
 from m2f_mm.engine.class_counts import check_class_counts
+from m2f_mm.engine.resume import prepare_resume, use_whole_checkpoints
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -50,6 +51,8 @@ def configure(args: argparse.Namespace) -> Config:
         cfg.resume, cfg.load_from = True, None
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, existing_file(args.resume, '--resume')
+    use_whole_checkpoints(cfg)
+    prepare_resume(cfg)
     return cfg
 
 

@@ -1,5 +1,8 @@
 from .class_counts import check_class_counts
-from .hooks import ClassCountHook, VideoVisualizationHook
+from .hooks import CheckpointHook, ClassCountHook, VideoVisualizationHook
 from .optim_wrapper_constructor import Mask2FormerOptimWrapperConstructor
 
-__all__ = ['ClassCountHook', 'Mask2FormerOptimWrapperConstructor', 'VideoVisualizationHook', 'check_class_counts']
+__all__ = [
+    'CheckpointHook', 'ClassCountHook', 'Mask2FormerOptimWrapperConstructor', 'VideoVisualizationHook',
+    'check_class_counts'
+]

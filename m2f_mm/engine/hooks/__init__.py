@@ -1,4 +1,5 @@
+from .checkpoint_hook import CheckpointHook
 from .class_count_hook import ClassCountHook
 from .video_visualization_hook import VideoVisualizationHook
 
-__all__ = ['ClassCountHook', 'VideoVisualizationHook']
+__all__ = ['CheckpointHook', 'ClassCountHook', 'VideoVisualizationHook']
