@@ -101,11 +101,14 @@ def _of_images(model: ConfigDict) -> ConfigDict:
     kept = {key: model[key] for key in ('backbone', 'neck', 'train_cfg') if key in model}
     image = {key: value for key, value in model.data_preprocessor.items() if key in (
         'mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_size_divisor', 'pad_value')}
+    from m2f_mm.integrations.options import DETECTOR_OPTIONS, VIDEO_OPTIONS
     defaults = dict(association='frames', panoptic_on=True, filter_low_score=False)  # the last two as image models
+    of_image = {key: value for key, value in (model.get('test_cfg') or {}).items()
+                if key in VIDEO_OPTIONS or key not in DETECTOR_OPTIONS}
     return ConfigDict(
         type='m2f_mm.Mask2FormerVideo', **kept, data_preprocessor=dict(type='TrackDataPreprocessor', **image),
         track_head=dict(model.panoptic_head, type='m2f_mm.Mask2FormerTrackHead'),
-        test_cfg=defaults | (model.get('test_cfg') or {}))
+        test_cfg=defaults | of_image)
 
 
 def tested_data(cfg: Config) -> dict:

@@ -2,9 +2,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from m2f_mm.structures import SegTargets
+from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .options import (
     MASK2FORMER,
@@ -103,3 +104,15 @@ class ConfiguredHead:
         if self.predicts_boxes:
             targets = [target.with_boxes() for target in targets]
         return self.criterion(self(feats, targets=targets, **options), targets)
+
+
+def stock_outputs(predictions: MaskPredictions) -> tuple[list[Tensor], ...]:
+    """What the stock heads' ``forward`` gives: of every layer class logits (B, Q, C + 1) and mask logits (B, Q, h, w),
+    those of a clip (B, Q, T, h, w); and boxes (B, Q, 4) where there are any."""
+    parts = [predictions.class_logits]
+    if predictions.mask_features is not None:
+        masks = [torch.stack(predictions.mask_logits(layer)) for layer in range(predictions.num_layers)]
+        parts.append([mask[:, :, 0] for mask in masks] if predictions.mask_features.shape[1] == 1 else masks)
+    if predictions.boxes is not None:
+        parts.append(predictions.boxes)
+    return tuple(parts)

@@ -4,6 +4,7 @@ Shapes: B images, Q queries, C classes.
 """
 from collections.abc import Iterator, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,9 +29,10 @@ from m2f_mm.postprocess.tiles import logits_type, tiles
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
-from .heads import ConfiguredHead
+from .heads import ConfiguredHead, stock_outputs
 from .mmdet_samples import instance_result, panoptic_codes, sample_sizes, semantic_result, to_targets
-from .options import MASK_DINO, MASKFORMER, class_counts
+from .options import DETECTOR_OPTIONS, MASK_DINO, MASKFORMER, ClassCounts, class_counts, joined_cfg, read_test_cfg
+from .stock_tools import do_without_panopticapi
 
 
 class DetectorHead(ConfiguredHead):
@@ -39,10 +41,16 @@ class DetectorHead(ConfiguredHead):
     Args:
         num_things_classes, num_stuff_classes: class counts, things first; better left to ``metainfo``.
         metainfo: the data set's metainfo, or the type of a registered data set, from which the counts follow.
-        test_cfg: read by the fusion head.
+        test_cfg: read by the fusion head; checked here, too, where that is another one.
         **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
     """
     slot = 'panoptic_head'
+    test_options = DETECTOR_OPTIONS
+    _stock_options: dict[str, Any] = MappingProxyType({})  # of the network, for what a stock head gives
+
+    @staticmethod
+    def _stock_form(*parts: list[Tensor]) -> tuple:
+        return parts
 
     def __init__(self,
                  num_things_classes: int | None = None,
@@ -50,6 +58,8 @@ class DetectorHead(ConfiguredHead):
                  metainfo: dict | str | None = None,
                  test_cfg: dict | None = None,
                  **options):
+        read_test_cfg(test_cfg, self.test_options)
+        do_without_panopticapi()
         counts = class_counts(self.slot, metainfo, num_things_classes, num_stuff_classes)
         super().__init__(self.slot, counts, **options)
         self.is_thing = counts.is_thing
@@ -57,10 +67,17 @@ class DetectorHead(ConfiguredHead):
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
 
-    def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample] | None = None,
-                targets: Sequence[SegTargets] | None = None, **options: Any) -> MaskPredictions:
-        """Features fine to coarse to ``MaskPredictions``; the stock detector's samples are not needed."""
-        return super().forward(x, targets, **options)
+    def forward(self, x: Sequence[Tensor], *data_samples: Sequence[DetDataSample],
+                targets: Sequence[SegTargets] | None = None,
+                **options: Any) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
+        """Features fine to coarse to ``MaskPredictions``.
+
+        Where the samples are handed over, as the stock detectors do for ``mode='tensor'``, to the stock head's class
+        and mask logits of every layer, see ``stock_outputs``. The samples are not needed for either.
+        """
+        if not data_samples:
+            return super().forward(x, targets, **options)
+        return self._stock_form(*stock_outputs(super().forward(x, targets, **options, **self._stock_options)))
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""
@@ -70,7 +87,8 @@ class DetectorHead(ConfiguredHead):
         """Class logits (B, Q, C + 1), or C of sigmoids, and promises of masks, over which the stock fusion head can
         iterate."""
         predictions = self(x)
-        return predictions.class_logits[-1], PromisedMasks(predictions, batch_data_samples[0].batch_input_shape)
+        return predictions.class_logits[-1], PromisedMasks(predictions, batch_data_samples[0].batch_input_shape,
+                                                           self.is_thing)
 
 
 @MODELS.register_module()
@@ -79,6 +97,7 @@ class Mask2FormerHead(DetectorHead, MaskTransformer):
 
     The options are those of ``DetectorHead`` and ``ConfiguredHead``.
     """
+    _stock_options = MappingProxyType(dict(every_layer=True))
 
 
 @MODELS.register_module()
@@ -88,6 +107,10 @@ class MaskFormerHead(Mask2FormerHead):
     Unlike the stock head, and like the official one, it attends to padding as if it were image.
     """
     method = MASKFORMER
+
+    @staticmethod
+    def _stock_form(*parts: list[Tensor]) -> tuple:
+        return tuple(torch.stack(part) for part in parts)
 
 
 @MODELS.register_module()
@@ -105,11 +128,17 @@ class PromisedMasks:
 
     Iterating gives the mask logits of image after image at the padded size, (Q, H, W), as the stock fusion head
     expects them.
+
+    Args:
+        predictions: of the batch.
+        padded: height and width of the network's input.
+        is_thing: for each class of the head; None where it is unknown.
     """
 
-    def __init__(self, predictions: MaskPredictions, padded: Sequence[int]):
+    def __init__(self, predictions: MaskPredictions, padded: Sequence[int], is_thing: Sequence[bool] | None = None):
         self.predictions = predictions
         self.padded = tuple(padded)
+        self.is_thing = is_thing
 
     def __iter__(self) -> Iterator[Tensor]:
         whole = Sizes(self.padded, self.padded, self.padded)
@@ -125,10 +154,12 @@ class MaskFormerFusionHead(BaseModule):
     """Fills the ``panoptic_fusion_head`` slot: promises of masks to results in MMDetection's forms, tile by tile.
 
     Args:
-        num_things_classes, num_stuff_classes, metainfo: as for the head.
+        num_things_classes, num_stuff_classes, metainfo: as for the head, whose classes are taken where nothing is
+            said.
         test_cfg: ``panoptic_on`` (True), ``instance_on``, ``semantic_on`` (False), ``object_mask_thr`` (0.8),
-            ``iou_thr`` (0.8), ``filter_low_score`` (False), ``max_per_image`` (100), ``instance_masks``: 'bitmap'
-            or 'rle', masks as COCO's run-length codes, an eighth of the memory and read by ``CocoMetric`` as they are,
+            ``iou_thr`` (0.8), ``filter_low_score`` (False), ``max_per_image`` (100), ``score_thr`` (0): instances with
+            a lower score are left out; ``instance_masks``: 'bitmap' or 'rle', masks as COCO's run-length codes
+            (``RLEMasks``), an eighth of the memory and read by ``CocoMetric`` as they are,
             or None for predicted boxes alone, which is all that a model without masks has.
             Of classes with sigmoids ``temperature`` (0.06), at which they compete in panoptic and semantic results;
             None for no competition. ``rate_masks`` (True): count masks' probabilities into the scores of instances.
@@ -145,13 +176,25 @@ class MaskFormerFusionHead(BaseModule):
         super().__init__(init_cfg)
         if loss_panoptic is not None:
             raise ValueError(f'panoptic_fusion_head: loss_panoptic={loss_panoptic!r} is not supported, only None')
-        counts = class_counts('panoptic_fusion_head', metainfo, num_things_classes, num_stuff_classes)
+        read_test_cfg(test_cfg, DETECTOR_OPTIONS)
+        do_without_panopticapi()
+        self.test_cfg = ConfigDict(test_cfg or {})
+        self.is_thing = self.num_things_classes = self.num_stuff_classes = self.num_classes = None
+        if any(said is not None for said in (num_things_classes, num_stuff_classes, metainfo)):
+            self.take_classes(class_counts('panoptic_fusion_head', metainfo, num_things_classes, num_stuff_classes))
+
+    def take_classes(self, counts: ClassCounts) -> None:
+        """Those of the head, where the options do not say any."""
         self.is_thing = counts.is_thing
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
         self.num_classes = len(counts.is_thing)
         self.register_buffer('things', torch.tensor(counts.is_thing), persistent=False)
-        self.test_cfg = test_cfg or {}
+
+    @property
+    def with_loss(self) -> bool:
+        """Whether there is something to train, which the stock interface asks for."""
+        return False
 
     def loss(self, **kwargs) -> dict:
         """There is nothing to train."""
@@ -163,19 +206,15 @@ class MaskFormerFusionHead(BaseModule):
         Raises:
             ValueError: it cannot; says which option to change.
         """
-        wanted = self._wanted()
+        options = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS)
+        wanted = {key: options[key] for key in ('panoptic_on', 'semantic_on', 'instance_on')}
         if not predicts_masks and list(wanted.values()) != [False, False, True]:
             raise ValueError('test_cfg has ' + ', '.join(f'{key}={value}' for key, value in wanted.items()) +
                              ', but the head has predict_masks=False: set panoptic_on=False, semantic_on=False, '
                              'instance_on=True')
-        if wanted['instance_on'] and not predicts_boxes and self.test_cfg.get('instance_masks', 'bitmap') is None:
+        if options.instance_on and not predicts_boxes and options.instance_masks is None:
             raise ValueError("test_cfg: instance_masks=None is for heads that predict boxes; take 'rle' for masks in "
                              'little memory')
-
-    def _wanted(self) -> dict[str, bool]:
-        """Which results ``test_cfg`` asks for."""
-        return {key: self.test_cfg.get(key, key == 'panoptic_on')
-                for key in ('panoptic_on', 'semantic_on', 'instance_on')}
 
     @torch.no_grad()
     def predict(self, mask_cls_results: Tensor, mask_pred_results: PromisedMasks | Tensor,
@@ -193,6 +232,13 @@ class MaskFormerFusionHead(BaseModule):
         if isinstance(mask_pred_results, Tensor):
             mask_pred_results = promises_of(mask_cls_results, mask_pred_results)
         predictions, padded = mask_pred_results.predictions, mask_pred_results.padded
+        if self.is_thing is None:
+            if mask_pred_results.is_thing is None:
+                raise ValueError('panoptic_fusion_head does not know its classes, and a head of MMDetection does not '
+                                 'tell them: give it metainfo (the one of the data set, or its type) or '
+                                 'num_things_classes and num_stuff_classes')
+            self.take_classes(ClassCounts(list(mask_pred_results.is_thing)))
+            self.to(predictions.device)
         self.check(predictions.mask_features is not None, predictions.boxes is not None)
         return [
             self._results(predictions, b, sample_sizes(sample, padded, rescale))
@@ -200,31 +246,30 @@ class MaskFormerFusionHead(BaseModule):
         ]
 
     def _results(self, predictions: MaskPredictions, b: int, sizes: Sizes) -> dict:
-        test_cfg, results = self.test_cfg, {}
+        options, results = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS), {}
         class_logits = predictions.class_logits[-1][b].float()
-        classes = class_scores(class_logits.shape[-1], self.num_classes, test_cfg.get('temperature', 0.06))
-        chosen = dict(max_per_image=test_cfg.get('max_per_image', 100), is_thing=self.things, classes=classes)
+        classes = class_scores(class_logits.shape[-1], self.num_classes, options.temperature)
+        chosen = dict(max_per_image=options.max_per_image, is_thing=self.things, classes=classes)
         boxes = None if predictions.boxes is None else predictions.boxes[-1][b]
-        panoptic_on, semantic_on, instance_on = self._wanted().values()
-        instance_masks = test_cfg.get('instance_masks', 'bitmap')
-        boxes_alone = predictions.mask_features is None or instance_masks is None
-        if instance_on and boxes_alone:
-            results['ins_results'] = instance_result(box_detection(class_logits, boxes, sizes, **chosen))
+        boxes_alone = predictions.mask_features is None or options.instance_masks is None
+        if options.instance_on and boxes_alone:
+            results['ins_results'] = instance_result(box_detection(class_logits, boxes, sizes, **chosen), sizes,
+                                                     options.score_thr)
         if predictions.mask_features is None:
             return results
         promise = class_logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes
-        if panoptic_on:
+        if options.panoptic_on:
             codes, _ = panoptic_segmentation(
-                *promise, self.is_thing, test_cfg.get('object_mask_thr', 0.8), test_cfg.get('iou_thr', 0.8),
-                test_cfg.get('filter_low_score', False), partial(panoptic_codes, num_classes=self.num_classes),
-                classes=classes)
+                *promise, self.is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score,
+                partial(panoptic_codes, num_classes=self.num_classes), classes=classes)
             results['pan_results'] = PixelData(sem_seg=codes[None])
-        if instance_on and not boxes_alone:
-            instances = instance_segmentation(*promise, **chosen, mask_form=instance_masks, boxes=boxes,
-                                              rate_masks=test_cfg.get('rate_masks', True))
-            results['ins_results'] = instance_result(instances)
-        if semantic_on:
-            labels = semantic_segmentation(*promise, resize_masks=panoptic_on or instance_on, classes=classes)
+        if options.instance_on and not boxes_alone:
+            instances = instance_segmentation(*promise, **chosen, mask_form=options.instance_masks, boxes=boxes,
+                                              rate_masks=options.rate_masks)
+            results['ins_results'] = instance_result(instances, sizes, options.score_thr)
+        if options.semantic_on:
+            labels = semantic_segmentation(*promise, resize_masks=options.panoptic_on or options.instance_on,
+                                           classes=classes)
             results['sem_results'] = semantic_result(labels)
         return results
 
@@ -254,17 +299,17 @@ class Mask2Former(StockMask2Former):
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None):
         panoptic_head = ConfigDict(panoptic_head)
-        if panoptic_fusion_head is None:
-            names = ('num_things_classes', 'num_stuff_classes', 'metainfo')
-            panoptic_fusion_head = dict(type='m2f_mm.MaskFormerFusionHead',
-                                        **{name: panoptic_head[name] for name in names if name in panoptic_head})
+        panoptic_fusion_head = ConfigDict(panoptic_fusion_head or dict(type='m2f_mm.MaskFormerFusionHead'))
+        parts = dict(panoptic_head=panoptic_head, panoptic_fusion_head=panoptic_fusion_head)
+        train_cfg, test_cfg = (joined_cfg(name, dict(model=own, **{where: part.pop(name, None) for where, part in
+                                                                   parts.items()}))
+                               for name, own in (('train_cfg', train_cfg), ('test_cfg', test_cfg)))
         super().__init__(
             backbone=backbone,
             neck=neck,
-            panoptic_head=panoptic_head,
-            panoptic_fusion_head=ConfigDict(panoptic_fusion_head),
+            **parts,
             train_cfg=train_cfg,
-            test_cfg=ConfigDict(test_cfg or {}),
+            test_cfg=test_cfg or ConfigDict(),
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
         self._check_results()
@@ -273,6 +318,9 @@ class Mask2Former(StockMask2Former):
         """Raise the error for results that this head and fusion head cannot give, before anybody trains for them."""
         head, fusion_head = self.panoptic_head, self.panoptic_fusion_head
         if isinstance(fusion_head, MaskFormerFusionHead):
+            if fusion_head.is_thing is None:
+                fusion_head.take_classes(ClassCounts(getattr(head, 'is_thing', None) or [True] * head.num_things_classes
+                                                     + [False] * head.num_stuff_classes))
             fusion_head.check(getattr(head, 'predicts_masks', True), getattr(head, 'predicts_boxes', False))
         elif getattr(head, 'predicts_boxes', False):
             raise ValueError(f'panoptic_fusion_head is a {type(fusion_head).__name__}, which reads neither boxes nor '

@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as coco_masks
 from torch import Tensor
 
+from m2f_mm.datasets.rle_masks import RLEMasks
 from m2f_mm.postprocess import Instances, Segment, Sizes
 from m2f_mm.structures import NO_CLASS, SegTargets, box_between
 
@@ -212,9 +213,19 @@ def panoptic_codes(segments: Sequence[Segment], num_classes: int) -> list[int]:
     return codes
 
 
-def instance_result(instances: Instances) -> InstanceData:
+def instance_result(instances: Instances, sizes: Sizes, score_thr: float = 0.0) -> InstanceData:
+    """In MMDetection's form.
+
+    Args:
+        instances: of an image or a frame.
+        sizes: of the image.
+        score_thr: those with a lower score are left out.
+    """
     masks = {} if instances.masks is None else dict(masks=instances.masks)
-    return InstanceData(bboxes=instances.boxes, labels=instances.labels, scores=instances.scores, **masks)
+    if isinstance(instances.masks, list):
+        masks = dict(masks=RLEMasks(instances.masks, sizes.output))
+    result = InstanceData(bboxes=instances.boxes, labels=instances.labels, scores=instances.scores, **masks)
+    return result[result.scores >= score_thr] if score_thr > 0 else result
 
 
 def semantic_result(labels: Tensor) -> PixelData:

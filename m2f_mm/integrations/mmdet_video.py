@@ -3,7 +3,8 @@
 Shapes: B clips, T frames, Q queries, C classes, N objects of a clip, H x W the padded input.
 """
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,9 +31,9 @@ from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, Track
 
 from .mmdet import DetectorHead
-from .mmdet_samples import clip_targets, instance_result, panoptic_codes, sample_sizes
+from .mmdet_samples import RLEMasks, clip_targets, instance_result, panoptic_codes, sample_sizes
+from .options import VIDEO_OPTIONS, joined_cfg, read_test_cfg
 
-ASSOCIATIONS = ('clip', 'frames')
 Frame = TypeVar('Frame')
 
 
@@ -46,7 +47,8 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         num_frames: the stock option; it must be what the data gives, and may be left out.
         last_frame_labels: an object that the last frame of a clip does not show teaches its query to be no object, and
             its mask all the same, as in the official code; False teaches its class, as MMDetection does.
-        test_cfg: ``max_per_video`` (10) results; ``instance_masks``: 'bitmap' or 'rle', see ``MaskFormerFusionHead``.
+        test_cfg: ``max_per_video`` (10) results, without those below ``score_thr`` (0); ``instance_masks``: 'bitmap'
+            or 'rle', see ``MaskFormerFusionHead``.
             Whole videos are a single clip unless they are longer than ``window_size`` (None): then windows of that many
             frames, of which neighbours share ``window_overlap`` (0), are joined, see ``VideoTracks``, whose
             ``kept_tracks`` (30) this has, too; masks are codes then. ``association='frames'`` ('clip') predicts every
@@ -57,19 +59,35 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
     """
     slot = 'track_head'
     encoding = 'SinePositionalEncoding3D'
+    test_options = VIDEO_OPTIONS
+    _stock_options = MappingProxyType(dict(every_layer=True))
 
     def __init__(self, num_classes: int | None = None, num_frames: int | None = None, last_frame_labels: bool = True,
                  test_cfg: dict | None = None, **options):
         if num_classes is not None:
             options.setdefault('num_things_classes', num_classes)
-        super().__init__(**options)
+        super().__init__(test_cfg=test_cfg, **options)
         self.last_frame_labels = last_frame_labels
         self.num_frames = num_frames
         self.test_cfg = test_cfg or {}
-        if self.test_cfg.get('association', 'clip') not in ASSOCIATIONS:
-            raise ValueError(f"test_cfg: association={self.test_cfg['association']!r} is none of "
-                             f"{', '.join(ASSOCIATIONS)}")
+        tests = self.options
+        if not self.per_frame and tests.window_size and tests.window_overlap >= tests.window_size:
+            raise ValueError(f'test_cfg: windows of window_size={tests.window_size} frames cannot share '
+                             f'{tests.window_overlap} (window_overlap)')
         self.register_buffer('things', torch.tensor(self.is_thing), persistent=False)
+
+    @property
+    def options(self) -> ConfigDict:
+        """Those of ``test_cfg``, with defaults."""
+        return read_test_cfg(self.test_cfg, VIDEO_OPTIONS)
+
+    def forward(self, x: Sequence[Tensor], *data_samples: Sequence[TrackDataSample] | TrackDataSample,
+                **options: Any) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
+        """As ``DetectorHead.forward``; samples, of the clips or of a single one, say how many frames each has."""
+        if data_samples and 'num_frames' not in options:
+            samples = data_samples[0]
+            options['num_frames'] = len(x[0]) // (len(samples) if isinstance(samples, list | tuple) else 1)
+        return super().forward(x, *data_samples, **options)
 
     def loss(self, x: Sequence[Tensor], data_samples: Sequence[TrackDataSample]) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``.
@@ -93,17 +111,18 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
     def new_tracks(self) -> VideoTracks:
         """For a video that is to be predicted in windows, see ``add_window``."""
         panoptic = PanopticVideo(self.is_thing, *self._panoptic_options()) if self.panoptic_on else None
-        return VideoTracks(self.test_cfg.get('max_per_video', 10), self.things, self.test_cfg.get('kept_tracks', 30),
-                           panoptic=panoptic)
+        options = self.options
+        return VideoTracks(options.max_per_video, self.things, options.kept_tracks, panoptic=panoptic,
+                           score_threshold=options.score_thr)
 
     @property
     def panoptic_on(self) -> bool:
         """Whether panoptic maps are wanted."""
-        return self.test_cfg.get('panoptic_on', False)
+        return self.options.panoptic_on
 
     def _panoptic_options(self) -> tuple[float, float, bool]:
-        return (self.test_cfg.get('object_mask_thr', 0.8), self.test_cfg.get('iou_thr', 0.8),
-                self.test_cfg.get('filter_low_score', True))
+        options = self.options
+        return options.object_mask_thr, options.iou_thr, options.filter_low_score
 
     def panoptic_codes(self, segments: Sequence[Segment]) -> list[int]:
         """MMDetection's encoding, see ``panoptic_codes``."""
@@ -138,18 +157,19 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
 
     @property
     def per_frame(self) -> bool:
-        return self.test_cfg.get('association', 'clip') == 'frames'
+        return self.options.association == 'frames'
 
     @property
     def windowed(self) -> bool:
         """Whether videos are predicted in windows, if they are long enough."""
-        return self.test_cfg.get('window_size') is not None or self.per_frame
+        return self.options.window_size is not None or self.per_frame
 
     def cut(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], Window]]:
         """The windows of a video; where frames are predicted on their own, these bound memory alone."""
+        options = self.options
         if self.per_frame:
-            return cut(frames, self.test_cfg.get('window_size') or 20)
-        return cut(frames, self.test_cfg.get('window_size'), self.test_cfg.get('window_overlap', 0))
+            return cut(frames, options.window_size or 20)
+        return cut(frames, options.window_size, options.window_overlap)
 
     def results(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
                 rescale: bool = True) -> Iterator[InstanceData]:
@@ -160,12 +180,12 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             rescale: results at the size of the files instead of the network's input.
         """
         sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
+        options = self.options
         frames = clip_segmentation(
             predictions.class_logits[-1][index].float(), predictions.mask_embeds[-1][index],
-            predictions.mask_features[index], sizes, self.test_cfg.get('max_per_video', 10), self.things,
-            self.test_cfg.get('instance_masks', 'bitmap'))
+            predictions.mask_features[index], sizes, options.max_per_video, self.things, options.instance_masks)
         for frame in frames:
-            result = instance_result(frame)
+            result = instance_result(frame, sizes, options.score_thr)
             result.instances_id = torch.arange(len(result), device=result.labels.device)
             yield result
 
@@ -192,13 +212,14 @@ class Mask2FormerVideo(StockMask2FormerVideo):
                  test_cfg: dict | None = None,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None):
-        given = dict(train_cfg=train_cfg, test_cfg=test_cfg)
-        track_head = ConfigDict(track_head, **{key: value for key, value in given.items() if value is not None})
+        track_head = ConfigDict(track_head)
+        for name, given in (('train_cfg', train_cfg), ('test_cfg', test_cfg)):
+            track_head[name] = joined_cfg(name, dict(model=given, track_head=track_head.get(name)))
         super().__init__(backbone=backbone, track_head=track_head, data_preprocessor=data_preprocessor,
                          init_cfg=init_cfg)
         if neck is not None:
             self.neck = MODELS.build(neck)
-        self.test_cfg = test_cfg or {}
+        self.test_cfg = track_head.test_cfg or {}
 
     def extract_feat(self, frames: Tensor) -> Sequence[Tensor]:
         """Features of frames (n, 3, H, W), fine to coarse."""
@@ -207,7 +228,8 @@ class Mask2FormerVideo(StockMask2FormerVideo):
 
     def features_of(self, frames: Tensor) -> list[Tensor]:
         """The same, ``frames_at_once``."""
-        parts = [self.extract_feat(part) for part in frames.split(self.test_cfg.get('frames_at_once') or len(frames))]
+        together = read_test_cfg(self.test_cfg, VIDEO_OPTIONS).frames_at_once or len(frames)
+        parts = [self.extract_feat(part) for part in frames.split(together)]
         return [torch.cat(level) if len(level) > 1 else level[0] for level in zip(*parts)]
 
     def loss(self, inputs: Tensor, data_samples: Sequence[TrackDataSample]) -> dict[str, Tensor]:
@@ -218,6 +240,11 @@ class Mask2FormerVideo(StockMask2FormerVideo):
             data_samples: of the B clips.
         """
         return self.track_head.loss(self.extract_feat(inputs.flatten(0, 1)), data_samples)
+
+    def _forward(self, inputs: Tensor,
+                 data_samples: Sequence[TrackDataSample] | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """The stock head's class and mask logits of every layer, for clips (B, T, 3, H, W)."""
+        return self.track_head(self.extract_feat(inputs.flatten(0, 1)), data_samples, num_frames=inputs.shape[1])
 
     def predict(self, inputs: Tensor, data_samples: Sequence[TrackDataSample],
                 rescale: bool = True) -> Sequence[TrackDataSample]:
@@ -271,5 +298,5 @@ def track_results(tracks: Sequence[Track], sizes: Sizes, length: int) -> Iterato
         codes = [track.masks[t] or nothing for track in tracks]
         boxes = torch.tensor(np.array([coco_masks.toBbox(code) for code in codes]).reshape(-1, 4), dtype=torch.float32)
         boxes[:, 2:] += boxes[:, :2]
-        yield InstanceData(bboxes=boxes, labels=labels, scores=scores, masks=codes,
+        yield InstanceData(bboxes=boxes, labels=labels, scores=scores, masks=RLEMasks(codes, sizes.output),
                            instances_id=torch.arange(len(codes)))

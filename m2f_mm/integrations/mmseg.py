@@ -2,7 +2,7 @@
 
 Shapes: B images, C classes, H x W the size of the input or, after post-processing, of the file.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.model import BaseTTAModel
@@ -15,10 +15,10 @@ from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import Sizes, class_scores, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
-from m2f_mm.structures import Expendable, SegTargets
+from m2f_mm.structures import Expendable, MaskPredictions, SegTargets
 
-from .heads import ConfiguredHead
-from .options import MASK_DINO, MASKFORMER, class_counts
+from .heads import ConfiguredHead, stock_outputs
+from .options import MASK_DINO, MASKFORMER, SEGMENTOR_OPTIONS, class_counts, read_test_cfg, unknown_option
 
 
 def check_stock_options(align_corners: bool, in_index: Sequence[int] | None, num_features: int) -> None:
@@ -69,6 +69,7 @@ class SegmentorHead(ConfiguredHead):
     def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict],
                 test_cfg: dict | None = None) -> Tensor:
         """Class scores (B, C, H, W) at the size of the network's input, a crop of the image in slide inference."""
+        read_test_cfg(test_cfg, SEGMENTOR_OPTIONS)
         size = input_size(x[0], batch_img_metas[0])
         predictions = self(x)
         return torch.stack([
@@ -126,20 +127,66 @@ def input_size(finest: Tensor, meta: dict) -> tuple[int, int]:
     return tuple(4 * length for length in finest.shape[-2:])
 
 
+class Apart:
+    """For a segmentor of MMSegmentation: what it lacks for our heads.
+
+    Images of different sizes in a batch are predicted one by one, each as if it were alone: padding is attended to, so
+    a common size would change the results. MMSegmentation's preprocessor refuses them.
+    """
+
+    def test_step(self, data: dict) -> list[SegDataSample]:
+        """Predictions of a batch from the data loader or an inferencer."""
+        return self._in_parts(data, super().test_step)
+
+    def val_step(self, data: dict) -> list[SegDataSample]:
+        """Predictions of a batch from the data loader."""
+        return self._in_parts(data, super().val_step)
+
+    @staticmethod
+    def _in_parts(data: dict, step: Callable[[dict], list[SegDataSample]]) -> list[SegDataSample]:
+        inputs = data['inputs']
+        if len({tuple(image.shape) for image in inputs}) == 1:
+            return step(data)
+        return [sample for index in range(len(inputs))
+                for sample in step({key: value[index:index + 1] for key, value in data.items()})]
+
+    def _forward(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> tuple:
+        """Class and mask logits of every layer, as MMDetection's heads give them; of other heads what they give."""
+        results = super()._forward(inputs, data_samples)
+        return stock_outputs(results) if isinstance(results, MaskPredictions) else results
+
+
 @MODELS.register_module()
-class MaskSegmentor(StockEncoderDecoder):
+class MaskSegmentor(Apart, StockEncoderDecoder):
     """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is wanted.
 
-    Official weights, and Hugging Face's of Mask2Former, load under their own names.
+    Official weights, and Hugging Face's of Mask2Former, load under their own names. Images of different sizes in a
+    batch are predicted one by one.
 
     Args:
         keep_logits: deliver ``seg_logits`` too, as the stock segmentor does; TTA switches it on. Slide inference
             always needs the map.
+        train_cfg: the stock option, without content: points and assigner are options of the head.
+        test_cfg: ``mode``: 'whole' or 'slide', which needs ``crop_size`` and ``stride``.
         Others: as the stock segmentor.
+
+    Raises:
+        ValueError: ``train_cfg`` or ``test_cfg`` has an option that nothing reads.
     """
 
-    def __init__(self, *args, keep_logits: bool = False, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args, keep_logits: bool = False, train_cfg: dict | None = None, test_cfg: dict | None = None,
+                 **kwargs):
+        for key, value in (train_cfg or {}).items():
+            raise unknown_option('train_cfg of the segmentor', key, value, ['decode_head.train_cfg'])
+        options = read_test_cfg(test_cfg, SEGMENTOR_OPTIONS)
+        if options.mode == 'slide':
+            for key in ('crop_size', 'stride'):
+                if options[key] is None:
+                    raise ValueError(f"test_cfg: mode='slide' needs {key}=(height, width)")
+            if any(step > length for step, length in zip(options.stride, options.crop_size)):
+                raise ValueError(f'test_cfg: stride={options.stride} leaves gaps between crops of '
+                                 f'crop_size={options.crop_size}')
+        super().__init__(*args, train_cfg=train_cfg, test_cfg=options, **kwargs)
         self.keep_logits = keep_logits
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
@@ -190,10 +237,16 @@ class SegTTAModel(BaseTTAModel):
     MMSegmentation's own takes a softmax of each map first, which flattens scores that lie in 0..1.
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        if hasattr(self.module, 'keep_logits'):
-            self.module.keep_logits = True
+    def test_step(self, data: dict | Sequence) -> list[SegDataSample]:
+        """Predictions of a batch, each image in all of its augmented versions."""
+        kept = getattr(self.module, 'keep_logits', None)
+        if kept is None:
+            return super().test_step(data)
+        self.module.keep_logits = True  # here, for the module may be exchanged after this model was built
+        try:
+            return super().test_step(data)
+        finally:
+            self.module.keep_logits = kept
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """One sample per image from the samples of its augmented versions."""

@@ -4,10 +4,13 @@ An existing project changes ``type=`` and nothing else, so the nested options of
 Ours say the same with fewer words: ``transformer_decoder=dict(num_layers=9)``. An option that would have to be
 ignored is refused.
 """
-from collections.abc import Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from mmengine.config import ConfigDict
 from mmengine.fileio import list_from_file
 from torch import nn
 
@@ -302,9 +305,13 @@ def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, los
     sampling = dict(oversample_ratio=train.pop('oversample_ratio', 3.0),
                     importance_ratio=train.pop('importance_sample_ratio', 0.75))
     _refuse('train_cfg.sampler', dict(train.pop('sampler', None) or {}), type='MaskPseudoSampler')
-    _refuse('train_cfg', train)
+    for key, value in train.items():
+        raise unknown_option('train_cfg', key, value, TRAIN_OPTIONS)
     return SetCriterion(assigner, class_weight, *weights[:3], mask_term=mask_term, num_points=points, **sampling,
                         **options)
+
+
+TRAIN_OPTIONS = 'num_points', 'oversample_ratio', 'importance_sample_ratio', 'assigner', 'sampler'
 
 
 def _class_weight(loss_cls: dict[str, Any], num_classes: int) -> list[float]:
@@ -368,6 +375,109 @@ def refuse_encoding(where: str, cfg: dict[str, Any] | None, kind: str = 'SinePos
     _refuse(where, dict(cfg or {}), type=kind, num_feats=..., normalize=True, temperature=10000, init_cfg=None)
 
 
+class Option(NamedTuple):
+    """An option of a ``test_cfg``.
+
+    Args:
+        default: its value where the config says nothing.
+        valid: whether a value is possible.
+        expected: which values are, for the error message.
+    """
+    default: Any
+    valid: Callable[[Any], bool]
+    expected: str
+
+
+def _switch(default: bool) -> Option:
+    return Option(default, lambda value: isinstance(value, Integral) and value in (0, 1), 'True or False')
+
+
+def _share(default: float) -> Option:
+    return Option(default, lambda value: isinstance(value, Real) and 0 <= value <= 1, 'a number in 0..1')
+
+
+def _count(default: int | None, least: int = 1) -> Option:
+    def valid(value: Any) -> bool:
+        if value is None:
+            return default is None
+        return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+    return Option(default, valid, f'a whole number from {least}' + (' or None' if default is None else ''))
+
+
+def _choice(*values: str | None) -> Option:
+    return Option(values[0], lambda value: value in values, ' or '.join(map(repr, values)))
+
+
+def _pair() -> Option:
+    def valid(value: Any) -> bool:
+        return value is None or isinstance(value, Sequence) and len(value) == 2 and all(
+            isinstance(side, Integral) and side > 0 for side in value)
+
+    return Option(None, valid, 'two whole numbers from 1, height and width')
+
+
+PANOPTIC_OPTIONS = dict(object_mask_thr=_share(0.8), iou_thr=_share(0.8))
+DETECTOR_OPTIONS = dict(
+    panoptic_on=_switch(True), instance_on=_switch(False), semantic_on=_switch(False), **PANOPTIC_OPTIONS,
+    filter_low_score=_switch(False), max_per_image=_count(100), score_thr=_share(0.0),
+    instance_masks=_choice('bitmap', 'rle', None), rate_masks=_switch(True),
+    temperature=Option(0.06, lambda value: value is None or isinstance(value, Real) and value > 0,
+                       'a number above 0 or None'))
+VIDEO_OPTIONS = dict(
+    panoptic_on=_switch(False), **PANOPTIC_OPTIONS, filter_low_score=_switch(True), max_per_video=_count(10),
+    score_thr=_share(0.0), instance_masks=_choice('bitmap', 'rle'), association=_choice('clip', 'frames'),
+    window_size=_count(None), window_overlap=_count(0, least=0), kept_tracks=_count(30), frames_at_once=_count(None))
+SEGMENTOR_OPTIONS = dict(mode=_choice('whole', 'slide'), crop_size=_pair(), stride=_pair(),
+                         rescale=_choice(True))  # MMSegmentation always does
+
+
+def read_test_cfg(cfg: Mapping[str, Any] | None, options: Mapping[str, Option]) -> ConfigDict:
+    """All options of a ``test_cfg``, those that it does not name with their defaults.
+
+    Args:
+        cfg: as the config has it.
+        options: those that there are.
+
+    Raises:
+        ValueError: an option does not exist or cannot have its value; says which one is meant or possible.
+    """
+    for key, value in (cfg or {}).items():
+        if key not in options:
+            raise unknown_option('test_cfg', key, value, options)
+        if not options[key].valid(value):
+            raise ValueError(f'test_cfg: {key}={value!r}: must be {options[key].expected}, got {value!r}')
+    return ConfigDict({**{key: option.default for key, option in options.items()}, **(cfg or {})})
+
+
+def joined_cfg(name: str, given: Mapping[str, Mapping[str, Any] | None]) -> ConfigDict | None:
+    """Options that stand in several places of a config, such as the model's and its head's ``test_cfg``.
+
+    Args:
+        name: of the config, for the error message.
+        given: what each place has, by the name of the place.
+
+    Raises:
+        ValueError: two places have different values for an option.
+    """
+    joined, places = ConfigDict(), {}
+    for place, cfg in given.items():
+        for key, value in (cfg or {}).items():
+            if key in joined and joined[key] != value:
+                raise ValueError(f'{places[key]}.{name} has {key}={joined[key]!r}, but {place}.{name} has '
+                                 f'{key}={value!r}: leave one of them out')
+            joined[key], places[key] = value, place
+    return None if all(cfg is None for cfg in given.values()) else joined
+
+
+def unknown_option(where: str, key: str, value: Any, known: Iterable[str]) -> ValueError:
+    """The error for an option that nothing reads; names the nearest one that there is."""
+    known = list(known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f'; did you mean {near[0]}?' if near else f'; known are {", ".join(known)}' if known else ''
+    return ValueError(f'{where}: unknown option {key}={value!r}{hint}')
+
+
 def _name(kind: str | type) -> str:
     """The name of a registered class, without its scope."""
     return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
@@ -377,7 +487,7 @@ def _refuse(where: str, left: dict[str, Any], **known: Any) -> None:
     """Whatever is left of the options must be known and have the only value that is computed here (... is any)."""
     for key, value in left.items():
         if key not in known:
-            raise ValueError(f'{where}: unknown option {key}={value!r}')
+            raise unknown_option(where, key, value, known)
         wanted = known[key]
         if key == 'type':
             value = _name(value)

@@ -133,12 +133,13 @@ class MaskTransformer(MaskNetwork):
             self.level_embed = nn.Embedding(num_levels, dims)
 
     def forward(self, feats: Sequence[Tensor], targets: Sequence[SegTargets] | None = None,
-                num_frames: int = 1) -> MaskPredictions:
+                num_frames: int = 1, every_layer: bool = False) -> MaskPredictions:
         """
         Args:
             feats: backbone features (B * T, c, h, w), fine to coarse, frames of a clip one after the other.
             targets: not needed; some networks learn to denoise them.
             num_frames: T.
+            every_layer: predict in evaluation as in training.
 
         Returns:
             In training mode the predictions wherever the transformer decoder asks for one and after its last layer,
@@ -151,7 +152,7 @@ class MaskTransformer(MaskNetwork):
 
         class_logits, mask_embeds = [], []
 
-        supervised = self.training and self.deep_supervision
+        supervised = (self.training or every_layer) and self.deep_supervision
 
         def predict(query: Tensor, level: int | None = None) -> Tensor | None:
             if level is None and not supervised:

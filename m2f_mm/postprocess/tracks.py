@@ -41,6 +41,7 @@ class VideoTracks:
             needed for it.
         classes: what the class logits mean.
         panoptic: collects a panoptic map of the video, too.
+        score_threshold: results with a lower score are left out.
     """
 
     def __init__(self,
@@ -49,13 +50,15 @@ class VideoTracks:
                  kept: int = 30,
                  mask_weight: float = 1.0,
                  classes: ClassScores = SOFTMAX,
-                 panoptic: 'PanopticVideo | None' = None):
+                 panoptic: 'PanopticVideo | None' = None,
+                 score_threshold: float = 0.0):
         self.max_per_video = max_per_video
         self.is_thing = is_thing
         self.kept = max(kept, max_per_video)
         self.mask_weight = mask_weight
         self.classes = classes
         self.panoptic = panoptic
+        self.score_threshold = score_threshold
         self.length = 0  # frames
         self.codes: list[dict[int, dict]] = []  # of each frame, by track
         self.logits: Tensor | None = None  # (Q, C + 1), sums over frames
@@ -119,6 +122,8 @@ class VideoTracks:
         scores, labels, source, rows = choose(probabilities, self.max_per_video, self.is_thing)
         tracks = []
         for k in scores.argsort(descending=True, stable=True).tolist():
+            if scores[k] < self.score_threshold:
+                break
             row = int(rows[source[k]])
             tracks.append(Track(int(labels[k]), [frame.get(row) for frame in self.codes], float(scores[k])))
         return tracks

@@ -10,6 +10,7 @@ from thin import (
     WIDTH,
     build_detector,
     build_segmentor,
+    clip_batch,
     detection_batch,
     gradients,
     maskformer_config,
@@ -17,6 +18,8 @@ from thin import (
     mmseg_config,
     step,
     use_our_heads,
+    use_our_track_head,
+    video_config,
 )
 
 from m2f_mm import config_path
@@ -401,3 +404,144 @@ def test_own_classes_as_the_readme_says():
         head = MODELS.build(dict(cfg.panoptic_head, train_cfg=cfg.train_cfg, test_cfg=cfg.test_cfg))
         assert head.is_thing == [True, True, False] and head.cls_embed.out_features == 4
         assert head.criterion.class_weight.tolist() == pytest.approx([1, 1, 1, 0.1])
+
+
+def built(where, **test_cfg):
+    """The model of a stock config with our types, ours or MMDetection's detector, with a ``test_cfg`` for the model or
+    one of its heads."""
+    if where == 'segmentor':
+        model = mmseg_config()
+        model.update(type='m2f_mm.MaskSegmentor', test_cfg=test_cfg)
+        model.decode_head.type = 'm2f_mm.Mask2FormerSegHead'
+        return build_segmentor(model)
+    if where == 'video':
+        model = use_our_track_head(video_config())
+        model.test_cfg = test_cfg
+        return build_detector(model)
+    model = use_our_heads(mmdet_config())
+    if where != 'stock detector':
+        model.type = 'm2f_mm.Mask2Former'
+    if where.endswith('detector'):
+        model.test_cfg = test_cfg
+    else:
+        del model['test_cfg']
+        model[where].test_cfg = test_cfg
+    return build_detector(model)
+
+
+@pytest.mark.parametrize('where', ['detector', 'stock detector', 'panoptic_head', 'panoptic_fusion_head'])
+def test_test_cfg_may_stand_anywhere(where):
+    with pytest.raises(ValueError, match='test_cfg: unknown option max_per_img=3; did you mean max_per_image?'):
+        built(where, max_per_img=3)
+
+
+@pytest.mark.parametrize('option, value, message', [
+    ('max_per_img', 3, 'unknown option max_per_img=3; did you mean max_per_image?'),
+    ('object_mask_threshold', 0, 'unknown option object_mask_threshold=0; did you mean object_mask_thr?'),
+    ('score_threshold', 0.9, 'unknown option score_threshold=0.9; did you mean score_thr?'),
+    ('nms', dict(type='nms'), 'known are panoptic_on, instance_on, semantic_on'),
+    ('max_per_image', 0, 'max_per_image=0: must be a whole number from 1'),
+    ('iou_thr', 80, 'iou_thr=80: must be a number in 0..1'),
+    ('instance_on', 'yes', "instance_on='yes': must be True or False"),
+    ('temperature', 0, 'temperature=0: must be a number above 0 or None'),
+])
+def test_test_cfg_is_checked_at_build(option, value, message):
+    with pytest.raises(ValueError) as error:
+        built('stock detector', **{option: value})
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize('where, options, message', [
+    ('video', dict(max_per_image=3), 'unknown option max_per_image=3; did you mean max_per_video?'),
+    ('video', dict(window=3), 'unknown option window=3; did you mean window_size?'),
+    ('video', dict(instance_masks=None), "instance_masks=None: must be 'bitmap' or 'rle'"),
+    ('video', dict(window_size=3, window_overlap=3), 'windows of window_size=3 frames cannot share 3'),
+    ('segmentor', dict(mod='slide'), "unknown option mod='slide'; did you mean mode?"),
+    ('segmentor', dict(mode='slides'), "mode='slides': must be 'whole' or 'slide'"),
+    ('segmentor', dict(mode='slide', crop_size=(8, 8)), "mode='slide' needs stride=(height, width)"),
+    ('segmentor', dict(mode='slide', crop_size=(8, 8), stride=(8, 9)), 'leaves gaps between crops'),
+    ('segmentor', dict(mode='slide', crop_size=8, stride=(8, 9)), 'crop_size=8: must be two whole numbers'),
+])
+def test_test_cfg_of_videos_and_segmentors(where, options, message):
+    pytest.importorskip('mmseg')
+    with pytest.raises(ValueError) as error:
+        built(where, **options)
+    assert message in str(error.value)
+
+
+def test_train_cfg_of_a_segmentor_and_a_head():
+    pytest.importorskip('mmseg')
+    model = mmseg_config()
+    model.update(type='m2f_mm.MaskSegmentor', train_cfg=dict(num_points=9))
+    model.decode_head.type = 'm2f_mm.Mask2FormerSegHead'
+    with pytest.raises(ValueError, match='num_points=9; known are decode_head.train_cfg'):
+        build_segmentor(model)
+    with pytest.raises(ValueError, match='train_cfg: unknown option num_point=9; did you mean num_points?'):
+        MODELS.build(head_config('train_cfg.num_point', 9))
+
+
+def test_options_in_two_places():
+    """The model's and its head's are joined; different values for one option are not."""
+    model = use_our_heads(mmdet_config())
+    model.type = 'm2f_mm.Mask2Former'
+    model.panoptic_fusion_head.test_cfg = dict(score_thr=0.25)
+    assert build_detector(model).panoptic_fusion_head.test_cfg.score_thr == 0.25
+    model.panoptic_head.test_cfg = dict(iou_thr=0.9)
+    with pytest.raises(ValueError, match='model.test_cfg has iou_thr=0.05, but panoptic_head.test_cfg has iou_thr=0.9'):
+        build_detector(model)
+
+
+@pytest.mark.parametrize('masks', ['bitmap', 'rle'])
+def test_score_threshold(masks):
+    """Instances below it are left out, the others stay as they are."""
+    everything = built('detector', panoptic_on=False, instance_on=True, instance_masks=masks)
+    bounded = built('stock detector', panoptic_on=False, instance_on=True, instance_masks=masks, score_thr=0.2)
+    bounded.load_state_dict(everything.state_dict())
+    with torch.no_grad():
+        results = [model.eval().test_step(detection_batch())[0].pred_instances for model in (everything, bounded)]
+    every, best = results
+    kept = every.scores >= 0.2
+    assert 0 < kept.sum() < len(every) and torch.equal(best.scores, every.scores[kept])
+    assert torch.equal(torch.as_tensor(best.masks.cpu()), torch.as_tensor(every[kept].masks.cpu()))
+
+
+@pytest.mark.parametrize('options', [dict(), dict(window_size=2)], ids=['clip', 'windows'])
+def test_score_threshold_of_videos(options):
+    model = built('video', **options)
+    with torch.no_grad():
+        every, = model.eval().test_step(clip_batch(1, 3))
+        scores = every[0].pred_track_instances.scores
+        model.track_head.test_cfg = dict(options, score_thr=scores.sort().values[5].item())
+        best, = model.test_step(clip_batch(1, 3))
+    assert len(scores) == 10
+    for frame in best.video_data_samples:
+        torch.testing.assert_close(frame.pred_track_instances.scores.sort().values, scores.sort().values[5:])
+        assert len(frame.pred_track_instances.masks) == 5
+
+
+@pytest.mark.parametrize('detector', ['m2f_mm.Mask2Former', 'Mask2Former'])
+def test_fusion_head_takes_the_classes_of_the_head(detector):
+    """As the README says: the numbers of a stock config set aside, the metainfo for the head alone."""
+    model = use_our_heads(mmdet_config())
+    model.type = detector
+    none = dict(num_things_classes=None, num_stuff_classes=None)
+    model.panoptic_head.update(none, metainfo=METAINFO)
+    model.panoptic_head.loss_cls.class_weight = None
+    model.panoptic_fusion_head.update(none)
+    detector = build_detector(model)
+    with torch.no_grad():
+        results = detector.eval().test_step(detection_batch())
+    fusion_head = detector.panoptic_fusion_head
+    assert fusion_head.is_thing == [True, True, False] and fusion_head.with_loss is False
+    assert (fusion_head.num_things_classes, fusion_head.num_stuff_classes, fusion_head.num_classes) == (2, 1, 3)
+    assert {int(label) % 1000 for label in results[0].pred_panoptic_seg.sem_seg.unique()} <= {0, 1, 2, 3}
+
+
+def test_fusion_head_without_classes_under_a_stock_head():
+    import mmdet.models  # noqa: F401
+    model = mmdet_config()
+    model.panoptic_fusion_head.update(type='m2f_mm.MaskFormerFusionHead', num_things_classes=None,
+                                      num_stuff_classes=None)
+    detector = build_detector(model)
+    with torch.no_grad(), pytest.raises(ValueError, match='panoptic_fusion_head does not know its classes'):
+        detector.eval().test_step(detection_batch())

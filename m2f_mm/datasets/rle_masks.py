@@ -1,0 +1,65 @@
+"""Masks as COCO's RLE where OpenMMLab's and other tools expect a stack of bitmaps."""
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_masks
+from torch import Tensor
+
+
+class RLE(dict):
+    """A mask in COCO's compressed form, ``size`` and ``counts``. Indexed like an array it is one, bool (H, W)."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if isinstance(key, str) else coco_masks.decode(self).astype(bool)[key]
+
+
+class ListType(type):
+    """The type of a class that equals ``list``: pycocotools asks whether ``type(masks) == list``."""
+
+    def __eq__(cls, other: Any) -> bool:
+        return other is list or other is cls
+
+    __hash__ = type.__hash__
+
+
+class RLEMasks(list, metaclass=ListType):
+    """The masks of an image as a list of ``RLE``. MMDetection's ``DetInferencer``, ``DumpDetResults`` and visualizer
+    and ``supervision`` ask masks for ``cpu()``, ``numpy()`` or ``astype()``: they get bitmaps, which are made then.
+
+    Args:
+        masks: RLE dicts.
+        size: height and width, which no mask tells if there is none.
+    """
+
+    def __init__(self, masks: Iterable[dict] = (), size: tuple[int, int] = (0, 0)):
+        super().__init__(map(RLE, masks))
+        self.size = tuple(self[0]['size']) if len(self) else tuple(size)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """N, H and W."""
+        return len(self), *self.size
+
+    def numpy(self) -> np.ndarray:
+        """Bitmaps, bool (N, H, W)."""
+        masks = np.zeros(self.shape, bool)
+        for place, mask in zip(masks, self):
+            place[:] = coco_masks.decode(mask)
+        return masks
+
+    def cpu(self) -> Tensor:
+        """Bitmaps, bool (N, H, W)."""
+        return torch.from_numpy(self.numpy())
+
+    def astype(self, dtype: Any) -> np.ndarray:
+        """Bitmaps of a NumPy type, (N, H, W)."""
+        return self.numpy().astype(dtype)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        found = super().__getitem__(index)
+        return RLEMasks(found, self.size) if isinstance(index, slice) else found
+
+    def __add__(self, other: Iterable[dict]) -> 'RLEMasks':
+        return RLEMasks([*self, *other], self.size)
