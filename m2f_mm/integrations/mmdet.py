@@ -67,14 +67,15 @@ class DetectorHead(ConfiguredHead):
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
 
+    def __call__(self, x: Sequence[Tensor], *data_samples: Sequence[DetDataSample], **options: Any) -> MaskPredictions:
+        """Features fine to coarse to ``MaskPredictions``; the stock interface's samples are not needed."""
+        return super().__call__(x, **options)
+
     def forward(self, x: Sequence[Tensor], *data_samples: Sequence[DetDataSample],
                 targets: Sequence[SegTargets] | None = None,
                 **options: Any) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
-        """Features fine to coarse to ``MaskPredictions``.
-
-        Where the samples are handed over, as the stock detectors do for ``mode='tensor'``, to the stock head's class
-        and mask logits of every layer, see ``stock_outputs``. The samples are not needed for either.
-        """
+        """The same; but with samples the stock head's class and mask logits of every layer, see ``stock_outputs``, for
+        the stock detectors call ``forward`` with them where ``mode='tensor'``."""
         if not data_samples:
             return super().forward(x, targets, **options)
         return self._stock_form(*stock_outputs(super().forward(x, targets, **options, **self._stock_options)))

@@ -244,7 +244,8 @@ class Mask2FormerVideo(StockMask2FormerVideo):
     def _forward(self, inputs: Tensor,
                  data_samples: Sequence[TrackDataSample] | None = None) -> tuple[list[Tensor], list[Tensor]]:
         """The stock head's class and mask logits of every layer, for clips (B, T, 3, H, W)."""
-        return self.track_head(self.extract_feat(inputs.flatten(0, 1)), data_samples, num_frames=inputs.shape[1])
+        return self.track_head.forward(self.extract_feat(inputs.flatten(0, 1)), data_samples,
+                                       num_frames=inputs.shape[1])
 
     def predict(self, inputs: Tensor, data_samples: Sequence[TrackDataSample],
                 rescale: bool = True) -> Sequence[TrackDataSample]:
