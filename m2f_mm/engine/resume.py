@@ -110,7 +110,6 @@ def prepare_resume(cfg: Config) -> None:
         found = newest_checkpoint(cfg.work_dir, checkpoint_folder(cfg.work_dir, out_dir), hook.get('filename_tmpl'))
         if found is None:
             print_log(f'No checkpoint in {cfg.work_dir}: the training starts from its first iteration', 'current', 30)
-            cfg.resume = False
             return
         cfg.load_from = found.path
     else:

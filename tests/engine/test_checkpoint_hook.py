@@ -229,7 +229,7 @@ def test_where_none_can_be_used_it_is_said(trained, tmp_path):
     assert newest_checkpoint(str(tmp_path / 'nothing')) is None
     cfg = Config(dict(work_dir=str(tmp_path / 'nothing'), resume=True))
     prepare_resume(cfg)
-    assert not cfg.resume
+    assert cfg.get('load_from') is None
     (tmp_path / 'iter_7.pth').write_bytes(b'')
     with pytest.raises(ValueError, match=r'no checkpoint in .* can be used.*iter_7\.pth.*by its path'):
         newest_checkpoint(str(tmp_path))
