@@ -51,7 +51,8 @@ class CheckedItems(Dataset):
             try:
                 results = step(results)
             except Exception as error:  # whatever a loader raises: of files, decoders, annotations
-                labels = info.get('seg_map_path') if 'Annotations' in type(step).__name__ else None
+                of_labels = type(step).__name__ in ('LoadAnnotations', 'LoadLabelMap')
+                labels = info.get('seg_map_path') if of_labels else None
                 return [Problem(labels or path, said(error))]  # MMSegmentation's loader does not name its file
             if results is None:
                 return [Problem(path, 'the pipeline leaves nothing of it')]

@@ -34,6 +34,7 @@ if find_spec('mmseg') is not None:
             SegTTAModel,
         )
         from .mmseg_datasets import ADE20KFullDataset, MapillaryDataset  # noqa: F401
+        from .mmseg_metrics import IoUMetric  # noqa: F401
         from .mmseg_per_pixel import PerPixelPlusSegHead, PerPixelSegHead  # noqa: F401
     except ImportError as error:
         _broken('MMSegmentation', error)

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
+from m2f_mm.datasets.label_maps import default_ignore_index
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import Sizes, class_scores, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
@@ -29,13 +30,32 @@ def check_stock_options(align_corners: bool, in_index: Sequence[int] | None, num
         raise ValueError(f'decode_head: in_index={in_index!r} is not supported, only {list(range(num_features))}')
 
 
+def ignored_label(num_classes: int, ignore_index: int | None) -> int:
+    """The ``ignore_index`` of a head, ``default_ignore_index`` unless it is given.
+
+    Raises:
+        ValueError: it is a class, or there is one class alone, which would then be every pixel.
+    """
+    if num_classes < 2:
+        raise ValueError(f'decode_head has {num_classes} class: a label map gives every pixel a class, so each would '
+                         "be it. Add one for the rest, metainfo=dict(classes=('background', ...)) in model and data sets, "
+                         'with pixels of 0 for background and 1 for the class')
+    if ignore_index is None:
+        return default_ignore_index(num_classes)
+    if 0 <= ignore_index < num_classes:
+        raise ValueError(f'decode_head: ignore_index={ignore_index} is one of the {num_classes} classes, 0 to '
+                         f'{num_classes - 1}; choose a value that no class has, and the same in data sets, metric and '
+                         'padding')
+    return ignore_index
+
+
 class SegmentorHead(ConfiguredHead):
     """What every head has that fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``.
 
     Args:
         num_classes: C; better left to ``metainfo``.
         metainfo: the data set's metainfo, or the type of a registered data set.
-        ignore_index: label of pixels without annotation.
+        ignore_index: label of pixels without annotation; by default 255, or 65535 where 255 is a class.
         align_corners: the stock option; only False.
         in_index: the stock option; only all features in their order.
         temperature: of classes with sigmoids, at which they compete; None for no competition.
@@ -45,7 +65,7 @@ class SegmentorHead(ConfiguredHead):
     def __init__(self,
                  num_classes: int | None = None,
                  metainfo: dict | str | None = None,
-                 ignore_index: int = 255,
+                 ignore_index: int | None = None,
                  align_corners: bool = False,
                  in_index: Sequence[int] | None = None,
                  temperature: float | None = 0.06,
@@ -56,7 +76,7 @@ class SegmentorHead(ConfiguredHead):
             raise ValueError('decode_head: predict_masks=False is for detectors; a label map is made of masks')
         super().__init__('decode_head', counts, **options)
         self.align_corners = align_corners
-        self.ignore_index = ignore_index
+        self.ignore_index = ignored_label(self.num_classes, ignore_index)
         self.classes = class_scores(self.cls_embed.out_features, self.num_classes, temperature)
         self.out_channels = self.num_classes  # what the segmentor reads: channels of the scores
 
@@ -111,7 +131,8 @@ def semantic_targets(sample: SegDataSample, ignore_index: int, device: torch.dev
     semantic = sample.gt_sem_seg.data.to(device)  # (1, H, W)
     labels = semantic.unique()
     labels = labels[labels != ignore_index].long()
-    return SegTargets(labels, semantic == labels[:, None, None], name=str(sample.get('img_path', '')))
+    name = sample.get('seg_map_path') or sample.get('img_path', '')
+    return SegTargets(labels, semantic == labels[:, None, None], name=str(name))
 
 
 def input_size(finest: Tensor, meta: dict) -> tuple[int, int]:

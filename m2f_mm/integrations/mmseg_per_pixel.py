@@ -15,7 +15,7 @@ from m2f_mm.models import MaskTransformer
 from m2f_mm.models.layers import loads_weights
 from m2f_mm.registry import MODELS
 
-from .mmseg import check_stock_options, input_size
+from .mmseg import check_stock_options, ignored_label, input_size
 from .options import MASKFORMER, build_pixel_decoder, build_transformer_decoder, class_counts
 
 STRIDE = 4  # of the mask features
@@ -68,7 +68,7 @@ class PerPixelSegHead(PerPixel, BaseModule):
     def __init__(self,
                  num_classes: int | None = None,
                  metainfo: dict | str | None = None,
-                 ignore_index: int = 255,
+                 ignore_index: int | None = None,
                  align_corners: bool = False,
                  in_index: Sequence[int] | None = None,
                  in_channels: Sequence[int] = (256, 512, 1024, 2048),
@@ -81,7 +81,7 @@ class PerPixelSegHead(PerPixel, BaseModule):
         super().__init__(init_cfg)
         self.num_classes = self.out_channels = len(
             class_counts('decode_head', metainfo, num_classes=num_classes).is_thing)
-        self.ignore_index = ignore_index
+        self.ignore_index = ignored_label(self.num_classes, ignore_index)
         self.pixel_decoder = build_pixel_decoder(pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels,
                                                  MASKFORMER.num_levels, checkpointing)
         self.conv_seg = nn.Conv2d(out_channels, self.num_classes, 1)
@@ -111,7 +111,7 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
     def __init__(self,
                  num_classes: int | None = None,
                  metainfo: dict | str | None = None,
-                 ignore_index: int = 255,
+                 ignore_index: int | None = None,
                  align_corners: bool = False,
                  in_index: Sequence[int] | None = None,
                  in_channels: Sequence[int] = (256, 512, 1024, 2048),
@@ -132,7 +132,7 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
             project_memory=enforce_decoder_input_project, init_cfg=init_cfg)
         self.cls_embed = nn.Identity()  # a query's class is known
         self.out_channels = classes
-        self.ignore_index = ignore_index
+        self.ignore_index = ignored_label(classes, ignore_index)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Features fine to coarse to a map (B, C, h, w) for every layer in training, otherwise for the last one."""

@@ -200,8 +200,8 @@ def test_recipe_numbers():
     ade = Config.fromfile(f'{BASES}/ade20k_semantic.py')
     assert ade.short_sides == [int(0.1 * k * 512) for k in range(5, 21)]
     assert [step.type for step in ade.train_pipeline] == [
-        'm2f_mm.LoadImage', 'LoadAnnotations', 'RandomChoiceResize', 'RandomCrop', 'm2f_mm.ColorAugSSD', 'RandomFlip',
-        'Pad', 'PackSegInputs']
+        'm2f_mm.LoadImage', 'm2f_mm.LoadLabelMap', 'RandomChoiceResize', 'RandomCrop', 'm2f_mm.ColorAugSSD',
+        'RandomFlip', 'Pad', 'PackSegInputs']
     for name in ('coco_panoptic', 'coco_instance'):
         coco = Config.fromfile(f'{BASES}/{name}.py')
         assert coco.train_dataloader.batch_size == 2 and coco.data_root == 'data/coco/'

@@ -94,7 +94,7 @@ def test_semantic_maps(shapes):
     _, problems = problems_of('semantic')
     assert [text for _, text in problems][:2] == ['its label map has the values [42], but there are 7 classes',
                                                   'its label map is ignored everywhere']
-    assert 'its label map 50x64' in problems[2][1]
+    assert 'has 50x64 pixels (HxW), but its image' in problems[2][1]
 
 
 def test_broken_label_maps_are_named(shapes):

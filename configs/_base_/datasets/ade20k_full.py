@@ -22,9 +22,6 @@ train_pipeline = [
     dict(type='PackSegInputs')
 ]
 test_pipeline = _base_.test_pipeline
-test_pipeline[2] = dict(type='m2f_mm.LoadLabelMap')
-tta_pipeline = _base_.tta_pipeline
-tta_pipeline[2].transforms[2][0] = dict(type='m2f_mm.LoadLabelMap')
 train_dataloader = dict(
     dataset=dict(
         type=dataset_type,

@@ -14,7 +14,7 @@ short_sides = [256, 307, 358, 409, 460, 512, 563, 614, 665, 716, 768, 819, 870, 
 # the nearest pixel centre.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='LoadAnnotations'),
+    dict(type='m2f_mm.LoadLabelMap'),
     dict(type='RandomChoiceResize', scales=[(max_size, side) for side in short_sides], resize_type='Resize',
          keep_ratio=True, backend='pillow'),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),  # 1.0: the first window is taken
@@ -27,7 +27,7 @@ test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(max_size, 512), keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations'),  # after the resize: the truth stays at the original size
+    dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the truth stays at the original size
     dict(type='PackSegInputs')
 ]
 tta_pipeline = [
@@ -41,7 +41,7 @@ tta_pipeline = [
              for side in (256, 384, 512, 640, 768, 896)],
             [dict(type='RandomFlip', prob=0.0, direction='horizontal'),
              dict(type='RandomFlip', prob=1.0, direction='horizontal')],
-            [dict(type='LoadAnnotations')],
+            [dict(type='m2f_mm.LoadLabelMap')],
             [dict(type='PackSegInputs')]
         ])
 ]
@@ -60,5 +60,5 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+val_evaluator = dict(type='m2f_mm.IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

@@ -12,7 +12,7 @@ metainfo = dict(
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='LoadAnnotations'),
+    dict(type='m2f_mm.LoadLabelMap'),
     dict(type='m2f_mm.ResizeScale', scale=crop_size, ratio_range=(0.8, 1.4)),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),
     dict(type='RandomFlip', prob=0.5),
@@ -23,7 +23,7 @@ test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=crop_size, keep_ratio=True, backend='pillow'),
-    dict(type='LoadAnnotations'),
+    dict(type='m2f_mm.LoadLabelMap'),
     dict(type='PackSegInputs')
 ]
 tta_pipeline = [
@@ -34,7 +34,7 @@ tta_pipeline = [
             [dict(type='Resize', scale=(side, side), keep_ratio=True, backend='pillow') for side in (96, 128, 160)],
             [dict(type='RandomFlip', prob=0.0, direction='horizontal'),
              dict(type='RandomFlip', prob=1.0, direction='horizontal')],
-            [dict(type='LoadAnnotations')],
+            [dict(type='m2f_mm.LoadLabelMap')],
             [dict(type='PackSegInputs')]
         ])
 ]
@@ -58,5 +58,5 @@ val_dataloader = dict(
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+val_evaluator = dict(type='m2f_mm.IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

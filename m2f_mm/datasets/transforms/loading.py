@@ -3,13 +3,13 @@ import warnings
 
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
-from PIL import Image
 
 from ...registry import TRANSFORMS
 from ..faults import raise_faults
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
 from ..image_files import image_fault
 from ..io import read_panoptic_png
+from ..label_maps import check_size, read_label_map, renumber
 
 _MISMATCH = ('error', 'warn', 'ignore', 'empty')
 
@@ -41,40 +41,36 @@ class LoadImage(LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(BaseTransform):
-    """MMSegmentation's ``LoadAnnotations`` for label pictures of up to 16 bits; that one keeps 8 of them.
+    """MMSegmentation's ``LoadAnnotations`` for label maps of up to 16 bits; that one keeps 8 of them.
 
-    Needs ``seg_map_path`` and adds ``gt_seg_map`` (H, W), uint8 or uint16, and ``seg_fields``. Classes that the data
-    set has renumbered (``label_map``) are renumbered.
+    Needs ``seg_map_path`` and adds ``gt_seg_map`` (H, W), uint8 or uint16, and ``seg_fields``. ``reduce_zero_label``
+    and ``label_map`` of the data set are applied, see ``label_maps.renumber``. An image that comes without a data set
+    (OpenMMLab's inferencers) passes untouched.
+
+    Args:
+        backend_args: how to read files, see ``mmengine.fileio``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no label picture.
+        ValueError: it is broken, in color, lossy, or of another size than its image; names the file.
     """
-    _MODES = ('L', 'P', 'I;16')
+
+    def __init__(self, backend_args: dict | None = None):
+        self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        if 'seg_map_path' not in results:  # an inferencer gives a picture and nothing else
+        if results.get('seg_map_path') is None:
             return results
         path = results['seg_map_path']
-        try:
-            with Image.open(path) as image:
-                if image.mode not in self._MODES:
-                    raise ValueError(f'{path} is a picture of mode {image.mode}, but labels must be one of '
-                                     f'{", ".join(self._MODES)}')
-                labels = np.array(image)
-        except FileNotFoundError:
-            raise
-        except (OSError, SyntaxError) as error:  # what Pillow raises for broken files
-            raise ValueError(f'{path} cannot be read: {error}') from error
-        seg_map = labels.copy()
-        for old, new in (results.get('label_map') or {}).items():
-            seg_map[labels == old] = new
-        results['gt_seg_map'] = seg_map
+        seg_map = read_label_map(path, self.backend_args)
+        if 'ori_shape' in results:
+            check_size(path, seg_map.shape, results.get('img_path', 'its image'), results['ori_shape'])
+        results['gt_seg_map'] = renumber(seg_map, bool(results.get('reduce_zero_label')), results.get('label_map'))
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
+        return f'{type(self).__name__}(backend_args={self.backend_args!r})'
 
 
 @TRANSFORMS.register_module()
