@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import cv2
@@ -103,18 +104,73 @@ def read_label_png(path: str, backend_args: dict | None = None) -> np.ndarray:
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Write ``path`` so that a reader sees the old file or the new one, never a part."""
+    """Write ``path`` so that a reader sees the old file or the new one, never a part. A link is replaced, not followed.
+
+    Raises:
+        OSError: it cannot be written; names the path.
+    """
     folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix='.', suffix='.partial')
+    temporary = None
     try:
+        os.makedirs(folder, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix='.', suffix='.partial')
         with os.fdopen(handle, 'wb') as stream:
             stream.write(content)
         os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide the file from other users of a shared folder
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        if temporary is not None:
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise type(error)(error.errno, f'{path} cannot be written: {error.strerror}') from error
         raise
+
+
+def inside(folder: str, name: str, record: str) -> str:
+    """Where a file lies, or is to be written, whose name comes from a data set.
+
+    Args:
+        folder: that it belongs into.
+        name: relative to it.
+        record: file and record that say the name, for errors.
+
+    Raises:
+        ValueError: the name leads out of the folder, on this system or on another, or through a link in it.
+    """
+    windows = PureWindowsPath(name)
+    if (not name.strip() or '\0' in name or PurePosixPath(name).is_absolute() or windows.drive or windows.root
+            or '..' in windows.parts):
+        raise ValueError(f'{record}: the file name {name!r} is not one inside of a folder; nothing is written. Write it '
+                         'relative to the folder that the config names, without ..')
+    path = os.path.join(folder, *PurePosixPath(name.replace('\\', '/')).parts)
+    top = os.path.realpath(folder)
+    if not _within(os.path.realpath(os.path.dirname(path)), top):
+        raise ValueError(f'{record}: {path} leads out of {folder} by a link; nothing is written')
+    return path
+
+
+def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str) -> None:
+    """Refuse to write over what is read, or into a folder that is read; links and hard links count as their files.
+
+    Args:
+        outputs: files or folders that would be written.
+        inputs: files or folders that are read.
+        option: where the outputs are named, for errors.
+
+    Raises:
+        ValueError: one of the outputs is an input, or lies in the folder of one.
+    """
+    for output in outputs:
+        for given in filter(None, inputs):
+            written, read = os.path.realpath(output), os.path.realpath(given)
+            same = written == read or os.path.exists(output) and os.path.exists(given) and os.path.samefile(output, given)
+            if same or os.path.isdir(read) and _within(written, read):
+                raise ValueError(f'{option} would write {output}, which {"is" if same else "lies in"} {given}, and that is '
+                                 'read as data. Choose another place')
+
+
+def _within(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
 
 
 def write_json(path: str, content: Any) -> None:
