@@ -11,6 +11,8 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from m2f_mm.engine.workers import ending_with_parent
+
 from .configs import config_path
 
 
@@ -66,7 +68,9 @@ def build_runner(cfg: Config, args: argparse.Namespace) -> Runner:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # where MMEngine looks for it
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         connect_cpu_workers(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.build_dataloader = ending_with_parent(runner.build_dataloader)
+    return runner
 
 
 def connect_cpu_workers(cfg: Config) -> None:

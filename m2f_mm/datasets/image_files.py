@@ -1,4 +1,5 @@
 """What the files of images say of themselves in their first bytes: size, mode, EXIF's orientation."""
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,9 @@ from PIL import Image
 from .faults import Fault
 
 ORIENTATION = 0x0112  # the tag of EXIF
+PNG = b'\x89PNG\r\n\x1a\n'
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the kind of color in its header
+MAX_COMPRESSION = 1032  # of deflate, by its construction
 MAX_PIXELS = 30_000 * 30_000  # of an image; what announces more is taken for broken
 
 
@@ -48,6 +52,26 @@ def _header(local: Any, path: str) -> Header:
         raise ValueError(f'{path} is not a readable image ({error}); is it complete?') from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def reject_bomb(content: bytes, path: str) -> None:
+    """Look at the header of a PNG before memory is taken for its pixels.
+
+    Args:
+        content: of the file.
+        path: for the message.
+
+    Raises:
+        ValueError: it announces more pixels than an image may have, or than so many bytes can hold.
+    """
+    if content[:8] != PNG or len(content) < 26:
+        return
+    width, height, bits, kind = struct.unpack('>IIBB', content[16:26])
+    size = height * width * bits * PNG_CHANNELS.get(kind, 1) // 8
+    if height * width > MAX_PIXELS or size > MAX_COMPRESSION * len(content) + MAX_COMPRESSION:
+        raise ValueError(f'{path} is refused: its header announces {height}x{width} pixels (HxW), {size} bytes, but '
+                         f'the file has {len(content)}; more than {MAX_COMPRESSION} times as many, or {MAX_PIXELS} '
+                         'pixels, are no image. Replace it')
 
 
 def spread(items: Sequence, limit: int | None) -> list:

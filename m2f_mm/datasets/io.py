@@ -13,6 +13,7 @@ from mmengine import fileio
 from PIL import Image
 
 from .id_map import bgr_to_id, id_to_rgb, rgb_to_id
+from .image_files import reject_bomb
 
 _EIGHT_BIT_COLOURS = (b'\x08\x02', b'\x08\x06')  # depth and kind in the header of a PNG: RGB, RGBA
 
@@ -69,6 +70,7 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
     except FileNotFoundError:
         raise FileNotFoundError(f'panoptic PNG {path} does not exist; check data_prefix=dict(seg=...) and the '
                                 f'file_name of its annotation') from None
+    reject_bomb(content, path)
     if content[:8] == b'\x89PNG\r\n\x1a\n' and content[24:26] in _EIGHT_BIT_COLOURS:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if bgr is not None:
@@ -76,7 +78,7 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
     try:  # slower than OpenCV, but says what is wrong
         with Image.open(io.BytesIO(content)) as image:
             mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError) as error:  # what Pillow raises for broken files
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for broken files
         raise ValueError(f'{path} cannot be read as a panoptic PNG: {error}') from error
     if mode not in ('RGB', 'RGBA'):
         raise ValueError(f'{path} is a picture of mode {mode}, but a panoptic PNG keeps its ids in RGB '
@@ -92,11 +94,13 @@ def read_label_png(path: str, backend_args: dict | None = None) -> np.ndarray:
         ValueError: it is broken, or a picture of another kind.
     """
     try:
-        with Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args))) as image:
+        content = fileio.get(path, backend_args=backend_args)
+        reject_bomb(content, path)
+        with Image.open(io.BytesIO(content)) as image:
             mode, pixels = image.mode, np.asarray(image)
     except FileNotFoundError:
         raise FileNotFoundError(f'label picture {path} does not exist') from None
-    except (OSError, SyntaxError) as error:  # what Pillow raises for broken files
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for broken files
         raise ValueError(f'{path} cannot be read as a label picture: {error}') from error
     if mode not in ('L', 'P'):
         raise ValueError(f'{path} is a picture of mode {mode}, but labels are of mode L or P')
