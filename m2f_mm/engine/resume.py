@@ -112,11 +112,7 @@ def prepare_resume(cfg: Config) -> None:
             print_log(f'No checkpoint in {cfg.work_dir}: the training starts from its first iteration', 'current', 30)
             return
         cfg.load_from = found.path
-    else:
-        unusable: list[str] = []
-        local = Path(cfg.load_from)
-        found = _read(local, unusable) if local.is_file() else Resumable(cfg.load_from)
-        if found is None:
-            raise ValueError(f'the training cannot be resumed: {unusable[0]}')
-    if found.seed is not None and (cfg.get('randomness') or {}).get('seed') is None:
+    else:  # what is wrong with it, loading says
+        found = _read(Path(cfg.load_from), []) if Path(cfg.load_from).is_file() else None
+    if found is not None and found.seed is not None and (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': found.seed}

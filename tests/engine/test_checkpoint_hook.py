@@ -239,9 +239,9 @@ def test_where_none_can_be_used_it_is_said(trained, tmp_path):
         newest_checkpoint(str(tmp_path))
     (tmp_path / 'last_checkpoint').write_text(str(trained / 'iter_3.pth'))
     assert newest_checkpoint(str(tmp_path)).path == str(trained / 'iter_3.pth')
-    cfg = Config(dict(work_dir=str(tmp_path), resume=True, load_from=str(tmp_path / 'last_checkpoint')))
-    with pytest.raises(ValueError, match='cannot be resumed: .*last_checkpoint'):
-        prepare_resume(cfg)
+    cfg = Config(dict(work_dir=str(tmp_path), resume=True, load_from=str(trained / 'iter_2.pth')))
+    prepare_resume(cfg)
+    assert cfg.load_from.endswith('iter_2.pth') and cfg.randomness.seed == 3
 
 
 @pytest.mark.parametrize('checkpoint, name', [
