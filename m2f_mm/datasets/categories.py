@@ -49,6 +49,10 @@ def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Map
     isthing = {_name(category): bool(category['isthing']) for category in categories if 'isthing' in category}
     known = dict(_thingness(defaults), **isthing)
     known.update(_thingness(given))
+    for key in ('classes', 'thing_classes', 'stuff_classes'):
+        if isinstance(given.get(key), str):
+            raise ValueError(f'metainfo of {source} has {key}={given[key]!r}, a text instead of a list: write '
+                             f'{key}=({given[key]!r}, )')
     if 'classes' in given:
         classes = tuple(given['classes'])
     elif 'thing_classes' in given or 'stuff_classes' in given:

@@ -33,7 +33,7 @@ def check_segmentation(segmentation: Any, height: int, width: int) -> None:
     elif isinstance(segmentation, list | tuple):
         _check_polygons(segmentation, height, width)
     else:
-        raise WrongMask(f'the segmentation is {_shown(segmentation)}; {_EXPECTED}')
+        raise WrongMask(f'the segmentation is {shown(segmentation)}; {_EXPECTED}')
 
 
 def _check_polygons(polygons: Sequence, height: int, width: int) -> None:
@@ -42,18 +42,18 @@ def _check_polygons(polygons: Sequence, height: int, width: int) -> None:
     for polygon in polygons:
         if not isinstance(polygon, list | tuple):
             flat = 'a flat list of numbers' if isinstance(polygon, Real) else f'a list of {type(polygon).__name__}'
-            raise WrongMask(f'the segmentation is {flat}, {_shown(polygons)}; {_EXPECTED}')
+            raise WrongMask(f'the segmentation is {flat}, {shown(polygons)}; {_EXPECTED}')
         if len(polygon) < 6 or len(polygon) % 2:
-            raise WrongMask(f'a polygon has {len(polygon)} numbers, {_shown(polygon)}; it needs x and y of 3 points '
+            raise WrongMask(f'a polygon has {len(polygon)} numbers, {shown(polygon)}; it needs x and y of 3 points '
                             'or more')
         try:
             finite = isfinite(sum(polygon))  # NaN and infinity reach the sum
         except TypeError:
-            raise WrongMask(f'a polygon holds something else than numbers: {_shown(polygon)}') from None
+            raise WrongMask(f'a polygon holds something else than numbers: {shown(polygon)}') from None
         except OverflowError:  # an integer beyond every float
             finite = False
         if not finite:
-            raise WrongMask(f'a polygon has coordinates that are not finite: {_shown(polygon)}')
+            raise WrongMask(f'a polygon has coordinates that are not finite: {shown(polygon)}')
         for axis, (values, length) in dict(x=(polygon[0::2], width), y=(polygon[1::2], height)).items():
             low, high = min(values), max(values)
             if low < -length or high > 2 * length:
@@ -73,7 +73,7 @@ def rle_counts(rle: Mapping, height: int, width: int) -> np.ndarray:
     """
     size, counts = rle.get('size'), rle.get('counts')
     if not (isinstance(size, list | tuple) and len(size) == 2 and all(is_integer(side) for side in size)):
-        raise WrongMask(f'an RLE has size={_shown(size)}; expected is [height, width]')
+        raise WrongMask(f'an RLE has size={shown(size)}; expected is [height, width]')
     if tuple(size) != (height, width):
         swapped = ', height and width swapped' if tuple(size) == (width, height) else ''
         raise WrongMask(f'an RLE has size={list(size)}, but its image has {height}x{width} pixels (HxW){swapped}')
@@ -83,11 +83,11 @@ def rle_counts(rle: Mapping, height: int, width: int) -> np.ndarray:
         try:
             runs = np.array(counts, np.int64)
         except OverflowError:
-            raise WrongMask(f'an RLE has counts of absurd size: {_shown(counts)}') from None
+            raise WrongMask(f'an RLE has counts of absurd size: {shown(counts)}') from None
     else:
-        raise WrongMask(f'an RLE has counts={_shown(counts)}; expected are whole numbers or compressed text')
+        raise WrongMask(f'an RLE has counts={shown(counts)}; expected are whole numbers or compressed text')
     if (runs < 0).any():
-        raise WrongMask(f'an RLE has negative counts: {_shown(runs.tolist())}')
+        raise WrongMask(f'an RLE has negative counts: {shown(runs.tolist())}')
     covered = int(sum(runs.tolist()))
     if covered != height * width:
         raise WrongMask(f'the counts of an RLE cover {covered} pixels, but its image has {height * width} '
@@ -104,12 +104,12 @@ def _decompressed(counts: str | bytes) -> np.ndarray:
         codes = np.array([-1])
     codes = codes - 48
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise WrongMask(f'an RLE has counts={_shown(counts)}, which is no compressed text of COCO')
+        raise WrongMask(f'an RLE has counts={shown(counts)}, which is no compressed text of COCO')
     more = (codes & 32) > 0
     starts = np.flatnonzero(np.concatenate(([True], ~more[:-1])))
     lengths = np.diff(starts, append=len(codes))
     if lengths.max() > 7:  # more than 32 bits and a sign
-        raise WrongMask(f'an RLE has counts={_shown(counts)}, which is no compressed text of COCO')
+        raise WrongMask(f'an RLE has counts={shown(counts)}, which is no compressed text of COCO')
     places = np.arange(len(codes)) - np.repeat(starts, lengths)
     values = np.add.reduceat((codes & 31) << (5 * places), starts)
     negative = (codes[starts + lengths - 1] & 16) > 0
@@ -127,12 +127,12 @@ def is_finite(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
 
 
-def _is_id(value: Any) -> bool:
+def is_id(value: Any) -> bool:
     """COCO's ids are integers; ADE20K's JSON has text for images."""
     return is_integer(value) or isinstance(value, str)
 
 
-def _shown(value: Any, limit: int = 80) -> str:
+def shown(value: Any, limit: int = 80) -> str:
     text = repr(value)
     return text if len(text) <= limit else f'{text[:limit]}...'
 
@@ -144,13 +144,13 @@ def records(content: Mapping, key: str, file: str, what: str) -> Iterator[tuple[
             yield record, what_of(record, what, number)
         else:
             yield Fault(f'entries of {key} that are no records', file, f'{key}[{number}]',
-                        f'it is {_shown(record)}, not a JSON object', _MEND)
+                        f'it is {shown(record)}, not a JSON object', _MEND)
 
 
 def what_of(record: Mapping, what: str, number: int) -> str:
     """How a message calls a record: by its id, else by its place in the list."""
     key = record.get('id')
-    return f'{what} {key}' if _is_id(key) else f'{what} number {number} of the list'
+    return f'{what} {key}' if is_id(key) else f'{what} number {number} of the list'
 
 
 def category_faults(content: Mapping, file: str, classes: Sequence[str] | None, in_order: bool = False) -> Iterator[Fault]:
@@ -169,13 +169,18 @@ def category_faults(content: Mapping, file: str, classes: Sequence[str] | None, 
             yield found
             continue
         category, where = found
+        missing = [key for key in ('id', 'name') if key not in category]
+        if missing:
+            yield Fault('categories that are not complete', file, where, f'category without {", ".join(missing)}: '
+                        f'{shown(category)}', _MEND)
+            continue
         if not is_integer(category.get('id')):
-            yield Fault('categories without an integer as id', file, where, f'id is {_shown(category.get("id"))}', _MEND)
+            yield Fault('categories without an integer as id', file, where, f'id is {shown(category.get("id"))}', _MEND)
         elif category['id'] in ids:
-            yield Fault('category ids that occur twice', file, where, f'id {category["id"]} stands for '
-                        f'{_shown(names[ids.index(category["id"])])} and {_shown(category.get("name"))}', _MEND)
+            yield Fault('category ids that occur twice', file, where, f'id {category["id"]} occurs twice, for '
+                        f'{shown(names[ids.index(category["id"])])} and {shown(category.get("name"))}', _MEND)
         if not isinstance(category.get('name'), str) or not category['name'].strip():
-            yield Fault('categories without a name', file, where, f'name is {_shown(category.get("name"))}', _MEND)
+            yield Fault('categories without a name', file, where, f'name is {shown(category.get("name"))}', _MEND)
             continue
         if category['name'].strip() in names:
             yield Fault('category names that occur twice', file, where, f'{category["name"]!r} has several ids', _MEND)
@@ -240,11 +245,16 @@ def image_faults(content: Mapping, file: str, key: str = 'images', names: str = 
             yield found
             continue
         image, where = found
-        if 'id' not in image or not _is_id(image['id']):
-            yield Fault(f'{key} without an id', file, where, f'id is {_shown(image.get("id"))}', _MEND)
+        missing = [name for name in ('id', names, 'height', 'width') if name not in image]
+        if missing:
+            yield Fault(f'{key} that are not complete', file, where, f'{what} without {", ".join(missing)}: '
+                        f'{shown(image, 200)}', _MEND)
+            continue
+        if not is_id(image['id']):
+            yield Fault(f'{key} without an id', file, where, f'id is {shown(image["id"])}', _MEND)
         elif image['id'] in seen_ids:
-            yield Fault(f'{what} ids that occur twice', file, where, f'{_shown(seen_ids[image["id"]].get(names))} and '
-                        f'{_shown(image.get(names))} both have the id {image["id"]!r}',
+            yield Fault(f'{what} ids that occur twice', file, where, f'{shown(seen_ids[image["id"]].get(names))} and '
+                        f'{shown(image.get(names))} both have the id {image["id"]!r}',
                         'Annotations would go to the wrong one: give each its own id')
         else:
             seen_ids[image['id']] = image
@@ -252,7 +262,7 @@ def image_faults(content: Mapping, file: str, key: str = 'images', names: str = 
         good = all(isinstance(each, str) and each for each in name) if names == 'file_names' and isinstance(
             name, list) else names == 'file_name' and isinstance(name, str) and name
         if not good:
-            yield Fault(f'{key} without {names}', file, where, f'{names} is {_shown(name)}', _MEND)
+            yield Fault(f'{key} without {names}', file, where, f'{names} is {shown(name)}', _MEND)
         elif names == 'file_name':
             if name in seen_names and seen_names[name].get('id') != image.get('id'):
                 yield Fault(f'{what} files that are listed twice', file, where,
@@ -261,8 +271,8 @@ def image_faults(content: Mapping, file: str, key: str = 'images', names: str = 
             seen_names.setdefault(name, image)
         sides = [image.get(side) for side in ('height', 'width')]
         if not all(is_integer(side) and side > 0 for side in sides):
-            yield Fault(f'{key} without a size', file, where, f'height is {_shown(sides[0])}, width is '
-                        f'{_shown(sides[1])}', 'Write the size of the file in pixels')
+            yield Fault(f'{key} without a size', file, where, f'height is {shown(sides[0])}, width is '
+                        f'{shown(sides[1])}', 'Write the size of the file in pixels')
     if not content[key]:
         yield Fault(f'no {key}', file, '', f'the list of {key} is empty', 'Add them')
 
@@ -284,8 +294,8 @@ def coco_faults(content: Mapping, file: str, classes: Sequence[str] | None = Non
     yield from image_faults(content, file)
     yield from category_faults(content, file, classes, in_order=True)
     images = {image['id']: image for image in content['images']
-              if isinstance(image, dict) and _is_id(image.get('id')) and _has_size(image)}
-    listed = {image.get('id') for image in content['images'] if isinstance(image, dict) and _is_id(image.get('id'))}
+              if isinstance(image, dict) and is_id(image.get('id')) and _has_size(image)}
+    listed = {image.get('id') for image in content['images'] if isinstance(image, dict) and is_id(image.get('id'))}
     names = {category['id']: category.get('name') for category in content['categories']
              if isinstance(category, dict) and is_integer(category.get('id'))}
     asked = None if classes is None or isinstance(classes, str) else {name.strip() for name in classes}
@@ -316,17 +326,17 @@ def _annotation_faults(annotation: Any, number: int, file: str, images: Mapping,
     """Of one annotation; ``seen`` remembers the ids."""
     if not isinstance(annotation, dict):
         yield Fault('annotations that are no records', file, f'annotations[{number}]',
-                    f'it is {_shown(annotation)}, not a JSON object', _MEND)
+                    f'it is {shown(annotation)}, not a JSON object', _MEND)
         return
     where = what_of(annotation, 'annotation', number)
     key, image_id, category = (annotation.get(name) for name in ('id', 'image_id', 'category_id'))
-    if not _is_id(key):
-        yield Fault('annotations without an id', file, where, f'id is {_shown(key)}', _MEND)
+    if not is_id(key):
+        yield Fault('annotations without an id', file, where, f'id is {shown(key)}', _MEND)
     elif seen.setdefault(key, number) != number:
         yield Fault('annotation ids that occur twice', file, where, f'annotations[{seen[key]}] and '
                     f'annotations[{number}] both have the id {key!r}', 'Give each its own id')
-    if not _is_id(image_id):
-        yield Fault('annotations without image_id', file, where, f'image_id is {_shown(image_id)}', _MEND)
+    if not is_id(image_id):
+        yield Fault('annotations without image_id', file, where, f'image_id is {shown(image_id)}', _MEND)
         return
     if image_id not in listed:
         other = type(next(iter(listed))) if listed else None
@@ -339,7 +349,7 @@ def _annotation_faults(annotation: Any, number: int, file: str, images: Mapping,
         return
     where = f'{where} of image {image_id}'
     if not is_integer(category):
-        yield Fault('annotations without category_id', file, where, f'category_id is {_shown(category)}', _MEND)
+        yield Fault('annotations without category_id', file, where, f'category_id is {shown(category)}', _MEND)
         return
     if category not in names:
         yield Fault('annotations of categories that the file does not list', file, where, f'category_id is {category}',
@@ -350,7 +360,7 @@ def _annotation_faults(annotation: Any, number: int, file: str, images: Mapping,
                     where, fatal=False)
         return
     if annotation.get('iscrowd', 0) not in (0, 1):
-        yield Fault('odd values of iscrowd', file, where, f'iscrowd is {_shown(annotation["iscrowd"])}; it is 0 or 1',
+        yield Fault('odd values of iscrowd', file, where, f'iscrowd is {shown(annotation["iscrowd"])}; it is 0 or 1',
                     _MEND)
     image = images.get(image_id)
     if image is None:  # the image has no size, which was said
@@ -373,22 +383,22 @@ def _extent_faults(annotation: Mapping, image: Mapping, file: str, where: str, w
             return
     box, area = annotation.get('bbox'), annotation.get('area')
     if area is not None and not is_finite(area) or area is None and 'area' in annotation:
-        yield Fault('areas that are no numbers', file, where, f'area is {_shown(area)}', _MEND)
+        yield Fault('areas that are no numbers', file, where, f'area is {shown(area)}', _MEND)
     if box is None and with_masks:
         if 'bbox' in annotation:
             yield Fault('boxes that are no boxes', file, where, 'bbox is None; expected is [x, y, width, height]', _MEND)
         return  # it is computed
     if not (isinstance(box, list | tuple) and len(box) == 4 and all(map(is_finite, box))):
-        yield Fault('boxes that are no boxes', file, where, f'bbox is {_shown(box)}; expected is [x, y, width, height]',
+        yield Fault('boxes that are no boxes', file, where, f'bbox is {shown(box)}; expected is [x, y, width, height]',
                     _MEND)
         return
     x, y, box_width, box_height = box
     if box_width < 1 or box_height < 1:
         yield Fault('objects that are left out, their box being smaller than a pixel', file, where,
-                    f'bbox is {_shown(box)}', fatal=False)
+                    f'bbox is {shown(box)}', fatal=False)
     elif min(x + box_width, width) <= max(x, 0) or min(y + box_height, height) <= max(y, 0):
         yield Fault('objects that are left out, their box being outside of the image', file, where,
-                    f'bbox is {_shown(box)}, the image has {height}x{width} pixels (HxW)', fatal=False)
+                    f'bbox is {shown(box)}, the image has {height}x{width} pixels (HxW)', fatal=False)
     elif not with_masks and area is not None and area <= 0:
         yield Fault('objects that are left out, their area being 0', file, where, f'area is {area}', fatal=False)
     elif annotation.get('ignore'):

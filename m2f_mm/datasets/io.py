@@ -78,7 +78,7 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
     try:  # slower than OpenCV, but says what is wrong
         with Image.open(io.BytesIO(content)) as image:
             mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for broken files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # of broken files
         raise ValueError(f'{path} cannot be read as a panoptic PNG: {error}') from error
     if mode not in ('RGB', 'RGBA'):
         raise ValueError(f'{path} is a picture of mode {mode}, but a panoptic PNG keeps its ids in RGB '
@@ -100,7 +100,7 @@ def read_label_png(path: str, backend_args: dict | None = None) -> np.ndarray:
             mode, pixels = image.mode, np.asarray(image)
     except FileNotFoundError:
         raise FileNotFoundError(f'label picture {path} does not exist') from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for broken files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # of broken files
         raise ValueError(f'{path} cannot be read as a label picture: {error}') from error
     if mode not in ('L', 'P'):
         raise ValueError(f'{path} is a picture of mode {mode}, but labels are of mode L or P')

@@ -1,6 +1,5 @@
 """Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each picture."""
 import warnings
-from collections import Counter
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
@@ -14,7 +13,9 @@ from .categories import (
     category_labels,
     resolve_metainfo,
 )
-from .io import read_panoptic_json, require
+from .faults import raise_faults
+from .io import read_panoptic_json
+from .panoptic_records import panoptic_faults
 
 
 @DATASETS.register_module()
@@ -72,24 +73,15 @@ class PanopticDataset(BaseDataset):
             warnings.warn(f'The thing classes {self._metainfo["thing_classes"]} are not in the order of the category '
                           f'ids in {self.ann_file} ({things}). Panoptic quality counts them right, but MMDetection\'s '
                           'CocoMetric does not: list them by id where mask AP is wanted', stacklevel=2)
-        annotations = {}
-        for annotation in content.get('annotations', []):
-            self._require(annotation, ('image_id', 'file_name', 'segments_info'), 'annotation')
-            if annotations.setdefault(annotation['image_id'], annotation) is not annotation:
-                raise ValueError(f'{self.ann_file} has two annotations for image {annotation["image_id"]!r}')
-        items = []
-        for image in content['images']:
-            self._require(image, ('id', 'file_name', 'height', 'width'), 'image')
-            items.append(self._item(image, annotations.pop(image['id'], None), labels))
-        if annotations:
-            raise ValueError(f'{self.ann_file} annotates images that it does not list: {list(annotations)[:10]}')
-        return items
+        annotations = {annotation['image_id']: annotation for annotation in content.get('annotations', [])}
+        return [self._item(image, annotations.get(image['id']), labels) for image in content['images']]
 
     def _read(self) -> dict:
         needs = ('images', 'categories') if self.test_mode else ('images', 'annotations', 'categories')
         content = read_panoptic_json(self.ann_file, self.backend_args, needs)
-        for category in content['categories']:
-            self._require(category, ('id', 'name'), 'category')
+        if not isinstance(content.get('annotations', []), list):
+            raise ValueError(f'{self.ann_file} has no list annotations, but {type(content["annotations"]).__name__}')
+        raise_faults(panoptic_faults(content, self.ann_file))
         return content
 
     def _item(self, image: dict, annotation: dict | None, labels: dict[int, int]) -> dict:
@@ -102,30 +94,18 @@ class PanopticDataset(BaseDataset):
         item['seg_map_path'] = join_path(self.data_prefix.get('seg', ''), annotation['file_name'])
         num_things = len(self._metainfo['thing_classes'])
         for segment in annotation['segments_info']:
-            self._require(segment, ('id', 'category_id'), f'segment of {annotation["file_name"]}')
-            label = labels.get(segment['category_id'])
-            if label is None:
-                raise ValueError(f'{self.ann_file}: segment {segment["id"]} of {annotation["file_name"]} has category '
-                                 f'{segment["category_id"]}, which is not among the categories of the file')
+            label = labels[segment['category_id']]
             if label < 0:
                 item['void_ids'].append(segment['id'])
                 continue
             crowd = bool(segment.get('iscrowd', False))
             item['segments_info'].append(dict(id=segment['id'], category=label, iscrowd=crowd,
                                               is_thing=label < num_things and not crowd))  # as MMDetection has it
-        ids = Counter([segment['id'] for segment in annotation['segments_info']])
-        wrong = [segment_id for segment_id, count in ids.items() if count > 1 or not 0 < segment_id < 1 << 24]
-        if wrong:
-            raise ValueError(f'{self.ann_file}: segment ids {wrong[:10]} of {annotation["file_name"]} occur twice or '
-                             f'lie outside of 1..{(1 << 24) - 1}')
         return item
 
     def _picture(self, image: dict) -> str:
         """Where the picture lies in its folder."""
         return image['file_name']
-
-    def _require(self, record: dict, keys: tuple, what: str) -> None:
-        require(record, keys, f'{self.ann_file}: {what}')
 
     def filter_data(self) -> list[dict]:
         rules = {} if self.test_mode else self.filter_cfg or {}

@@ -15,7 +15,6 @@ from pycocotools import mask as coco_masks
 
 from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, coco_faults, complete_records
 from m2f_mm.datasets.faults import Fault, raise_faults
-from m2f_mm.datasets.image_files import size_faults
 from m2f_mm.datasets.io import read_json
 from m2f_mm.datasets.run_lengths import compressed
 from m2f_mm.registry import DATASETS, TRANSFORMS
@@ -39,7 +38,7 @@ class CheckedCoco:
 
     What contradicts itself is refused, with file, record, value and cure; what the stock class leaves out is said in a
     line. Annotations without area or box, and those of area 0, have both from their masks. In training an object must
-    be left, and sizes of images are compared with their files, of large data sets with 2000 of them.
+    be left. The images themselves are looked at by ``inspection.dataset_faults``, which ``ClassCountHook`` asks.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -51,11 +50,9 @@ class CheckedCoco:
         clean(content)
         self.COCOAPI = partial(_in_memory, type(self).COCOAPI, content)
         try:
-            items = super().load_data_list()
+            return super().load_data_list()
         finally:
             del self.COCOAPI
-        raise_faults(size_faults(items, limit=2000))
-        return items
 
     def record_faults(self, content: dict) -> list[Fault]:
         return list(coco_faults(content, self.ann_file, self._metainfo.get('classes'),
