@@ -144,8 +144,8 @@ def inside(folder: str, name: str, record: str) -> str:
     windows = PureWindowsPath(name)
     if (not name.strip() or '\0' in name or PurePosixPath(name).is_absolute() or windows.drive or windows.root
             or '..' in windows.parts):
-        raise ValueError(f'{record}: the file name {name!r} is not one inside of a folder; nothing is written. Write it '
-                         'relative to the folder that the config names, without ..')
+        raise ValueError(f'{record}: the file name {name!r} leads out of its folder; nothing is written. Write it relative '
+                         'to the folder that the config names, without ..')
     path = os.path.join(folder, *PurePosixPath(name.replace('\\', '/')).parts)
     top = os.path.realpath(folder)
     if not _within(os.path.realpath(os.path.dirname(path)), top):
@@ -154,7 +154,8 @@ def inside(folder: str, name: str, record: str) -> str:
 
 
 def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str) -> None:
-    """Refuse to write over what is read, or into a folder that is read; links and hard links count as their files.
+    """Refuse to write over what is read, or to mix what is written with it in one folder; links and hard links count as
+    their files.
 
     Args:
         outputs: files or folders that would be written.
@@ -162,15 +163,22 @@ def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str) ->
         option: where the outputs are named, for errors.
 
     Raises:
-        ValueError: one of the outputs is an input, or lies in the folder of one.
+        ValueError: one of the outputs is an input, lies in the folder of one, or is a folder that holds one.
     """
     for output in outputs:
         for given in filter(None, inputs):
             written, read = os.path.realpath(output), os.path.realpath(given)
-            same = written == read or os.path.exists(output) and os.path.exists(given) and os.path.samefile(output, given)
-            if same or os.path.isdir(read) and _within(written, read):
-                raise ValueError(f'{option} would write {output}, which {"is" if same else "lies in"} {given}, and that is '
-                                 'read as data. Choose another place')
+            there = os.path.exists(written) and os.path.exists(read)
+            if written == read or there and os.path.samefile(written, read):
+                relation = 'is'
+            elif os.path.isdir(read) and _within(written, read):
+                relation = 'lies in'
+            elif _within(read, written):
+                relation = 'holds'
+            else:
+                continue
+            raise ValueError(f'{option} would write {output}, which {relation} {given}, and that is read as data. '
+                             'Choose another place')
 
 
 def _within(path: str, folder: str) -> bool:

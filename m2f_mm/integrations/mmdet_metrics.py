@@ -23,7 +23,7 @@ from m2f_mm.registry import METRICS
 from .mmdet_datasets import COCO_FORM, clean
 
 COUNTED = 100  # results of an image and class in mAP, whatever proposal_nums says
-LISTED_TWICE = 'image files that are listed twice'  # wrong to learn from, but each image is compared with its own objects
+LISTED_TWICE = 'image files that are listed twice'  # wrong to learn from; here each image has its own objects
 LARGEST = 1e10  # area of objects that pycocotools counts
 
 
@@ -91,7 +91,8 @@ class CocoMetric(StockCocoMetric):
             the messages name file and record. Or ``outfile_prefix`` would replace the annotations.
     """
 
-    def __init__(self, ann_file: str | None = None, *args, faster: bool = True, sort_categories: bool = False, **kwargs):
+    def __init__(self, ann_file: str | None = None, *args, faster: bool = True, sort_categories: bool = False,
+                 **kwargs):
         super().__init__(None, *args, **kwargs)
         self.faster = faster
         self.ann_file = ann_file

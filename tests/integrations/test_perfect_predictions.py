@@ -157,7 +157,7 @@ def test_swapped_sizes_are_named(metric, tmp_path):
     (tmp_path / 'swapped.json').write_text(json.dumps(small(swap)[0]))
     built = METRICS.build(dict(type='m2f_mm.CocoMetric', ann_file=str(tmp_path / 'swapped.json'), metric=metric))
     built.dataset_meta = dict(classes=('disc', 'square'))
-    with pytest.raises(ValueError, match=r'1 \(1.png\) has 12x20 pixels \(HxW\), but .*swapped.json says 20x12.*swapped'):
+    with pytest.raises(ValueError, match=r'1 \(1.png\) has 12x20 pixels .*, but .*swapped.json says 20x12.*swapped'):
         built.process({}, list(samples(*small())))
 
 

@@ -20,8 +20,8 @@ def require_each_once(evaluated: Sequence[Any], annotated: Container | Sized | N
     twice = list(dict.fromkeys(key for key in evaluated if key in seen or seen.add(key)))
     if twice:
         raise ValueError(f'{len(twice)} of {len(seen)} images were predicted more than once: '
-                         f'{", ".join(map(repr, twice[:3]))}; their objects would count twice. Is the data set repeated, '
-                         'or has it ids that occur twice?')
+                         f'{", ".join(map(repr, twice[:3]))}; their objects would count twice. Is the data set '
+                         'repeated, or has it ids that occur twice?')
     if annotated is not None and len(seen) < len(annotated):
         print_log(f'{file}: {len(annotated) - len(seen)} of {len(annotated)} images were not evaluated; their objects '
                   'do not count', logger='current', level=30)  # logging.WARNING

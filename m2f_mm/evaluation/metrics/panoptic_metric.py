@@ -10,7 +10,14 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ...datasets.id_map import common_runs, positions
-from ...datasets.io import read_panoptic_json, read_panoptic_png, write_json, write_panoptic_png
+from ...datasets.io import (
+    inside,
+    read_panoptic_json,
+    read_panoptic_png,
+    refuse_inputs,
+    write_json,
+    write_panoptic_png,
+)
 from ...registry import METRICS
 from ..functional import (
     PanopticStats,
@@ -22,7 +29,8 @@ from ..functional import (
     require_equal_sizes,
     segment_overlap,
 )
-from .panoptic_truth import panoptic_truth
+from .completeness import require_each_once
+from .panoptic_truth import panoptic_truth, require_listed_size
 
 
 @METRICS.register_module()
@@ -48,7 +56,8 @@ class PanopticMetric(BaseMetric):
         prefix: replaces ``coco_panoptic``.
 
     Raises:
-        ValueError: a picture is not in the JSON, or its prediction has another size.
+        ValueError: a picture is not in the JSON, its prediction has another size, or it was predicted twice; the result
+            would replace what is read, or lie outside of its folder.
     """
     default_prefix = 'coco_panoptic'
 
@@ -64,6 +73,9 @@ class PanopticMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if format_only and not outfile_prefix:
             raise ValueError('PanopticMetric(format_only=True) writes files only; say where with outfile_prefix=...')
+        if outfile_prefix:
+            refuse_inputs([f'{outfile_prefix}.panoptic.json', f'{outfile_prefix}.panoptic'], [ann_file, seg_prefix],
+                          'outfile_prefix')
         self.ann_file = ann_file
         self.seg_prefix = seg_prefix
         self.classwise = classwise
@@ -71,6 +83,7 @@ class PanopticMetric(BaseMetric):
         self.format_only = format_only
         self.backend_args = backend_args
         self._truth: dict = {}
+        self._names: dict = {}  # of the PNG that is written, by the id of its image
         self._category_ids: list[int] = []
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -86,17 +99,19 @@ class PanopticMetric(BaseMetric):
                 raise ValueError('the model gives no pred_panoptic_seg; switch it on: model.test_cfg.panoptic_on=True')
             codes = sample['pred_panoptic_seg']['sem_seg'].cpu().numpy()
             codes = codes.reshape(codes.shape[-2:])
-            record = self._write_prediction(item, codes, num_classes) if self.outfile_prefix else None
             stats = None if self.format_only else _sparse(self._stats(item, codes, num_classes))
-            self.results.append((stats, record))
+            require_listed_size(item, codes.shape, self.ann_file)
+            record = self._write_prediction(item, sample, codes, num_classes) if self.outfile_prefix else None
+            self.results.append((stats, (sample['img_id'], record)))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         logger = MMLogger.get_current_instance()
+        require_each_once([img_id for _, (img_id, _) in results], self._truth or None, self.ann_file)
         if self.outfile_prefix:
             path = f'{self.outfile_prefix}.panoptic.json'
             content = read_panoptic_json(self.ann_file, self.backend_args, needs=('images', 'categories'))
             write_json(path, dict(images=content['images'], categories=content['categories'],
-                                  annotations=[record for _, record in results]))
+                                  annotations=[record for _, (_, record) in results]))
             logger.info(f'panoptic results are in {path}')
         if self.format_only:
             return {}
@@ -114,6 +129,21 @@ class PanopticMetric(BaseMetric):
         dataset = panoptic_truth(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args)
         self._truth = {item['img_id']: item for item in dataset.data_list}
         self._category_ids = dataset.category_ids
+        if self.outfile_prefix:
+            self._names = self._result_names()
+
+    def _result_names(self) -> dict:
+        """Names of the PNGs: those of the annotations, or of the images, with their folders."""
+        names, images = {}, {}
+        for key, item in self._truth.items():
+            name = item['seg_map_name'] or f'{os.path.splitext(item["img_path"])[0]}.png'
+            names[key] = os.path.relpath(
+                inside(f'{self.outfile_prefix}.panoptic', name, f'{self.ann_file}: image {key!r}'),
+                f'{self.outfile_prefix}.panoptic')
+            if images.setdefault(names[key], key) != key:
+                raise ValueError(f'{self.ann_file}: images {images[names[key]]!r} and {key!r} would have one result, '
+                                 f'{names[key]}; give their files different names')
+        return names
 
     def _stats(self, item: dict, codes: np.ndarray, num_classes: int) -> PanopticStats:
         """Of one picture; everything is looked up per run of pixels in which neither map changes."""
@@ -138,11 +168,13 @@ class PanopticMetric(BaseMetric):
         return match_segments(overlap, np.array([s['category'] for s in segments], np.int64),
                               np.array([s['iscrowd'] for s in segments], bool), pred_labels, num_classes)
 
-    def _write_prediction(self, item: dict, codes: np.ndarray, num_classes: int) -> dict:
+    def _write_prediction(self, item: dict, sample: dict, codes: np.ndarray, num_classes: int) -> dict:
         """Write the PNG; segment i gets the id i + 1."""
         pred_map, pred_labels = decode_panoptic_seg(codes, num_classes)
-        name = item['seg_map_name'] or f'{os.path.splitext(os.path.basename(item["img_path"]))[0]}.png'
-        write_panoptic_png(os.path.join(f'{self.outfile_prefix}.panoptic', name), pred_map + 1)
+        name = self._names[item['img_id']]
+        path = inside(f'{self.outfile_prefix}.panoptic', name, f'{self.ann_file}: image {item["img_id"]!r}')
+        refuse_inputs([path], [sample.get('img_path'), item['seg_map_path']], 'outfile_prefix')
+        write_panoptic_png(path, pred_map + 1)
         areas = np.bincount(pred_map.ravel() + 1, minlength=len(pred_labels) + 1)[1:]
         num_things = len(self.dataset_meta['thing_classes'])
         segments = [dict(id=i + 1, category_id=self._category_ids[label], isthing=int(label < num_things),

@@ -1,4 +1,6 @@
 """What the panoptic annotations of a data set say, for metrics."""
+from collections.abc import Sequence
+
 from ...datasets.panoptic import PanopticDataset
 
 
@@ -16,3 +18,12 @@ def panoptic_truth(dataset_meta: dict, ann_file: str, seg_prefix: str, backend_a
     return PanopticDataset(
         ann_file, metainfo={name: dataset_meta[name] for name in names}, data_prefix=dict(img='', seg=seg_prefix),
         test_mode=True, serialize_data=False, backend_args=backend_args)
+
+
+def require_listed_size(item: dict, shape: Sequence[int], file: str) -> None:
+    """Raise unless a prediction has the size (H, W) that a file of annotations says."""
+    listed = item['height'], item['width']
+    if tuple(shape) != listed:
+        swapped = ', height and width swapped' if tuple(shape) == listed[::-1] else ''
+        raise ValueError(f'image {item["img_id"]!r} ({item["img_path"]}): the prediction has {shape[0]}x{shape[1]} pixels '
+                         f'(HxW), but {file} says {listed[0]}x{listed[1]}{swapped}. Correct height and width there')

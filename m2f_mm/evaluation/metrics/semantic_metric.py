@@ -8,7 +8,8 @@ from mmengine.logging import MMLogger
 from ...datasets.id_map import IdRuns, positions
 from ...datasets.io import read_label_png, read_panoptic_png
 from ...registry import METRICS
-from .panoptic_truth import panoptic_truth
+from .completeness import require_each_once
+from .panoptic_truth import panoptic_truth, require_listed_size
 
 
 @METRICS.register_module()
@@ -68,17 +69,20 @@ class SemanticMetric(BaseMetric):
             if truth.shape != predicted.shape:
                 raise ValueError(f'{sample.get("img_path")}: ground truth is {truth.shape[0]}x{truth.shape[1]} pixels '
                                  f'(HxW), but the prediction {predicted.shape[0]}x{predicted.shape[1]}')
+            if self.ann_file is not None:
+                require_listed_size(self._truth[sample['img_id']], predicted.shape, self.ann_file)
             known = truth >= 0
             truth, predicted = truth[known], predicted[known]
             counts = np.stack([np.bincount(labels, minlength=num_classes)
                                for labels in (truth[truth == predicted], truth, predicted)])  # (3, C)
             present = np.flatnonzero(counts.any(0))  # a picture shows a few of a hundred classes
-            self.results.append((present, counts[:, present]))
+            self.results.append((present, counts[:, present], sample.get('img_id', sample.get('img_path'))))
 
-    def compute_metrics(self, results: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         classes = self.dataset_meta['classes']
         totals = np.zeros((3, len(classes)), np.int64)
-        for present, counts in results:
+        require_each_once([key for *_, key in results], self._truth or None, self.ann_file)
+        for present, counts, _ in results:
             totals[:, present] += counts
         right, true, predicted = totals
         with np.errstate(invalid='ignore', divide='ignore'):

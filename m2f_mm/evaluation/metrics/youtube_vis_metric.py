@@ -16,6 +16,7 @@ from ...datasets.run_lengths import compressed
 from ...registry import METRICS
 from ...structures import Track
 from ..functional.video_ap import STATS, video_average_precision
+from .completeness import require_each_once
 
 
 @METRICS.register_module()
@@ -71,6 +72,7 @@ class YouTubeVISMetric(BaseMetric):
             self.results.append((frames[0].video_id, found_tracks(frames), annotated_tracks(frames)))
 
     def compute_metrics(self, results: list[tuple[int, list[Track], list[Track]]]) -> dict[str, float]:
+        require_each_once([video for video, *_ in results], None, None)
         found, wanted = ([track for result in results for track in result[side]] for side in (1, 2))
         if self.outfile_prefix:
             self._write(found)
