@@ -9,13 +9,16 @@ import contextlib
 import io
 import json
 import platform
+import re
 import subprocess
 import sys
 import warnings
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any
 
 INSTALL = 'tools/install.sh (or `make install`)'
+FAILED = '.m2f_mm-failed'  # where install.sh leaves the reason in the environment
 # Import name -> the distributions that provide it: the maintained one, then the original one.
 STACK_MODULES = {
     'mmengine': ('onedl-mmengine', 'mmengine'),
@@ -49,8 +52,10 @@ class Report:
         lines = []
         for fact in self.facts:
             lines.append(f'{"BROKEN" if fact["defect"] else "ok":<7}{fact["name"]:<24}{fact["value"]}')
+        failed = any(fact['name'] == 'last installation' for fact in self.defects)
         for fact in self.defects:
-            lines.append(f'\n{fact["name"]}: {fact["defect"]}\n    -> {fact["cure"]}')
+            again = f'after the cure of the last installation: {INSTALL}' if failed and fact['cure'] == INSTALL else ''
+            lines.append(f'\n{fact["name"]}: {fact["defect"]}\n    -> {again or fact["cure"]}')
         if not self.defects:
             lines.append('\nNothing is broken.')
         return '\n'.join(lines)
@@ -80,6 +85,16 @@ def check_python(report: Report) -> None:
     fits = (3, 10) <= sys.version_info[:2] <= (3, 12)
     report.add('python', f'{version} ({sys.executable})', '' if fits else f'Python {version} is outside 3.10 to 3.12',
                f'make a new environment: PYTHON=/path/to/python3.11 {INSTALL}')
+
+
+def check_installation(report: Report) -> None:
+    """The last run of install.sh in this environment, where it did not come to its end."""
+    try:
+        said = (Path(sys.prefix) / FAILED).read_text(encoding='utf-8').strip()
+    except OSError:
+        return
+    reason, _, cure = said.partition('\n')
+    report.add('last installation', 'failed', reason, cure.replace('\n', '\n       ') or 'see the defects below')
 
 
 def check_stacks(report: Report) -> str | None:
@@ -117,7 +132,8 @@ def check_imports(report: Report) -> dict[str, Any]:
         origins = [f'{dist} {version_of(dist)}' for dist in candidates if version_of(dist)]
         value = ', '.join(origins) or getattr(module, '__version__', 'not installed')
         if module is None and (origins or name in REQUIRED):
-            report.add(name, value, f'cannot be imported ({reason})', cure_of(name, reason))
+            report.add(name, value, f'cannot be imported ({reason})', cure_of(
+                name, reason, origins[0].replace(' ', '==') if origins else ''))
         elif module is None:
             report.add(name, f'{value} (optional: needed for its own configs)')
         else:
@@ -127,8 +143,8 @@ def check_imports(report: Report) -> dict[str, Any]:
     return modules
 
 
-def cure_of(name: str, reason: str) -> str:
-    """What to do about a module that cannot be imported."""
+def cure_of(name: str, reason: str, installed: str = '') -> str:
+    """What to do about a module that cannot be imported; ``installed`` is its distribution, name==version."""
     if 'pkg_resources' in reason:
         return "pip install 'setuptools>=77,<82' (82 dropped pkg_resources, which the original releases import)"
     if 'libGL' in reason or 'libgthread' in reason:
@@ -140,6 +156,12 @@ def cure_of(name: str, reason: str) -> str:
         return 'pip install --no-deps imaug && pip install scikit-image imageio (onedl-mmdetection imports imgaug)'
     if name == 'm2f_mm':
         return 'pip install --no-deps --no-build-isolation -e . (in the project folder)'
+    missing = re.search(r"No module named '(\w+)", reason)
+    if missing and missing[1] != name and missing[1] not in (*REQUIRED, *STACK_MODULES):
+        return (f'{sys.executable} -m pip install {missing[1]} ({name} imports it; its distribution may have another '
+                'name)')
+    if installed and not missing:  # it is there and does not work: the script would leave it as it is
+        return f'{sys.executable} -m pip install --force-reinstall --no-deps {installed}'
     return INSTALL
 
 
@@ -219,6 +241,7 @@ def examine() -> Report:
     """Run all checks that what is installed allows."""
     report = Report()
     check_python(report)
+    check_installation(report)
     stack = check_stacks(report)
     check_setuptools(report, stack)
     modules = check_imports(report)

@@ -24,7 +24,12 @@ Variables:
 TEXT
 }
 
-die() { printf '\ninstall.sh: %s\n' "$1" >&2; exit 1; }
+# What went wrong is kept in the environment, too, where doctor.py finds it.
+die() {
+    printf '\ninstall.sh: %s\n' "$1" >&2
+    [ "${step:-0}" -gt 0 ] && [ -d "$venv" ] && printf '%s\n' "$1" >"$venv/.m2f_mm-failed"
+    exit 1
+}
 say() { printf '%s\n' "$*"; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -113,7 +118,7 @@ say "  4. mmengine, mmdet, mmseg and the rest        1 to 2 minutes"
 say "Interrupted, it goes on where it was when it is started again."
 
 step=0
-begin() { step=$((step + 1)); say ''; say "[$step/4] $(date +%H:%M:%S) $*"; }
+begin() { step=$((step + 1)) doing=$*; say ''; say "[$step/4] $(date +%H:%M:%S) $*"; }
 
 # ---------------------------------------------------------------- 1. environment and build tools
 begin 'virtual environment and build tools'
@@ -123,8 +128,37 @@ export PATH=$venv/bin:$PATH VIRTUAL_ENV=$venv PIP_DISABLE_PIP_VERSION_CHECK=1 PI
 unset PYTHONPATH PYTHONHOME
 constraints=$venv/.m2f_mm-constraints
 : >"$constraints"
+pip_log=$venv/.m2f_mm-pip.log
 pip() { "$python" -m pip "$@"; }
-get() { pip install --quiet --no-warn-conflicts --progress-bar off -c "$constraints" "$@"; }
+# Run pip with its output in a file, and show the end of that where it fails: --quiet would hide the reason.
+try_pip() { pip "$@" >"$pip_log" 2>&1 || { tail -n 30 "$pip_log" >&2; return 1; }; }
+try_get() { try_pip install --no-warn-conflicts --progress-bar off -c "$constraints" "$@"; }
+get() { try_get "$@" || pip_failed; }
+pip_failed() {
+    local cure reason=''
+    said() { grep -aqiE "$1" "$pip_log" 2>/dev/null; }
+    if said 'ResolutionImpossible|conflicting dependencies'; then
+        cure="Requirements contradict each other; pip names them above ($(cat "$constraints") is what step 2 installed).
+If the environment had other packages before, take a new one: --venv DIR. Another torch: TORCH_SPEC, TORCH_INDEX_URL."
+    elif said 'No space left'; then
+        cure='The disk is full: make room, or name another folder with --venv DIR and TMPDIR.'
+    elif said 'NewConnectionError|name resolution|timed out|Max retries|ProxyError|SSLError|ConnectionResetError'; then
+        cure='The package index is out of reach: check the network, the proxy (HTTPS_PROXY) and the index (pip config list,
+TORCH_INDEX_URL). Without a network, put wheels into a folder and set PIP_NO_INDEX=1 and PIP_FIND_LINKS=FOLDER.'
+    elif said 'No matching distribution|Could not find a version'; then
+        cure="The index has no such release for this Python and computer: check TORCH_SPEC ($torch_spec), TORCH_INDEX_URL
+(${TORCH_INDEX_URL:-not set}) and the index (pip config list)."
+    elif said 'Permission denied'; then
+        cure="$venv cannot be written: mend its owner, or name another folder with --venv DIR."
+    else
+        cure='Mend what pip says above; run again, the installation goes on where it was.'
+    fi
+    reason=$(grep -aE '^ *ERROR' "$pip_log" 2>/dev/null | tail -n 1 || true)
+    die "step [$step/4], $doing, failed${reason:+: $reason}
+$cure
+All that pip said is in $pip_log"
+}
+rm -f "$venv/.m2f_mm-failed"
 has() { "$python" -c 'import sys; from importlib.metadata import version; version(sys.argv[1])' "$1" 2>/dev/null; }
 if has "$other"; then
     die "$venv already holds $other, which belongs to the other stack. Both stacks provide the same import names,
@@ -148,10 +182,17 @@ PY
         torch_args=(--extra-index-url "$cpu_index")
     fi
 fi
-quiet=()
-"$python" -c 'import torch' 2>/dev/null && quiet=(--quiet)  # the first time it is large, and its progress is shown
-pip install ${quiet[@]+"${quiet[@]}"} ${torch_args[@]+"${torch_args[@]}"} "$torch_spec"
-torch_version=$("$python" -c 'import torch; print(torch.__version__)') || die 'torch was installed but cannot be imported'
+if has torch >/dev/null; then
+    try_pip install ${torch_args[@]+"${torch_args[@]}"} "$torch_spec" || pip_failed
+else  # the first time it is large, and its progress is shown
+    pip install --log "$pip_log.new" ${torch_args[@]+"${torch_args[@]}"} "$torch_spec" \
+        || { mv "$pip_log.new" "$pip_log"; pip_failed; }
+    rm -f "$pip_log.new"
+fi
+torch_version=$("$python" -c 'import torch; print(torch.__version__)' 2>"$pip_log") \
+    || die "step [$step/4]: torch is installed but cannot be imported: $(tail -n 1 "$pip_log")
+Install it anew with '$python -m pip install --force-reinstall $torch_spec', name a build for this computer with
+TORCH_INDEX_URL (https://download.pytorch.org/whl/cpu has those without CUDA), or remove $venv"
 say "torch $torch_version"
 # Nothing below may replace it. pip goes by the distribution's version: on PyPI that lacks the local part, such as
 # +cu130, which the module's own has.
@@ -194,8 +235,8 @@ compile_mmcv() {
     if [ ! -f "$build/source/setup.py" ]; then
         say "fetching the source of $mmcv $mmcv_version"
         rm -rf "$build/download" "$build/unpacked"
-        pip download --quiet --no-deps --no-build-isolation --no-cache-dir --no-binary :all: \
-            -d "$build/download" "$mmcv==$mmcv_version" || die "the source of $mmcv $mmcv_version could not be fetched (see above)"
+        try_pip download --no-deps --no-build-isolation --no-cache-dir --no-binary :all: \
+            -d "$build/download" "$mmcv==$mmcv_version" || pip_failed
         mkdir "$build/unpacked"
         tar -xzf "$build"/download/*.tar.gz -C "$build/unpacked"
         mv "$build"/unpacked/* "$build/source"
@@ -233,7 +274,7 @@ compile_mmcv() {
 if ! mmcv_has_ops; then
     has "$mmcv" && say "$mmcv is installed without its compiled ops (a wheel that was built without torch): replacing it"
     while IFS= read -r wheel; do
-        get --no-deps --force-reinstall "$wheel" || continue
+        try_get --no-deps --force-reinstall "$wheel" || continue
         mmcv_has_ops && { say "took $wheel"; break; }
         say "$wheel lacks the compiled ops, or they do not fit torch $torch_version: trying the next"
     done < <(ready_wheels "$wheels")
@@ -258,7 +299,8 @@ if [ "$tests" = 1 ]; then get -r "$req/tests.txt" -r "$req/evaluation.txt"; fi
 if [ "$dev" = 1 ]; then get -r "$req/dev.txt"; fi
 get --no-deps --no-build-isolation -e "$root"
 # The doctor imports everything that was installed, from outside the project folder.
-(cd / && "$python" "$root/tools/doctor.py") || die 'the installation is not sound: see above for what to do'
+(cd / && "$python" "$root/tools/doctor.py") \
+    || die 'all packages are installed, but not all of them work: see above what is broken, and the cure of each'
 printf '%s\n' "$key" >"$stamp.partial"
 mv "$stamp.partial" "$stamp"
 say ''
