@@ -118,6 +118,27 @@ def test_unknown_config_names_the_nearest(monkeypatch, tmp_path):
         configs.config_path('net/net_r51.py')
 
 
+@pytest.mark.parametrize('name, first', [
+    ('mask2former_r50_coco', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
+    ('mask2former/mask2former_r50_coco.py', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
+    ('maskformer_r50_ade20k', 'maskformer/maskformer_r50_8xb2-160k_ade20k-512x512.py'),
+    ('mask-dino_r50_coco', 'mask_dino/mask-dino-3scale_r50_8xb2-lsj-50e_coco.py'),
+    ('mask2former_shapes', 'demo/mask2former_r18_shapes-instance.py')])
+def test_near_misses_get_the_published_names(name, first):
+    from m2f_mm.apis.configs import config_path, nearest_configs
+    assert nearest_configs(name)[0] == first
+    with pytest.raises(FileNotFoundError, match=f'Did you mean {first}'):
+        config_path(name)
+    assert nearest_configs('zzz') == nearest_configs('') == []
+
+
+def test_the_ending_may_be_left_out():
+    from m2f_mm.apis.configs import config_path
+    name = 'demo/mask2former_r18_shapes-panoptic'
+    paths = {config_path(each) for each in (name, f'{name}.py', f'configs/{name}', Path(name).name, f'{name}.py'[5:])}
+    assert len(paths) == 1
+
+
 def test_tested_versions_lie_in_the_declared_ranges():
     from packaging.requirements import Requirement
     lines = (ROOT / 'requirements/tested.txt').read_text().splitlines()

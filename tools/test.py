@@ -3,6 +3,7 @@
     python tools/test.py CONFIG CHECKPOINT [--out FILE.pkl | DIR] [--show-dir DIR] [--tta]
 """
 import argparse
+import os
 
 from mmengine.config import Config, ConfigDict
 
@@ -16,7 +17,9 @@ from m2f_mm.apis.command_line import (
     user_errors,
 )
 from m2f_mm.checkpoints import safe_loading
+from m2f_mm.datasets.locations import require_files
 from m2f_mm.engine.class_counts import check_class_counts
+from m2f_mm.engine.config_checks import palette_warnings, tta_warnings
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -24,7 +27,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     add_common_arguments(parser, checkpoint=True)
     parser.add_argument('--out', help='detectors: a .pkl file for all predictions; segmentors: a folder for label maps')
     parser.add_argument('--show', action='store_true', help='show every prediction in a window')
-    parser.add_argument('--show-dir', help='save a picture of every prediction in WORK_DIR/TIMESTAMP/SHOW_DIR')
+    parser.add_argument('--show-dir', help='folder for an image of every prediction')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show leaves a picture (default 2)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation, as the config describes it')
     return parser.parse_args(args)
@@ -63,6 +66,29 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
             cfg.visualizer.save_dir = args.show_dir
         else:
             hook.test_out_dir = args.show_dir
+
+
+def draw_into(cfg: Config, folder: str) -> None:
+    """Have images in ``folder`` itself, where the frameworks would make folders of their own: mmdet's hook inside of
+    the log's folder, the visualizer for mmseg inside of ``folder``."""
+    folder = os.path.abspath(folder)
+    if not is_segmentor(cfg):
+        cfg.default_hooks.visualization.test_out_dir = folder
+        return
+    cfg.visualizer.pop('save_dir', None)  # of scalars and config, too
+    backends = cfg.visualizer.get('vis_backends') or []
+    local = [backend for backend in backends if type_name(backend) == 'LocalVisBackend']
+    if not local:
+        local = [ConfigDict(type='LocalVisBackend')]
+        cfg.visualizer.vis_backends = [*backends, *local]
+    for backend in local:
+        backend.img_save_dir = folder
+
+
+def type_name(part: dict) -> str:
+    """Of the class that a part of a config asks for, without its scope."""
+    kind = part['type']
+    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
 
 
 def is_segmentor(cfg: Config) -> bool:
@@ -105,7 +131,12 @@ def main(args: list[str] | None = None) -> None:
     with user_errors():
         cfg = configure(options)
         check_class_counts(cfg, parts=('test', ))
-    build_runner(cfg, options).test()
+        require_files(cfg, parts=('test', ))
+        if options.show_dir:
+            draw_into(cfg, options.show_dir)
+        warnings = [*(tta_warnings(cfg) if options.tta else ()), *palette_warnings(cfg)]
+    with user_errors(ours=True):
+        build_runner(cfg, options, warnings).test()
     disconnect_workers()
 
 

@@ -19,3 +19,4 @@ optim_wrapper = dict(paramwise_cfg=dict(backbone_lr_mult=1.0))  # nothing pretra
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_iters, by_epoch=False)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=max_iters, max_keep_ckpts=1))
+auto_scale_lr = dict(base_batch_size=2)

@@ -26,3 +26,4 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=125)
 default_hooks = dict(checkpoint=dict(interval=max_iters))
+auto_scale_lr = dict(base_batch_size=2)

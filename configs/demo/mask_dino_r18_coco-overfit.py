@@ -45,3 +45,4 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=200)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=max_iters, max_keep_ckpts=1))
+auto_scale_lr = dict(base_batch_size=4)

@@ -2,7 +2,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from mmengine.runner import Runner
 
 from m2f_mm.engine.workers import ending_with_parent
 
-from .configs import config_path
+from .configs import PACKAGE_ROOT, config_path
+from .tool_runner import import_framework, tool_runner
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, checkpoint: bool = False) -> None:
@@ -60,17 +62,35 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(path).stem)
+    import_framework(cfg.get('default_scope'))
     return cfg
 
 
-def build_runner(cfg: Config, args: argparse.Namespace) -> Runner:
-    """The config's runner, its workers connected as ``--launcher`` says."""
+def build_runner(cfg: Config, args: argparse.Namespace, warnings: Sequence[str] = ()) -> Runner:
+    """The config's runner, its workers connected as ``--launcher`` says.
+
+    Args:
+        cfg: with all arguments applied.
+        args: common arguments.
+        warnings: about the config, to be shown and logged.
+    """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # where MMEngine looks for it
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         connect_cpu_workers(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    kind = RUNNERS.get(cfg.runner_type) if isinstance(cfg.get('runner_type'), str) else cfg.get('runner_type', Runner)
+    if isinstance(kind, type) and issubclass(kind, Runner):
+        runner = tool_runner(kind, warnings).from_cfg(cfg)
+    else:  # MMEngine's FlexibleRunner logs and loads otherwise
+        print(*warnings, sep='\n')
+        runner = RUNNERS.build(cfg)
     runner.build_dataloader = ending_with_parent(runner.build_dataloader)
     return runner
+
+
+def launched_processes(launcher: str) -> int:
+    """Number of processes of a job, before they are connected."""
+    variables = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE')
+    return int(os.environ.get(variables.get(launcher, ''), 1))
 
 
 def connect_cpu_workers(cfg: Config) -> None:
@@ -99,9 +119,25 @@ def height_and_width(text: str) -> tuple[int, int]:
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
-    """Show what the user can mend (a wrong path or value) as a message and end, instead of with a traceback."""
+def user_errors(ours: bool = False) -> Iterator[None]:
+    """Show what the user can mend (a wrong path or value) as a message and end, instead of with a traceback.
+
+    Args:
+        ours: only errors that this package raises; those of other code keep their traceback.
+    """
     try:
         yield
     except (FileNotFoundError, FileExistsError, ValueError) as error:
+        if ours and not _raised_here(error):
+            raise
         sys.exit(f'{Path(sys.argv[0]).name}: error: {error}')
+
+
+def _raised_here(error: BaseException | None) -> bool:
+    """Whether code of this package raised an error, or one that MMEngine's registry then put into other words."""
+    while error is not None:
+        *_, place = traceback.extract_tb(error.__traceback__)
+        if Path(place.filename).resolve().is_relative_to(PACKAGE_ROOT):
+            return True
+        error = error.__context__
+    return False

@@ -13,6 +13,7 @@ where the parts that a config takes from mmdet or mmseg are not found.
 """
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,43 @@ PURE_SOURCE = ('"""{name} in pure Python."""\n'
 
 def config_path(name: str) -> str:
     """Absolute path of a shipped config, e.g. ``mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py``; the name
-    in ``docs/model_zoo.md``, without folder and ending, will do.
+    in ``docs/model_zoo.md`` will do: the ending, and the folder if no other has a config of that name, may be left out.
 
     Raises FileNotFoundError, with the nearest names, when there is none.
     """
     relative = name.removeprefix('configs/')
-    path = TEXT_ROOT / relative
-    if path.is_file():
-        return str(path.resolve())
-    named = [shipped for shipped in shipped_configs() if Path(shipped).stem == relative]
+    for file in (relative, f'{relative}.py'):
+        if (TEXT_ROOT / file).is_file():
+            return str((TEXT_ROOT / file).resolve())
+    named = [shipped for shipped in shipped_configs() if Path(shipped).stem == relative.removesuffix('.py')]
     if len(named) == 1:
         return str((TEXT_ROOT / named[0]).resolve())
-    near = difflib.get_close_matches(relative, shipped_configs(), n=3, cutoff=0.5)
+    near = nearest_configs(relative)
     hint = f'Did you mean {" or ".join(near)}?' if near else f'The configs are in {TEXT_ROOT}.'
     raise FileNotFoundError(f'm2f_mm ships no config {relative!r}. {hint}')
+
+
+def nearest_configs(name: str, count: int = 3) -> list[str]:
+    """The shipped configs whose names have most of the words of ``name``, the published ones before the demos."""
+    words = _words(name)
+
+    def likeness(shipped: str) -> float:
+        known = _words(shipped)
+        found = [max(difflib.SequenceMatcher(None, word, other).ratio() for other in known) for word in words]
+        return sum(found) / len(found) - 0.01 * len(known)  # of names with the same words the shorter one
+
+    if not words:
+        return []
+    scores = {shipped: likeness(shipped) for shipped in shipped_configs() if not shipped.startswith('_base_/')}
+    near = [shipped for shipped, score in scores.items() if score > 0.6]
+    published = {word for shipped in scores if not shipped.startswith('demo/') for word in _words(shipped)}
+    demos = {word for shipped in scores if shipped.startswith('demo/') for word in _words(shipped)} - published
+    wants_demo = not demos.isdisjoint(words)  # says a word that only demos have
+    return sorted(near, key=lambda shipped: (shipped.startswith('demo/') is not wants_demo, -scores[shipped]))[:count]
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r'[^a-z0-9]+', name.lower().removesuffix('.py')) if word]
 
 
 def shipped_configs() -> list[str]:

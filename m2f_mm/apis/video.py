@@ -19,6 +19,7 @@ from m2f_mm.postprocess import PanopticVideo, Segment
 from m2f_mm.structures import Track
 
 from .video_files import Video
+from .weights import load_weights
 
 
 def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Module:
@@ -34,19 +35,12 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
         ValueError: the config is of another model or has no test data, or the checkpoint does not fit it.
     """
     from mmengine.registry import MODELS, DefaultScope
-    from mmengine.runner import load_checkpoint
-
-    from m2f_mm.checkpoints import safe_loading
     cfg = as_video(cfg)
     cfg.load_from = None
     scope = cfg.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(cfg.model)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.fill_(torch.nan)  # to see which of them the checkpoint fills
-    with safe_loading():
-        loaded = load_checkpoint(model, checkpoint, map_location='cpu')
+    report, loaded = load_weights(model, checkpoint)
     meta = loaded.get('meta', {}).get('dataset_meta') or {}
     classes, source = {key.lower(): value for key, value in meta.items()}.get('classes'), 'the checkpoint'
     if classes is None:
@@ -58,11 +52,7 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     if len(classes) != model.track_head.num_classes:
         raise ValueError(f'the model has {model.track_head.num_classes} classes, but {source} names {len(classes)}: '
                          'they do not belong together')
-    empty = [name for name, parameter in model.named_parameters() if parameter.isnan().any()]
-    if empty:
-        raise ValueError(f'{checkpoint} has no weights of the right shape for {len(empty)} parameters of the model '
-                         f'({", ".join(empty[:3])}{", ..." if len(empty) > 3 else ""}): config and checkpoint do not '
-                         'belong together')
+    report.require_all()
     model.cfg, model.dataset_meta = cfg, dict(classes=classes)
     return model.to(device).eval()
 

@@ -1,4 +1,6 @@
 """train.py, test.py and their launchers, on a model of four numbers."""
+import errno
+import json
 import os
 import re
 import subprocess
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
+from m2f_mm.apis.work_dir_lock import NAME, work_dir_lock
 from m2f_mm.checkpoints import read_state_dict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,6 +152,88 @@ def test_show_dir_reaches_the_hook_that_draws(tools, config):
     assert cfg.default_hooks.visualization == dict(type='V', draw=True, test_out_dir='x')
     cfg = configure(test, config, 'model.pth', '--show-dir', 'x', '--cfg-options', 'default_scope=mmseg')
     assert cfg.visualizer.save_dir == 'x' and 'test_out_dir' not in cfg.default_hooks.visualization
+
+
+@pytest.mark.parametrize('scope, kept', [('mmdet', 'test_out_dir'), ('mmseg', 'img_save_dir')])
+def test_images_come_into_the_folder_itself(tools, config, tmp_path, scope, kept):
+    _, test = tools
+    config.write_text(CONFIG + "default_hooks = dict(visualization=dict(type='V'))\nvisualizer = dict(type='W')\n")
+    cfg = configure(test, config, 'model.pth', '--show-dir', 'x')
+    cfg.default_scope = scope
+    test.draw_into(cfg, 'x')
+    place = cfg.default_hooks.visualization if scope == 'mmdet' else cfg.visualizer.vis_backends[0]
+    assert place[kept] == str(tmp_path / 'x')
+
+
+def test_the_start_fits_on_a_screen(tools, config, tmp_path, capsys):
+    train, test = tools
+    train.main(['toy.py', '--work-dir', 'w', '--cfg-options', 'train_cfg.val_interval=5'])
+    start = capsys.readouterr().out.split('Saving checkpoint')[0].splitlines()
+    assert len(start) <= 40 and max(map(len, start)) <= 150
+    text = '\n'.join(start)
+    for said in ('ToyModel', 'ToyData, 4 items, 2 classes (a, b)', '1 epochs (2 iterations)', '2 images', 'CPU', '/w',
+                 'train_cfg.max_epochs is 1, but train_cfg.val_interval is 5'):
+        assert said in text, said
+    log = next((tmp_path / 'w').glob('*/*.log')).read_text()
+    for said in ('System environment', 'Config:', 'Hooks will be executed', 'ToyData, 4 items', 'val_interval is 5'):
+        assert said in log, said
+    test.main(['toy.py', 'w/epoch_1.pth', '--work-dir', 't'])
+    start = capsys.readouterr().out
+    assert len(start.splitlines()) <= 40 and 'ToyData, 4 items' in start and 'toy/count: 4' in start
+
+
+@pytest.mark.parametrize('tool, arguments', [(1, ['other.pth']), (0, ['--cfg-options', 'load_from=other.pth'])])
+def test_weights_of_another_model_are_refused(tools, config, tool, arguments):
+    torch.save(dict(state_dict={'encoder.weight': torch.ones(3)}), 'other.pth')
+    with pytest.raises(SystemExit, match=r'other.pth.* 4 .*backbone.weight.* 1 \(encoder.weight\)'):
+        tools[tool].main(['toy.py', *arguments])
+
+
+def test_one_training_in_a_folder(tools, config, tmp_path, monkeypatch):
+    code = ('import sys, time\nfrom m2f_mm.apis.work_dir_lock import work_dir_lock\n'
+            'with work_dir_lock("w"):\n    print("held", flush=True)\n    time.sleep(60)')
+    other = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(
+        ROOT)})
+    try:
+        assert other.stdout.readline() == b'held\n'
+        with pytest.raises(SystemExit, match=f'another training writes there .host .*, process {other.pid}, started'):
+            tools[0].main(['toy.py', '--work-dir', 'w'])
+        assert not list((tmp_path / 'w').glob('*.pth'))
+        monkeypatch.setenv('RANK', '1')
+        with work_dir_lock('w', 'pytorch'):  # another process of the job that holds it
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with work_dir_lock('w'):  # of a killed training nothing stays
+        assert json.loads((tmp_path / 'w' / NAME).read_text())['pid'] == os.getpid()
+    assert (tmp_path / 'w' / NAME).read_text() == ''
+
+
+def test_a_training_of_another_computer_is_named(config, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('m2f_mm.apis.work_dir_lock.print_log', lambda text, *args: said.append(text))
+    (tmp_path / NAME).write_text(json.dumps(dict(host='elsewhere', pid=7, start='yesterday')))
+    with work_dir_lock(str(tmp_path)):
+        pass
+    assert len(said) == 1 and 'host elsewhere, process 7, started yesterday' in said[0]
+    (tmp_path / NAME).write_text('torn {')
+    with work_dir_lock(str(tmp_path)):
+        pass
+
+
+def test_disks_without_locks(config, tmp_path, monkeypatch):
+    def no_locks(*args):
+        raise OSError(errno.ENOLCK, 'no locks available')
+    monkeypatch.setattr('fcntl.lockf', no_locks)
+    with work_dir_lock(str(tmp_path)), pytest.raises(ValueError, match=f'process {os.getpid()}'):
+        with work_dir_lock(str(tmp_path)):
+            pass
+    with work_dir_lock(str(tmp_path)):
+        record = json.loads((tmp_path / NAME).read_text())
+    (tmp_path / NAME).write_text(json.dumps({**record, 'process_start': '1'}))  # its number went to another process
+    with work_dir_lock(str(tmp_path)):
+        pass
 
 
 def test_message_instead_of_traceback(config, tmp_path):

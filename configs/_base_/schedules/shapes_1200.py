@@ -8,3 +8,4 @@ param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_iters, by_epoch=False)
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=400)
+auto_scale_lr = dict(base_batch_size=8)
