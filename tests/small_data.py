@@ -4,14 +4,17 @@ Every writer takes the folder, and ``change(content)``, which breaks the annotat
 folder has the layout of the generated shapes, so that the demo configs read it: ``instance_config`` and siblings.
 """
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 SIZE = (48, 64)  # height, width
 NAMES = ('disc', 'square')
 COLORS = ((230, 50, 40), (40, 60, 230))
+PLACE = '/place/of/small/data/'
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
@@ -141,10 +144,29 @@ def video(root, number=2, frames=3, split='train', size=SIZE, names=NAMES, form=
                       change)
 
 
+@cache
+def _read(demo, variable):
+    """The config of a demo whose data lie in ``PLACE``; reading one takes a second."""
+    from mmengine.config import Config
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(variable, PLACE)
+        return Config.fromfile(CONFIGS / 'demo' / f'{demo}.py')
+
+
+def _moved(value, root):
+    """A copy of a config with ``root`` in the place of ``PLACE``."""
+    if isinstance(value, dict):
+        return {key: _moved(each, root) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(each, root) for each in value)
+    return value.replace(PLACE, root) if isinstance(value, str) else value
+
+
 def _config(demo, variable, root, monkeypatch):
     from mmengine.config import Config
     monkeypatch.setenv(variable, f'{root}/')
-    cfg = Config.fromfile(CONFIGS / 'demo' / f'{demo}.py')
+    read = _read(demo, variable)
+    cfg = Config(_moved(read.to_dict(), f'{root}/'), filename=read.filename)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=2 if loader is cfg.train_dataloader else 1, num_workers=0, persistent_workers=False)
     cfg.work_dir = str(root / 'work_dir')

@@ -3,7 +3,7 @@
 pycocotools trusts its input: an RLE that ends early gives it uninitialized memory, a polygon with 1e9 takes 16 GB, one
 of two points becomes a box. Here every record of a file is looked at once; ``coco_faults`` says what is wrong.
 """
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any
@@ -133,6 +133,9 @@ def is_id(value: Any) -> bool:
 
 
 def shown(value: Any, limit: int = 80) -> str:
+    """A value as Python writes it, cut where it is long."""
+    if isinstance(value, list | tuple | str | bytes):
+        value = value[:limit]  # a list of a million numbers would be written out first
     text = repr(value)
     return text if len(text) <= limit else f'{text[:limit]}...'
 
@@ -153,14 +156,15 @@ def what_of(record: Mapping, what: str, number: int) -> str:
     return f'{what} {key}' if is_id(key) else f'{what} number {number} of the list'
 
 
-def category_faults(content: Mapping, file: str, classes: Sequence[str] | None, in_order: bool = False) -> Iterator[Fault]:
+def category_faults(content: Mapping, file: str, classes: Sequence[str] | None,
+                    in_order: bool = False) -> Iterator[Fault]:
     """Of categories, and of the classes of the metainfo that have none.
 
     Args:
         content: of the JSON.
         file: its path.
         classes: that the config asks for; None for all.
-        in_order: whether they must stand in the order of the file.
+        in_order: whether they must stand in the order of the file and be spelled alike, also in blanks around them.
     """
     names: list[str] = []
     ids: list[Any] = []
@@ -182,9 +186,10 @@ def category_faults(content: Mapping, file: str, classes: Sequence[str] | None, 
         if not isinstance(category.get('name'), str) or not category['name'].strip():
             yield Fault('categories without a name', file, where, f'name is {shown(category.get("name"))}', _MEND)
             continue
-        if category['name'].strip() in names:
-            yield Fault('category names that occur twice', file, where, f'{category["name"]!r} has several ids', _MEND)
-        names.append(category['name'].strip())
+        name = category['name'] if in_order else category['name'].strip()
+        if name in names:
+            yield Fault('category names that occur twice', file, where, f'{name!r} has several ids', _MEND)
+        names.append(name)
         ids.append(category.get('id'))
     if not content['categories']:
         yield Fault('no categories', file, '', 'the list of categories is empty', 'Add the classes of the data set')
@@ -195,10 +200,11 @@ def class_faults(names: Sequence[str], file: str, classes: Any, in_order: bool =
     """Of classes that a config asks for and a file does not have.
 
     Args:
-        names: of the categories of the file.
+        names: of the categories of the file; without blanks around them unless ``in_order``.
         file: its path.
         classes: of the metainfo; None for all.
-        in_order: whether they must stand in the order of the file, as MMDetection numbers labels by that.
+        in_order: whether they must stand in the order of the file, as MMDetection numbers labels by that, and be
+            spelled alike to the last blank, as its metric looks for them.
     """
     if classes is None:
         return
@@ -206,17 +212,23 @@ def class_faults(names: Sequence[str], file: str, classes: Any, in_order: bool =
         yield Fault('classes are one text', file, '', f'metainfo has classes={classes!r}, a text instead of a list',
                     f"Write classes=({classes!r}, ), or the path of a file with a name in each line")
         return
-    missing = [name for name in classes if name.strip() not in names]
+    if not all(isinstance(name, str) for name in classes):
+        yield Fault('classes that are no names', file, '', f'metainfo has classes={shown(classes)}', 'Write the names')
+        return
+    asked = list(classes) if in_order else [name.strip() for name in classes]
+    if len(set(asked)) < len(asked):
+        yield Fault('classes that are named twice', file, '', f'metainfo has classes={_names(asked)}', 'Name each once')
+    missing = [name for name in asked if name not in names]
     if missing:
-        spelled = {name.casefold(): name for name in names}
-        near = [f'{name!r} is {spelled[name.casefold()]!r} there' for name in missing if name.casefold() in spelled]
+        spelled = {name.strip().casefold(): name for name in names}
+        near = [f'{name!r} is {spelled[key]!r} there' for name in missing
+                if (key := name.strip().casefold()) in spelled]
         yield Fault(
             'classes that the file does not have', file, '',
             f'it has no category {_names(missing)}, which metainfo asks for{": " + ", ".join(near) if near else ""}. '
             f'Categories of the file: {_names(names)}; classes of metainfo: {_names(classes)}',
             'Set metainfo=dict(classes=(...)) to names of the file')
         return
-    asked = [name.strip() for name in classes]
     expected = [name for name in names if name in asked]
     if in_order and asked != expected:
         yield Fault('classes in another order than in the file', file, '', f'metainfo has classes={_names(asked)}, the '
@@ -281,8 +293,8 @@ def coco_faults(content: Mapping, file: str, classes: Sequence[str] | None = Non
                 training: bool = False) -> Iterator[Fault]:
     """Everything that is wrong with COCO instance annotations, in one pass.
 
-    Faults that would change a number are fatal. What MMDetection leaves out (objects without extent, crowds that are
-    marked as to be ignored, annotations of images or classes that are not asked for) is said, too, but goes on.
+    Faults that would change a number are fatal. Annotations of images that are not listed, or of classes that are not
+    asked for, are left out, which is said; see also ``complete_records``.
 
     Args:
         content: the JSON, with the lists ``images``, ``annotations`` and ``categories``, see ``io.read_json``.
@@ -298,7 +310,7 @@ def coco_faults(content: Mapping, file: str, classes: Sequence[str] | None = Non
     listed = {image.get('id') for image in content['images'] if isinstance(image, dict) and is_id(image.get('id'))}
     names = {category['id']: category.get('name') for category in content['categories']
              if isinstance(category, dict) and is_integer(category.get('id'))}
-    asked = None if classes is None or isinstance(classes, str) else {name.strip() for name in classes}
+    asked = None if classes is None or isinstance(classes, str) else set(map(str, classes))
     seen: dict[Any, int] = {}
     usable = 0
     present = set()
@@ -309,12 +321,17 @@ def coco_faults(content: Mapping, file: str, classes: Sequence[str] | None = Non
             usable += 1
             present.add(annotation['category_id'])
     if training and not usable:
-        yield Fault('no object to train on', file, '', f'of its {len(content["annotations"])} annotations none is left',
-                    'Take off filters, or mend what is named above')
+        yield no_object(file, len(content['annotations']))
     absent = [name for key, name in names.items() if key not in present and (
-        asked is None or isinstance(name, str) and name.strip() in asked)]
+        asked is None or isinstance(name, str) and name in asked)]
     if usable and absent:
         yield Fault('classes without any object', file, '', f'no object is a {_names(absent)}', fatal=False)
+
+
+def no_object(file: str, annotations: int) -> Fault:
+    return Fault('no object to train on', file, '', f'none of its {annotations} annotations is an object to train on, '
+                 'that is, of one of the classes, in a listed image, no crowd and not empty',
+                 'Check image_id, category_id, iscrowd and bbox of the annotations')
 
 
 def _has_size(image: Mapping) -> bool:
@@ -344,8 +361,8 @@ def _annotation_faults(annotation: Any, number: int, file: str, images: Mapping,
             yield Fault('annotations with an image_id of another type', file, where, f'image_id is {image_id!r}, but '
                         f'images have ids of type {other.__name__}', _MEND)
         else:
-            yield Fault('annotations of images that the file does not list', file, where, f'image_id is {image_id!r}',
-                        fatal=False)
+            yield Fault('annotations of images that the file does not list', file, where, f'its image {image_id!r} is '
+                        'not in the list, so it is left out', fatal=False)
         return
     where = f'{where} of image {image_id}'
     if not is_integer(category):
@@ -355,7 +372,7 @@ def _annotation_faults(annotation: Any, number: int, file: str, images: Mapping,
         yield Fault('annotations of categories that the file does not list', file, where, f'category_id is {category}',
                     _MEND)
         return
-    if asked is not None and str(names[category]).strip() not in asked:
+    if asked is not None and names[category] not in asked:
         yield Fault(f'annotations of category {category}, {names[category]!r}, which is not among the classes', file,
                     where, fatal=False)
         return
@@ -382,48 +399,84 @@ def _extent_faults(annotation: Mapping, image: Mapping, file: str, where: str, w
             yield Fault('masks that cannot be read', file, where, str(error), _MEND)
             return
     box, area = annotation.get('bbox'), annotation.get('area')
-    if area is not None and not is_finite(area) or area is None and 'area' in annotation:
+    if area is not None and not is_finite(area):
         yield Fault('areas that are no numbers', file, where, f'area is {shown(area)}', _MEND)
     if box is None and with_masks:
-        if 'bbox' in annotation:
-            yield Fault('boxes that are no boxes', file, where, 'bbox is None; expected is [x, y, width, height]', _MEND)
         return  # it is computed
     if not (isinstance(box, list | tuple) and len(box) == 4 and all(map(is_finite, box))):
         yield Fault('boxes that are no boxes', file, where, f'bbox is {shown(box)}; expected is [x, y, width, height]',
                     _MEND)
         return
+    if min(box[2:]) < 0:
+        yield Fault('boxes of negative size', file, where, f'bbox is {shown(box)}; expected is [x, y, width, height]',
+                    _MEND)
+    elif not with_masks and not _near(box, height, width):
+        yield Fault('boxes far outside of the image', file, where, f'bbox is {shown(box)}, the image has '
+                    f'{height}x{width} pixels (HxW)', _MEND)
+
+
+def _near(box: Sequence[float], height: int, width: int) -> bool:
+    """Whether a box is at most as far from an image as that is long."""
     x, y, box_width, box_height = box
-    if box_width < 1 or box_height < 1:
-        yield Fault('objects that are left out, their box being smaller than a pixel', file, where,
-                    f'bbox is {shown(box)}', fatal=False)
-    elif min(x + box_width, width) <= max(x, 0) or min(y + box_height, height) <= max(y, 0):
-        yield Fault('objects that are left out, their box being outside of the image', file, where,
-                    f'bbox is {shown(box)}, the image has {height}x{width} pixels (HxW)', fatal=False)
-    elif not with_masks and area is not None and area <= 0:
-        yield Fault('objects that are left out, their area being 0', file, where, f'area is {area}', fatal=False)
-    elif annotation.get('ignore'):
-        yield Fault('objects that are left out, being marked by ignore', file, where, fatal=False)
+    return -width <= x and x + box_width <= 2 * width and -height <= y and y + box_height <= 2 * height
 
 
-def complete_records(content: Mapping, mask_area: Callable[[Any, int, int], float],
-                     mask_box: Callable[[Any, int, int], Sequence[float]]) -> None:
-    """Compute area and box of annotations from their masks where a file has none, or an area that is not above 0.
+def _empty(box: Sequence[float], height: int, width: int) -> bool:
+    """Whether MMDetection leaves out an object of this box: it is less than a pixel long or wide, or outside."""
+    x, y, box_width, box_height = box
+    return box_width < 1 or box_height < 1 or min(x + box_width, width) <= max(x, 0) or min(
+        y + box_height, height) <= max(y, 0)
+
+
+def complete_records(content: Mapping, file: str, mask_area: Callable[[Any, int, int], float],
+                     mask_box: Callable[[Any, int, int], Sequence[float]], with_masks: bool = True) -> list[Fault]:
+    """Compute area and box of annotations where a file has none or a mistaken one: an area that is not above 0, a box
+    without extent around a mask that has one.
 
     Args:
         content: the JSON, without fatal faults; changed in place.
+        file: its path.
         mask_area, mask_box: of a segmentation, and height and width of its image.
+        with_masks: whether masks are read and were checked; otherwise areas are those of the boxes.
+
+    Returns:
+        What was computed, and which objects the data set leaves out, being empty.
     """
     sizes = {image['id']: (image['height'], image['width']) for image in content['images']}
-    for annotation in content['annotations']:
-        size = sizes.get(annotation['image_id'])
-        if size is None or not annotation.get('segmentation'):
-            annotation.setdefault('area', _box_area(annotation.get('bbox')))
-            continue
-        if annotation.get('area', 0) <= 0:
-            annotation['area'] = mask_area(annotation['segmentation'], *size)
-        if 'bbox' not in annotation:
-            annotation['bbox'] = list(mask_box(annotation['segmentation'], *size))
+    said = []
+    for number, annotation in enumerate(content['annotations']):
+        size = sizes[annotation['image_id']]
+        mask = annotation.get('segmentation') if with_masks else None
+        box, area = annotation.get('bbox'), annotation.get('area')
+        if mask and (box is None or _empty(box, *size)):
+            drawn = list(mask_box(mask, *size))
+            if box is None or min(drawn[2:]) >= 2:  # what is thin in mask and box alike is left out, as elsewhere
+                annotation['bbox'] = drawn
+        if area is None or area <= 0:
+            annotation['area'] = mask_area(mask, *size) if mask else float(np.prod(annotation['bbox'][2:]))
+        for key, old, what in (('bbox', box, 'boxes'), ('area', area, 'areas')):
+            if annotation.get(key) != old:
+                said.append(Fault(f'{what} that the file lacks or has as 0, computed', file, _where(annotation, number),
+                                  f'{key} is {shown(old)}, computed is {shown(annotation[key])}', fatal=False))
+        reason = ('it is marked by ignore' if annotation.get('ignore') else
+                  f'bbox is {shown(annotation["bbox"])}' if _empty(annotation['bbox'], *size) else
+                  'its mask draws no pixel' if annotation['area'] <= 0 else '')
+        if reason:
+            said.append(Fault('objects without extent in the image or marked by ignore, left out', file,
+                              _where(annotation, number), f'left out, as {reason}', fatal=False))
+        elif _no_pixel(mask):
+            said.append(Fault('objects with an empty mask', file, _where(annotation, number), 'no pixel is set in its '
+                              'RLE', fatal=False))
+    return said
 
 
-def _box_area(box: Iterable[float] | None) -> float:
-    return 0.0 if box is None else float(np.prod(list(box)[2:]))
+def _where(annotation: Mapping, number: int) -> str:
+    return f'{what_of(annotation, "annotation", number)} of image {annotation["image_id"]}'
+
+
+def _no_pixel(mask: Any) -> bool:
+    """Whether an RLE has no foreground; polygons are drawn too late to know."""
+    if not isinstance(mask, Mapping):
+        return False
+    counts = mask['counts']
+    return not (any(counts[1::2]) if isinstance(counts, list) else _decompressed(counts)[1::2].any())

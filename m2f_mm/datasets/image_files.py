@@ -3,25 +3,31 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import mmcv
 import numpy as np
 from mmengine import fileio
 from PIL import Image
 
-from .faults import Fault
+from .faults import Fault, raise_faults
 
 ORIENTATION = 0x0112  # the tag of EXIF
 PNG = b'\x89PNG\r\n\x1a\n'
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the kind of color in its header
 MAX_COMPRESSION = 1032  # of deflate, by its construction
+MISSING = 'images that do not exist'
+BROKEN = 'images that cannot be read'
+SIZE = 'images of another size than their annotations say'
+TURN = 'images that EXIF turns without a change of size'
 MAX_PIXELS = 30_000 * 30_000  # of an image; what announces more is taken for broken
 
 
 class Header(NamedTuple):
-    """The header of an image: (height, width) as it is stored, mode of Pillow, and how EXIF says that it is turned, 1 to
-    8."""
+    """The header of an image: (height, width) as it is stored, mode of Pillow, how EXIF says that it is turned, 1 to 8,
+    and the format's name."""
     size: tuple[int, int]
     mode: str
     orientation: int
+    format: str
 
     @property
     def shown_size(self) -> tuple[int, int]:
@@ -45,7 +51,8 @@ def _header(local: Any, path: str) -> Header:
     try:
         with Image.open(local) as image:
             orientation = image.getexif().get(ORIENTATION, 1)
-            return Header(image.size[::-1], image.mode, orientation if orientation in range(1, 9) else 1)
+            return Header(image.size[::-1], image.mode, orientation if orientation in range(1, 9) else 1,
+                          image.format or '')
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} does not exist') from None
     except Exception as error:  # whatever Pillow raises for broken files
@@ -81,48 +88,81 @@ def spread(items: Sequence, limit: int | None) -> list:
     return [items[int(i)] for i in np.linspace(0, len(items) - 1, limit)]
 
 
-def size_faults(items: Sequence[dict], limit: int | None = None, backend_args: dict | None = None) -> Iterator[Fault]:
+def size_faults(items: Sequence[dict], limit: int | None = None, backend_args: dict | None = None, files: bool = True,
+                turned: bool = True) -> Iterator[Fault]:
     """Images that are missing, broken, or of another size than their annotations say.
 
     Args:
         items: with ``img_path``, ``height`` and ``width``, as data sets have them.
         limit: look at so many files at most, evenly spread.
+        files: False passes over files that are missing or broken, which a loader names when their turn comes.
+        turned: whether the loader turns images as EXIF says; see ``mmcv.imread``.
     """
     for item in spread(items, limit):
-        yield from image_fault(item['img_path'], (item['height'], item['width']), backend_args)
+        for fault in image_fault(item['img_path'], (item['height'], item['width']), backend_args, turned):
+            if files or fault.kind not in (MISSING, BROKEN):
+                yield fault
 
 
-def image_fault(path: str, listed: tuple[int, int], backend_args: dict | None = None) -> Iterable[Fault]:
+def image_fault(path: str, listed: tuple[int, int], backend_args: dict | None = None,
+                turned: bool = True) -> Iterable[Fault]:
     """Of one image; see ``size_faults``."""
     try:
         header = read_header(path, backend_args)
     except FileNotFoundError:
-        return [Fault('images that do not exist', path, '', 'the file does not exist',
+        return [Fault(MISSING, path, '', 'the file does not exist',
                       'Check data_root and data_prefix, or take it out of the annotations')]
     except ValueError as error:
-        return [Fault('images that cannot be read', path, '', str(error).removeprefix(f'{path} '),
+        return [Fault(BROKEN, path, '', str(error).removeprefix(f'{path} '),
                       'Replace it, or take it out of the annotations')]
     if header.size[0] * header.size[1] > MAX_PIXELS:
-        return [Fault('images of absurd size', path, '', f'its header announces {header.size[0]}x{header.size[1]} pixels '
-                      '(HxW)', 'Replace it, or take it out of the annotations')]
-    if header.shown_size == listed:
-        return []
-    return [Fault('images of another size than their annotations say', path, '', size_text(header, listed), size_cure(
-        header, listed))]
+        return [Fault('images of absurd size', path, '', f'its header announces {header.size[0]}x{header.size[1]} '
+                      'pixels (HxW)', 'Replace it, or take it out of the annotations')]
+    if not turned or header.orientation == 1:
+        loaded = header.size
+    elif header.size == header.shown_size or header.format == 'JPEG':
+        loaded = header.shown_size
+    else:  # OpenCV's versions turn other formats or not
+        pixels = mmcv.imfrombytes(fileio.get(path, backend_args=backend_args))
+        loaded = header.size if pixels is None else pixels.shape[:2]
+    if loaded != listed:
+        return [size_fault(path, header, loaded, listed)]
+    if turned and header.orientation > 1 and header.shown_size == header.size:
+        return [Fault(TURN, path, '', f'its EXIF orientation is {header.orientation}, which leaves the size '
+                      'as it is; it is taken as viewers show it', 'Check that it was annotated so', fatal=False)]
+    return []
 
 
-def size_text(header: Header, listed: tuple[int, int]) -> str:
-    (height, width), turned = header.shown_size, ''
-    if header.orientation != 1:
+def check_image_size(results: dict) -> None:
+    """Raise the error for an image that was loaded with another size than its annotation says.
+
+    Args:
+        results: of a pipeline: ``ori_shape``, and ``height`` and ``width`` of the annotation; nothing is compared where
+            one of them is missing.
+    """
+    listed, loaded = (results.get('height'), results.get('width')), results.get('ori_shape')
+    if 'frame_id' in results:  # the frames of a clip are compared when they are packed, with each other first
+        return
+    if None not in listed and loaded is not None and listed != tuple(loaded[:2]):
+        path = results['img_path']
+        try:
+            header = read_header(path)
+        except (OSError, ValueError):  # Pillow does not know every format of OpenCV; or the path is of another backend
+            header = Header(tuple(loaded[:2]), '', 1, '')
+        raise_faults([size_fault(path, header, tuple(loaded[:2]), listed)])
+
+
+def size_fault(path: str, header: Header, loaded: tuple[int, int], listed: tuple[int, int]) -> Fault:
+    turned, reason = '', ''
+    if loaded != header.size:
         turned = f', turned as its EXIF orientation {header.orientation} says'
-    reason = ': height and width are swapped' if header.shown_size == listed[::-1] else ''
-    return f'it has {height}x{width} pixels (HxW){turned}, but its annotation says {listed[0]}x{listed[1]}{reason}'
-
-
-def size_cure(header: Header, listed: tuple[int, int]) -> str:
-    if header.orientation >= 5 and header.size == listed:
-        return ('The annotation was made without the turn: save the image without its EXIF orientation, or annotate it '
-                'as it is shown')
-    if header.shown_size == listed[::-1]:
-        return 'Swap height and width in the annotation'
-    return 'Annotate the file as it is, or put the original image there'
+    cure = 'Annotate the file as it is, or put the original image there'
+    if header.orientation >= 5 and listed == loaded[::-1]:
+        cure = ('The annotation was made without the turn of its EXIF orientation or with it twice: save the image '
+                'without the tag, or annotate it as viewers show it')
+    elif listed == loaded[::-1]:
+        reason, cure = ': height and width are swapped', 'Swap height and width in the annotation'
+    elif listed[0] * loaded[1] == listed[1] * loaded[0]:
+        reason = ': it was resized'
+    return Fault(SIZE, path, '', f'it has {loaded[0]}x{loaded[1]} pixels (HxW){turned}, but its JSON says '
+                 f'{listed[0]}x{listed[1]}{reason}', cure)

@@ -1,5 +1,8 @@
 """MMDetection's COCO-like data sets and their loader, behind the checks of ``datasets.coco_records``."""
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from functools import partial
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,12 @@ from mmdet.datasets import Objects365V2Dataset as StockObjects365V2Dataset
 from mmdet.datasets.transforms import LoadAnnotations as StockLoadAnnotations
 from mmdet.datasets.transforms import LoadTrackAnnotations as StockLoadTrackAnnotations
 from mmdet.structures.mask import BitmapMasks
+from mmengine.logging import print_log
 from pycocotools import mask as coco_masks
 
-from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, coco_faults, complete_records
+from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, coco_faults, complete_records, no_object
 from m2f_mm.datasets.faults import Fault, raise_faults
+from m2f_mm.datasets.image_files import check_image_size, size_faults
 from m2f_mm.datasets.io import read_json
 from m2f_mm.datasets.run_lengths import compressed
 from m2f_mm.registry import DATASETS, TRANSFORMS
@@ -22,15 +27,69 @@ from m2f_mm.registry import DATASETS, TRANSFORMS
 COCO_FORM = 'COCO instance format (https://cocodataset.org/#format-data)'
 
 
-def reads_masks(pipeline: list) -> bool:
-    """Whether some step of a pipeline, a config or built, loads masks."""
+def steps_of(pipeline: Any) -> Iterator[Any]:
+    """The steps of a pipeline, built or as configs, with those inside of other steps."""
     for step in pipeline or ():
+        if isinstance(step, list | tuple):
+            yield from steps_of(step)
+            continue
+        yield step
         inner = step.get('transforms') if isinstance(step, dict) else getattr(step, 'transforms', None)
-        with_mask = step.get('with_mask') if isinstance(step, dict) else getattr(step, 'with_mask', False)
-        if with_mask or isinstance(inner, list | tuple) and reads_masks(
-                [part for each in inner for part in (each if isinstance(each, list) else [each])]):
-            return True
-    return False
+        if inner is not None:
+            yield from steps_of(getattr(inner, 'transforms', inner))
+
+
+def reads_masks(pipeline: Any) -> bool:
+    """Whether some step of a pipeline loads masks."""
+    return any(step.get('with_mask') if isinstance(step, dict) else getattr(step, 'with_mask', False)
+               for step in steps_of(pipeline))
+
+
+def checked_content(dataset: StockCocoDataset) -> tuple[dict, list[Fault]]:
+    """The JSON of a COCO-like data set, stock or ours, with the areas and boxes that it lacks, and all its faults.
+
+    Where a fault is fatal, nothing is computed.
+    """
+    needs = ('images', 'categories') if dataset.test_mode else ('images', 'annotations', 'categories')
+    content = read_json(dataset.ann_file, 'COCO', COCO_FORM, needs, dataset.backend_args)
+    if not isinstance(content.setdefault('annotations', []), list):
+        read_json(dataset.ann_file, 'COCO', COCO_FORM, ('annotations', ), dataset.backend_args)  # raises
+    steps = dataset.pipeline.transforms
+    with_masks = reads_masks(steps)
+    faults = list(coco_faults(content, dataset.ann_file, dataset.metainfo.get('classes'), with_masks,
+                              training=not dataset.test_mode))
+    if any(isinstance(each, dict) and isinstance(each.get('segmentation'), dict) and not each.get('iscrowd')
+           for each in content['annotations']):
+        faults += [Fault('a loader that ignores RLE masks', dataset.ann_file, '', f'there are RLE masks, but the '
+                         f"pipeline has MMDetection's {type(step).__name__}(poly2mask=False)",
+                         f"Use type='m2f_mm.{type(step).__name__}', or poly2mask=True")
+                   for step in steps_of(steps) if isinstance(step, StockLoadAnnotations) and step.with_mask
+                   and not step.poly2mask and not isinstance(step, SafeMasks)]
+    if not any(fault.fatal for fault in faults):
+        faults += clean(content, dataset.ann_file, with_masks)
+    return content, faults
+
+
+def clean(content: dict, file: str = '', with_masks: bool = True) -> list[Fault]:
+    """Bring what is legal, and pycocotools does not understand, into its form; see ``complete_records``."""
+    listed = {image['id'] for image in content['images']}
+    content['annotations'] = [each for each in content['annotations'] if each['image_id'] in listed]
+    return complete_records(content, file, mask_area, mask_box, with_masks)
+
+
+def mask_area(mask: list | dict, height: int, width: int) -> float:
+    return float(coco_masks.area(compressed(mask, height, width)))
+
+
+def mask_box(mask: list | dict, height: int, width: int) -> list[float]:
+    """x, y, width, height."""
+    return coco_masks.toBbox(compressed(mask, height, width)).tolist()
+
+
+def turned_by_exif(steps: list) -> bool:
+    """Whether the loader of a pipeline turns images as EXIF says."""
+    types = [step.color_type for step in steps_of(steps) if isinstance(getattr(step, 'color_type', None), str)]
+    return not any('unchanged' in kind or 'ignore_orientation' in kind for kind in types)
 
 
 class CheckedCoco:
@@ -38,25 +97,20 @@ class CheckedCoco:
 
     What contradicts itself is refused, with file, record, value and cure; what the stock class leaves out is said in a
     line. Annotations without area or box, and those of area 0, have both from their masks. In training an object must
-    be left. The images themselves are looked at by ``inspection.dataset_faults``, which ``ClassCountHook`` asks.
+    be left, and sizes of images are compared with their files, of large data sets with 2000 of them.
     """
 
     def load_data_list(self) -> list[dict]:
-        needs = ('images', 'categories') if self.test_mode else ('images', 'annotations', 'categories')
-        content = read_json(self.ann_file, 'COCO', COCO_FORM, needs, self.backend_args)
-        if not isinstance(content.setdefault('annotations', []), list):
-            read_json(self.ann_file, 'COCO', COCO_FORM, ('annotations', ), self.backend_args)  # raises
-        raise_faults(self.record_faults(content))
-        clean(content)
+        content, faults = checked_content(self)
+        raise_faults(faults)
         self.COCOAPI = partial(_in_memory, type(self).COCOAPI, content)
         try:
-            return super().load_data_list()
+            items = super().load_data_list()
         finally:
             del self.COCOAPI
-
-    def record_faults(self, content: dict) -> list[Fault]:
-        return list(coco_faults(content, self.ann_file, self._metainfo.get('classes'),
-                                with_masks=reads_masks(self.pipeline.transforms), training=not self.test_mode))
+        if not self.test_mode and all(each['ignore_flag'] for item in items for each in item['instances']):
+            raise_faults([no_object(self.ann_file, len(content['annotations']))])
+        return items
 
     def filter_data(self) -> list[dict]:
         kept = super().filter_data()
@@ -64,28 +118,21 @@ class CheckedCoco:
             raise ValueError(f'{self.ann_file}: none of its {len(self.data_list)} images is left after '
                              f'filter_cfg={self.filter_cfg}')
         if len(kept) < len(self.data_list):
-            lost = [item['img_path'] for item in self.data_list if item not in kept] if len(kept) < 1000 else []
-            raise_faults([Fault(
-                'images left out', self.ann_file, '', f'{len(self.data_list) - len(kept)} of {len(self.data_list)} images '
-                f'are left out by filter_cfg={self.filter_cfg}{": " if lost else ""}{", ".join(lost[:3])}', fatal=False)])
+            ids = {item['img_id'] for item in kept}
+            lost = [item['img_path'] for item in self.data_list if item['img_id'] not in ids]
+            print_log(f'{self.ann_file}: {len(lost)} of {len(self.data_list)} images are left out by '
+                      f'filter_cfg={dict(self.filter_cfg)}: {", ".join(lost[:3])}', logger='current')
+        raise_faults(size_faults(kept, limit=2000, backend_args=self.backend_args, files=False,
+                                 turned=turned_by_exif(self.pipeline.transforms)))
         return kept
-
-
-def clean(content: dict) -> None:
-    """Bring what is legal, and pycocotools does not understand, into its form."""
-    listed = {image['id'] for image in content['images']}
-    content['annotations'] = [each for each in content['annotations'] if each['image_id'] in listed]
-    for category in content['categories']:
-        category['name'] = category['name'].strip()
-    complete_records(content, lambda mask, *size: float(coco_masks.area(compressed(mask, *size))),
-                     lambda mask, *size: coco_masks.toBbox(compressed(mask, *size)).tolist())
 
 
 def _in_memory(kind: type, content: dict, path: str | None = None) -> Any:
     """pycocotools' index of a JSON that has been read."""
     api = kind()
     api.dataset = content
-    api.createIndex()
+    with redirect_stdout(StringIO()):  # 'creating index...'
+        api.createIndex()
     api.img_ann_map, api.cat_img_map = api.imgToAnns, api.catToImgs
     return api
 
@@ -119,26 +166,32 @@ class SafeMasks:
     """A mixin before a loader of MMDetection: masks of every form of COCO, each checked before it is decoded.
 
     With ``poly2mask=False`` the masks of an image stay polygons if all are polygons; where one is an RLE, which the
-    stock loader then ignores, they become bitmaps.
+    stock loader then ignores, they become bitmaps. RLE of crowds, which are not trained on, do not count.
+
+    Raises:
+        ValueError: a mask contradicts itself, or the image has another size than ``height`` and ``width`` of the
+            results say; names the image.
     """
 
+    def transform(self, results: dict) -> dict:
+        check_image_size(results)
+        return super().transform(results)
+
     def _load_masks(self, results: dict) -> None:
-        height, width = results.get('ori_shape') or (results['height'], results['width'])
+        height, width = results['ori_shape']
         instances = results.get('instances', [])
         for number, instance in enumerate(instances):
             try:
                 check_segmentation(instance.get('mask'), height, width)
             except WrongMask as error:
                 raise ValueError(f'{results.get("img_path")}: object {number}: {error}') from error
-        if self.poly2mask or all(isinstance(instance['mask'], list) for instance in instances):
+        if self.poly2mask or all(instance['ignore_flag'] or isinstance(instance['mask'], list)
+                                 for instance in instances):
             super()._load_masks(results)
             return
-        masks = [coco_masks.decode(compressed(instance['mask'], height, width)) for instance in instances]
+        masks = [self._poly2mask(instance['mask'], height, width) for instance in instances]
         results['gt_masks'] = BitmapMasks(masks, height, width)
         results['gt_ignore_flags'] = np.array([instance['ignore_flag'] for instance in instances], bool)
-
-    def _poly2mask(self, mask_ann: list | dict, img_h: int, img_w: int) -> np.ndarray:
-        return coco_masks.decode(compressed(mask_ann, img_h, img_w))
 
 
 @TRANSFORMS.register_module()

@@ -99,7 +99,7 @@ def test_sizes_must_agree(tmp_path):
         content['images'][0]['height'] = 99
         return content
     write_toy(tmp_path, change=taller)
-    with pytest.raises(ValueError, match=r'b.jpg: it has 3x4 pixels \(HxW\), but its annotation says 99x4'):
+    with pytest.raises(ValueError, match=r'b.jpg: it has 3x4 pixels \(HxW\), but its JSON says 99x4'):
         load(tmp_path)
     with pytest.raises(ValueError, match='b_segments.png is 3x4 pixels .*, but its JSON says 99x4'):
         LoadPanopticSegments()(open_toy(tmp_path).get_data_info(0))

@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from ...registry import TRANSFORMS
 from ..id_map import FIRST_SEGMENT, IGNORE
+from ..image_files import check_image_size
 
 
 @TRANSFORMS.register_module()
@@ -63,7 +64,7 @@ class PackClipInputs(BaseTransform):
             annotated videos.
 
     Raises:
-        ValueError: frames have different sizes; names two of them.
+        ValueError: frames have different sizes, or others than their annotations say; names them.
     """
     FIELDS = dict(labels='gt_bboxes_labels', masks='gt_masks', bboxes='gt_bboxes', instances_ids='gt_instances_ids')
 
@@ -82,6 +83,8 @@ class PackClipInputs(BaseTransform):
                 raise ValueError(f'the frames of video {results["video_id"][0]} have different sizes: '
                                  f'{results["img_path"][0]} {tuple(sizes[0])}, {path} {tuple(size)} (H, W). Bring them '
                                  'to one size, or split the video')
+        for path, size, *listed in zip(results['img_path'], sizes, results.get('height', ()), results.get('width', ())):
+            check_image_size(dict(img_path=path, ori_shape=size, height=listed[0], width=listed[1]))
         clip = TrackDataSample()
         clip.video_data_samples = [self._frame(results, t) for t in range(len(images))]
         frames = np.stack([image.transpose(2, 0, 1) for image in images])

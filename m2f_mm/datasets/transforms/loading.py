@@ -5,9 +5,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 
 from ...registry import TRANSFORMS
-from ..faults import raise_faults
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
-from ..image_files import image_fault
+from ..image_files import check_image_size
 from ..io import read_panoptic_png
 from ..label_maps import check_size, read_label_map, renumber
 
@@ -26,7 +25,6 @@ class LoadImage(LoadImageFromFile):
     """
 
     def transform(self, results: dict) -> dict | None:
-        listed = results.get('height'), results.get('width')
         try:
             results = super().transform(results)
         except FileNotFoundError:
@@ -34,8 +32,8 @@ class LoadImage(LoadImageFromFile):
         except Exception as error:  # whatever the decoder raises: OpenCV's own errors, assertions of mmcv
             raise ValueError(f'{results["img_path"]} is not a readable picture ({error}); is it complete? Replace it, '
                              f'or take it out of the annotations') from error
-        if results is not None and None not in listed and listed != results['img'].shape[:2]:
-            raise_faults(image_fault(results['img_path'], listed))
+        if results is not None:
+            check_image_size(results)
         return results
 
 
