@@ -161,8 +161,10 @@ def _read_torch(path: Path, map_location: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     """torch's message without its advice, which is to switch the check off."""
-    text = str(error).partition('WeightsUnpickler error: ')[2] or str(error)
-    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip() for line in str(error).partition('WeightsUnpickler error: ')[2].splitlines()
+             or str(error).splitlines()]
+    advice = ('Weights only load failed', '(1)', '(2)', 'Please file an issue', 'Check the documentation')
+    line = next((line for line in lines if line and not line.startswith(advice)), type(error).__name__)
     return line.partition(' Please use')[0].rstrip('. ')
 
 
