@@ -1,4 +1,5 @@
-"""What MMEngine has to be told once, when ``m2f_mm`` is imported, to work with current torch.
+"""What MMEngine and mmcv have to be told once, when ``m2f_mm`` is imported: MMEngine, to work with current torch, mmcv, to
+resize images of any number of channels, depth and shape.
 
 A file of weights is a pickle, and NumPy's own parts of one are not safe to hand out: with ``numpy.ndarray`` and
 ``numpy.dtype`` a file can make an array of objects out of plain bytes, which is memory that the file's author chose.
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmcv.transforms import Resize
 from mmengine.logging import HistoryBuffer
 
 NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # NumPy 2 moved them; a file may be of either
@@ -123,3 +125,23 @@ def history_buffer_method(owner: Any, name: str) -> Any:
         raise ValueError(f'the checkpoint asks for {name!r} of {owner!r}; only the statistics of MMEngine\'s '
                          'HistoryBuffer may be read. Do not trust this file')
     return getattr(HistoryBuffer, name, None) or HistoryBuffer._statistics_methods[name]
+
+
+def resize_any_image() -> None:
+    """Let the transforms named ``Resize``, of mmcv, MMDetection and MMSegmentation, do what ``m2f_mm.Resize`` does.
+
+    With ``backend='pillow'``, as all configs here have it, mmcv's takes a fourth channel for transparency and makes
+    the others black where it is 0, and it fails at more than 8 bits. The name has to stay: inferencers (SAHI's) look
+    for it in a pipeline. Images of uint8 with three channels are resized to the same bits as ever.
+    """
+    Resize._resize_img, Resize._resize_seg = _resize_img, _resize_seg
+
+
+def _resize_img(self: Resize, results: dict) -> None:
+    from .datasets.transforms.resizing import resize_results
+    resize_results(self, results)
+
+
+def _resize_seg(self: Resize, results: dict) -> None:
+    from .datasets.transforms.resizing import resize_map
+    resize_map(self, results)

@@ -3,8 +3,9 @@ from .colour import ColorAugSSD
 from .formatting import PackClipInputs, PackPanopticInputs
 from .geometric import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
 from .loading import LoadImage, LoadLabelMap, LoadPanopticSegments
+from .resizing import Resize
 
 __all__ = [
     'ClipFromImage', 'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadLabelMap',
-    'LoadPanopticSegments', 'PackClipInputs', 'PackPanopticInputs', 'ResizeScale', 'ResizeShortestEdge'
+    'LoadPanopticSegments', 'PackClipInputs', 'PackPanopticInputs', 'Resize', 'ResizeScale', 'ResizeShortestEdge'
 ]

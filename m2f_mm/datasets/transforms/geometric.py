@@ -6,7 +6,6 @@ are its two halves under the names of detectron2. The other data sets have ``Res
 """
 from collections.abc import Sequence
 
-import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
@@ -15,6 +14,7 @@ from PIL import Image
 
 from ...registry import TRANSFORMS
 from ..id_map import IGNORE
+from .resizing import nearest_pixels, resize_image
 
 _INSTANCE_KEYS = ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks', 'gt_ignore_flags')
 _SMALLEST_SIDE = 1e-5  # pixels; below it the official recipe calls a box empty
@@ -24,9 +24,9 @@ _SMALLEST_SIDE = 1e-5  # pixels; below it the official recipe calls a box empty
 class ResizeScale(BaseTransform):
     """Resize, keeping the ratio, so that the picture just fits into ``scale`` times a random factor.
 
-    Unlike mmcv's ``RandomResize(keep_ratio=True)`` it does not round the scaled box down to whole pixels first, and
-    does with Pillow what mmcv's ``backend='pillow'`` refuses for maps of more than 8 bits: the picture bilinearly
-    with antialiasing, labels with the nearest pixel centre. Results equal detectron2's ``ResizeScale``.
+    Unlike mmcv's ``RandomResize(keep_ratio=True)`` it does not round the scaled box down to whole pixels first. The
+    image is resized bilinearly with antialiasing, whatever its channels and depth (see ``resize_image``), labels with
+    the nearest pixel centre. Results equal detectron2's ``ResizeScale``. No side becomes shorter than a pixel.
 
     Args:
         scale: width and height of the box in pixels (OpenMMLab's order).
@@ -50,12 +50,10 @@ class ResizeScale(BaseTransform):
     def transform(self, results: dict) -> dict:
         shape = self._new_shape(results['img'])
         _resize_instances(results, shape)
-        results['img'] = mmcv.imresize(results['img'], shape[::-1], interpolation='bilinear', backend='pillow')
+        results['img'] = resize_image(results['img'], shape)
         results['img_shape'] = shape
         if results.get('gt_seg_map') is not None:
-            wide = Image.fromarray(results['gt_seg_map'].astype(np.int32))  # Pillow's nearest knows 8 and 32 bits
-            resized = wide.resize(shape[::-1], Image.Resampling.NEAREST)
-            results['gt_seg_map'] = np.asarray(resized).astype(results['gt_seg_map'].dtype)
+            results['gt_seg_map'] = resize_image(results['gt_seg_map'], shape, 'nearest')
         return results
 
     def __repr__(self) -> str:
@@ -85,7 +83,7 @@ class ResizeShortestEdge(ResizeScale):
         side = self._short_side()
         scaled = [side if old == min(sides) else side / min(sides) * old for old in sides]
         factor = 1 if self.max_size is None else min(self.max_size / max(scaled), 1)
-        return tuple(int(length * factor + 0.5) for length in scaled)
+        return tuple(max(int(length * factor + 0.5), 1) for length in scaled)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(short_sides={self.short_sides}, max_size={self.max_size})'
@@ -229,15 +227,9 @@ def _resize_into(planes: np.ndarray, image: np.ndarray, shape: tuple[int, int], 
 def _nearest_in_window(seg_map: np.ndarray, shape: tuple[int, int], y: int, x: int, height: int,
                        width: int) -> np.ndarray:
     """The window (height, width) of ``seg_map`` (h, w), resized to ``shape`` by Pillow's nearest pixel centre."""
-    rows, columns = _nearest(seg_map.shape, shape)
+    rows, columns = nearest_pixels(seg_map.shape, shape)
     rows, repeated = np.unique(rows[y:y + height], return_inverse=True)
     return seg_map[rows].take(columns[x:x + width], axis=1).take(repeated, axis=0)
-
-
-def _nearest(old: tuple[int, int], new: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of a map of the size ``old`` (h, w) that Pillow's nearest takes for one of the size ``new``."""
-    return tuple(np.asarray(Image.fromarray(np.arange(before, dtype=np.int32)[None]).resize(
-        (after, 1), Image.Resampling.NEAREST))[0] for before, after in zip(old, new))
 
 
 def _padded(array: np.ndarray, shape: tuple[int, int], value: float) -> np.ndarray:
@@ -278,7 +270,7 @@ def _resized(masks, shape: tuple[int, int]):
     which the masks' own ``resize`` asks, does not."""
     if isinstance(masks.masks, list):
         return masks.resize(shape)
-    rows, columns = _nearest(masks.masks.shape[1:], shape)
+    rows, columns = nearest_pixels(masks.masks.shape[1:], shape)
     return type(masks)(masks.masks.take(rows, 1).take(columns, 2), *shape)
 
 
