@@ -129,7 +129,7 @@ class MaskDINO(MaskNetwork):
         """Boxes (B, Q, 4) in 0..1 around the masks, made image by image."""
         exclusive = self.boxes_from_masks == 'bitmask'
         return torch.stack([boxes_around(contract(*image)[:, 0] > 0, exclusive)
-                            for image in zip(embeds, features)]).to(features.dtype)
+                            for image in zip(embeds, features)]).to(torch.promote_types(features.dtype, torch.float32))
 
     def _decode(self, content: Tensor, reference: Tensor, tokens: Tensor, shapes: Shapes, made: 'Predicted',
                 noised: NoisedQueries | None) -> MaskPredictions:

@@ -13,6 +13,7 @@ from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, m
 from torch import Tensor
 
 from .sparse_sampling import SparseSampling
+from .tracing import is_exported
 
 BACKENDS = ('auto', 'mmcv', 'deformops', 'sparse', 'pytorch')
 
@@ -33,7 +34,7 @@ def sample_levels(value: Tensor, spatial_shapes: Sequence[tuple[int, int]], loca
         (B, N, M * D).
     """
     backend = choose_backend(backend, value.device.type)
-    if backend == 'sparse' and torch.compiler.is_compiling() and torch.is_grad_enabled():
+    if backend == 'sparse' and (is_exported() or torch.compiler.is_compiling() and torch.is_grad_enabled()):
         backend = 'pytorch'  # SciPy, in the other's backward pass, is nothing that a compiler can look into
     if backend == 'sparse':
         return SparseSampling.apply(value, locations, weights, tuple(spatial_shapes))
@@ -79,13 +80,24 @@ def choose_backend(wanted: str, device: str) -> str:
     return wanted
 
 
-@lru_cache(maxsize=64)
 def level_tensors(spatial_shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """What the device has to know of the levels, copied to it once per set of sizes.
 
     Returns:
         Width and height of each level, float32 (L, 2); height and width, int64 (L, 2); first token, int64 (L,).
     """
+    if not is_exported():
+        return kept_level_tensors(spatial_shapes, device)
+    shapes = torch.stack([torch.stack([torch.as_tensor(length, dtype=torch.long, device=device) for length in shape])
+                          for shape in spatial_shapes])
+    starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
+    return shapes.flip(1).float(), shapes, starts
+
+
+@lru_cache(maxsize=64)
+def kept_level_tensors(spatial_shapes: tuple[tuple[int, int], ...],
+                       device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """See ``level_tensors``."""
     with torch.inference_mode(False):  # kept for later calls, which may train
         shapes = torch.tensor(spatial_shapes, dtype=torch.long)
         starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))

@@ -3,6 +3,8 @@ import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor
 
+from .tracing import is_prediction
+
 TOKENS = 2**13  # that have a hidden layer at once in prediction
 
 
@@ -20,6 +22,6 @@ class FeedForward(FFN):
         # Two axes: with three, a linear layer's output is a view, and changing a view costs two copies in the backward
         # pass.
         tokens = x.flatten(0, 1)
-        if torch.is_grad_enabled() or len(tokens) <= TOKENS:
+        if not is_prediction() or len(tokens) <= TOKENS:
             return super().forward(tokens).view_as(x)
         return torch.cat([super(FeedForward, self).forward(part) for part in tokens.split(TOKENS)]).view_as(x)

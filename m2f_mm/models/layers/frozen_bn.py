@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
+from .tracing import is_prediction
+
 
 @MODELS.register_module()
 class FrozenBN(nn.Module):
@@ -35,7 +37,7 @@ class FrozenBN(nn.Module):
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
         scale, shift = (values.to(x.dtype)[:, None, None] for values in (scale, shift))
-        if self.inplace and not torch.is_grad_enabled():
+        if self.inplace and is_prediction():
             return x.mul_(scale).add_(shift)
         return torch.addcmul(shift, x, scale)
 

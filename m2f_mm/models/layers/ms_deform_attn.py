@@ -13,6 +13,7 @@ from m2f_mm.registry import MODELS
 
 from .deformable_sampling import level_tensors, sample_levels
 from .position_encoding import Position
+from .tracing import is_prediction
 
 
 @MODELS.register_module()
@@ -71,7 +72,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         layers = (self.sampling_offsets, self.attention_weights)
         weight = torch.cat([layer.weight for layer in layers])
         projected = F.linear(query, weight, torch.cat([layer.bias for layer in layers]))
-        if torch.is_grad_enabled() and positions:
+        if positions and not is_prediction():
             projected = projected + torch.cat([position.project(weight) for position in positions])
         else:  # nothing but the result and one level's part of the sum at a time
             first = 0

@@ -29,7 +29,7 @@ def recompute(wanted: bool, function: Callable[..., Tensor], *inputs, random: bo
 
     ``random`` says that the function draws random numbers, as dropout does: they are then drawn alike again.
     """
-    if not (wanted and torch.is_grad_enabled()):
+    if not (wanted and torch.is_grad_enabled()) or torch.jit.is_tracing():
         return function(*inputs)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=random)
 
@@ -47,9 +47,9 @@ def remaking(wanted: bool) -> AbstractContextManager[Remade]:
     A linear layer keeps its input for the gradient of its weights. Where that is the output of a norm, the norm keeps
     an input of the same size: in this context only the latter stays, and the former is made again when the gradient is
     due. For functions that cost next to nothing beside the layer behind them, whose inputs are kept anyway, and which
-    change nothing and draw no random numbers. A compiler makes this choice itself.
+    change nothing and draw no random numbers. A compiler makes this choice itself, and a trace has no backward pass.
     """
-    if wanted and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if wanted and torch.is_grad_enabled() and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
         return Remaking()
     return nullcontext(call)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from m2f_mm.registry import MODELS
 
 from ..layers import TransformerEncoder, loads_weights, sine_position, xavier_matrices
+from .inputs import finest_maps
 
 
 @MODELS.register_module()
@@ -44,6 +45,7 @@ class FPNPixelDecoder(BaseModule):
         channels = dict(pyramid=feat_channels, coarsest=in_channels[-1], mask_features=out_channels)
         if memory not in channels:
             raise ValueError(f'{type(self).__name__}: memory must be one of {", ".join(channels)}, got {memory!r}')
+        self.in_channels = list(in_channels)
         self.num_outs = num_outs
         self.memory = memory
         self.embed_dims = channels[memory]
@@ -58,12 +60,13 @@ class FPNPixelDecoder(BaseModule):
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """
         Args:
-            feats: backbone features (B, C, h, w), fine to coarse.
+            feats: backbone features (B, C, h, w), fine to coarse; see ``finest_maps``.
 
         Returns:
             Mask features (B, out_channels, h, w) at the size of the finest input, and the memories (B, c, h, w),
             coarse to fine: ``num_outs`` of a pyramid, otherwise one.
         """
+        feats = finest_maps(type(self).__name__, tuple(feats), self.in_channels)
         coarsest, start = self._enter(feats[-1])
         outs = [start]
         for feat, lateral, output in reversed(list(zip(feats, self.lateral_convs, self.output_convs))):
@@ -117,6 +120,7 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
                  init_cfg: dict | None = None):
         super().__init__([*in_channels[:-1], feat_channels], feat_channels, out_channels, num_outs, memory, norm_cfg,
                          init_cfg)
+        self.in_channels = list(in_channels)
         self.encoder_in_proj = nn.Conv2d(in_channels[-1], feat_channels, 1)
         self.encoder = TransformerEncoder(num_layers, feat_channels, num_heads, feedforward_channels, dropout, pre_norm,
                                           checkpointing)

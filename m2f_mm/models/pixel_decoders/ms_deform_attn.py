@@ -26,6 +26,7 @@ from ..layers import (
     sine_position,
     xavier_matrices,
 )
+from .inputs import finest_maps
 
 
 class MSDeformAttnEncoderLayer(BaseModule):
@@ -112,6 +113,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         if not 1 <= num_encoder_levels <= len(in_channels):
             raise ValueError(f'num_encoder_levels must be 1 to {len(in_channels)}, the number of in_channels, got '
                              f'{num_encoder_levels}')
+        self.in_channels = list(in_channels)
         self.num_outs = num_outs
         self.embed_dims = feat_channels
         self.num_encoder_levels = num_encoder_levels
@@ -152,20 +154,22 @@ class MSDeformAttnPixelDecoder(BaseModule):
     def forward(self, feats: Sequence[Tensor], project: bool = True) -> tuple[Tensor | None, list[Tensor]]:
         """
         Args:
-            feats: backbone features (B, C, h, w), fine to coarse; an ``Expendable`` list loses those that are used.
+            feats: backbone features (B, C, h, w), fine to coarse, see ``finest_maps``; an ``Expendable`` list loses
+                those that are used.
             project: end with ``mask_projection``; without it the mask features have E channels.
 
         Returns:
             Mask features (B, out_channels, h, w) at the size of the finest input, None without ``out_channels``, and
             ``num_outs`` memories (B, E, h, w), in the encoder's order.
         """
-        feats = feats if isinstance(feats, Expendable) else list(feats)
+        feats = finest_maps(type(self).__name__, feats if isinstance(feats, Expendable) else tuple(feats),
+                            self.in_channels)
         with (torch.autocast(feats[0].device.type, enabled=False),  # float32, as the official code insists
               remaking(self.checkpointing in ('norms', 'ffn')) as remade):
             outs = self._encode(feats, remade)
             finest = outs[0 if self.fine_first else -1]
             for lateral, output in zip(self.lateral_convs, self.output_convs):
-                finer = [self._convolved(lateral, [at_least_float32(feats.pop())], remade)]
+                finer = [self._convolved(lateral, [self._typed(feats.pop())], remade)]
                 finer.append(self._recompute(remade, add_upsampled, finer.pop(), finest))
                 finest = self._convolved(output, finer, remade)
                 outs.append(finest)
@@ -185,6 +189,11 @@ class MSDeformAttnPixelDecoder(BaseModule):
             again = isinstance(module.norm, nn.GroupNorm) and not module.with_activation
             x = remade(module.norm, x) if again else module.norm(x)
         return module.activate(x) if module.with_activation else x
+
+    def _typed(self, feat: Tensor) -> Tensor:
+        """A map in the type of the weights: what a backbone has computed in half precision inside autocast becomes
+        float32."""
+        return feat.to(self.level_encoding.weight.dtype)
 
     def _recompute(self, function: Callable[..., Tensor], *inputs) -> Tensor:
         return recompute(self.checkpointing == 'full', function, *inputs)
@@ -216,12 +225,12 @@ class MSDeformAttnPixelDecoder(BaseModule):
         convs, extra_convs = self.input_convs[:self.num_encoder_levels], self.input_convs[self.num_encoder_levels:]
         extra = feats[-1:]
         for conv in extra_convs:
-            extra.append(self._recompute(conv, at_least_float32(extra[-1])))
+            extra.append(self._recompute(conv, self._typed(extra[-1])))
         extra = extra[:0:-1]  # coarse to fine, without the feature
         maps = []
         for conv in reversed(convs) if self.fine_first else convs:
             feat = feats.pop() if len(feats) > self.num_fpn_levels else feats[-1]  # the last one has an FPN step, too
-            maps.append(self._recompute(conv, at_least_float32(feat)))
+            maps.append(self._recompute(conv, self._typed(feat)))
             del feat
         swapped = list(range(len(extra)))[::-1]
         if self.fine_first:
@@ -254,10 +263,6 @@ def add_upsampled(finer: Tensor, coarser: Tensor) -> Tensor:
     layout = torch.channels_last if finer.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     coarser = coarser.clone(memory_format=layout)
     return F.interpolate(coarser, finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer)
-
-
-def at_least_float32(feat: Tensor) -> Tensor:
-    return feat.float() if feat.dtype in (torch.float16, torch.bfloat16) else feat
 
 
 def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from m2f_mm.registry import MODELS
 
 from ..layers import loads_weights
+from .inputs import finest_maps
 
 
 @MODELS.register_module()
@@ -41,14 +42,21 @@ class NeckPixelDecoder(BaseModule):
             neck = MODELS.build({'in_channels': list(in_channels), 'out_channels': feat_channels,
                                  'num_outs': self.num_maps, **neck})
         self.neck = neck
+        known = getattr(neck, 'in_channels', in_channels)  # a module that is given knows them itself
+        self.in_channels = list(known if isinstance(known, (list, tuple)) else in_channels)
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Features fine to coarse to mask features and ``num_outs`` memories, coarse to fine."""
-        outs = self.neck(tuple(feats))
+        name = type(self.neck).__name__
+        outs = self.neck(tuple(finest_maps(name, tuple(feats), self.in_channels)))
         if len(outs) < self.num_maps:
-            raise ValueError(f'{type(self.neck).__name__} returned {len(outs)} maps; {self.num_outs} memories and the '
-                             f'mask features need {self.num_maps}: raise its num_outs')
+            raise ValueError(f'{name} returned {len(outs)} maps; {self.num_outs} memories and the mask features need '
+                             f'{self.num_maps}: raise its num_outs')
+        for level, out in enumerate(outs[:self.num_maps]):
+            if out.shape[1] != self.embed_dims:
+                raise ValueError(f'{name} returned {out.shape[1]} channels in map {level} (the finest is 0), but '
+                                 f'feat_channels is {self.embed_dims}: make its out_channels agree')
         return self.mask_feature(outs[0]), list(reversed(outs[self.num_maps - self.num_outs:self.num_maps]))
 
     def init_weights(self) -> None:

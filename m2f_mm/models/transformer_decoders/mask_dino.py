@@ -116,12 +116,13 @@ class MaskDINOTransformerDecoder(BaseModule):
             tokens, shapes, mask: see the layer.
             refine: queries (B, Q, E) to what is added to the logits of their boxes, (B, Q, 4).
         """
+        dtype = self.post_norm.weight.dtype  # float32 also inside autocast; in a model of half precision only boxes are
         with torch.autocast(query.device.type, enabled=False):
-            tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
-            query, reference = query.to(tokens.dtype), reference_logits.to(tokens.dtype).sigmoid()
+            tokens, query = tokens.to(dtype), query.to(dtype)
+            reference = reference_logits.to(torch.promote_types(dtype, torch.float32)).sigmoid()
             queries, references = [], [reference]
             for i, layer in enumerate(self.layers):
-                query_pos = self.ref_point_head(sine_boxes(reference, self.embed_dims // 2))
+                query_pos = self.ref_point_head(sine_boxes(reference, self.embed_dims // 2).to(dtype))
                 query = recompute(self.checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes,
                                   mask)
                 queries.append(self.post_norm(query))

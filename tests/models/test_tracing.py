@@ -1,0 +1,108 @@
+"""``torch.jit.trace`` and ``torch.export`` on a CPU: the outputs of the network, and nothing left behind."""
+import pytest
+import torch
+from torch import nn
+
+from m2f_mm.models import (
+    FPNPixelDecoder,
+    Mask2FormerTransformerDecoder,
+    MaskDINO,
+    MaskDINOTransformerDecoder,
+    MaskFormerTransformerDecoder,
+    MaskTransformer,
+    MSDeformAttnPixelDecoder,
+)
+from m2f_mm.models.layers import MSDeformAttn
+from m2f_mm.models.layers.deformable_sampling import kept_level_tensors
+
+WIDTHS = [4, 8, 12, 16]
+LAYERS = dict(num_layers=1, embed_dims=32, num_heads=4, feedforward_channels=32)
+
+
+def mask2former():
+    pixel_decoder = MSDeformAttnPixelDecoder(WIDTHS, 32, 24, num_layers=1, num_heads=4, feedforward_channels=32)
+    return MaskTransformer(pixel_decoder, Mask2FormerTransformerDecoder(**LAYERS), 5, 7, mask_channels=24)
+
+
+def maskformer():
+    pixel_decoder = FPNPixelDecoder(WIDTHS, 32, 24, memory='coarsest')
+    return MaskTransformer(pixel_decoder, MaskFormerTransformerDecoder(**LAYERS), 5, 7, 1, mask_channels=24)
+
+
+def mask_dino():
+    pixel_decoder = MSDeformAttnPixelDecoder(WIDTHS, 32, 24, num_outs=4, num_extra_levels=1, fine_first=True,
+                                             always_fpn=True, num_layers=1, num_heads=4, feedforward_channels=32)
+    return MaskDINO(pixel_decoder, MaskDINOTransformerDecoder(**LAYERS), 5, 7, mask_channels=24)
+
+
+NETWORKS = dict(mask2former=mask2former, maskformer=maskformer, mask_dino=mask_dino)
+
+
+class Outputs(nn.Module):
+    """Tensors instead of the structure; a trace has nothing else."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, *feats):
+        predictions = self.network(feats)
+        boxes = predictions.boxes[-1:] if predictions.boxes else []
+        return (predictions.class_logits[-1], predictions.mask_embeds[-1], predictions.mask_features, *boxes)
+
+
+@pytest.fixture(params=NETWORKS)
+def traced(request):
+    """A network, its input, and what it gives."""
+    torch.manual_seed(0)
+    module = Outputs(NETWORKS[request.param]()).eval()
+    generator = torch.Generator().manual_seed(1)
+    feats = tuple(torch.randn(1, channels, 16 >> i, 24 >> i, generator=generator) for i, channels in enumerate(WIDTHS))
+    kept_level_tensors.cache_clear()  # nothing of this size may be known yet
+    yield module, feats
+    kept_level_tensors.cache_clear()
+
+
+def compare(found, expected):
+    for mine, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, wanted, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_jit(traced):
+    """With gradient, as a user's first try has it, and the check that it makes itself, which has none; then the network
+    predicts, and trains, as before."""
+    module, feats = traced
+    graph = torch.jit.trace(module, feats)
+    with torch.no_grad():
+        compare(graph(*feats), module(*feats))
+        before = module(*feats)
+    module.train()(*feats)[0].sum().backward()
+    module.eval()
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(module(*feats), before))
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_export_of_the_attention():
+    """The one module that keeps tensors from call to call; those of the export do not outlive it."""
+    torch.manual_seed(0)
+    shapes = ((5, 7), (3, 4))
+    attention = MSDeformAttn(16, 2, 2).eval()
+    tokens, reference = torch.randn(1, 47, 16), torch.rand(1, 47, 2, 2)
+
+    class Module(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = attention
+
+        def forward(self, tokens):
+            return self.attention(tokens, tokens, reference, shapes)
+
+    kept_level_tensors.cache_clear()
+    with torch.no_grad():
+        program = torch.export.export(Module(), (tokens,), strict=False).module()
+        expected = attention(tokens, tokens, reference, shapes)
+        assert type(expected) is torch.Tensor
+        torch.testing.assert_close(program(tokens), expected, atol=1e-5, rtol=1e-5)
+    attention.train()(tokens, tokens, reference, shapes).sum().backward()
