@@ -145,6 +145,7 @@ def predict_video(model: nn.Module, video: Iterable[np.ndarray],
     Returns:
         The tracks, those of a higher score first; and the panoptic maps, where ``test_cfg`` has ``panoptic_on``.
     """
+    from m2f_mm.integrations.checked_model import explained
     from m2f_mm.integrations.mmdet_samples import sample_sizes
     prepare, head = frame_transforms(model.cfg), model.track_head
     tracks = head.new_tracks()
@@ -152,7 +153,8 @@ def predict_video(model: nn.Module, video: Iterable[np.ndarray],
         inputs, clip = _window(model, [prepare(dict(img=frame, img_shape=frame.shape[:2], ori_shape=frame.shape[:2]))
                                        for frame in frames])
         sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale=True)
-        head.add_window(tracks, model.features_of(inputs), sizes, window)
+        with explained(model, inputs):
+            head.add_window(tracks, model.features_of(inputs), sizes, window)
         if progress is not None:
             progress.update(len(frames) - window.known)
     return tracks.finish(), tracks.panoptic

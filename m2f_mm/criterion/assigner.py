@@ -262,10 +262,12 @@ def explain_non_finite(costs: list[list[Tensor]], targets: Sequence[SegTargets],
         for b, target in enumerate(targets):
             for part, values in sums.items():
                 if not values[layer, b].isfinite():
+                    spoilt = len(targets) > 1 and not values[layer].isfinite().any()  # by one, with batch norm
+                    image = 'every image of the batch' if spoilt else image_name(b, target)
                     raise FloatingPointError(
-                        f'The {part} of {where} are not finite for {image_name(b, target)}. The training has diverged '
-                        'or the input is broken: look at the learning rate, at fp16 (bf16 has more range) and at the '
-                        'image')
+                        f'The {part} of {where} are not finite for {image}. The training has diverged or the input is '
+                        'broken: look at the learning rate, at fp16 (bf16 has more range) and at the '
+                        f'image{"s" if spoilt else ""}')
             if not costs[layer][b].isfinite().all():
                 raise FloatingPointError(f'The matching cost of {where} is not finite for {image_name(b, target)}, '
                                          'though the predictions are. Their values are too large for float32')

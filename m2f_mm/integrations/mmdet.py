@@ -13,7 +13,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
 from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskDINO, MaskTransformer
@@ -29,6 +29,7 @@ from m2f_mm.postprocess.tiles import logits_type, tiles
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
+from .checked_model import CheckedModel, check_predictions, explained
 from .heads import ConfiguredHead, stock_outputs
 from .mmdet_samples import instance_result, panoptic_codes, sample_sizes, semantic_result, to_targets
 from .options import DETECTOR_OPTIONS, MASK_DINO, MASKFORMER, ClassCounts, class_counts, joined_cfg, read_test_cfg
@@ -88,8 +89,8 @@ class DetectorHead(ConfiguredHead):
         """Class logits (B, Q, C + 1), or C of sigmoids, and promises of masks, over which the stock fusion head can
         iterate."""
         predictions = self(x)
-        return predictions.class_logits[-1], PromisedMasks(predictions, batch_data_samples[0].batch_input_shape,
-                                                           self.is_thing)
+        padded = batch_data_samples[0].batch_input_shape
+        return predictions.class_logits[-1], PromisedMasks(predictions, padded, self.is_thing, self)
 
 
 @MODELS.register_module()
@@ -134,12 +135,15 @@ class PromisedMasks:
         predictions: of the batch.
         padded: height and width of the network's input.
         is_thing: for each class of the head; None where it is unknown.
+        network: what has predicted them, if that is known; an error looks at its weights.
     """
 
-    def __init__(self, predictions: MaskPredictions, padded: Sequence[int], is_thing: Sequence[bool] | None = None):
+    def __init__(self, predictions: MaskPredictions, padded: Sequence[int], is_thing: Sequence[bool] | None = None,
+                 network: nn.Module | None = None):
         self.predictions = predictions
         self.padded = tuple(padded)
         self.is_thing = is_thing
+        self.network = network
 
     def __iter__(self) -> Iterator[Tensor]:
         whole = Sizes(self.padded, self.padded, self.padded)
@@ -229,6 +233,9 @@ class MaskFormerFusionHead(BaseModule):
 
         Returns:
             Per image a dict with ``pan_results``, ``ins_results`` and ``sem_results``, those that are switched on.
+
+        Raises:
+            FloatingPointError: predictions are not finite.
         """
         if isinstance(mask_pred_results, Tensor):
             mask_pred_results = promises_of(mask_cls_results, mask_pred_results)
@@ -241,10 +248,13 @@ class MaskFormerFusionHead(BaseModule):
             self.take_classes(ClassCounts(list(mask_pred_results.is_thing)))
             self.to(predictions.device)
         self.check(predictions.mask_features is not None, predictions.boxes is not None)
-        return [
-            self._results(predictions, b, sample_sizes(sample, padded, rescale))
-            for b, sample in enumerate(batch_data_samples)
-        ]
+        with explained(mask_pred_results.network or self):
+            results = [self._results(predictions, b, sample_sizes(sample, padded, rescale))
+                       for b, sample in enumerate(batch_data_samples)]
+            options = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS)
+            if options.semantic_on and not options.panoptic_on and not (options.instance_on and options.instance_masks):
+                check_predictions(predictions)  # the others have done so on their way
+        return results
 
     def _results(self, predictions: MaskPredictions, b: int, sizes: Sizes) -> dict:
         options, results = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS), {}
@@ -282,7 +292,7 @@ def promises_of(class_logits: Tensor, masks: Tensor) -> PromisedMasks:
 
 
 @MODELS.register_module(name=['Mask2Former', 'MaskFormer', 'MaskDINO'])
-class Mask2Former(StockMask2Former):
+class Mask2Former(CheckedModel, StockMask2Former):
     """MMDetection's detector without its refusals: any subset of panoptic, instance and semantic results in one pass.
     It is the same for every head, so it goes by all names.
 

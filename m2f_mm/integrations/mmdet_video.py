@@ -30,6 +30,7 @@ from m2f_mm.postprocess import (
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, Track
 
+from .checked_model import CheckedModel, as_weights, explained_channels
 from .mmdet import DetectorHead
 from .mmdet_samples import RLEMasks, clip_targets, instance_result, panoptic_codes, sample_sizes
 from .options import VIDEO_OPTIONS, joined_cfg, read_test_cfg
@@ -191,7 +192,7 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
 
 
 @MODELS.register_module()
-class Mask2FormerVideo(StockMask2FormerVideo):
+class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
     """MMDetection's video detector with a neck, several clips of one length at once in prediction, windows for long
     videos, and weights of every source: its own, official ones, and those of image models, whose head becomes the track
     head. The stock detector takes the same head, but predicts a whole video as one clip, whatever ``test_cfg`` says.
@@ -223,7 +224,8 @@ class Mask2FormerVideo(StockMask2FormerVideo):
 
     def extract_feat(self, frames: Tensor) -> Sequence[Tensor]:
         """Features of frames (n, 3, H, W), fine to coarse."""
-        features = self.backbone(frames)
+        with explained_channels(frames, self.backbone):
+            features = self.backbone(as_weights(frames, self.backbone))
         return self.neck(features) if hasattr(self, 'neck') else features
 
     def features_of(self, frames: Tensor) -> list[Tensor]:

@@ -18,6 +18,7 @@ from m2f_mm.postprocess import Sizes, class_scores, semantic_scores, semantic_se
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable, MaskPredictions, SegTargets
 
+from .checked_model import CheckedModel, check_predictions, explained
 from .heads import ConfiguredHead, stock_outputs
 from .options import MASK_DINO, MASKFORMER, SEGMENTOR_OPTIONS, class_counts, read_test_cfg, unknown_option
 
@@ -92,11 +93,14 @@ class SegmentorHead(ConfiguredHead):
         read_test_cfg(test_cfg, SEGMENTOR_OPTIONS)
         size = input_size(x[0], batch_img_metas[0])
         predictions = self(x)
-        return torch.stack([
+        scores = torch.stack([
             semantic_scores(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
                             predictions.mask_features[b], Sizes(size, size, size), classes=self.classes)
             for b in range(len(predictions.mask_features))
         ])
+        with explained(self):
+            check_predictions(predictions)
+        return scores
 
 
 @MODELS.register_module()
@@ -178,7 +182,7 @@ class Apart:
 
 
 @MODELS.register_module()
-class MaskSegmentor(Apart, StockEncoderDecoder):
+class MaskSegmentor(Apart, CheckedModel, StockEncoderDecoder):
     """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is wanted.
 
     Official weights, and Hugging Face's of Mask2Former, load under their own names. Images of different sizes in a
@@ -231,6 +235,7 @@ class MaskSegmentor(Apart, StockEncoderDecoder):
             labels = semantic_segmentation(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
                                            predictions.mask_features[b], sizes, classes=self.decode_head.classes)
             sample.set_data(dict(pred_sem_seg=PixelData(data=flip_back(labels[None], sample))))
+        check_predictions(predictions)
         return data_samples
 
 

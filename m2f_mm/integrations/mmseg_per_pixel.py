@@ -13,8 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 from m2f_mm.models import MaskTransformer
 from m2f_mm.models.layers import loads_weights
+from m2f_mm.postprocess import finite_sum, raise_non_finite
 from m2f_mm.registry import MODELS
 
+from .checked_model import explained
 from .mmseg import check_stock_options, ignored_label, input_size
 from .options import MASKFORMER, build_pixel_decoder, build_transformer_decoder, class_counts
 
@@ -45,7 +47,11 @@ class PerPixel:
 
     def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict], test_cfg: dict | None = None) -> Tensor:
         """Class logits (B, C, H, W) at the size of the network's input."""
-        return enlarged(self(x)[-1], input_size(x[0], batch_img_metas[0]))
+        logits = self(x)[-1]
+        with explained(self):
+            if not finite_sum(logits).isfinite():
+                raise_non_finite({'class logits': logits})
+        return enlarged(logits, input_size(x[0], batch_img_metas[0]))
 
 
 def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,7 +3,7 @@
 Shapes: Q queries, K results, n masks (a query may appear with several classes), C classes, D mask channels, T frames of
 a clip, h x w the mask features, H x W the output.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from m2f_mm.structures import box_corners, span
 
 from .classes import SOFTMAX, ClassScores
+from .finite import finite_sum, raise_non_finite
 from .mask_stores import Bitmaps, RunLengths
 from .tiles import Sizes, sigmoid_, tiles
 
@@ -93,7 +94,9 @@ def clip_segmentation(class_logits: Tensor,
     """
     if mask_form not in STORES:
         raise ValueError(f'mask_form must be one of {", ".join(STORES)}, got {mask_form!r}')
-    scores, labels, source, queries = choose(classes.instance(class_logits), max_per_clip, is_thing)
+    parts = {'class logits': class_logits, 'mask embeddings': mask_embeds, 'mask features': mask_features,
+             'boxes': boxes}
+    scores, labels, source, queries = choose(classes.instance(class_logits), max_per_clip, is_thing, parts)
     embeds = mask_embeds[queries]
     if boxes is not None:
         boxes = output_boxes(boxes[queries].float(), sizes)
@@ -135,13 +138,25 @@ def box_detection(class_logits: Tensor,
 
     Arguments as for ``instance_segmentation``.
     """
-    scores, labels, source, queries = choose(classes.instance(class_logits), max_per_image, is_thing)
+    parts = {'class logits': class_logits, 'boxes': boxes}
+    scores, labels, source, queries = choose(classes.instance(class_logits), max_per_image, is_thing, parts)
     return Instances(scores, labels, None, output_boxes(boxes[queries].float(), sizes)[source])
 
 
 def choose(probabilities: Tensor, max_per_image: int,
-           is_thing: Sequence[bool] | Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scores, labels and index of the mask of the K best pairs, and the n queries whose masks they are."""
+           is_thing: Sequence[bool] | Tensor | None,
+           parts: Mapping[str, Tensor | None] | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scores, labels and index of the mask of the K best pairs, and the n queries whose masks they are.
+
+    Args:
+        probabilities: of the pairs, (Q, C).
+        max_per_image, is_thing: see ``instance_segmentation``.
+        parts: what the network predicts, which has to be finite; by default the probabilities.
+
+    Raises:
+        NonFinitePrediction: it is not; the device is not waited for once more.
+    """
+    parts = parts or {'class probabilities': probabilities}
     num_queries, num_classes = probabilities.shape
     scores, index = probabilities.flatten().topk(min(max_per_image, probabilities.numel()), sorted=False)
     labels, queries = index % num_classes, index.div(num_classes, rounding_mode='floor')
@@ -150,7 +165,9 @@ def choose(probabilities: Tensor, max_per_image: int,
         chosen = torch.as_tensor(is_thing, dtype=torch.bool, device=labels.device)[labels]
     used = torch.zeros(num_queries, dtype=torch.uint8, device=labels.device)
     used.scatter_reduce_(0, queries, chosen.to(torch.uint8), 'amax')
-    count, masks = torch.stack((chosen.sum(), used.sum())).tolist()
+    count, masks, finite = torch.stack((chosen.sum(), used.sum(), finite_sum(*parts.values()).isfinite())).tolist()
+    if not finite:
+        raise_non_finite(parts)
     chosen = (~chosen).to(torch.uint8).argsort(stable=True)[:count]
     numbers = used.cumsum(0) - 1
     return scores[chosen], labels[chosen], numbers[queries[chosen]], (1 - used).argsort(stable=True)[:masks]

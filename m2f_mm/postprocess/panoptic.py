@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .classes import SOFTMAX, ClassScores
+from .finite import finite_sum, raise_non_finite
 from .tiles import Sizes, first_argmax, sigmoid_, tiles
 
 
@@ -79,9 +80,16 @@ def clip_panoptic(class_logits: Tensor,
 
     Returns:
         T maps int32 (H, W), and the segments.
+
+    Raises:
+        NonFinitePrediction: what the network predicts is not finite.
     """
+    parts = {'class logits': class_logits, 'mask embeddings': mask_embeds, 'mask features': mask_features}
     scores, labels, keep = classes.panoptic(class_logits, object_threshold)
-    kept = (~keep).to(torch.uint8).argsort(stable=True)[:int(keep.sum())]
+    count, finite = torch.stack((keep.sum(), finite_sum(*parts.values()).isfinite())).tolist()
+    if not finite:
+        raise_non_finite(parts)
+    kept = (~keep).to(torch.uint8).argsort(stable=True)[:count]
     scores, labels = scores[kept], labels[kept]
     owners, counts = zip(*(owners_of(scores, mask_embeds[kept], frame, sizes, filter_low_score, tile_bytes)
                            for frame in mask_features.split(1)))

@@ -21,6 +21,7 @@ from torch.nn.functional import normalize
 from m2f_mm.structures import Track, contract
 
 from .classes import SOFTMAX, ClassScores
+from .finite import finite_sum, raise_non_finite
 from .instance import choose, draw
 from .mask_stores import RunLengths
 from .panoptic import Segment, decide, owners_of
@@ -77,14 +78,22 @@ class VideoTracks:
             sizes: of padded input, image and output.
             known: frames at its beginning that the window before has ended with.
             shared: frames at its end that the next window will begin with.
+
+        Raises:
+            NonFinitePrediction: what the network predicts is not finite.
         """
-        order = self._order(mask_embeds, mask_features[:known], queries)
+        parts = {'class logits': class_logits, 'mask embeddings': mask_embeds, 'mask features': mask_features,
+                 'queries': queries}
+        order = self._order(mask_embeds, mask_features[:known], queries, parts)
         class_logits, mask_embeds, self.queries = (part[order] for part in (class_logits, mask_embeds, queries))
         new = mask_features[known:]
         self.length += len(new)
         self.logits = class_logits.float() * len(new) + (0 if self.logits is None else self.logits)
         rows = self._likeliest(class_logits)
-        tracks, embeds, places = rows.tolist(), mask_embeds[rows], torch.arange(len(rows), device=rows.device)
+        *tracks, finite = torch.cat((rows, finite_sum(*parts.values()).isfinite()[None])).tolist()
+        if not finite:
+            raise_non_finite(parts)
+        embeds, places = mask_embeds[rows], torch.arange(len(rows), device=rows.device)
         for frame in new.split(1):
             store = RunLengths(places, len(rows), *sizes.output)
             draw(store, embeds, frame, sizes)
@@ -93,15 +102,18 @@ class VideoTracks:
             self.panoptic.add(class_logits, mask_embeds, new, sizes)
         self.tail = low_masks(mask_embeds, mask_features[len(mask_features) - shared:])
 
-    def _order(self, mask_embeds: Tensor, features: Tensor, queries: Tensor) -> Tensor:
-        """The query of each track, (Q,)."""
+    def _order(self, mask_embeds: Tensor, features: Tensor, queries: Tensor, parts: dict[str, Tensor]) -> Tensor:
+        """The query of each track, (Q,); an assignment needs costs that are finite, as all ``parts`` should be."""
         if self.queries is None:
             return torch.arange(len(queries), device=queries.device)
         cost = 1 - likeness(self.queries, queries)
         if len(features) and self.mask_weight:
             cost = cost + self.mask_weight * (1 - mask_iou(self.tail[:, -len(features):],
                                                            low_masks(mask_embeds, features)))
-        return torch.from_numpy(linear_sum_assignment(cost.cpu().numpy())[1]).to(queries.device)
+        cost = cost.cpu().numpy()
+        if not np.isfinite(cost).all():
+            raise_non_finite(parts)
+        return torch.from_numpy(linear_sum_assignment(cost)[1]).to(queries.device)
 
     def _likeliest(self, class_logits: Tensor) -> Tensor:
         """Tracks whose masks are kept, ascending, by the better of their scores so far and in this window."""

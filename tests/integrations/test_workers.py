@@ -1,5 +1,6 @@
 """Two workers learn what one learns from the joint batch: the same loss, the same gradients, no worker left waiting."""
 import socket
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from mmengine.model import MMDistributedDataParallel
 from replay import RecordedPoints
 from test_boxes_without_masks import DETECTOR, without_masks
 from test_mask_dino_heads import detector as mask_dino
-from thin import clip_batch, detection_batch, gradients, our_detector, step
+from thin import build_detector, clip_batch, detection_batch, gradients, mmdet_config, our_detector, step, use_our_heads
 
 pytest.importorskip('mmdet')
 OBJECTS = {(kind, name): counts for kind in ('images', 'clips') for name, counts in {
@@ -25,6 +26,10 @@ MASK_DINO = {
     'nobody teaches boxes': ((3, 2), (), dict(loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0))),
     'learned queries': ((3, 0), (), dict(two_stage=False)),
 }
+
+
+# Backbones with frozen stages: MMDetection's and MMSegmentation's Swin freezes them in train() alone.
+FROZEN = ('ResNet', 'mmdet', *(['mmseg'] if find_spec('mmseg') else []))
 
 
 class HalfOfThePoints(RecordedPoints):
@@ -81,8 +86,29 @@ def worker(rank, port, folder):
             sum(losses.values()).backward()
         torch.save(dict(losses={name: loss.detach() for name, loss in losses.items()}, gradients=gradients(model)),
                    f'{folder}/mask dino, {name} {rank}.pth')
+    for kind in FROZEN:
+        model = frozen_detector(kind).train()
+        parallel = MMDistributedDataParallel(model, find_unused_parameters=False)
+        data = {key: value[rank:rank + 1] for key, value in detection_batch(semantic=False).items()}
+        for _ in range(2):
+            parallel.zero_grad()
+            losses = parallel(**model.data_preprocessor(data, True), mode='loss')
+            sum(losses.values()).backward()
+        torch.save(gradients(model), f'{folder}/{kind} {rank}.pth')
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+
+
+def frozen_detector(kind):
+    """Ours with a thin backbone of which the first stage does not learn; not yet in training mode."""
+    cfg = use_our_heads(mmdet_config())
+    cfg.type = 'm2f_mm.Mask2Former'
+    if kind == 'ResNet':
+        cfg.backbone.frozen_stages = 1
+    else:
+        cfg.backbone = dict(type=f'{kind}.SwinTransformer', embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
+                            window_size=7, frozen_stages=1)
+    return build_detector(cfg)
 
 
 def free_port():
@@ -125,3 +151,13 @@ def test_no_worker_of_mask_dino_waits(name, folder):
     for parameter, gradient in first.items():
         assert gradient is not None and gradient.isfinite().all(), parameter
         assert torch.equal(gradient, second[parameter]), parameter
+
+
+@pytest.mark.parametrize('kind', FROZEN)
+def test_frozen_stages(kind, folder):
+    first, second = (torch.load(folder / f'{kind} {rank}.pth', weights_only=True) for rank in range(2))
+    assert first.keys() == second.keys() and len(first) > 100
+    assert not any(name.startswith(('backbone.conv1', 'backbone.layer1', 'backbone.patch_embed', 'backbone.stages.0'))
+                   for name in first)
+    for name, gradient in first.items():
+        assert gradient is not None and torch.equal(gradient, second[name]), name
