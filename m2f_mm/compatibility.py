@@ -1,5 +1,5 @@
-"""What MMEngine and mmcv have to be told once, when ``m2f_mm`` is imported: MMEngine, to work with current torch, mmcv, to
-resize images of any number of channels, depth and shape.
+"""What MMEngine and mmcv have to be told once, when ``m2f_mm`` is imported: MMEngine, to work with current torch; mmcv,
+to resize images of any number of channels, depth and shape.
 
 A file of weights is a pickle, and NumPy's own parts of one are not safe to hand out: with ``numpy.ndarray`` and
 ``numpy.dtype`` a file can make an array of objects out of plain bytes, which is memory that the file's author chose.

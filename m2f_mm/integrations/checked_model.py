@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 

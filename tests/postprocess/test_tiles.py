@@ -95,7 +95,8 @@ class TestNothingDependsOnTheBudget:
 
 
 @pytest.mark.parametrize('source, target', [
-    (540, 2160), (2160, 540), (4001, 6003), (1, 7), (7, 1), (9999, 10007), (2, 30000), (30000, 2), (2, 8), (29999, 30000)
+    (540, 2160), (2160, 540), (4001, 6003), (1, 7), (7, 1), (9999, 10007), (2, 8), (2, 30000), (30000, 2),
+    (29999, 30000)
 ])
 def test_needed_rows_hold_what_is_read(source, target):
     resize = RowResize(source, target, torch.device('cpu'))
@@ -128,7 +129,7 @@ def test_any_size_is_two_plain_resizes():
         expected = whole_masks(embeds, features, sizes)
         for budget in (1, 2**40):
             found = tiled_masks(embeds, features, sizes, budget)
-            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5, msg=lambda text: f'{sizes}: {text}')
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5, msg=f'differs at {sizes}')
 
 
 @pytest.mark.parametrize('heights', [[5], [2, 2, 2, 1], [1] * 9, [4, 4, 3]])
