@@ -263,7 +263,7 @@ def explain_non_finite(costs: list[list[Tensor]], targets: Sequence[SegTargets],
             for part, values in sums.items():
                 if not values[layer, b].isfinite():
                     spoilt = len(targets) > 1 and not values[layer].isfinite().any()  # by one, with batch norm
-                    image = 'every image of the batch' if spoilt else image_name(b, target)
+                    image = image_name(b, target) + (' and every other image of it' if spoilt else '')
                     raise FloatingPointError(
                         f'The {part} of {where} are not finite for {image}. The training has diverged or the input is '
                         'broken: look at the learning rate, at fp16 (bf16 has more range) and at the '
