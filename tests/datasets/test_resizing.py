@@ -102,3 +102,33 @@ def test_a_very_long_image_at_the_shortest_edge():
 def test_what_cannot_be_resized(dtype, shape, message):
     with pytest.raises(ValueError, match=message):
         resize_image(np.zeros(shape, dtype), (2, 2))
+
+
+@pytest.mark.parametrize('channels', [1, 4, 5])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32], ids=lambda kind: kind.__name__)
+def test_clips_and_packing(channels, dtype):
+    """What comes in from outside is grey in every channel, and what is packed has the values of the image."""
+    pytest.importorskip('mmdet')
+    image = image_of(channels, dtype)
+    clip = TRANSFORMS.build(dict(type='m2f_mm.ClipFromImage', pad_val=128, scale=(0.5, 0.5)))(
+        dict(img=image, img_path='a.tif', ori_shape=image.shape[:2]))
+    assert all(frame.shape == image.shape and frame.dtype == dtype for frame in clip['img'])
+    assert (clip['img'][0][0, 0] == 128).all()
+    packed = TRANSFORMS.build(dict(type='m2f_mm.PackClipInputs'))(clip)['inputs']
+    assert np.array_equal(packed.numpy(), np.stack(clip['img']).transpose(0, 3, 1, 2))
+    packed = TRANSFORMS.build(dict(type='m2f_mm.PackPanopticInputs'))(dict(img=image))['inputs']
+    assert np.array_equal(packed.numpy(), image.transpose(2, 0, 1))
+
+
+def test_files_of_more_bits(tmp_path):
+    """Kept with ``color_type='unchanged'``; values that are not finite are refused by name."""
+    tifffile = pytest.importorskip('tifffile')
+    load = TRANSFORMS.build(dict(type='m2f_mm.LoadImage', color_type='unchanged', imdecode_backend='tifffile'))
+    for name, dtype in (('a.tif', np.uint16), ('b.tif', np.float32)):
+        tifffile.imwrite(tmp_path / name, image_of(5, dtype), photometric='minisblack')
+        assert np.array_equal(load(dict(img_path=str(tmp_path / name)))['img'], image_of(5, dtype))
+    image = image_of(5, np.float32)
+    image[3, 4, 2] = np.nan
+    tifffile.imwrite(tmp_path / 'c.tif', image, photometric='minisblack')
+    with pytest.raises(ValueError, match=r'c\.tif has 1 values that are not finite'):
+        load(dict(img_path=str(tmp_path / 'c.tif')))

@@ -56,10 +56,18 @@ class ClipFromImage(BaseTransform):
                          ori_video_length=self.num_frames)
         return {key: [frame[key] for frame in frames] for key in frames[0]}
 
+    def _warped(self, image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(self.pad_val,) * 3)
+
     def _moved(self, results: dict, matrix: np.ndarray) -> dict:
         size = results['img'].shape[1::-1]
-        frame = dict(results, img=cv2.warpAffine(
-            results['img'], matrix, size, flags=cv2.INTER_LINEAR, borderValue=(self.pad_val,) * 3))
+        image = results['img']
+        if image.shape[2:] == (3, ):
+            moved = self._warped(image, matrix, size)
+        else:  # OpenCV drops the axis of one channel, and pads no more than four
+            planes = [self._warped(plane, matrix, size) for plane in np.atleast_3d(image).transpose(2, 0, 1)]
+            moved = np.stack(planes, -1).reshape(image.shape)
+        frame = dict(results, img=moved)
         if 'gt_masks' not in results:
             return frame
         from mmdet.structures.mask import BitmapMasks

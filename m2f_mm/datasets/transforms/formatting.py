@@ -11,6 +11,13 @@ from ..id_map import FIRST_SEGMENT, IGNORE
 from ..image_files import check_image_size
 
 
+def planes_of(image: np.ndarray) -> np.ndarray:
+    """An image (H, W) or (H, W, C) as its planes (C, H, W); more than 8 bits become float32, as torch knows little of
+    unsigned integers."""
+    planes = np.atleast_3d(image).transpose(2, 0, 1)
+    return planes if planes.dtype == np.uint8 else planes.astype(np.float32)
+
+
 @TRANSFORMS.register_module()
 class PackPanopticInputs(BaseTransform):
     """Pack a picture and its map of segments.
@@ -44,8 +51,7 @@ class PackPanopticInputs(BaseTransform):
             sample.gt_segment_map = PixelData(data=torch.from_numpy(index.view(np.int16))[None])
             sample.gt_instances = InstanceData()  # MMDetection's data preprocessor looks whether it has masks
             sample.gt_segments = InstanceData(labels=torch.from_numpy(results['gt_segment_labels']))
-        image = results['img'] if results['img'].ndim == 3 else results['img'][..., None]
-        return dict(inputs=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), data_samples=sample)
+        return dict(inputs=torch.from_numpy(np.ascontiguousarray(planes_of(results['img']))), data_samples=sample)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(meta_keys={self.meta_keys})'
@@ -87,7 +93,7 @@ class PackClipInputs(BaseTransform):
             check_image_size(dict(img_path=path, ori_shape=size, height=listed[0], width=listed[1]))
         clip = TrackDataSample()
         clip.video_data_samples = [self._frame(results, t) for t in range(len(images))]
-        frames = np.stack([image.transpose(2, 0, 1) for image in images])
+        frames = np.stack([planes_of(image) for image in images])
         return dict(inputs=torch.from_numpy(frames), data_samples=clip)
 
     def _frame(self, results: dict, t: int) -> 'DetDataSample':  # noqa: F821

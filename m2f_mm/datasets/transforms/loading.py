@@ -17,11 +17,12 @@ _MISMATCH = ('error', 'warn', 'ignore', 'empty')
 class LoadImage(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile``, whose errors always name the file, also for empty ones.
 
-    Grey-scale, four-channel and 16-bit files become BGR uint8 (H, W, 3), as there.
+    Grey-scale, four-channel and 16-bit files become BGR uint8 (H, W, 3), as there; ``color_type='unchanged'`` keeps
+    channels and depth, and ``imdecode_backend='tifffile'`` with it reads TIFFs of any number of channels.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has another size than ``height`` and ``width`` of the results say.
+        ValueError: it cannot be decoded, has values that are not finite, or has another size than ``height`` and ``width`` of the results say.
     """
 
     def transform(self, results: dict) -> dict | None:
@@ -32,8 +33,14 @@ class LoadImage(LoadImageFromFile):
         except Exception as error:  # whatever the decoder raises: OpenCV's own errors, assertions of mmcv
             raise ValueError(f'{results["img_path"]} is not a readable picture ({error}); is it complete? Replace it, '
                              f'or take it out of the annotations') from error
-        if results is not None:
-            check_image_size(results)
+        if results is None:
+            return None
+        image = results['img']
+        if image.dtype.kind == 'f' and not np.isfinite(image).all():
+            raise ValueError(f'{results["img_path"]} has {np.count_nonzero(~np.isfinite(image))} values that are not '
+                             'finite (NaN or infinite): one of them spoils a whole batch. Fill them, or take the file '
+                             'out of the annotations')
+        check_image_size(results)
         return results
 
 
