@@ -22,7 +22,8 @@ class LoadImage(LoadImageFromFile):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, has values that are not finite, or has another size than ``height`` and ``width`` of the results say.
+        ValueError: it cannot be decoded, has values that are not finite, or has another size than ``height`` and
+            ``width`` of the results say.
     """
 
     def transform(self, results: dict) -> dict | None:
