@@ -41,8 +41,10 @@ def main() -> None:
     args = parse_args()
     from m2f_mm.checkpoints import read_state_dict, source_of, to_official, to_ours
     from m2f_mm.checkpoints.sources import BACKBONE
+    from m2f_mm.datasets.io import refuse_inputs
     from m2f_mm.version import __version__
     try:
+        refuse_inputs([str(args.target)], [str(args.source), args.config or ''], 'target')
         state = read_state_dict(args.source)
         source = source_of(state)
         if not (args.config or args.keep_order or source == BACKBONE):

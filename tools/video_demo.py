@@ -18,7 +18,7 @@ from m2f_mm.apis.command_line import config_file, existing_file, user_errors
 from m2f_mm.apis.video import as_video, drawn_frames, load_video_model, predict_video, tracks_as_json
 from m2f_mm.apis.video_files import free_folder, open_video, write_frames, write_video
 from m2f_mm.checkpoints import safe_loading
-from m2f_mm.datasets.io import write_file
+from m2f_mm.datasets.io import refuse_inputs, write_file
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -65,6 +65,7 @@ def target(args: argparse.Namespace) -> Path:
     out = args.out_dir / (source.name if source.is_dir() else source.stem)
     suffixes = ['.json', *([''] if args.frames else [] if args.no_video else ['.mp4'])]
     for path in (out.with_name(out.name + suffix) for suffix in suffixes):
+        refuse_inputs([str(path)], [str(source), args.checkpoint], '--out-dir', around=False)
         if args.out_dir.resolve() == source.parent and path.exists():
             raise ValueError(f'--out-dir: {path} lies beside the video, or is the video itself, and would be written '
                              'over; choose another folder')

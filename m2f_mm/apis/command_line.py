@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from m2f_mm.engine.workers import ending_with_parent
 
 from .configs import PACKAGE_ROOT, config_path
+from .outputs import refuse_data_outputs
 from .tool_runner import import_framework, tool_runner
 
 
@@ -73,7 +74,11 @@ def build_runner(cfg: Config, args: argparse.Namespace, warnings: Sequence[str] 
         cfg: with all arguments applied.
         args: common arguments.
         warnings: about the config, to be shown and logged.
+
+    Raises:
+        ValueError: results would be written over the data.
     """
+    refuse_data_outputs(cfg)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # where MMEngine looks for it
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         connect_cpu_workers(cfg)

@@ -144,8 +144,8 @@ def inside(folder: str, name: str, record: str) -> str:
     windows = PureWindowsPath(name)
     if (not name.strip() or '\0' in name or PurePosixPath(name).is_absolute() or windows.drive or windows.root
             or '..' in windows.parts):
-        raise ValueError(f'{record}: the file name {name!r} leads out of its folder; nothing is written. Write it relative '
-                         'to the folder that the config names, without ..')
+        raise ValueError(f'{record}: the file name {name!r} leads out of its folder; nothing is written. Write it '
+                         'relative to the folder that the config names, without ..')
     path = os.path.join(folder, *PurePosixPath(name.replace('\\', '/')).parts)
     top = os.path.realpath(folder)
     if not _within(os.path.realpath(os.path.dirname(path)), top):
@@ -153,7 +153,7 @@ def inside(folder: str, name: str, record: str) -> str:
     return path
 
 
-def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str) -> None:
+def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str, around: bool = True) -> None:
     """Refuse to write over what is read, or to mix what is written with it in one folder; links and hard links count as
     their files.
 
@@ -161,6 +161,7 @@ def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str) ->
         outputs: files or folders that would be written.
         inputs: files or folders that are read.
         option: where the outputs are named, for errors.
+        around: refuse a folder that holds an input, too.
 
     Raises:
         ValueError: one of the outputs is an input, lies in the folder of one, or is a folder that holds one.
@@ -173,7 +174,7 @@ def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str) ->
                 relation = 'is'
             elif os.path.isdir(read) and _within(written, read):
                 relation = 'lies in'
-            elif _within(read, written):
+            elif around and _within(read, written):
                 relation = 'holds'
             else:
                 continue

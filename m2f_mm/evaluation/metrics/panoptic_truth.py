@@ -25,5 +25,6 @@ def require_listed_size(item: dict, shape: Sequence[int], file: str) -> None:
     listed = item['height'], item['width']
     if tuple(shape) != listed:
         swapped = ', height and width swapped' if tuple(shape) == listed[::-1] else ''
-        raise ValueError(f'image {item["img_id"]!r} ({item["img_path"]}): the prediction has {shape[0]}x{shape[1]} pixels '
-                         f'(HxW), but {file} says {listed[0]}x{listed[1]}{swapped}. Correct height and width there')
+        raise ValueError(f'image {item["img_id"]!r} ({item["img_path"]}): the prediction has {shape[0]}x{shape[1]} '
+                         f'pixels (HxW), but {file} says {listed[0]}x{listed[1]}{swapped}. Correct height and width '
+                         'there')
