@@ -85,11 +85,10 @@ def evaluate(work_dir: Path, data: Path, checkpoint: Path) -> dict:
         return json.loads(result.read_text())
     logs = work_dir / 'test'
     shutil.rmtree(logs, ignore_errors=True)
-    run([sys.executable, ROOT / 'tools' / 'test.py', CONFIG, checkpoint, '--work-dir', logs, '--show-dir',
-         'pictures'], data)
-    run_dir = max(path for path in logs.iterdir() if path.is_dir())
     shutil.rmtree(pictures, ignore_errors=True)
-    shutil.move(str(run_dir / 'pictures'), str(pictures))
+    run([sys.executable, ROOT / 'tools' / 'test.py', CONFIG, checkpoint, '--work-dir', logs, '--show-dir',
+         pictures.resolve()], data)
+    run_dir = max(path for path in logs.iterdir() if path.is_dir())
     metrics = json.loads((run_dir / f'{run_dir.name}.json').read_text())
     result.with_suffix('.tmp').write_text(json.dumps(metrics, indent=1))
     result.with_suffix('.tmp').replace(result)

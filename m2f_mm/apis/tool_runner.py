@@ -75,8 +75,8 @@ class _ToolRunner:
 
 
 class _Terminal(logging.Filter):
-    """What the terminal shows of the log until ``open`` is called: warnings, not longer than a few lines, and records
-    with the attribute ``summary``."""
+    """What the terminal shows of the log until ``open`` is called: warnings, not longer than a few lines, which weights
+    were loaded, and records with the attribute ``summary``."""
 
     def __init__(self, logger: MMLogger):
         super().__init__()
@@ -89,7 +89,8 @@ class _Terminal(logging.Filter):
             handler.setFormatter(_ShortLines(handler.formatter, logger.log_file))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or hasattr(record, 'summary')
+        return record.levelno >= logging.WARNING or hasattr(record, 'summary') or record.getMessage().startswith(
+            'Load checkpoint from')
 
     def show(self, text: str) -> None:
         """Of the summary."""
@@ -121,6 +122,8 @@ class _ShortLines(logging.Formatter):
         self.formatter, self.log_file = formatter, log_file
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.levelno < logging.WARNING and not hasattr(record, 'summary'):
+            return self.formatter.format(record)
         lines = [part for line in self.formatter.format(record).splitlines() for part in textwrap.wrap(
             line, WIDTH, subsequent_indent='    ', break_on_hyphens=False) or ['']]
         if record.levelno == logging.WARNING and len(lines) > WARNING_LINES:

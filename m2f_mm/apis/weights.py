@@ -57,7 +57,8 @@ class LoadReport(NamedTuple):
             raise ValueError(f'{self._described()}: nothing of the checkpoint would be used. Name another load_from, '
                              'or none')
         if self.missing or self.reshaped or self.unexpected:
-            print_log(f'{self._described()}. What is missing or of another shape starts anew', 'current', 30)
+            mismatch = f'\nsize mismatch for {", ".join(self.reshaped[:3])}' if self.reshaped else ''
+            print_log(f'{self._described()}. What is missing or of another shape starts anew{mismatch}', 'current', 30)
 
     def _described(self) -> str:
         total = len(self.fitting) + len(self.missing) + len(self.reshaped)

@@ -52,7 +52,7 @@ def test_evaluation_with_pictures(trained):
                  '--cfg-options', 'model.test_cfg.window_size=4', 'model.test_cfg.window_overlap=2',
                  'default_hooks.visualization.score_thr=0')
     assert 'youtube_vis/segm_mAP' in output
-    shown, = folder.glob('test/*/shown')
+    shown = folder / 'shown'
     assert sorted(str(path.relative_to(shown)) for path in shown.glob('*/*')) == [
         f'{video:04d}/{frame:05d}.jpg' for video in range(2) for frame in range(6)]
 
