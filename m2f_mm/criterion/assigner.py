@@ -253,7 +253,7 @@ def explain_non_finite(costs: list[list[Tensor]], targets: Sequence[SegTargets],
             raise ValueError(f'{image_name(b, target)} has the label {int(wrong[0])}, but the model has {num_classes} '
                              f'classes (labels 0 to {num_classes - 1}). Compare the class counts of the head with the '
                              'classes in the metainfo of the data set; of a label map, see that pixels have the number '
-                             f'of their class, and if {int(wrong[0])} is to be ignored, set ignore_index={int(wrong[0])}')
+                             f'of their class; if {int(wrong[0])} is to be ignored: ignore_index={int(wrong[0])}')
         if target.boxes is not None and not target.boxes.isfinite().all():
             raise ValueError(f'{image_name(b, target)} has boxes that are not finite: mend its annotations')
     sums = prediction_sums(predictions)

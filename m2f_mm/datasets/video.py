@@ -7,6 +7,8 @@ from mmengine.fileio import join_path
 
 from ..registry import DATASETS
 from .categories import category_labels, distinct_colours
+from .coco_records import WrongMask, check_segmentation, image_faults, is_finite, is_id, is_integer, shown
+from .faults import raise_faults
 from .io import read_json, require
 from .youtube_vis_categories import OVIS, YOUTUBE_VIS_2019, YOUTUBE_VIS_2021
 
@@ -49,10 +51,22 @@ class VideoInstanceDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         content = self._read()
+        if content['videos']:
+            raise_faults(image_faults(content, self.ann_file, 'videos', 'file_names'))
         labels = self._labels(content['categories'])
-        objects = {}
-        for annotation in content.get('annotations') or []:
+        objects, ids = {}, set()
+        for number, annotation in enumerate(content.get('annotations') or []):
+            if not isinstance(annotation, dict):
+                raise ValueError(f'{self.ann_file}: annotations[{number}] is {shown(annotation)}, not a JSON object')
             self._require(annotation, ('id', 'video_id', 'category_id', 'segmentations'), 'annotation')
+            key = annotation['id']
+            if not is_integer(key) or not -1 << 31 <= key < 1 << 31 or key in ids:
+                raise ValueError(f'{self.ann_file}: annotations[{number}] has the id {shown(key)}; ids are integers of '
+                                 'at most 31 bits, each of one object')
+            ids.add(key)
+            if not is_id(annotation['video_id']) or not is_integer(annotation['category_id']):
+                raise ValueError(f'{self.ann_file}: annotation {key} has video_id={shown(annotation["video_id"])}, '
+                                 f'category_id={shown(annotation["category_id"])}; these are ids of the file')
             objects.setdefault(annotation['video_id'], []).append(annotation)
         items, number = [], 0
         for video in content['videos']:
@@ -97,6 +111,12 @@ class VideoInstanceDataset(BaseDataset):
             if label is None:
                 raise ValueError(f'{where} has category {annotation["category_id"]}, which is not among the categories '
                                  'of the file')
+            for key in ('segmentations', 'bboxes'):
+                if not isinstance(annotation.get(key) or ([] if key == 'bboxes' else None), list):
+                    raise ValueError(f'{where} has {key}={shown(annotation[key])}; expected is a list with an entry, '
+                                     'or null, for each frame')
+            if annotation.get('iscrowd', 0) not in (0, 1):
+                raise ValueError(f'{where} has iscrowd={shown(annotation["iscrowd"])}; it is 0 or 1')
             if len(annotation['segmentations']) != length:
                 raise ValueError(f'{where} has masks for {len(annotation["segmentations"])} frames, the video has '
                                  f'{length}')
@@ -105,7 +125,15 @@ class VideoInstanceDataset(BaseDataset):
                 raise ValueError(f'{where} has boxes for {len(boxes)} frames, the video has {length}')
             for frame, mask, box in zip(frames, annotation['segmentations'], boxes if label >= 0 else ()):
                 if mask:
-                    x, y, width, height = box or (0, 0, video['width'], video['height'])
+                    frame_where = f'{where}, frame {frame["frame_id"]} ({frame["img_path"]})'
+                    try:
+                        check_segmentation(mask, video['height'], video['width'])
+                    except WrongMask as error:
+                        raise ValueError(f'{frame_where}: {error}') from error
+                    box = box or (0, 0, video['width'], video['height'])
+                    if not isinstance(box, list | tuple) or len(box) != 4 or not all(map(is_finite, box)):
+                        raise ValueError(f'{frame_where}: bbox is {shown(box)}; expected is [x, y, width, height]')
+                    x, y, width, height = box
                     frame['instances'].append(dict(
                         mask=mask, bbox=[x, y, x + width, y + height], bbox_label=label,
                         instance_id=annotation['id'], ignore_flag=int(bool(annotation.get('iscrowd', False)))))

@@ -1,8 +1,10 @@
-"""Do model and data agree on the number of classes? Compared before anything expensive happens.
+"""Do model and data agree on the classes and on the ignored label? Compared before anything expensive happens.
 
-A head with too few classes fails deep inside a CUDA kernel, one with too many trains silently to a wrong result.
+A head with too few classes fails deep inside a CUDA kernel, one with too many, or with others of the same number,
+trains silently to a wrong result.
 """
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -10,11 +12,13 @@ from mmengine.registry import DATASETS, DefaultScope
 
 
 class HeadClasses(NamedTuple):
-    """Class counts of one head; ``things`` and ``stuff`` are None for a purely semantic one."""
+    """Classes of one head; ``things`` and ``stuff`` are None for a purely semantic one, ``names`` where only numbers
+    are known."""
     place: str
     total: int | None
     things: int | None
     stuff: int | None
+    names: tuple[str, ...] | None = None
 
 
 class DataClasses(NamedTuple):
@@ -23,10 +27,14 @@ class DataClasses(NamedTuple):
     classes: tuple[str, ...] | None
     thing_classes: tuple[str, ...] | None
     stuff_classes: tuple[str, ...] | None
+    text: str | None = None  # where a text stands for the classes, and no file of names has that path
 
 
 def compare(head: HeadClasses, data: DataClasses) -> list[str]:
     """Every disagreement between a head and a data set, each naming both places and both values."""
+    if data.text is not None:
+        return [f'{data.place} has classes={data.text!r}, a text instead of a list; write classes=({data.text!r}, ), '
+                'or the path of a file with a name in each line']
     pairs = []
     # Without the split, e.g. an instance data set, only the sum can be compared.
     if data.thing_classes is not None and data.stuff_classes is not None:
@@ -36,22 +44,37 @@ def compare(head: HeadClasses, data: DataClasses) -> list[str]:
     if not any(count not in (None, len(names)) for _, count, _, names in pairs):
         label = 'num_classes' if head.things is None else 'num_things_classes + num_stuff_classes'
         pairs.append((label, total, 'classes', data.classes))
-    return [f'{head.place}.{field} is {count}, but {data.place} lists {len(names)} {key} ({shorten(names)})'
-            for field, count, key, names in pairs
-            if count is not None and names is not None and count != len(names)]
+    counts = [f'{head.place}.{field} is {count}, but {data.place} lists {len(names)} {key} ({shorten(names)})'
+              for field, count, key, names in pairs
+              if count is not None and names is not None and count != len(names)]
+    return counts or compare_names(head, data)
 
 
-def shorten(names: tuple[str, ...]) -> str:
-    """The first three names, for a message."""
-    return ', '.join(map(str, names[:3])) + (', ...' if len(names) > 3 else '')
+def compare_names(head: HeadClasses, data: DataClasses) -> list[str]:
+    """How the class names differ, where both sides know as many; both lists are named."""
+    if head.names is None or data.classes is None or len(head.names) != len(data.classes):
+        return []
+    ours, theirs = ([str(name).strip() for name in names] for names in (head.names, data.classes))
+    differing = [f'{label}: {one!r} and {other!r}' for label, (one, other) in enumerate(zip(ours, theirs))
+                 if one != other]
+    if not differing:
+        return []
+    how = 'the same names in another order' if sorted(ours) == sorted(theirs) else 'other names'
+    return [f'{head.place} has the classes {shorten(ours, 20)}, but {data.place} has {how}: {shorten(theirs, 20)} '
+            f'(class {"; ".join(differing[:3])}{"; ..." if len(differing) > 3 else ""})']
+
+
+def shorten(names: Sequence[str], limit: int = 3) -> str:
+    """The first names, for a message."""
+    return ', '.join(map(str, names[:limit])) + (', ...' if len(names) > limit else '')
 
 
 def require_agreement(heads: list[HeadClasses], data: list[DataClasses]) -> None:
     """Raise ValueError, naming all disagreements, when there is one."""
     problems = [problem for item in data for head in heads for problem in compare(head, item)]
     if problems:
-        raise ValueError('The class counts of model and data disagree:\n  ' + '\n  '.join(problems)
-                         + '\nSet the model\'s counts, or the data set\'s metainfo (classes, thing_classes, '
+        raise ValueError('The classes of model and data disagree:\n  ' + '\n  '.join(dict.fromkeys(problems))
+                         + '\nSet the model\'s classes, or the data set\'s metainfo (classes, thing_classes, '
                            'stuff_classes), so that both say the same.')
 
 
@@ -72,15 +95,17 @@ def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
     return found
 
 
-def counts_of(head: Any, name: str) -> tuple[int | None, int | None, int | None]:
-    """Classes, things and stuff of a built head or of its config, which may name a metainfo instead."""
+def counts_of(head: Any, name: str) -> tuple[int | None, int | None, int | None, tuple[str, ...] | None]:
+    """Classes, things, stuff and names of a built head or of its config, which may name a metainfo instead."""
     if isinstance(head, dict) and head.get('metainfo') is not None:
         from m2f_mm.integrations.options import class_counts  # not needed where the numbers are given
         counts = class_counts(name, *(head.get(key) for key in ('metainfo', 'num_things_classes', 'num_stuff_classes',
                                                                 'num_classes')))
         split = counts.things > 0  # a purely semantic head has classes only
-        return len(counts.is_thing), counts.things if split else None, counts.stuff if split else None
-    return tuple(count_or_none(read(head, key)) for key in ('num_classes', 'num_things_classes', 'num_stuff_classes'))
+        return len(counts.is_thing), counts.things if split else None, counts.stuff if split else None, counts.names
+    numbers = (count_or_none(read(head, key)) for key in ('num_classes', 'num_things_classes', 'num_stuff_classes'))
+    names = None if isinstance(head, dict) else getattr(head, 'class_names', None)
+    return (*numbers, names)
 
 
 def read(owner: Any, key: str) -> Any:
@@ -96,18 +121,20 @@ def data_of(dataset: Any, place: str) -> list[DataClasses]:
     """Classes of a built data set; wrappers without a metainfo of their own are looked through."""
     metainfo = getattr(dataset, 'metainfo', None)
     if isinstance(metainfo, dict) and metainfo:  # of data sets that differ MMDetection's ConcatDataset has a list
-        return [from_metainfo(metainfo, f'{place} ({type(dataset).__name__})')]
+        return [from_metainfo(metainfo, f'{place} ({type(dataset).__name__})', built=True)]
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     return [item for part in inner if part is not None for item in data_of(part, place)]
 
 
-def from_metainfo(metainfo: dict, place: str) -> DataClasses:
+def from_metainfo(metainfo: dict, place: str, built: bool) -> DataClasses:
     def names(key: str) -> tuple[str, ...] | None:
         value = metainfo.get(key)
-        # A string is the path of a file with the names, which only the built data set has read.
         return tuple(value) if isinstance(value, list | tuple) else None
 
-    return DataClasses(place, names('classes'), names('thing_classes'), names('stuff_classes'))
+    text = metainfo.get('classes')
+    if not isinstance(text, str) or not built and (os.path.splitext(text)[1] or os.path.exists(text)):
+        text = None  # the path of a file with the names, which only the built data set has read
+    return DataClasses(place, names('classes'), names('thing_classes'), names('stuff_classes'), text)
 
 
 def configured_data(dataset: dict, place: str, scope: str | None) -> Iterator[DataClasses]:
@@ -127,7 +154,7 @@ def configured_data(dataset: dict, place: str, scope: str | None) -> Iterator[Da
         kind = type(kind.__name__, (kind,), {})
         kind.set_dataset_classes(dataset['dataset_version'])
     metainfo = {**(getattr(kind, 'METAINFO', None) or {}), **(dataset.get('metainfo') or {})}
-    yield from_metainfo(metainfo, f'{place} ({name})')
+    yield from_metainfo(metainfo, f'{place} ({name})', built=False)
 
 
 def check_class_counts(cfg: Config, parts: tuple[str, ...] = ('train', 'val', 'test')) -> None:

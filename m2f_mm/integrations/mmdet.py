@@ -65,6 +65,7 @@ class DetectorHead(ConfiguredHead):
         super().__init__(self.slot, counts, **options)
         self.is_thing = counts.is_thing
         self.class_ids = counts.class_ids
+        self.class_names = counts.names
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
 
@@ -191,6 +192,7 @@ class MaskFormerFusionHead(BaseModule):
     def take_classes(self, counts: ClassCounts) -> None:
         """Those of the head, where the options do not say any."""
         self.is_thing = counts.is_thing
+        self.class_names = counts.names
         self.num_things_classes = counts.things
         self.num_stuff_classes = counts.stuff
         self.num_classes = len(counts.is_thing)

@@ -1,4 +1,5 @@
 """MMDetection's data samples to and from this package's structures."""
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -77,13 +78,14 @@ def clip_targets(clips: Sequence[TrackDataSample], device: torch.device,
 
     Args:
         clips: each frame has ``gt_instances`` with masks, ``labels`` and ``instances_ids``. An object that has no mask
-            in a frame, or an empty one, is not seen there; one that is seen in no frame is left out.
+            in a frame, or an empty one, is not seen there; one that is seen in no frame is left out. Of two objects of
+            one id in a frame the last one counts, as in MMDetection, with a warning.
         device: where the targets go.
         last_frame_labels: objects that the last frame does not show have the label ``NO_CLASS``, as in the official
             loader; otherwise the label of the frames that do.
 
     Raises:
-        ValueError: a frame has no masks or no ids, or two of the same id; names clip and frame.
+        ValueError: a frame has no masks or no ids; names clip and frame.
     """
     frames = _tracked([frame for clip in clips for frame in clip.video_data_samples])
     joined = [_joined(clip, list(islice(frames, len(clip))), last_frame_labels) for clip in clips]
@@ -123,7 +125,8 @@ def _tracked(frames: Sequence[DetDataSample]) -> Iterator[dict[int, tuple[int, T
         objects = {}
         for (key, label), mask in zip(islice(numbers, len(instances)), _bitmaps(instances.masks)):
             if key in objects:
-                raise ValueError(f'{_name(sample) or "A frame"} has two objects of the id {key}')
+                warnings.warn(f'{_name(sample) or "A frame"}, frame {sample.get("frame_id", "?")}, has two objects of '
+                              f'the id {key}; the last one counts', stacklevel=2)
             if mask.any():
                 objects[key] = label, mask
         yield objects

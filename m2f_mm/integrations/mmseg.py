@@ -39,7 +39,7 @@ def ignored_label(num_classes: int, ignore_index: int | None) -> int:
     """
     if num_classes < 2:
         raise ValueError(f'decode_head has {num_classes} class: a label map gives every pixel a class, so each would '
-                         "be it. Add one for the rest, metainfo=dict(classes=('background', ...)) in model and data sets, "
+                         "be it. Add one for the rest, metainfo=dict(classes=('background', ...)) in model and data, "
                          'with pixels of 0 for background and 1 for the class')
     if ignore_index is None:
         return default_ignore_index(num_classes)
@@ -76,6 +76,7 @@ class SegmentorHead(ConfiguredHead):
         if not options.get('predict_masks', True):
             raise ValueError('decode_head: predict_masks=False is for detectors; a label map is made of masks')
         super().__init__('decode_head', counts, **options)
+        self.class_names = counts.names
         self.align_corners = align_corners
         self.ignore_index = ignored_label(self.num_classes, ignore_index)
         self.classes = class_scores(self.cls_embed.out_features, self.num_classes, temperature)

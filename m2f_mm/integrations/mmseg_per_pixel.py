@@ -85,8 +85,9 @@ class PerPixelSegHead(PerPixel, BaseModule):
                  init_cfg: dict | None = None):
         check_stock_options(align_corners, in_index, len(in_channels))
         super().__init__(init_cfg)
-        self.num_classes = self.out_channels = len(
-            class_counts('decode_head', metainfo, num_classes=num_classes).is_thing)
+        counts = class_counts('decode_head', metainfo, num_classes=num_classes)
+        self.num_classes = self.out_channels = len(counts.is_thing)
+        self.class_names = counts.names
         self.ignore_index = ignored_label(self.num_classes, ignore_index)
         self.pixel_decoder = build_pixel_decoder(pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels,
                                                  MASKFORMER.num_levels, checkpointing)
@@ -129,7 +130,8 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
                  checkpointing: str = 'norms',
                  init_cfg: dict | None = None):
         check_stock_options(align_corners, in_index, len(in_channels))
-        classes = len(class_counts('decode_head', metainfo, num_classes=num_classes).is_thing)
+        counts = class_counts('decode_head', metainfo, num_classes=num_classes)
+        classes = len(counts.is_thing)
         super().__init__(
             build_pixel_decoder(pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels,
                                 MASKFORMER.num_levels, checkpointing),
@@ -138,6 +140,7 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
             project_memory=enforce_decoder_input_project, init_cfg=init_cfg)
         self.cls_embed = nn.Identity()  # a query's class is known
         self.out_channels = classes
+        self.class_names = counts.names
         self.ignore_index = ignored_label(classes, ignore_index)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:

@@ -28,6 +28,7 @@ class ClassCounts(NamedTuple):
     """What a head has to know of the classes: how many, which are things, and where published weights have them."""
     is_thing: list[bool]
     class_ids: tuple[int, ...] | None = None  # place of each in the published order; None where that is the same
+    names: tuple[str, ...] | None = None  # None where only numbers are known
 
     @property
     def things(self) -> int:
@@ -82,13 +83,17 @@ def _of_metainfo(where: str, metainfo) -> ClassCounts:
     things, stuff = metainfo.get('thing_classes'), metainfo.get('stuff_classes')
     classes = metainfo.get('classes')
     if isinstance(classes, str):  # MMEngine reads a file of names here
-        classes = list_from_file(classes)
+        try:
+            classes = list_from_file(classes)
+        except OSError as error:
+            raise ValueError(f'{where}: metainfo has classes={classes!r}, a text instead of a list, and no file '
+                             f'of names has that path. Write classes=({classes!r}, )') from error
     if classes is None:
         if things is None:
             raise ValueError(f'{where}: metainfo has neither classes nor thing_classes, only {sorted(metainfo)}')
         classes = tuple(things) + tuple(stuff or ())
     is_thing = [stuff is None or name not in stuff if things is None else name in things for name in classes]
-    return ClassCounts(is_thing, metainfo.get('class_ids'))
+    return ClassCounts(is_thing, metainfo.get('class_ids'), tuple(map(str, classes)))
 
 
 class Method(NamedTuple):

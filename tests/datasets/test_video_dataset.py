@@ -112,6 +112,25 @@ def test_annotations_that_contradict_themselves(folder, change, message):
         build(folder, data=content(**change))
 
 
+@pytest.mark.parametrize('change, message', [
+    (dict(segmentations=None), 'annotation 21 of video 4 has segmentations=None'),
+    (dict(segmentations='mask'), "segmentations='mask'"),
+    (dict(segmentations=[dict(code(0), size=[20, 30]), None, None]),
+     r'annotation 21 of video 4, frame 0 .*a/0.png.*size=\[20, 30\], but its image has 40x60'),
+    (dict(segmentations=[dict(size=[HEIGHT, WIDTH], counts=[0, 3]), None, None]), 'a/0.png.*cover 3 pixels'),
+    (dict(segmentations=[[[1, 1, float('nan'), 1, 5, 5]], None, None]), 'not finite'),
+    (dict(bboxes=[[0, 1], None, None]), r'bbox is \[0, 1\]'),
+    (dict(iscrowd='0'), "iscrowd='0'"),
+    (dict(id=22), 'has the id 22'),
+    (dict(id='a'), "has the id 'a'"),
+])
+def test_records_that_contradict_themselves(folder, change, message):
+    data = content()
+    data['annotations'][0].update(change)
+    with pytest.raises(ValueError, match=f'videos.json.*{message}'):
+        build(folder, data=data)
+
+
 def test_files_that_are_none(folder):
     with pytest.raises(FileNotFoundError, match='check data_root'):
         VideoInstanceDataset(ann_file=str(folder / 'nowhere.json'))

@@ -128,8 +128,10 @@ def test_wrong_annotations():
     from m2f_mm.integrations.mmdet_samples import clip_targets
     clip = clip_batch(clips=1)['data_samples'][0]
     clip[1].gt_instances.instances_ids[:] = 1
-    with pytest.raises(ValueError, match='video_0/1.jpg has two objects of the id 1'):
-        clip_targets([clip], 'cpu')
+    with pytest.warns(UserWarning, match='video_0/1.jpg, frame 1, has two objects of the id 1; the last one counts'):
+        [target] = clip_targets([clip], 'cpu')
+    last = torch.from_numpy(clip[1].gt_instances.masks.masks[-1]).bool()
+    assert torch.equal(target.masks[1, 1], last)
     del clip[1].gt_instances.instances_ids
     with pytest.raises(ValueError, match='video_0/1.jpg have no instances_ids.*LoadTrackAnnotations'):
         clip_targets([clip], 'cpu')

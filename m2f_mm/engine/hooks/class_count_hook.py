@@ -1,31 +1,51 @@
-"""Stops a run whose model and data disagree on the number of classes, before its first iteration."""
+"""Stops a run whose model and data disagree, or whose label maps are wrong, before its first iteration."""
+from typing import Any
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from m2f_mm.datasets.faults import raise_faults
+from m2f_mm.datasets.label_maps import label_map_faults
 from m2f_mm.engine.class_counts import data_of, heads_of, require_agreement
+from m2f_mm.engine.ignored_label import is_semantic, leaves, require_one_ignored_label
 from m2f_mm.registry import HOOKS
+
+LABEL_MAPS = 500  # that are read of each data set
 
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Compare the heads' class counts with the built data sets' metainfo; ValueError names both places and values.
+    """Compare the heads' classes with the built data sets' metainfo; ValueError names both places and values.
 
-    Counts come from ``panoptic_head`` or ``track_head`` (things, stuff) or ``decode_head``, names from ``metainfo``,
-    also through data set wrappers. Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
+    Numbers, and names where the head has a metainfo, come from ``panoptic_head``, ``track_head`` or ``decode_head``,
+    those of the data from ``metainfo``, also through data set wrappers. Of segmentors, the ignored label of head, data
+    sets, metric and padding must be one, and up to 500 label maps of each data set are read, see ``label_map_faults``.
+    Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
     """
 
     priority = 'VERY_HIGH'
 
+    def __init__(self):
+        self._checked: set[str] = set()  # places; validation comes again and again
+
     def before_train(self, runner: Runner) -> None:
         self.check(runner, 'train_dataloader', runner.train_dataloader)
         if runner.val_loop is not None:  # a mistake there would show only after the first epoch
-            self.check(runner, 'val_dataloader', runner.val_dataloader)
+            self.before_val(runner)
 
     def before_val(self, runner: Runner) -> None:
-        self.check(runner, 'val_dataloader', runner.val_dataloader)
+        self.check(runner, 'val_dataloader', runner.val_dataloader, getattr(runner.val_loop, 'evaluator', None))
 
     def before_test(self, runner: Runner) -> None:
-        self.check(runner, 'test_dataloader', runner.test_dataloader)
+        loop = getattr(runner, 'test_loop', None)
+        self.check(runner, 'test_dataloader', runner.test_dataloader, getattr(loop, 'evaluator', None))
 
-    def check(self, runner: Runner, place: str, dataloader) -> None:
+    def check(self, runner: Runner, place: str, dataloader: Any, evaluator: Any = None) -> None:
         require_agreement(heads_of(runner.model), data_of(dataloader.dataset, f'{place}.dataset'))
+        require_one_ignored_label(runner.model, dataloader.dataset, f'{place}.dataset',
+                                  getattr(evaluator, 'metrics', ()), training=place == 'train_dataloader')
+        if place not in self._checked:
+            self._checked.add(place)
+            for dataset, _ in leaves(dataloader.dataset, place):
+                if is_semantic(dataset):
+                    raise_faults(label_map_faults(dataset, LABEL_MAPS))
