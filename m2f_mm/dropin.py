@@ -1,22 +1,45 @@
 """``custom_imports = dict(imports=['m2f_mm.dropin'])``: this package's classes under the stock names.
 
 An unchanged Mask2Former or MaskFormer config of MMDetection or MMSegmentation then runs on this package; checkpoints
-stay valid.
+stay valid. Beside the heads these are the data sets, loaders and metrics that such configs name: annotations are checked,
+and panoptic ones need no ``panopticapi``. ``EncoderDecoder`` is MMSegmentation's own, and also takes images of different
+sizes in a batch.
 """
 from importlib.util import find_spec
 
 from m2f_mm import integrations
 
 if find_spec('mmdet') is not None:
-    import mmdet.models  # noqa: F401  registers the stock classes first, so that nothing overwrites ours later
-    from mmdet.registry import MODELS as MMDET_MODELS
+    # The stock classes are registered first, so that nothing overwrites ours later.
+    import mmdet.datasets
+    import mmdet.evaluation
+    import mmdet.models  # noqa: F401
+    from mmdet import registry as _mmdet
 
-    for _name in ('Mask2FormerHead', 'MaskFormerHead', 'MaskFormerFusionHead', 'Mask2FormerTrackHead'):
-        MMDET_MODELS.register_module(name=_name, module=getattr(integrations, _name), force=True)
+    from m2f_mm import datasets, evaluation
+
+    _OURS = {
+        _mmdet.MODELS: (integrations, ('Mask2FormerHead', 'MaskFormerHead', 'MaskFormerFusionHead',
+                                       'Mask2FormerTrackHead')),
+        _mmdet.DATASETS: (integrations, ('CocoDataset', 'CityscapesDataset', 'ADE20KInstanceDataset')),
+        _mmdet.TRANSFORMS: (integrations, ('LoadAnnotations', 'LoadTrackAnnotations')),
+        _mmdet.METRICS: (integrations, ('CocoMetric', )),
+    }
+    for _registry, (_package, _names) in _OURS.items():
+        for _name in _names:
+            _registry.register_module(name=_name, module=getattr(_package, _name), force=True)
+    _mmdet.DATASETS.register_module(name='CocoPanopticDataset', module=datasets.CocoPanopticDataset, force=True)
+    _mmdet.TRANSFORMS.register_module(name='LoadPanopticAnnotations', module=datasets.LoadPanopticAnnotations,
+                                      force=True)
+    _mmdet.METRICS.register_module(name='CocoPanopticMetric', module=evaluation.PanopticMetric, force=True)
+    _mmdet.METRICS.register_module(name='YouTubeVISMetric', module=evaluation.YouTubeVISMetric, force=True)
 
 if find_spec('mmseg') is not None:
     import mmseg.models  # noqa: F401
-    from mmseg.registry import MODELS as MMSEG_MODELS
+    from mmseg.registry import MODELS as _MMSEG_MODELS
 
-    MMSEG_MODELS.register_module(name='Mask2FormerHead', module=integrations.Mask2FormerSegHead, force=True)
-    MMSEG_MODELS.register_module(name='MaskFormerHead', module=integrations.MaskFormerSegHead, force=True)
+    from m2f_mm.integrations.mmseg import EncoderDecoder
+
+    for _name, _module in (('Mask2FormerHead', integrations.Mask2FormerSegHead),
+                           ('MaskFormerHead', integrations.MaskFormerSegHead), ('EncoderDecoder', EncoderDecoder)):
+        _MMSEG_MODELS.register_module(name=_name, module=_module, force=True)

@@ -11,6 +11,7 @@ from .transforms import (
     FixedSizeCrop,
     LargeScaleJitter,
     LoadImage,
+    LoadPanopticAnnotations,
     LoadPanopticSegments,
     PackClipInputs,
     PackPanopticInputs,
@@ -21,7 +22,8 @@ from .video import OVISDataset, VideoInstanceDataset, YouTubeVIS2019Dataset, You
 
 __all__ = [
     'ADE20KPanopticDataset', 'CityscapesPanopticDataset', 'ClipFromImage', 'CocoPanopticDataset', 'ColorAugSSD',
-    'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticSegments', 'MapillaryPanopticDataset',
+    'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticAnnotations',
+    'LoadPanopticSegments', 'MapillaryPanopticDataset',
     'OVISDataset', 'PackClipInputs', 'PackPanopticInputs', 'PanopticDataset', 'ResizeScale', 'ResizeShortestEdge',
     'VideoInstanceDataset', 'YouTubeVIS2019Dataset', 'YouTubeVIS2021Dataset'
 ]

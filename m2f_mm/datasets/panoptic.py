@@ -1,5 +1,7 @@
 """Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each picture."""
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
@@ -18,6 +20,41 @@ from .io import read_panoptic_json
 from .panoptic_records import panoptic_faults
 
 
+STOCK_OPTIONS = dict(seg_map_suffix='.png', proposal_file=None, file_client_args=None, return_classes=False,
+                     caption_prompt=None)  # of MMDetection's data sets
+
+
+def check_panoptic_pipeline(transforms: Sequence[Any]) -> None:
+    """Loaders and packing that cannot read what ``PanopticDataset`` lists are refused before they are used.
+
+    Raises:
+        ValueError: there is one; names it and what takes its place.
+    """
+    kinds = [type(part) for part in flattened(transforms)]
+    stock = {kind.__name__ for kind in kinds if kind.__module__.startswith(('mmdet.', 'mmcv.'))}
+    own = {kind.__name__ for kind in kinds if kind.__module__.startswith('m2f_mm.datasets.')}
+    for name in ('LoadPanopticAnnotations', 'LoadAnnotations'):
+        if name in stock:
+            raise ValueError(f"{name} of MMDetection does not read the records of m2f_mm's panoptic data sets: take "
+                             'm2f_mm.LoadPanopticAnnotations, or m2f_mm.LoadPanopticSegments with '
+                             'm2f_mm.PackPanopticInputs')
+    if 'PackDetInputs' in stock and 'LoadPanopticSegments' in own:
+        raise ValueError('PackDetInputs of MMDetection loses the labels of the segments that m2f_mm.LoadPanopticSegments '
+                         'loads: take m2f_mm.PackPanopticInputs in its place, or m2f_mm.LoadPanopticAnnotations')
+
+
+def flattened(transforms: Sequence[Any]) -> Iterator[Any]:
+    """The steps of a pipeline, with those inside other steps."""
+    for part in transforms:
+        if isinstance(part, list | tuple):
+            yield from flattened(part)
+            continue
+        yield part
+        inner = getattr(part, 'transforms', None)
+        if isinstance(inner, list | tuple):
+            yield from flattened(inner)
+
+
 @DATASETS.register_module()
 class PanopticDataset(BaseDataset):
     """Any data set in COCO panoptic format, with the file names of its JSON and no need of panopticapi.
@@ -29,18 +66,20 @@ class PanopticDataset(BaseDataset):
     Each item of the data set holds: ``img_path``, ``img_id``, ``height``, ``width``; ``seg_map_path`` (None when the
     JSON has no annotation for the picture) and its name in the JSON, ``seg_map_name``; ``segments_info``,
     a list of dicts with ``id`` (in the PNG), ``category`` (label), ``iscrowd`` and ``is_thing`` (and not crowd);
-    ``void_ids``, the ids of segments whose category is not among the classes.
+    ``void_ids``, the ids of segments whose category is not among the classes. In test mode, where the JSON has boxes,
+    ``instances`` as in MMDetection.
 
     Args:
         data_prefix: ``img`` is the folder of the pictures, ``seg`` that of the panoptic PNGs.
         filter_cfg: in training, ``filter_empty_gt=True`` leaves out pictures without any segment that is not crowd,
             ``min_size`` pictures with a shorter side.
         backend_args: how to read files, see ``mmengine.fileio``.
-        kwargs: see ``mmengine.dataset.BaseDataset``.
+        kwargs: see ``mmengine.dataset.BaseDataset``; of MMDetection's own options those that change nothing.
 
     Raises:
         FileNotFoundError: there is no annotation file.
-        ValueError: the annotations contradict themselves or the metainfo; the message names file, picture and ids.
+        ValueError: the pipeline has a loader that does not read such records, or the annotations contradict themselves
+            or the metainfo; the message names file, picture and ids.
     """
 
     def __init__(self,
@@ -51,8 +90,12 @@ class PanopticDataset(BaseDataset):
                  lazy_init: bool = False,
                  **kwargs):
         self.backend_args = backend_args
+        for key, only in STOCK_OPTIONS.items():
+            if kwargs.pop(key, only) != only:
+                raise ValueError(f'{type(self).__name__}: {key} is not supported, only {only!r}')
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix or dict(img='', seg=''),
                          lazy_init=True, **kwargs)
+        check_panoptic_pipeline(self.pipeline.transforms)
         given = {key: value for key, value in self._metainfo.items() if key in (metainfo or {})}
         # The JSON is read once: the classes are wanted now, the items at full_init. An inferencer wants the classes
         # only and may have no JSON.
@@ -101,6 +144,12 @@ class PanopticDataset(BaseDataset):
             crowd = bool(segment.get('iscrowd', False))
             item['segments_info'].append(dict(id=segment['id'], category=label, iscrowd=crowd,
                                               is_thing=label < num_things and not crowd))  # as MMDetection has it
+        boxes = {segment['id']: segment.get('bbox') for segment in annotation['segments_info']}
+        if self.test_mode and all(isinstance(box, list) and len(box) == 4 for box in boxes.values()):
+            item['instances'] = [  # what MMDetection's tools of analysis look for
+                dict(bbox=[x, y, x + width, y + height], bbox_label=segment['category'], ignore_flag=0)
+                for segment in item['segments_info'] if segment['is_thing']
+                for x, y, width, height in [boxes[segment['id']]]]
         return item
 
     def _picture(self, image: dict) -> str:

@@ -22,6 +22,7 @@ from m2f_mm.datasets.faults import Fault, raise_faults
 from m2f_mm.datasets.image_files import check_image_size, size_faults
 from m2f_mm.datasets.io import read_json
 from m2f_mm.datasets.run_lengths import compressed
+from m2f_mm.datasets.transforms.stock_types import TakenForStock
 from m2f_mm.registry import DATASETS, TRANSFORMS
 
 COCO_FORM = 'COCO instance format (https://cocodataset.org/#format-data)'
@@ -195,8 +196,9 @@ class SafeMasks:
 
 
 @TRANSFORMS.register_module()
-class LoadAnnotations(SafeMasks, StockLoadAnnotations):
+class LoadAnnotations(SafeMasks, StockLoadAnnotations, metaclass=TakenForStock):
     """MMDetection's ``LoadAnnotations``, which takes masks of every form, see ``SafeMasks``."""
+    taken_for = 'LoadAnnotations'
 
 
 @TRANSFORMS.register_module()

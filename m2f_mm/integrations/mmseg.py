@@ -182,6 +182,10 @@ class Apart:
         return stock_outputs(results) if isinstance(results, MaskPredictions) else results
 
 
+class EncoderDecoder(Apart, StockEncoderDecoder):
+    """MMSegmentation's segmentor for ``m2f_mm.dropin``, see ``Apart``."""
+
+
 @MODELS.register_module()
 class MaskSegmentor(Apart, CheckedModel, StockEncoderDecoder):
     """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is wanted.

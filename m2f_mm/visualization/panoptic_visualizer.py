@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from mmengine.dist import master_only
 from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
@@ -113,8 +114,8 @@ class PanopticVisualizer(Visualizer):
         if draw_gt:
             column = 'ground truth'
             if 'gt_segment_map' in sample:
-                found['panoptic', column] = _from_segment_map(sample.gt_segment_map.data.numpy()[0],
-                                                              sample.gt_segments.labels.numpy())
+                found['panoptic', column] = _from_segment_map(np.asarray(sample.gt_segment_map.data)[0],
+                                                              np.asarray(sample.gt_segments.labels))
             elif 'gt_panoptic_seg' in sample:
                 found['panoptic', column] = self._from_panoptic(sample.gt_panoptic_seg)
             if 'gt_instances' in sample and _drawable(sample.gt_instances):
@@ -206,7 +207,7 @@ def _drawable(instances: InstanceData) -> bool:
 
 
 def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments:
-    segments = Segments(None, instances.labels.numpy())
+    segments = Segments(None, np.asarray(instances.labels))
     masks = instances.get('masks')
     if masks is None:
         boxes = instances.bboxes
@@ -218,10 +219,10 @@ def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments
         masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's own containers
         segments.masks = masks.astype(bool)
     if 'instances_id' in instances:
-        segments.colours = _colours(instances.instances_id.numpy())
+        segments.colours = _colours(np.asarray(instances.instances_id))
     if 'scores' not in instances:
         return segments
-    segments.scores = instances.scores.float().numpy()
+    segments.scores = np.asarray(torch.as_tensor(instances.scores).float())
     kept = segments.scores >= score_thr
     return replace(segments, **{name: value[kept] for name in ('masks', 'labels', 'scores', 'boxes', 'colours')
                                 if (value := getattr(segments, name)) is not None})

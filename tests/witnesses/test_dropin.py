@@ -12,7 +12,7 @@ SCRIPT = '''
 import m2f_mm.dropin
 from m2f_mm.integrations import Mask2FormerHead, Mask2FormerSegHead, Mask2FormerTrackHead, MaskFormerFusionHead
 from thin import build_detector, build_segmentor, detection_batch, mmdet_config, mmseg_config, semantic_batch, step
-from thin import clip_batch, video_config
+from thin import clip_batch, maskformer_config, video_config
 
 detector = build_detector(mmdet_config())
 assert type(detector.panoptic_head) is Mask2FormerHead
@@ -23,6 +23,51 @@ tracker = build_detector(video_config())
 assert type(tracker.track_head) is Mask2FormerTrackHead
 assert all(loss.isfinite() for loss in step(tracker, clip_batch()).values())
 
+# A panoptic config of MMDetection as it is, but for paths, classes and sizes: trains and evaluates.
+import sys
+import mmdet
+import small_data
+from mmengine.runner import Runner
+from pathlib import Path
+from thin import stock_config
+root = Path(sys.argv[1])
+def boxes(content):
+    for annotation in content['annotations']:
+        for segment, (x, y, width, height) in zip(annotation['segments_info'],
+                                                  [*small_data.boxes(), (0, 0, *small_data.SIZE[::-1])]):
+            segment['bbox'] = [x, y, width, height]
+for name in ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic', 'maskformer/maskformer_r50_ms-16xb1-75e_coco'):
+    cfg = stock_config(mmdet, name + '.py')
+    thin = mmdet_config() if 'mask2former' in name else maskformer_config()
+    cfg.model.update(thin)
+    metainfo = dict(classes=('disc', 'square', 'ground'), thing_classes=('disc', 'square'), stuff_classes=('ground',))
+    for part in (cfg.model.panoptic_head, cfg.model.panoptic_fusion_head):
+        part.update(num_things_classes=2, num_stuff_classes=1)
+    cfg.model.panoptic_head.loss_cls.class_weight = [1.0] * 3 + [0.1]
+    for split in ('train', 'val'):
+        small_data.panoptic(root, split=split)  # its segments have neither boxes nor areas of their own
+        loader = cfg[f'{split}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False, batch_size=2 if split == 'train' else 1)
+        loader.dataset.update(data_root=f'{root}/', metainfo=metainfo, ann_file=f'annotations/panoptic_{split}.json',
+                              data_prefix=dict(img=f'img_dir/{split}/', seg=f'annotations/panoptic_{split}/'))
+    cfg.val_evaluator = dict(type='CocoPanopticMetric', ann_file=f'{root}/annotations/panoptic_val.json',
+                             seg_prefix=f'{root}/annotations/panoptic_val/')
+    cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+    for each in cfg.train_dataloader.dataset.pipeline:
+        if each.type == 'RandomResize':
+            each.scale = (64, 48)
+        if each.type == 'RandomCrop':
+            each.crop_size = (48, 48)
+        if each.type == 'RandomChoice':
+            each.transforms = [[dict(type='RandomFlip', prob=0.5)]]
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
+    cfg.param_scheduler, cfg.work_dir, cfg.default_scope = [], f'{root}/work', 'mmdet'
+    cfg.experiment_name = cfg.model.type
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=100, save_last=False)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    print(runner.message_hub.get_scalar('val/coco_panoptic/PQ').current())
+
 segmentor = build_segmentor(mmseg_config())
 assert type(segmentor.decode_head) is Mask2FormerSegHead
 assert all(loss.isfinite() for loss in step(segmentor, semantic_batch()).values())
@@ -30,9 +75,9 @@ print('swapped')
 '''
 
 
-def test_dropin():
+def test_dropin(tmp_path):
     tests = Path(__file__).parents[1]
     path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get('PYTHONPATH', '')])
     environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run([sys.executable, '-c', SCRIPT], env=environment, text=True, capture_output=True)
+    done = subprocess.run([sys.executable, '-c', SCRIPT, str(tmp_path)], env=environment, text=True, capture_output=True)
     assert done.returncode == 0 and done.stdout.endswith('swapped\n'), done.stderr[-2000:]

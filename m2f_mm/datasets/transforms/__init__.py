@@ -2,10 +2,11 @@ from .clips import ClipFromImage
 from .colour import ColorAugSSD
 from .formatting import PackClipInputs, PackPanopticInputs
 from .geometric import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
-from .loading import LoadImage, LoadLabelMap, LoadPanopticSegments
+from .loading import LoadImage, LoadLabelMap, LoadPanopticAnnotations, LoadPanopticSegments
 from .resizing import Resize
 
 __all__ = [
     'ClipFromImage', 'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadLabelMap',
-    'LoadPanopticSegments', 'PackClipInputs', 'PackPanopticInputs', 'Resize', 'ResizeScale', 'ResizeShortestEdge'
+    'LoadPanopticAnnotations', 'LoadPanopticSegments', 'PackClipInputs', 'PackPanopticInputs', 'Resize', 'ResizeScale',
+    'ResizeShortestEdge'
 ]

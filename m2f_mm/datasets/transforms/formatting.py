@@ -1,5 +1,6 @@
 """From the results of a pipeline to the tensors that a model of MMDetection receives."""
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -18,6 +19,37 @@ def planes_of(image: np.ndarray) -> np.ndarray:
     return planes if planes.dtype == np.uint8 else planes.astype(np.float32)
 
 
+class NoInstances(InstanceData):
+    """``gt_instances`` beside a map of segments: none, for MMDetection's preprocessors that pad masks.
+
+    What else is read of it raises an error that names the cure: a head of MMDetection would train on nothing.
+    """
+
+    @property
+    def masks(self) -> 'NoInstances':
+        """Nothing, which can be padded."""
+        return self
+
+    @masks.setter
+    def masks(self, padded: 'NoInstances') -> None:
+        """They stay nothing."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """There is none of it."""
+        return default
+
+    def pad(self, size: Sequence[int], pad_val: int = 0) -> 'NoInstances':
+        """Nothing, of any size."""
+        return self
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ('labels', 'bboxes'):
+            raise AttributeError(
+                f'PackPanopticInputs packs segments, not {name} of instances, which the heads of MMDetection and some of '
+                'its batch augmentations read: take m2f_mm.LoadPanopticAnnotations and PackDetInputs for them')
+        raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
+
+
 @TRANSFORMS.register_module()
 class PackPanopticInputs(BaseTransform):
     """Pack a picture and its map of segments.
@@ -29,9 +61,8 @@ class PackPanopticInputs(BaseTransform):
     - ``gt_segments``: ``InstanceData(labels=int64 (N,))``. Segments that a crop has left no pixel of keep their
       number; the official panoptic recipe trains on them as empty masks.
 
-    ``BatchFixedSizePad`` needs ``pad_mask=False`` with it: there is no mask of an instance to pad.
-
-    Without a map in the results (a test pipeline) the sample has meta information only.
+    Preprocessors that pad masks and semantic maps find none to pad. Without a map in the results (a test pipeline) the
+    sample has meta information only; with the annotations of another loader it is what ``PackDetInputs`` makes.
 
     Args:
         meta_keys: what else of the results the sample carries as meta information.
@@ -43,13 +74,17 @@ class PackPanopticInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        from mmdet.structures import DetDataSample  # the sample of the stock detectors; nothing else needs MMDetection
-        sample = DetDataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
+        from .segment_sample import SegmentSample  # of MMDetection, which nothing else here needs
+        if 'gt_segment_labels' not in results and {'gt_seg_map', 'gt_masks', 'gt_bboxes'} & results.keys():
+            from mmdet.datasets.transforms import PackDetInputs
+            return PackDetInputs(self.meta_keys)(results)
+        sample = SegmentSample(metainfo={key: results[key] for key in self.meta_keys
+                                         if results.get(key) is not None})  # an array has no img_path
         if 'gt_seg_map' in results:
             index = np.maximum(results['gt_seg_map'].astype(np.uint16, copy=False), IGNORE)
             index -= FIRST_SEGMENT  # 255 - 256 wraps around to what is -1 as int16
             sample.gt_segment_map = PixelData(data=torch.from_numpy(index.view(np.int16))[None])
-            sample.gt_instances = InstanceData()  # MMDetection's data preprocessor looks whether it has masks
+            sample.gt_instances = NoInstances()  # MMDetection's data preprocessor looks whether it has masks
             sample.gt_segments = InstanceData(labels=torch.from_numpy(results['gt_segment_labels']))
         return dict(inputs=torch.from_numpy(np.ascontiguousarray(planes_of(results['img']))), data_samples=sample)
 

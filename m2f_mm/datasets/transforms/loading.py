@@ -2,6 +2,7 @@
 import warnings
 
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 
 from ...registry import TRANSFORMS
@@ -9,12 +10,14 @@ from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
 from ..image_files import check_image_size
 from ..io import read_panoptic_png
 from ..label_maps import check_size, read_label_map, renumber
+from .clips import box_of
+from .stock_types import TakenForStock
 
 _MISMATCH = ('error', 'warn', 'ignore', 'empty')
 
 
 @TRANSFORMS.register_module()
-class LoadImage(LoadImageFromFile):
+class LoadImage(LoadImageFromFile, metaclass=TakenForStock):
     """mmcv's ``LoadImageFromFile``, whose errors always name the file, also for empty ones.
 
     Grey-scale, four-channel and 16-bit files become BGR uint8 (H, W, 3), as there; ``color_type='unchanged'`` keeps
@@ -25,6 +28,8 @@ class LoadImage(LoadImageFromFile):
         ValueError: it cannot be decoded, has values that are not finite, or has another size than ``height`` and
             ``width`` of the results say.
     """
+
+    taken_for = 'LoadImageFromFile'
 
     def transform(self, results: dict) -> dict | None:
         try:
@@ -80,8 +85,11 @@ class LoadLabelMap(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class LoadPanopticSegments(BaseTransform):
+class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
     """Load the segments of a picture as one map, whatever their number.
+
+    Of records of MMDetection's own ``CocoPanopticDataset``, which do not tell crowds from stuff, it gives what
+    ``LoadPanopticAnnotations`` gives.
 
     Needs ``seg_map_path``, ``segments_info``, ``void_ids``, ``height`` and ``width`` of ``PanopticDataset``. Adds
 
@@ -97,6 +105,7 @@ class LoadPanopticSegments(BaseTransform):
             annotations that list what lies completely behind something else (ADE20K): segments without a pixel stay,
             as in the official code; ids that only the PNG has are an error.
         backend_args: how to read files, see ``mmengine.fileio``.
+        with_mask: always True; ``sahi`` looks for it in a config, to see that there are masks.
 
     Raises:
         FileNotFoundError: there is no such PNG.
@@ -104,37 +113,51 @@ class LoadPanopticSegments(BaseTransform):
             segments.
     """
 
-    def __init__(self, mismatch: str = 'error', backend_args: dict | None = None):
+    taken_for = 'LoadPanopticAnnotations'
+
+    def __init__(self, mismatch: str = 'error', backend_args: dict | None = None, with_mask: bool = True):
         if mismatch not in _MISMATCH:
             raise ValueError(f'mismatch must be one of {_MISMATCH}, got {mismatch!r}')
+        if not with_mask:
+            raise ValueError(f'{type(self).__name__}: with_mask=False is not possible, its segments are masks')
         self.mismatch = mismatch
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
         if 'seg_map_path' not in results:  # an inferencer gives a picture and nothing else
             return results
-        path = results['seg_map_path']
-        shape = (results['height'], results['width'])
-        segments = [segment for segment in results['segments_info'] if not segment['iscrowd']]
-        if len(segments) > MAX_SEGMENTS:
-            raise ValueError(f'{path} has {len(segments)} segments, more than the {MAX_SEGMENTS} that fit into a map')
-        if results.get('ori_shape', shape) != shape:
-            raise ValueError(f'{results["img_path"]} is {results["ori_shape"]} pixels (H, W), but its JSON says '
-                             f'{shape}; has the picture been scaled, or does its EXIF tag turn it?')
-        if path is None:  # nobody annotated this picture
-            seg_map = np.full(shape, IGNORE, np.uint16)
+        runs, segments = self._read(results)
+        if 'void_ids' not in results:
+            return stock_annotations(results, runs, segments)
+        if runs is None:
+            seg_map = np.full((results['height'], results['width']), IGNORE, np.uint16)
         else:
-            runs = IdRuns(read_panoptic_png(path, self.backend_args))
-            if runs.shape != shape:
-                raise ValueError(f'{path} is {runs.shape[0]}x{runs.shape[1]} pixels (HxW), but its JSON says '
-                                 f'{shape[0]}x{shape[1]}')
-            segments = self._check(runs, segments, results)
             index = positions(runs.values, np.array([segment['id'] for segment in segments], np.int32))
             seg_map = runs.replace(np.where(index < 0, IGNORE, index + FIRST_SEGMENT).astype(np.uint16))
         results['gt_seg_map'] = seg_map
         results['gt_segment_labels'] = np.array([segment['category'] for segment in segments], np.int64)
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
+
+    def _read(self, results: dict) -> tuple[IdRuns | None, list[dict]]:
+        """Ids of the PNG, None where nobody annotated the picture, and the segments without crowds."""
+        path = results['seg_map_path']
+        shape = (results['height'], results['width'])
+        segments = [segment for segment in results['segments_info'] if not segment.get('iscrowd', False)]
+        if len(segments) > MAX_SEGMENTS:
+            raise ValueError(f'{path} has {len(segments)} segments, more than the {MAX_SEGMENTS} that fit into a map')
+        if results.get('ori_shape', shape) != shape:
+            raise ValueError(f'{results["img_path"]} is {results["ori_shape"]} pixels (H, W), but its JSON says '
+                             f'{shape}; has the picture been scaled, or does its EXIF tag turn it?')
+        if path is None:
+            return None, segments
+        runs = IdRuns(read_panoptic_png(path, self.backend_args))
+        if runs.shape != shape:
+            raise ValueError(f'{path} is {runs.shape[0]}x{runs.shape[1]} pixels (HxW), but its JSON says '
+                             f'{shape[0]}x{shape[1]}')
+        if 'void_ids' not in results:  # MMDetection's data set does not list what it leaves out
+            return runs, segments
+        return runs, self._check(runs, segments, results)
 
     def _check(self, runs: IdRuns, segments: list, results: dict) -> list:
         """The segments to keep, after comparing PNG and JSON as ``mismatch`` says."""
@@ -153,3 +176,73 @@ class LoadPanopticSegments(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(mismatch={self.mismatch!r})'
+
+
+@TRANSFORMS.register_module()
+class LoadPanopticAnnotations(LoadPanopticSegments):
+    """MMDetection's loader of that name without ``panopticapi`` and with the checks of ``LoadPanopticSegments``.
+
+    Adds ``gt_masks``, ``gt_bboxes``, ``gt_bboxes_labels`` and ``gt_ignore_flags`` of the things and ``gt_seg_map``, the
+    class of every pixel, 255 at void and crowds. Boxes are those of the masks.
+
+    Args:
+        with_bbox, with_label, with_mask, with_seg, box_type: as in MMDetection.
+        imdecode_backend: the stock option, without use.
+        backend_args, mismatch: see ``LoadPanopticSegments``.
+    """
+
+    def __init__(self,
+                 with_bbox: bool = True,
+                 with_label: bool = True,
+                 with_mask: bool = True,
+                 with_seg: bool = True,
+                 box_type: str | None = 'hbox',
+                 imdecode_backend: str = 'cv2',
+                 backend_args: dict | None = None,
+                 mismatch: str = 'error'):
+        super().__init__(mismatch, backend_args)
+        self.left_out = {key for given, keys in (
+            (with_bbox, ('gt_bboxes', 'gt_ignore_flags')), (with_label, ('gt_bboxes_labels', )),
+            (with_mask, ('gt_masks', )), (with_seg, ('gt_seg_map', ))) if not given for key in keys}
+        self.box_type = box_type
+
+    def transform(self, results: dict) -> dict:
+        if 'seg_map_path' not in results:
+            return results
+        results = stock_annotations(results, *self._read(results), self.box_type)
+        for key in self.left_out:
+            del results[key]
+        return results
+
+
+def stock_annotations(results: dict, runs: IdRuns | None, segments: list[dict], box_type: str | None = 'hbox') -> dict:
+    """Results with what MMDetection's ``LoadPanopticAnnotations`` adds, see there.
+
+    Args:
+        results: has ``height`` and ``width``.
+        runs: ids of the PNG, None where nobody annotated the picture.
+        segments: with ``id``, ``category`` and ``is_thing``.
+        box_type: MMDetection's name of a type of boxes, None for an array.
+    """
+    from mmdet.structures.bbox import get_box_type
+    from mmdet.structures.mask import BitmapMasks
+    height, width = results['height'], results['width']
+    beyond = [segment['category'] for segment in segments if segment['category'] >= IGNORE]
+    if beyond:
+        raise ValueError(f'{results["seg_map_path"]}: class {beyond[0]} does not fit into a map whose void is {IGNORE}; '
+                         'take LoadPanopticSegments and PackPanopticInputs of m2f_mm for so many classes')
+    things = [segment for segment in segments if segment['is_thing'] and runs is not None]
+    masks = [runs.replace((runs.values == segment['id']).astype(np.uint8)) for segment in things]
+    boxes = np.array([box_of(mask) for mask in masks], np.float32).reshape(-1, 4)
+    seg_map = np.full((height, width), IGNORE, np.int32)
+    if runs is not None:
+        index = positions(runs.values, np.array([segment['id'] for segment in segments], np.int32))
+        labels = np.array([segment['category'] for segment in segments] + [IGNORE], np.int32)
+        seg_map = runs.replace(labels[index])
+    results.update(
+        gt_masks=BitmapMasks(masks, height, width),
+        gt_bboxes=boxes if box_type is None else get_box_type(box_type)[1](boxes, dtype=torch.float32),
+        gt_bboxes_labels=np.array([segment['category'] for segment in things], np.int64),
+        gt_ignore_flags=np.zeros(len(things), bool),
+        gt_seg_map=seg_map)
+    return results

@@ -45,7 +45,8 @@ class PanopticMetric(BaseMetric):
     mean over no class at all is NaN.
 
     Args:
-        ann_file: COCO panoptic JSON of the evaluated pictures.
+        ann_file: COCO panoptic JSON of the evaluated pictures. Without it the truth is what the data samples say:
+            ``seg_map_path`` and ``segments_info``, which the ``meta_keys`` of the packing must have.
         seg_prefix: folder of its PNGs.
         classwise: print the three numbers of every class, too.
         outfile_prefix: also write the predictions as a COCO panoptic result, ``{outfile_prefix}.panoptic.json`` and
@@ -54,6 +55,8 @@ class PanopticMetric(BaseMetric):
         backend_args: how to read files, see ``mmengine.fileio``.
         collect_device: 'cpu' or 'gpu', see ``mmengine.evaluator.BaseMetric``.
         prefix: replaces ``coco_panoptic``.
+        nproc: the stock option, without use: pictures are counted where they are predicted.
+        file_client_args: the stock option; only None.
 
     Raises:
         ValueError: a picture is not in the JSON, its prediction has another size, or it was predicted twice; the result
@@ -62,22 +65,26 @@ class PanopticMetric(BaseMetric):
     default_prefix = 'coco_panoptic'
 
     def __init__(self,
-                 ann_file: str,
-                 seg_prefix: str = '',
+                 ann_file: str | None = None,
+                 seg_prefix: str | None = '',
                  classwise: bool = False,
                  outfile_prefix: str | None = None,
                  format_only: bool = False,
                  backend_args: dict | None = None,
                  collect_device: str = 'cpu',
-                 prefix: str | None = None):
+                 prefix: str | None = None,
+                 nproc: int | None = None,
+                 file_client_args: None = None):
         super().__init__(collect_device=collect_device, prefix=prefix)
+        if file_client_args is not None:
+            raise ValueError('PanopticMetric: file_client_args is not supported, take backend_args')
         if format_only and not outfile_prefix:
             raise ValueError('PanopticMetric(format_only=True) writes files only; say where with outfile_prefix=...')
         if outfile_prefix:
             refuse_inputs([f'{outfile_prefix}.panoptic.json', f'{outfile_prefix}.panoptic'], [ann_file, seg_prefix],
                           'outfile_prefix')
         self.ann_file = ann_file
-        self.seg_prefix = seg_prefix
+        self.seg_prefix = seg_prefix or ''
         self.classwise = classwise
         self.outfile_prefix = outfile_prefix
         self.format_only = format_only
@@ -87,11 +94,11 @@ class PanopticMetric(BaseMetric):
         self._category_ids: list[int] = []
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        if not self._truth:
+        if not self._truth and self.ann_file:
             self._load_truth()
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            item = self._truth.get(sample['img_id'])
+            item = self._truth.get(sample['img_id']) if self.ann_file else self._from_sample(sample)
             if item is None:
                 raise ValueError(f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
                                  f'evaluator and data loader must use the same annotation file')
@@ -109,7 +116,8 @@ class PanopticMetric(BaseMetric):
         require_each_once([img_id for _, (img_id, _) in results], self._truth or None, self.ann_file)
         if self.outfile_prefix:
             path = f'{self.outfile_prefix}.panoptic.json'
-            content = read_panoptic_json(self.ann_file, self.backend_args, needs=('images', 'categories'))
+            content = self._categories(results) if self.ann_file is None else read_panoptic_json(
+                self.ann_file, self.backend_args, needs=('images', 'categories'))
             write_json(path, dict(images=content['images'], categories=content['categories'],
                                   annotations=[record for _, (_, record) in results]))
             logger.info(f'panoptic results are in {path}')
@@ -124,6 +132,35 @@ class PanopticMetric(BaseMetric):
             rows += [(name, mean_quality(quality, [label])) for label, name in enumerate(classes)]
         logger.info('panoptic quality\n' + _table(rows))
         return {name + suffix: value for suffix, mean in means.items() for name, value in mean.items()}
+
+    def _categories(self, results: list[tuple]) -> dict:
+        """Images and categories of a result file, where no annotation file lists them."""
+        num_things = len(self.dataset_meta['thing_classes'])
+        return dict(
+            images=[dict(id=record['image_id'], file_name=record['file_name']) for _, record in results],
+            categories=[dict(id=label, name=name, isthing=int(label < num_things))
+                        for label, name in enumerate(self.dataset_meta['classes'])])
+
+    def _from_sample(self, sample: dict) -> dict:
+        """The truth of a picture as ``PanopticDataset`` lists it, from what a data sample carries."""
+        missing = [key for key in ('segments_info', 'seg_map_path') if key not in sample]
+        if missing:
+            raise ValueError(f'{sample.get("img_path")}: PanopticMetric has no ann_file, and the data sample no '
+                             f'{" and no ".join(missing)}: give the metric the annotation file, or the packing of the '
+                             "test pipeline meta_keys with 'segments_info' and 'seg_map_path'")
+        names = ('classes', 'thing_classes')
+        if any(name not in self.dataset_meta for name in names):
+            raise ValueError(f'PanopticMetric needs {" and ".join(names)} in the metainfo of the data set')
+        num_things, labels = len(self.dataset_meta['thing_classes']), range(len(self.dataset_meta['classes']))
+        self._category_ids = list(labels)
+        height, width = sample['ori_shape'][:2]
+        path = sample['seg_map_path']
+        segments = [dict(segment, iscrowd=segment.get('iscrowd', segment['category'] < num_things
+                                                      and not segment['is_thing']))
+                    for segment in sample['segments_info']]  # MMDetection's crowds are things that are none
+        return dict(img_path=sample.get('img_path'), img_id=sample['img_id'], height=height, width=width,
+                    seg_map_path=path, seg_map_name=path and os.path.basename(path), segments_info=segments,
+                    void_ids=sample.get('void_ids', ()))
 
     def _load_truth(self) -> None:
         dataset = panoptic_truth(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args)
