@@ -1,9 +1,9 @@
 """``custom_imports = dict(imports=['m2f_mm.dropin'])``: this package's classes under the stock names.
 
 An unchanged Mask2Former or MaskFormer config of MMDetection or MMSegmentation then runs on this package; checkpoints
-stay valid. Beside the heads these are the data sets, loaders and metrics that such configs name: annotations are checked,
-and panoptic ones need no ``panopticapi``. ``EncoderDecoder`` is MMSegmentation's own, and also takes images of different
-sizes in a batch.
+stay valid. Beside the heads these are the data sets, loaders and metrics that such configs name: annotations are
+checked, and panoptic ones need no ``panopticapi``. ``EncoderDecoder`` is MMSegmentation's own, and also takes images of
+different sizes in a batch.
 """
 from importlib.util import find_spec
 

@@ -19,7 +19,6 @@ from .faults import raise_faults
 from .io import read_panoptic_json
 from .panoptic_records import panoptic_faults
 
-
 STOCK_OPTIONS = dict(seg_map_suffix='.png', proposal_file=None, file_client_args=None, return_classes=False,
                      caption_prompt=None)  # of MMDetection's data sets
 
@@ -39,8 +38,9 @@ def check_panoptic_pipeline(transforms: Sequence[Any]) -> None:
                              'm2f_mm.LoadPanopticAnnotations, or m2f_mm.LoadPanopticSegments with '
                              'm2f_mm.PackPanopticInputs')
     if 'PackDetInputs' in stock and 'LoadPanopticSegments' in own:
-        raise ValueError('PackDetInputs of MMDetection loses the labels of the segments that m2f_mm.LoadPanopticSegments '
-                         'loads: take m2f_mm.PackPanopticInputs in its place, or m2f_mm.LoadPanopticAnnotations')
+        raise ValueError('PackDetInputs of MMDetection loses the labels of the segments that '
+                         'm2f_mm.LoadPanopticSegments loads: take m2f_mm.PackPanopticInputs in its place, or '
+                         'm2f_mm.LoadPanopticAnnotations')
 
 
 def flattened(transforms: Sequence[Any]) -> Iterator[Any]:

@@ -42,7 +42,8 @@ def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], devic
                              'PackDetInputs has lost their labels: take m2f_mm.PackPanopticInputs in its place, or '
                              'm2f_mm.LoadPanopticAnnotations before it')
     maps = {i: sample.gt_sem_seg.sem_seg.to(device) for i, sample in enumerate(samples)
-            if 'gt_sem_seg' in sample and 'gt_segment_map' not in sample and not all(is_thing)}  # (1, h, w); a head without stuff has no use for them
+            if 'gt_sem_seg' in sample and 'gt_segment_map' not in sample
+            and not all(is_thing)}  # (1, h, w); a head without stuff has no use for them
     stuff = _stuff_labels({i: (samples[i], semantic) for i, semantic in maps.items()}, is_thing) if maps else {}
     return [_boxes_alone(sample, device) if take_boxes and i not in maps and _has_boxes_alone(sample) else
             _to_target(sample, maps.get(i), stuff.get(i), device) for i, sample in enumerate(samples)]

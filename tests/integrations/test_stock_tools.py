@@ -39,7 +39,8 @@ def test_stock_tuple(config, ours):
     if config is video_config:  # the stock video detector has no mode='tensor', but its head a forward
         data = theirs.data_preprocessor(copy.deepcopy(batch), False)
         with torch.no_grad():
-            expected = theirs.eval().track_head.forward(theirs.backbone(data['inputs'].flatten(0, 1)), data['data_samples'])
+            features = theirs.eval().backbone(data['inputs'].flatten(0, 1))
+            expected = theirs.track_head.forward(features, data['data_samples'])
     else:
         expected = tensors(theirs, copy.deepcopy(batch))
     assert type(found) is tuple and len(found) == 2

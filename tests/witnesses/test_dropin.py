@@ -79,5 +79,6 @@ def test_dropin(tmp_path):
     tests = Path(__file__).parents[1]
     path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get('PYTHONPATH', '')])
     environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run([sys.executable, '-c', SCRIPT, str(tmp_path)], env=environment, text=True, capture_output=True)
+    done = subprocess.run([sys.executable, '-c', SCRIPT, str(tmp_path)], env=environment, text=True,
+                          capture_output=True)
     assert done.returncode == 0 and done.stdout.endswith('swapped\n'), done.stderr[-2000:]

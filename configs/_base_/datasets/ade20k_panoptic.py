@@ -16,7 +16,7 @@ short_sides = list(range(320, 1281, 64))
 # Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='m2f_mm.LoadPanopticSegments', mismatch='empty'),  # some stuff lies completely behind objects
+    dict(type='m2f_mm.LoadPanopticSegments', with_mask=True, mismatch='empty'),  # some stuff lies behind objects
     dict(type='m2f_mm.ResizeShortestEdge', short_sides=short_sides, max_size=max_size),
     dict(type='m2f_mm.FixedSizeCrop', crop_size=crop_size, diagonal=False, pad=False),
     dict(type='m2f_mm.ColorAugSSD'),

@@ -13,7 +13,7 @@ backend_args = None
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage', backend_args=backend_args),
-    dict(type='m2f_mm.LoadPanopticSegments', backend_args=backend_args),
+    dict(type='m2f_mm.LoadPanopticSegments', with_mask=True, backend_args=backend_args),
     dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.1, 2.0)),
     dict(type='m2f_mm.PackPanopticInputs')

@@ -5,7 +5,7 @@ short_sides = list(range(480, 801, 32))
 resize = dict(type='m2f_mm.ResizeShortestEdge', short_sides=short_sides, max_size=max_size)
 train_pipeline = [
     dict(type='m2f_mm.LoadImage', backend_args=_base_.backend_args),
-    dict(type='m2f_mm.LoadPanopticSegments', backend_args=_base_.backend_args),
+    dict(type='m2f_mm.LoadPanopticSegments', with_mask=True, backend_args=_base_.backend_args),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='RandomChoice',

@@ -17,7 +17,7 @@ short_sides = [int(0.1 * k * 2048) for k in range(5, 21)]
 # Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='m2f_mm.LoadPanopticSegments'),
+    dict(type='m2f_mm.LoadPanopticSegments', with_mask=True),
     dict(type='m2f_mm.ResizeShortestEdge', short_sides=short_sides, max_size=max_size),
     dict(type='m2f_mm.FixedSizeCrop', crop_size=crop_size, diagonal=False, pad=False),
     dict(type='m2f_mm.ColorAugSSD'),

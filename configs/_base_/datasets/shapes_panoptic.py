@@ -12,7 +12,7 @@ image_size = (128, 128)
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='m2f_mm.LoadPanopticSegments'),
+    dict(type='m2f_mm.LoadPanopticSegments', with_mask=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.8, 1.4)),
     dict(type='m2f_mm.PackPanopticInputs')

@@ -45,8 +45,8 @@ class NoInstances(InstanceData):
     def __getattr__(self, name: str) -> NoReturn:
         if name in ('labels', 'bboxes'):
             raise AttributeError(
-                f'PackPanopticInputs packs segments, not {name} of instances, which the heads of MMDetection and some of '
-                'its batch augmentations read: take m2f_mm.LoadPanopticAnnotations and PackDetInputs for them')
+                f'PackPanopticInputs packs segments, not {name} of instances, which the heads of MMDetection and some '
+                'of its batch augmentations read: take m2f_mm.LoadPanopticAnnotations and PackDetInputs for them')
         raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
 
 

@@ -229,8 +229,8 @@ def stock_annotations(results: dict, runs: IdRuns | None, segments: list[dict], 
     height, width = results['height'], results['width']
     beyond = [segment['category'] for segment in segments if segment['category'] >= IGNORE]
     if beyond:
-        raise ValueError(f'{results["seg_map_path"]}: class {beyond[0]} does not fit into a map whose void is {IGNORE}; '
-                         'take LoadPanopticSegments and PackPanopticInputs of m2f_mm for so many classes')
+        raise ValueError(f'{results["seg_map_path"]}: class {beyond[0]} does not fit into a map whose void is '
+                         f'{IGNORE}; take LoadPanopticSegments and PackPanopticInputs of m2f_mm for so many classes')
     things = [segment for segment in segments if segment['is_thing'] and runs is not None]
     masks = [runs.replace((runs.values == segment['id']).astype(np.uint8)) for segment in things]
     boxes = np.array([box_of(mask) for mask in masks], np.float32).reshape(-1, 4)
