@@ -130,5 +130,6 @@ def test_metric_without_annotation_file(folder, tmp_path):
         metric.process({}, [sample])
     assert metric.evaluate(3)['coco_panoptic/PQ'] == 100
     assert (tmp_path / 'result.panoptic.json').is_file()
+    assert len(list((tmp_path / 'result.panoptic').iterdir())) == 3
     with pytest.raises(ValueError, match='PanopticMetric has no ann_file, and the data sample no segments_info'):
         metric.process({}, list(samples(folder, ())))

@@ -137,7 +137,7 @@ class PanopticMetric(BaseMetric):
         """Images and categories of a result file, where no annotation file lists them."""
         num_things = len(self.dataset_meta['thing_classes'])
         return dict(
-            images=[dict(id=record['image_id'], file_name=record['file_name']) for _, record in results],
+            images=[dict(id=record['image_id'], file_name=record['file_name']) for _, (_, record) in results],
             categories=[dict(id=label, name=name, isthing=int(label < num_things))
                         for label, name in enumerate(self.dataset_meta['classes'])])
 
@@ -158,9 +158,13 @@ class PanopticMetric(BaseMetric):
         segments = [dict(segment, iscrowd=segment.get('iscrowd', segment['category'] < num_things
                                                       and not segment['is_thing']))
                     for segment in sample['segments_info']]  # MMDetection's crowds are things that are none
+        name = f'{os.path.splitext(os.path.basename(path or sample["img_path"]))[0]}.png'
+        if self.outfile_prefix and name in self._names.values() and self._names.get(sample['img_id']) != name:
+            raise ValueError(f'{sample.get("img_path")}: the result of another image is {name}, too: give the metric '
+                             'the annotation file, or the files different names')
+        self._names[sample['img_id']] = name
         return dict(img_path=sample.get('img_path'), img_id=sample['img_id'], height=height, width=width,
-                    seg_map_path=path, seg_map_name=path and os.path.basename(path), segments_info=segments,
-                    void_ids=sample.get('void_ids', ()))
+                    seg_map_path=path, seg_map_name=name, segments_info=segments, void_ids=sample.get('void_ids', ()))
 
     def _load_truth(self) -> None:
         dataset = panoptic_truth(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args)
