@@ -7,9 +7,9 @@ from mmengine.fileio import join_path
 
 from ..registry import DATASETS
 from .categories import category_labels, distinct_colours
-from .coco_records import WrongMask, check_segmentation, image_faults, is_finite, is_id, is_integer, shown
 from .faults import raise_faults
-from .io import read_json, require
+from .io import read_json
+from .video_records import video_faults
 from .youtube_vis_categories import OVIS, YOUTUBE_VIS_2019, YOUTUBE_VIS_2021
 
 
@@ -51,30 +51,16 @@ class VideoInstanceDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         content = self._read()
-        if content['videos']:
-            raise_faults(image_faults(content, self.ann_file, 'videos', 'file_names'))
+        raise_faults(video_faults(content, self.ann_file, self._metainfo['classes'] if self._selected else None,
+                                  training=not self.test_mode))
         labels = self._labels(content['categories'])
-        objects, ids = {}, set()
-        for number, annotation in enumerate(content.get('annotations') or []):
-            if not isinstance(annotation, dict):
-                raise ValueError(f'{self.ann_file}: annotations[{number}] is {shown(annotation)}, not a JSON object')
-            self._require(annotation, ('id', 'video_id', 'category_id', 'segmentations'), 'annotation')
-            key = annotation['id']
-            if not is_integer(key) or not -1 << 31 <= key < 1 << 31 or key in ids:
-                raise ValueError(f'{self.ann_file}: annotations[{number}] has the id {shown(key)}; ids are integers of '
-                                 'at most 31 bits, each of one object')
-            ids.add(key)
-            if not is_id(annotation['video_id']) or not is_integer(annotation['category_id']):
-                raise ValueError(f'{self.ann_file}: annotation {key} has video_id={shown(annotation["video_id"])}, '
-                                 f'category_id={shown(annotation["category_id"])}; these are ids of the file')
+        objects = {}
+        for annotation in content.get('annotations') or []:
             objects.setdefault(annotation['video_id'], []).append(annotation)
         items, number = [], 0
         for video in content['videos']:
-            self._require(video, ('id', 'file_names', 'height', 'width'), 'video')
-            items.append(self._item(video, objects.pop(video['id'], []), labels, number))
+            items.append(self._item(video, objects.get(video['id'], []), labels, number))
             number += len(video['file_names'])
-        if objects:
-            raise ValueError(f'{self.ann_file} annotates videos that it does not list: {list(objects)[:10]}')
         return items
 
     def _read(self) -> dict:
@@ -85,8 +71,6 @@ class VideoInstanceDataset(BaseDataset):
 
     def _labels(self, categories: Sequence[dict]) -> dict[int, int]:
         """Label of each category id, -1 for those that are not wanted; completes the metainfo."""
-        for category in categories:
-            self._require(category, ('id', 'name'), 'category')
         categories = sorted(categories, key=lambda category: category['id'])
         if not self._selected:
             expected = self.METAINFO.get('classes')
@@ -106,41 +90,15 @@ class VideoInstanceDataset(BaseDataset):
                        height=video['height'], width=video['width'], instances=[])
                   for t, name in enumerate(video['file_names'])]
         for annotation in annotations:
-            where = f'{self.ann_file}: annotation {annotation["id"]} of video {video["id"]}'
-            label = labels.get(annotation['category_id'])
-            if label is None:
-                raise ValueError(f'{where} has category {annotation["category_id"]}, which is not among the categories '
-                                 'of the file')
-            for key in ('segmentations', 'bboxes'):
-                if not isinstance(annotation.get(key) or ([] if key == 'bboxes' else None), list):
-                    raise ValueError(f'{where} has {key}={shown(annotation[key])}; expected is a list with an entry, '
-                                     'or null, for each frame')
-            if annotation.get('iscrowd', 0) not in (0, 1):
-                raise ValueError(f'{where} has iscrowd={shown(annotation["iscrowd"])}; it is 0 or 1')
-            if len(annotation['segmentations']) != length:
-                raise ValueError(f'{where} has masks for {len(annotation["segmentations"])} frames, the video has '
-                                 f'{length}')
+            label = labels[annotation['category_id']]
             boxes = annotation.get('bboxes') or [None] * length
-            if len(boxes) != length:
-                raise ValueError(f'{where} has boxes for {len(boxes)} frames, the video has {length}')
             for frame, mask, box in zip(frames, annotation['segmentations'], boxes if label >= 0 else ()):
                 if mask:
-                    frame_where = f'{where}, frame {frame["frame_id"]} ({frame["img_path"]})'
-                    try:
-                        check_segmentation(mask, video['height'], video['width'])
-                    except WrongMask as error:
-                        raise ValueError(f'{frame_where}: {error}') from error
-                    box = box or (0, 0, video['width'], video['height'])
-                    if not isinstance(box, list | tuple) or len(box) != 4 or not all(map(is_finite, box)):
-                        raise ValueError(f'{frame_where}: bbox is {shown(box)}; expected is [x, y, width, height]')
-                    x, y, width, height = box
+                    x, y, width, height = box or (0, 0, video['width'], video['height'])
                     frame['instances'].append(dict(
                         mask=mask, bbox=[x, y, x + width, y + height], bbox_label=label,
                         instance_id=annotation['id'], ignore_flag=int(bool(annotation.get('iscrowd', False)))))
         return dict(video_id=video['id'], video_length=length, images=frames)
-
-    def _require(self, record: dict, keys: tuple, what: str) -> None:
-        require(record, keys, f'{self.ann_file}: {what}')
 
     def filter_data(self) -> list[dict]:
         filter_empty = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)

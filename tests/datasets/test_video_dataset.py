@@ -113,16 +113,19 @@ def test_annotations_that_contradict_themselves(folder, change, message):
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(segmentations=None), 'annotation 21 of video 4 has segmentations=None'),
-    (dict(segmentations='mask'), "segmentations='mask'"),
+    (dict(segmentations=None), 'annotation 21 of video 4: segmentations is None'),
+    (dict(segmentations='mask'), "segmentations is 'mask'"),
     (dict(segmentations=[dict(code(0), size=[20, 30]), None, None]),
      r'annotation 21 of video 4, frame 0 .*a/0.png.*size=\[20, 30\], but its image has 40x60'),
     (dict(segmentations=[dict(size=[HEIGHT, WIDTH], counts=[0, 3]), None, None]), 'a/0.png.*cover 3 pixels'),
     (dict(segmentations=[[[1, 1, float('nan'), 1, 5, 5]], None, None]), 'not finite'),
     (dict(bboxes=[[0, 1], None, None]), r'bbox is \[0, 1\]'),
-    (dict(iscrowd='0'), "iscrowd='0'"),
-    (dict(id=22), 'has the id 22'),
-    (dict(id='a'), "has the id 'a'"),
+    (dict(iscrowd='0'), "iscrowd is '0'"),
+    (dict(id=22), 'it has the id 22 of annotations.0.'),
+    (dict(id=2**31), 'id is 2147483648'),
+    (dict(video_id=[4]), r'annotates videos that it does not list: \[\[4\]\]'),
+    (dict(category_id='7'), "has category '7'"),
+    (dict(id='a'), "id is 'a'"),
 ])
 def test_records_that_contradict_themselves(folder, change, message):
     data = content()
