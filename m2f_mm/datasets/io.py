@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import cv2
@@ -180,6 +180,28 @@ def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str, ar
                 continue
             raise ValueError(f'{option} would write {output}, which {relation} {given}, and that is read as data. '
                              'Choose another place')
+
+
+class DistinctFiles:
+    """Files that are named after their images: those of images that have one name, in several folders, stay apart."""
+
+    def __init__(self):
+        self._images: dict[str, str] = {}  # by the file
+
+    def path(self, path: str, image: str) -> str:
+        """``path`` or, where it is that of another image, ``path`` below folders that are called as those of the image.
+
+        Raises:
+            ValueError: the file would be the image itself.
+        """
+        folder, name = os.path.split(path)
+        parents = Path(os.path.abspath(image)).parts[1:-1]
+        for depth in range(len(parents) + 1):
+            chosen = os.path.join(folder, *parents[len(parents) - depth:], name)
+            if self._images.setdefault(chosen, image) == image:
+                break
+        refuse_inputs([chosen], [image], 'the folder of results')
+        return chosen
 
 
 def _within(path: str, folder: str) -> bool:

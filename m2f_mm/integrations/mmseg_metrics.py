@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.dist import all_gather_object
 from mmseg.evaluation import IoUMetric as StockIoUMetric
 
-from m2f_mm.datasets.io import encode_png, write_file
+from m2f_mm.datasets.io import encode_png, refuse_inputs, write_file
 from m2f_mm.datasets.label_maps import default_ignore_index
 from m2f_mm.registry import METRICS
 
@@ -20,7 +21,8 @@ class IoUMetric(StockIoUMetric):
         Others: as the stock metric. ``output_dir`` is where label maps are written, named like their images.
 
     Raises:
-        ValueError: a label map has a value that no class has, or two images would be written to one file.
+        ValueError: a label map has a value that no class has, two images would be written to one file, or a file would
+            replace an image or a label map that is read.
     """
 
     def __init__(self, ignore_index: int | None = None, **kwargs: Any):
@@ -47,12 +49,25 @@ class IoUMetric(StockIoUMetric):
             if self.output_dir is not None:
                 self._write(sample, labels.cpu().numpy(), num_classes)
 
+    def evaluate(self, size: int) -> dict:
+        """As the stock method, after a look at the files of all workers."""
+        if self.output_dir is not None:
+            for written in all_gather_object(self._written):
+                for path, image in written.items():
+                    self._claim(path, image)
+        return super().evaluate(size)
+
+    def _claim(self, path: str, image: str) -> None:
+        """Take a file for an image."""
+        if self._written.setdefault(path, image) != image:
+            raise ValueError(f'{path} is the file of two images: {self._written[path]} and {image}. Evaluate their '
+                             'folders one by one')
+
     def _write(self, sample: dict, labels: np.ndarray, num_classes: int) -> None:
         offset = int(bool(sample.get('reduce_zero_label')))  # files count from 1 then, as those of the data set
         image = sample['img_path']
         path = os.path.join(self.output_dir, f'{os.path.splitext(os.path.basename(image))[0]}.png')
-        if self._written.setdefault(path, image) != image:
-            raise ValueError(f'{path} is the file of two images: {self._written[path]} and {image}. Evaluate their '
-                             'folders one by one')
+        self._claim(path, image)
+        refuse_inputs([path], [image, sample.get('seg_map_path')], 'output_dir')
         dtype = np.uint8 if num_classes + offset <= 256 else np.uint16
         write_file(path, encode_png((labels + offset).astype(dtype)))

@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 
 from ..datasets.categories import distinct_colours
-from ..datasets.io import write_image
+from ..datasets.io import DistinctFiles, write_image
 from ..datasets.run_lengths import compressed
 from ..evaluation.functional import INSTANCE_OFFSET, decode_panoptic_seg
 from ..registry import VISUALIZERS
@@ -38,6 +38,7 @@ class PanopticVisualizer(Visualizer):
         super().__init__(name=name, **kwargs)
         self.alpha = alpha
         self.shortest_side = shortest_side
+        self._files = DistinctFiles()
 
     @master_only
     def add_datasample(self,
@@ -61,13 +62,17 @@ class PanopticVisualizer(Visualizer):
             draw_pred: draw the predictions.
             show: open a window.
             wait_time: seconds that the window stays.
-            out_file: path to write to.
+            out_file: path to write to; where another image was written to it, folders named as those of this one come
+                before its name.
             pred_score_thr: instances with a lower score are left out.
             step: counter for the backends.
 
         Raises:
-            ValueError: masks and picture differ in size.
+            ValueError: masks and picture differ in size, or the picture would be written over.
         """
+        image_path = None if data_sample is None else data_sample.get('img_path')
+        if out_file is not None and image_path:
+            out_file = self._files.path(out_file, image_path)
         drawn = self.draw(image, data_sample, draw_gt, draw_pred, pred_score_thr)
         self.set_image(drawn)
         if show:

@@ -250,3 +250,39 @@ def test_names_are_compared_before_and_after_building(tmp_path, monkeypatch, nam
         check_class_counts(cfg)
     with pytest.raises(ValueError, match=message):
         ClassCountHook().before_train(runner_of(dataset_of(tmp_path, names)))
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_equal_label_maps_score_100(seed):
+    """Whatever the number of classes, of which some never occur, and of ignored pixels; one wrong pixel is less."""
+    rng = np.random.default_rng(seed)
+    number = int(rng.choice([2, 3, 256, 1000]))
+    ignored = 255 if number < 256 else 65535
+    maps = [rng.choice(rng.integers(0, number, 3), rng.integers(1, 20, 2)) for _ in range(3)]
+    for wrong in (0, 1):
+        metric = IoUMetric()
+        metric.dataset_meta = dict(classes=[f'c{k}' for k in range(number)])
+        for labels in maps:
+            target = np.where(rng.random(labels.shape) < 0.2, ignored, labels)
+            target[0, 0] = (labels[0, 0] + wrong) % number
+            metric.process({}, [sample(labels, target)])
+        assert (metric.evaluate(3)['mIoU'] == 100) is not bool(wrong)
+
+
+def test_no_label_map_replaces_what_is_read(tmp_path):
+    metric = IoUMetric(output_dir=str(tmp_path))
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    (tmp_path / 'x.png').write_bytes(b'truth')
+    with pytest.raises(ValueError, match=r'output_dir would write .*x\.png, which is .* read as data'):
+        metric.process({}, [dict(sample(np.zeros((2, 2)), np.zeros((2, 2))), seg_map_path=str(tmp_path / 'x.png'))])
+    assert (tmp_path / 'x.png').read_bytes() == b'truth'
+
+
+def test_label_maps_of_other_workers_are_compared(tmp_path, monkeypatch):
+    metric = IoUMetric(output_dir=str(tmp_path))
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    metric.process({}, [sample(np.zeros((2, 2)), np.zeros((2, 2)))])
+    monkeypatch.setattr('m2f_mm.integrations.mmseg_metrics.all_gather_object',
+                        lambda mine: [mine, {str(tmp_path / 'x.png'): 'b/x.jpg'}])
+    with pytest.raises(ValueError, match='file of two images: a/x.jpg and b/x.jpg'):
+        metric.evaluate(1)

@@ -206,3 +206,19 @@ def test_things_of_a_panoptic_video_keep_their_colour(visualizer):
     one, other = (visualizer.draw(IMAGE, sample(pred_panoptic_seg=PixelData(sem_seg=frame[None]))) for frame in frames)
     np.testing.assert_array_equal(panel(one)[45:58, :20], panel(other)[45:58, :20])
     assert (panel(one)[5, 5] != panel(one)[55, 5]).any()
+
+
+def test_images_of_one_name_stay_apart(visualizer, tmp_path):
+    """MMDetection's hook names files by the basename of their image."""
+    for folder in ('a/x', 'b/x', 'b/y'):
+        element = sample(**ground_truth())
+        element.set_metainfo(dict(img_path=f'{folder}/1.png'))
+        for _ in range(2):  # again is no other image
+            visualizer.add_datasample('', IMAGE, element, out_file=str(tmp_path / '1.png'))
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*.png')) == [
+        '1.png', 'x/1.png', 'y/1.png']
+    Image.fromarray(IMAGE).save(tmp_path / 'photo.png')
+    element.set_metainfo(dict(img_path=str(tmp_path / 'photo.png')))
+    with pytest.raises(ValueError, match='would write .*photo.png, which is .*read as data'):
+        visualizer.add_datasample('', IMAGE, element, out_file=str(tmp_path / 'photo.png'))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / 'photo.png')), IMAGE)
