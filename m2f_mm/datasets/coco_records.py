@@ -28,10 +28,10 @@ def check_segmentation(segmentation: Any, height: int, width: int) -> None:
         segmentation: polygons, an RLE of counts, or a compressed RLE.
         height, width: of the image.
     """
-    if isinstance(segmentation, Mapping):
-        rle_counts(segmentation, height, width)
-    elif isinstance(segmentation, list | tuple):
+    if isinstance(segmentation, (list, tuple)):  # a union would be built at every call
         _check_polygons(segmentation, height, width)
+    elif isinstance(segmentation, dict):
+        rle_counts(segmentation, height, width)
     else:
         raise WrongMask(f'the segmentation is {shown(segmentation)}; {_EXPECTED}')
 
@@ -40,7 +40,7 @@ def _check_polygons(polygons: Sequence, height: int, width: int) -> None:
     if not polygons:
         raise WrongMask(f'the segmentation is an empty list; {_EXPECTED}')
     for polygon in polygons:
-        if not isinstance(polygon, list | tuple):
+        if not isinstance(polygon, (list, tuple)):
             flat = 'a flat list of numbers' if isinstance(polygon, Real) else f'a list of {type(polygon).__name__}'
             raise WrongMask(f'the segmentation is {flat}, {shown(polygons)}; {_EXPECTED}')
         if len(polygon) < 6 or len(polygon) % 2:
@@ -54,7 +54,7 @@ def _check_polygons(polygons: Sequence, height: int, width: int) -> None:
             finite = False
         if not finite:
             raise WrongMask(f'a polygon has coordinates that are not finite: {shown(polygon)}')
-        for axis, (values, length) in dict(x=(polygon[0::2], width), y=(polygon[1::2], height)).items():
+        for axis, values, length in (('x', polygon[0::2], width), ('y', polygon[1::2], height)):
             low, high = min(values), max(values)
             if low < -length or high > 2 * length:
                 raise WrongMask(f'a polygon reaches from {axis}={low:g} to {axis}={high:g}, far outside of the image '
@@ -79,7 +79,7 @@ def rle_counts(rle: Mapping, height: int, width: int) -> np.ndarray:
         raise WrongMask(f'an RLE has size={list(size)}, but its image has {height}x{width} pixels (HxW){swapped}')
     if isinstance(counts, str | bytes):
         runs = _decompressed(counts)
-    elif isinstance(counts, list | tuple) and all(map(is_integer, counts)):
+    elif isinstance(counts, list) and all(map(is_integer, counts)):
         try:
             runs = np.array(counts, np.int64)
         except OverflowError:
@@ -120,16 +120,19 @@ def _decompressed(counts: str | bytes) -> np.ndarray:
 
 
 def is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return type(value) is int or isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_finite(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    """Whether it is a number that a double can hold; JSON's integers may be larger."""
+    if type(value) is float:
+        return isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def is_id(value: Any) -> bool:
     """COCO's ids are integers; ADE20K's JSON has text for images."""
-    return is_integer(value) or isinstance(value, str)
+    return type(value) is int or isinstance(value, str) or is_integer(value)
 
 
 def shown(value: Any, limit: int = 80) -> str:
@@ -403,7 +406,7 @@ def _extent_faults(annotation: Mapping, image: Mapping, file: str, where: str, w
         yield Fault('areas that are no numbers', file, where, f'area is {shown(area)}', _MEND)
     if box is None and with_masks:
         return  # it is computed
-    if not (isinstance(box, list | tuple) and len(box) == 4 and all(map(is_finite, box))):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_finite, box))):
         yield Fault('boxes that are no boxes', file, where, f'bbox is {shown(box)}; expected is [x, y, width, height]',
                     _MEND)
         return
