@@ -1,10 +1,10 @@
-"""Read the data sets of a config as training would, and name every picture that something is wrong with.
+"""Read the data sets of a config as training would, and say what is wrong with them: by kind, with the first files.
 
     python tools/check_dataset.py CONFIG [--splits train val] [--workers 8] [--cfg-options ...]
 
-Looks for broken and missing files, sizes that disagree, empty masks, labels outside of the classes, categories that are
-not asked for, and whatever else stops the pipeline. Ends with status 1 if there was anything. It takes as long as an
-epoch of loading.
+Looks for broken and missing files, records that contradict themselves, sizes that disagree, masks that cannot be read,
+labels that no class has, classes that never occur, and whatever else stops the pipeline. Ends with status 1 if there is
+anything that training would refuse; what it leaves out is noted. It takes as long as an epoch of loading.
 """
 import argparse
 import sys
@@ -13,6 +13,7 @@ from mmengine.config import Config, DictAction
 
 from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.apis.command_line import config_file
+from m2f_mm.datasets.faults import summary
 
 
 def main() -> None:
@@ -29,9 +30,11 @@ def main() -> None:
     cfg.merge_from_dict(args.cfg_options or {})
     wrong = False
     for split in args.splits:
-        count, problems = check_dataset(cfg, split, args.workers)
-        print(f'{split}: {count} items, {len(problems)} problems')
-        print(*(f'  {problem.where}: {problem.what}' for problem in problems), sep='\n', end='\n' if problems else '')
+        count, faults = check_dataset(cfg, split, args.workers)
+        problems, notes = ([fault for fault in faults if fault.fatal == fatal] for fatal in (True, False))
+        print(f'{split}: {count} items, {len(problems)} problems' + (f', {len(notes)} notes' if notes else ''))
+        print(*(f'  {line}' for line in summary(problems)), *(f'  note: {line}' for line in summary(notes)), sep='\n',
+              end='\n' if faults else '')
         wrong |= bool(problems)
     sys.exit(int(wrong))
 

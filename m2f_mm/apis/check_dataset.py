@@ -1,28 +1,20 @@
-"""Read a data set as training would, and say what is wrong with which picture."""
-import json
-from collections import Counter
+"""Read a data set as training would, and say what is wrong with which file."""
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from mmengine import fileio
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from mmengine.utils import ProgressBar
 from torch.utils.data import DataLoader, Dataset
 
-from m2f_mm.datasets.id_map import IGNORE
-
-
-class Problem(NamedTuple):
-    """What is wrong; ``where`` is a picture's path, or the annotation file."""
-    where: str
-    what: str
+from m2f_mm.datasets.faults import Fault, FaultsError, collected_faults
+from m2f_mm.datasets.inspection import checked_dataset, dataset_faults
 
 
 class CheckedItems(Dataset):
-    """The problems of each item of a data set; of a video, those of all its frames.
+    """The faults of each item of a data set that loading finds; of a video, those of all its frames.
 
     Args:
         dataset: of MMDetection, MMSegmentation or this package.
@@ -40,30 +32,29 @@ class CheckedItems(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> list[Problem]:
+    def __getitem__(self, index: int) -> list[Fault]:
         info = self.dataset.get_data_info(index)
-        return [problem for item in info.get('images', [info]) for problem in self._problems(item)]
+        return [fault for item in info.get('images', [info]) for fault in self._faults(item)]
 
-    def _problems(self, info: dict) -> list[Problem]:
-        """Of a picture or frame."""
+    def _faults(self, info: dict) -> list[Fault]:
+        """Of an image or frame."""
         path, results = info['img_path'], info
         for step in self.loading.transforms:
             try:
                 results = step(results)
             except Exception as error:  # whatever a loader raises: of files, decoders, annotations
-                of_labels = type(step).__name__ in ('LoadAnnotations', 'LoadLabelMap')
-                labels = info.get('seg_map_path') if of_labels else None
-                return [Problem(labels or path, said(error))]  # MMSegmentation's loader does not name its file
+                labels = info.get('seg_map_path') if 'Load' in type(step).__name__ and (
+                    'Image' not in type(step).__name__) else None
+                return [Fault('items that cannot be loaded', labels or path, '', said(error))]
             if results is None:
-                return [Problem(path, 'the pipeline leaves nothing of it')]
-        ignored = getattr(self.dataset, 'ignore_index', IGNORE)
-        problems = [Problem(path, what) for what in loaded_problems(results, self.dataset.metainfo, ignored)]
-        if not problems:
+                return [Fault('items of which the pipeline leaves nothing', path)]
+        faults = list(loaded_faults(results, path, self.dataset.metainfo))
+        if not any(fault.fatal for fault in faults):
             try:
                 self.rest(results)
             except Exception as error:
-                problems.append(Problem(path, f'after loading: {said(error)}'))
-        return problems
+                faults.append(Fault('items that fail after loading', path, '', f'after loading: {said(error)}'))
+        return faults
 
 
 def said(error: Exception) -> str:
@@ -71,58 +62,29 @@ def said(error: Exception) -> str:
     return text if isinstance(error, ValueError | OSError) and text else f'{type(error).__name__}: {text}'
 
 
-def loaded_problems(results: dict, metainfo: dict, ignored: int) -> Iterator[str]:
-    """Contradictions in what a pipeline has loaded of a picture."""
+def loaded_faults(results: dict, path: str, metainfo: dict) -> Iterator[Fault]:
+    """Contradictions in what a pipeline has loaded of an image."""
     height, width = results.get('ori_shape') or results['img'].shape[:2]  # tests resize before they load the truth
     listed = tuple(results.get(key) for key in ('height', 'width'))
     if None not in listed and listed != (height, width):
-        yield f'the picture is {height}x{width} pixels (HxW), but its annotation says {listed[0]}x{listed[1]}'
+        yield Fault('images of another size than their annotations say', path, '',
+                    f'it has {height}x{width} pixels (HxW), but its annotation says {listed[0]}x{listed[1]}')
     names = metainfo.get('classes', ())
     masks = results.get('gt_masks')
     if masks is not None:
         labels = results.get('gt_bboxes_labels', np.zeros(len(masks), int))
         for number in np.flatnonzero(masks.areas == 0):
             label = int(labels[number])
-            yield f'instance {number} ({names[label] if label < len(names) else label}) has an empty mask'
+            yield Fault('objects with an empty mask', path, f'instance {number}',
+                        f'{names[label] if label < len(names) else label} has an empty mask', fatal=False)
     seg_map = results.get('gt_seg_map')
-    if seg_map is None:
-        return
-    if seg_map.shape != (height, width):
-        yield f'the picture is {height}x{width} pixels (HxW), but its label map {seg_map.shape[0]}x{seg_map.shape[1]}'
-    if 'gt_segment_labels' in results:  # a panoptic map was compared with its JSON when it was loaded
-        return
-    unknown = [int(label) for label in np.unique(seg_map) if label != ignored and label >= len(names)]
-    if unknown:
-        yield f'its label map has the values {unknown[:10]}, but there are {len(names)} classes'
-    elif (seg_map == ignored).all():
-        yield 'its label map is ignored everywhere'
+    if seg_map is not None and seg_map.shape != (height, width):
+        yield Fault('label maps of another size than their images', path, '', f'the image has {height}x{width} pixels '
+                    f'(HxW), but its label map {"x".join(map(str, seg_map.shape))}')
 
 
-def annotation_problems(dataset: Any) -> Iterator[Problem]:
-    """What a COCO file holds and MMDetection's ``CocoDataset`` passes over without a word."""
-    if not hasattr(dataset, 'cat_ids'):
-        return
-    content = json.loads(fileio.get(dataset.ann_file))
-    if any('segments_info' in annotation for annotation in content['annotations']):  # panoptic
-        return
-    names = {category['id']: category['name'] for category in content['categories']}
-    pictures = {image['id'] for image in content['images']}
-    asked = set(dataset.cat_ids)
-    others = Counter(annotation['category_id'] for annotation in content['annotations']
-                     if annotation['category_id'] not in asked)
-    for category, count in sorted(others.items()):
-        what = f'{names[category]!r}, which is not among the classes' if category in names else 'which it does not list'
-        yield Problem(dataset.ann_file, f'{count} annotations of category {category}, {what}')
-    lost = sum(annotation['image_id'] not in pictures for annotation in content['annotations'])
-    if lost:
-        yield Problem(dataset.ann_file, f'{lost} annotations of pictures that the file does not list')
-    missing = [name for name in dataset.metainfo['classes'] if name not in names.values()]
-    if missing:
-        yield Problem(dataset.ann_file, f'no category {", ".join(map(repr, missing[:10]))}')
-
-
-def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) -> tuple[int, list[Problem]]:
-    """Number of items and all problems of the data set of a split, or of those that wrappers such as ``ConcatDataset``
+def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) -> tuple[int, list[Fault]]:
+    """Number of items and all faults of the data set of a split, or of those that wrappers such as ``ConcatDataset``
     have inside.
 
     Args:
@@ -132,7 +94,7 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     found = [check_part(part, workers, progress) for part in parts_of(cfg[f'{split}_dataloader'].dataset)]
-    return sum(count for count, _ in found), [problem for _, problems in found for problem in problems]
+    return sum(count for count, _ in found), [fault for _, faults in found for fault in faults]
 
 
 def parts_of(dataset_cfg: ConfigDict) -> list[ConfigDict]:
@@ -141,19 +103,25 @@ def parts_of(dataset_cfg: ConfigDict) -> list[ConfigDict]:
     return [part for each in inner for part in parts_of(each)] or [dataset_cfg]
 
 
-def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool) -> tuple[int, list[Problem]]:
+def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool) -> tuple[int, list[Fault]]:
     """The same of one data set."""
     try:
-        dataset = DATASETS.build(dataset_cfg)
+        with collected_faults() as notes:
+            dataset = DATASETS.build(checked_dataset(dataset_cfg))
+        faults = notes + [fault for fault in dataset_faults(dataset) if fault not in notes]
+    except FaultsError as error:
+        return 0, error.faults
     except Exception as error:
-        return 0, [Problem(str(dataset_cfg.get('ann_file') or dataset_cfg.get('data_root')), said(error))]
-    problems = list(annotation_problems(dataset))
+        return 0, [Fault('a data set that cannot be built', str(dataset_cfg.get('ann_file') or dataset_cfg.get(
+            'data_root')), '', said(error))]
+    known = {fault.file for fault in faults if fault.fatal}
     items = CheckedItems(dataset, dataset_cfg.pipeline)
     bar = ProgressBar(len(items)) if progress and len(items) else None
     for found in DataLoader(items, batch_size=None, num_workers=workers):
-        problems += found
+        faults += [fault for fault in found if fault.file not in known and not any(
+            file in fault.detail for file in known)]
         if bar:
             bar.update()
     if bar:
         print()
-    return len(items), problems
+    return len(items), faults

@@ -3,7 +3,9 @@
 A reader yields ``Fault``s. Training and evaluation call ``raise_faults``, which stops at those that are fatal and
 warns once about the others; ``tools/check_dataset.py`` prints ``summary`` of all.
 """
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from mmengine.logging import print_log
@@ -56,15 +58,38 @@ def _line(kind: str, faults: Sequence[Fault], examples: int) -> str:
     return f'{place}{kind}, {len(faults)} times: ' + '; '.join(filter(None, shown)) + more + cure
 
 
+class FaultsError(ValueError):
+    """A data set that is refused; ``faults`` are all that were found."""
+
+    def __init__(self, faults: Sequence[Fault]):
+        super().__init__('\n  '.join(summary(fault for fault in faults if fault.fatal)))
+        self.faults = list(faults)
+
+
+_collectors: list[list[Fault]] = []
+
+
+@contextmanager
+def collected_faults() -> Iterator[list[Fault]]:
+    """A list to which ``raise_faults`` adds what is not fatal, instead of logging it."""
+    _collectors.append([])
+    try:
+        yield _collectors[-1]
+    finally:
+        _collectors.pop()
+
+
 def raise_faults(faults: Iterable[Fault]) -> None:
     """Stop at faults that are fatal, and say once what else is left out or odd.
 
     Raises:
-        ValueError: there are fatal ones; lists them by kind, with files, records, values and cures.
+        FaultsError: there are fatal ones; lists them by kind, with files, records, values and cures.
     """
     faults = list(faults)
-    fatal = [fault for fault in faults if fault.fatal]
-    if fatal:
-        raise ValueError('\n  '.join(summary(fatal)))
+    if any(fault.fatal for fault in faults):
+        raise FaultsError(faults)
+    if _collectors:
+        _collectors[-1].extend(faults)
+        return
     for line in summary(faults):
-        print_log(line, logger='current', level=30)  # logging.WARNING
+        print_log(line, logger='current', level=logging.WARNING)
