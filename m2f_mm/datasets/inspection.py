@@ -3,7 +3,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, DefaultScope
 
 from .faults import Fault
 from .image_files import image_fault, read_header, size_faults, spread
@@ -61,6 +61,15 @@ def checked_dataset(cfg: dict) -> dict:
     if getattr(stock, '__module__', '').startswith('mmdet.datasets') and stock.__name__ in CHECKED:
         cfg['type'] = f'm2f_mm.{stock.__name__}'
     return cfg
+
+
+def use_checked_datasets(cfg: Any) -> None:
+    """``checked_dataset`` for the loaders of a whole config, in place."""
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        for part in ('train', 'val', 'test'):
+            loader = cfg.get(f'{part}_dataloader')
+            if loader:
+                loader['dataset'] = checked_dataset(loader['dataset'])
 
 
 def inner_datasets(dataset: Any) -> Iterator[Any]:

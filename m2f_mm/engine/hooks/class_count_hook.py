@@ -1,16 +1,14 @@
-"""Stops a run whose model and data disagree, or whose label maps are wrong, before its first iteration."""
+"""Stops a run whose model and data disagree, or whose annotations are wrong, before its first iteration."""
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from m2f_mm.datasets.faults import raise_faults
-from m2f_mm.datasets.label_maps import label_map_faults
+from m2f_mm.datasets.inspection import dataset_faults
 from m2f_mm.engine.class_counts import data_of, heads_of, require_agreement
-from m2f_mm.engine.ignored_label import is_semantic, leaves, require_one_ignored_label
+from m2f_mm.engine.ignored_label import require_one_ignored_label
 from m2f_mm.registry import HOOKS
-
-LABEL_MAPS = 500  # that are read of each data set
 
 
 @HOOKS.register_module()
@@ -19,8 +17,8 @@ class ClassCountHook(Hook):
 
     Numbers, and names where the head has a metainfo, come from ``panoptic_head``, ``track_head`` or ``decode_head``,
     those of the data from ``metainfo``, also through data set wrappers. Of segmentors, the ignored label of head, data
-    sets, metric and padding must be one, and up to 500 label maps of each data set are read, see ``label_map_faults``.
-    Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
+    sets, metric and padding must be one. Annotations, up to 500 label maps and the headers of up to 2000 images of each
+    data set are looked at, see ``inspection.dataset_faults``. Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
     """
 
     priority = 'VERY_HIGH'
@@ -46,6 +44,4 @@ class ClassCountHook(Hook):
                                   getattr(evaluator, 'metrics', ()), training=place == 'train_dataloader')
         if place not in self._checked:
             self._checked.add(place)
-            for dataset, _ in leaves(dataloader.dataset, place):
-                if is_semantic(dataset):
-                    raise_faults(label_map_faults(dataset, LABEL_MAPS))
+            raise_faults(dataset_faults(dataloader.dataset, everything=False))
