@@ -124,4 +124,7 @@ def _png_fault(path: str, size: tuple[int, int], backend_args: dict | None) -> I
 def _video(dataset: VideoInstanceDataset, limit: int | None) -> Iterator[Fault]:
     videos = [dataset.get_data_info(index) for index in spread(range(len(dataset)), limit)]
     frames = [frame for video in videos for frame in video['images']]
+    if not dataset.test_mode and not any(frame['instances'] for frame in frames):
+        yield Fault('no object to train on', dataset.ann_file, '', 'no video that was looked at has an object',
+                    'Check ann_file and the classes of metainfo')
     yield from size_faults(spread(frames, limit), backend_args=dataset.backend_args)
