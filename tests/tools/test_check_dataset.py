@@ -81,8 +81,9 @@ def test_instance_annotations(shapes):
     _, problems = problems_of('instance')
     what = [text for _, text in problems]
     assert sum("annotations of category 99, 'comet', which is not among the classes" in text for text in what) == 1
-    assert sum('image_id is 4711' in text for text in what) == 1
-    assert sum('mask' in text for text in what) == 1 and len(what) == 3
+    assert sum('its image 4711 is not in the list' in text for text in what) == 1
+    assert sum('no pixel is set' in text for text in what) == 1
+    assert sum('has an empty mask' in text for text in what) == 1 and len(what) == 4
 
 
 def test_semantic_maps(shapes):
