@@ -14,6 +14,8 @@ from .faults import Fault
 
 _EXPECTED = ('expected are polygons [[x0, y0, x1, y1, x2, y2, ...], ...] in pixels or an RLE '
              'dict(size=[height, width], counts=...)')
+COMPUTED = dict(bbox='boxes that the file lacks or has as 0, computed',
+                area='areas that the file lacks or has as 0, computed')
 _MEND = 'Correct the annotation, or take it out of the file'
 
 
@@ -457,9 +459,9 @@ def complete_records(content: Mapping, file: str, mask_area: Callable[[Any, int,
                 annotation['bbox'] = drawn
         if area is None or area <= 0:
             annotation['area'] = mask_area(mask, *size) if mask else float(np.prod(annotation['bbox'][2:]))
-        for key, old, what in (('bbox', box, 'boxes'), ('area', area, 'areas')):
+        for key, old in (('bbox', box), ('area', area)):
             if annotation.get(key) != old:
-                said.append(Fault(f'{what} that the file lacks or has as 0, computed', file, _where(annotation, number),
+                said.append(Fault(COMPUTED[key], file, _where(annotation, number),
                                   f'{key} is {shown(old)}, computed is {shown(annotation[key])}', fatal=False))
         reason = ('it is marked by ignore' if annotation.get('ignore') else
                   f'bbox is {shown(annotation["bbox"])}' if _empty(annotation['bbox'], *size) else

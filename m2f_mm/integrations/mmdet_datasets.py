@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from mmdet.datasets import ADE20KInstanceDataset as StockADE20KInstanceDataset
+from mmdet.datasets import BaseVideoDataset
 from mmdet.datasets import CityscapesDataset as StockCityscapesDataset
 from mmdet.datasets import CocoDataset as StockCocoDataset
 from mmdet.datasets import Objects365V1Dataset as StockObjects365V1Dataset
@@ -17,7 +18,14 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.logging import print_log
 from pycocotools import mask as coco_masks
 
-from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, coco_faults, complete_records, no_object
+from m2f_mm.datasets.coco_records import (
+    COMPUTED,
+    WrongMask,
+    check_segmentation,
+    coco_faults,
+    complete_records,
+    no_object,
+)
 from m2f_mm.datasets.faults import Fault, raise_faults
 from m2f_mm.datasets.image_files import check_image_size, size_faults
 from m2f_mm.datasets.io import read_json
@@ -25,6 +33,8 @@ from m2f_mm.datasets.run_lengths import compressed
 from m2f_mm.datasets.transforms.stock_types import TakenForStock
 from m2f_mm.registry import DATASETS, TRANSFORMS
 
+STOCK_READERS = {kind.load_data_list for kind in (StockCocoDataset, StockObjects365V1Dataset, StockObjects365V2Dataset,
+                                                  BaseVideoDataset)}
 COCO_FORM = 'COCO instance format (https://cocodataset.org/#format-data)'
 
 
@@ -49,8 +59,12 @@ def reads_masks(pipeline: Any) -> bool:
 def checked_content(dataset: StockCocoDataset) -> tuple[dict, list[Fault]]:
     """The JSON of a COCO-like data set, stock or ours, with the areas and boxes that it lacks, and all its faults.
 
-    Where a fault is fatal, nothing is computed.
+    Where a fault is fatal, nothing is computed. What ours computes, stock data sets leave out, so it is fatal there. Of
+    stock ones that read COCO's form otherwise, such as LVIS, nothing is known: no content, no faults.
     """
+    ours = isinstance(dataset, CheckedCoco)
+    if not ours and type(dataset).load_data_list not in STOCK_READERS:
+        return {}, []
     needs = ('images', 'categories') if dataset.test_mode else ('images', 'annotations', 'categories')
     content = read_json(dataset.ann_file, 'COCO', COCO_FORM, needs, dataset.backend_args)
     if not isinstance(content.setdefault('annotations', []), list):
@@ -67,7 +81,11 @@ def checked_content(dataset: StockCocoDataset) -> tuple[dict, list[Fault]]:
                    for step in steps_of(steps) if isinstance(step, StockLoadAnnotations) and step.with_mask
                    and not step.poly2mask and not isinstance(step, SafeMasks)]
     if not any(fault.fatal for fault in faults):
-        faults += clean(content, dataset.ann_file, with_masks)
+        found = clean(content, dataset.ann_file, with_masks)
+        faults += found if ours else [
+            fault._replace(fatal=True, cure="MMDetection's data set leaves such objects out: "
+                           "use type='m2f_mm.CocoDataset', or mend the file")
+            if fault.kind in COMPUTED.values() else fault for fault in found]
     return content, faults
 
 

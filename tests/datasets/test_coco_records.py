@@ -1,5 +1,4 @@
 """COCO annotations that are broken or unusual: right, or refused with file, record and value before training."""
-import json
 import re
 from pathlib import Path
 
@@ -10,9 +9,11 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 from pycocotools import mask as coco_masks
 
-from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, coco_faults, rle_counts
+from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, rle_counts
 
 pytest.importorskip('mmdet.datasets')
+from m2f_mm.integrations.mmdet_datasets import checked_content  # noqa: E402
+
 HEIGHT, WIDTH = small_data.SIZE
 NAN, INFINITY = float('nan'), float('inf')
 
@@ -326,7 +327,33 @@ def test_every_record_is_named_in_one_error(data):
         data(broken, number=3)
 
 
-def test_stock_data_sets_are_read_by_the_same_function(tmp_path):
-    path = small_data.coco(tmp_path, 1)
-    content = json.loads(path.read_text())
-    assert not list(coco_faults(content, str(path), small_data.NAMES, training=True))
+def test_stock_data_sets_are_read_by_the_same_function(data):
+    """What they leave out in silence is refused; of LVIS's form nothing is known."""
+    stock = data(type='CocoDataset', test_mode=True)
+    assert checked_content(stock)[1] == []
+    stock = data(first(area=0), type='CocoDataset', test_mode=True)
+    [fault] = checked_content(stock)[1]
+    assert fault.fatal and 'area is 0' in fault.detail and 'm2f_mm.CocoDataset' in fault.cure
+    stock = data(form='rle', type='CocoDataset', pipeline=stock_loader, test_mode=True)
+    assert [fault.kind for fault in checked_content(stock)[1]] == ['a loader that ignores RLE masks']
+    class Other(type(stock)):
+        def load_data_list(self):
+            return []
+    stock.__class__ = Other
+    assert checked_content(stock) == ({}, [])
+
+
+def test_frames_of_mmdetections_video_data_sets(tmp_path):
+    """Its converter writes a record for each frame, as of COCO."""
+    from mmdet.datasets import BaseVideoDataset
+
+    def videos(content):
+        for frame, each in enumerate(content['images']):
+            each.update(video_id=1, frame_id=frame)
+        content['annotations'][3]['segmentation'] = []
+    path = small_data.coco(tmp_path, 2, change=videos)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        stock = BaseVideoDataset(ann_file=str(path), metainfo=dict(classes=small_data.NAMES), serialize_data=False,
+                                 data_prefix=dict(img_path=''), pipeline=[dict(type='LoadTrackAnnotations', with_mask=True)])
+    [fault] = checked_content(stock)[1]
+    assert fault.fatal and fault.record == 'annotation 4 of image 2'

@@ -14,7 +14,7 @@ short_sides = list(range(320, 1281, 64))
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),  # RLE, which needs poly2mask=True, the default
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='m2f_mm.ResizeShortestEdge', short_sides=short_sides, max_size=max_size),
     # Instances that the window misses stay, as empty masks, as in the official code.
     dict(type='m2f_mm.FixedSizeCrop', crop_size=crop_size, diagonal=False, pad=False, filter_empty=False),

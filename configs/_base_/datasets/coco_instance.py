@@ -12,8 +12,7 @@ backend_args = None
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage', backend_args=backend_args),
-    # Polygons stay polygons through the augmentations, as in the official code. A data set whose masks are RLE needs
-    # poly2mask=True: MMDetection ignores RLE masks otherwise.
+    # Polygons stay polygons through the augmentations, as in the official code; RLE masks are decoded.
     dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False, backend_args=backend_args),
     dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
     # Also removes the instances that it leaves nothing of.

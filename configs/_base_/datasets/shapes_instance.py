@@ -11,7 +11,7 @@ metainfo = dict(
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
-    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),  # RLE, which needs poly2mask=True, the default
+    dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.8, 1.4)),
     dict(type='PackDetInputs')
