@@ -17,8 +17,8 @@ from m2f_mm.apis.command_line import (
     user_errors,
 )
 from m2f_mm.checkpoints import safe_loading
-from m2f_mm.datasets.locations import require_files
 from m2f_mm.datasets.inspection import use_checked_datasets
+from m2f_mm.datasets.locations import require_files
 from m2f_mm.engine.class_counts import check_class_counts
 from m2f_mm.engine.config_checks import palette_warnings, tta_warnings
 

@@ -19,8 +19,8 @@ from m2f_mm.apis.command_line import (
 )
 from m2f_mm.apis.work_dir_lock import work_dir_lock
 from m2f_mm.checkpoints import safe_loading
-from m2f_mm.datasets.locations import require_files
 from m2f_mm.datasets.inspection import use_checked_datasets
+from m2f_mm.datasets.locations import require_files
 from m2f_mm.engine.class_counts import check_class_counts
 from m2f_mm.engine.config_checks import training_warnings
 from m2f_mm.engine.resume import prepare_resume, use_whole_checkpoints

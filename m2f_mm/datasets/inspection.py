@@ -113,12 +113,12 @@ def _png_fault(path: str, size: tuple[int, int], backend_args: dict | None) -> I
         yield Fault('panoptic PNGs that cannot be read', path, '', str(error).removeprefix(f'{path} '), _PNG_CURE)
         return
     if header.mode not in ('RGB', 'RGBA'):
-        yield Fault('panoptic PNGs of another mode', path, '', f'it is an image of mode {header.mode}, but a panoptic PNG '
-                    'keeps its ids in RGB', _PNG_CURE)
+        yield Fault('panoptic PNGs of another mode', path, '', f'it is an image of mode {header.mode}, but a '
+                    'panoptic PNG keeps its ids in RGB', _PNG_CURE)
     elif header.size != size:
         swapped = ': height and width are swapped' if header.size == size[::-1] else ''
-        yield Fault('panoptic PNGs of another size', path, '', f'it has {header.size[0]}x{header.size[1]} pixels (HxW), '
-                    f'but its JSON says {size[0]}x{size[1]}{swapped}', 'Write it at the size of the image')
+        yield Fault('panoptic PNGs of another size', path, '', f'it has {header.size[0]}x{header.size[1]} pixels '
+                    f'(HxW), but its JSON says {size[0]}x{size[1]}{swapped}', 'Write it at the size of the image')
 
 
 def _video(dataset: VideoInstanceDataset, limit: int | None) -> Iterator[Fault]:

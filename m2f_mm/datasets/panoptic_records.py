@@ -46,14 +46,15 @@ def panoptic_faults(content: Mapping, file: str, classes: Sequence[str] | None =
         if image_id not in listed if is_id(image_id) else True:
             unlisted.append(image_id)
         elif images.setdefault(image_id, number) != number:
-            yield Fault('two annotations for one image', file, where, f'there are two annotations for image {image_id!r}',
+            yield Fault('two annotations for one image', file, where,
+                        f'there are two annotations for image {image_id!r}',
                         'Join them, or give the images ids of their own')
         fault = name_fault(name, file, where)
         if fault:
             yield fault
         elif pngs.setdefault(name, number) != number:
-            yield Fault('PNGs with two annotations', file, where, f'{name} is the PNG of annotations[{pngs[name]}], too',
-                        'Each image has a PNG of its own')
+            yield Fault('PNGs with two annotations', file, where,
+                        f'{name} is the PNG of annotations[{pngs[name]}], too', 'Each image has a PNG of its own')
         yield from _segment_faults(annotation, file, f'segments of {name}', categories)
     if unlisted:
         types = sorted({type(key).__name__ for key in listed})
@@ -68,8 +69,8 @@ def name_fault(name: Any, file: str, where: str) -> Fault | None:
         return Fault('annotations without file_name', file, where, f'file_name is {shown(name)}', _MEND)
     windows = PureWindowsPath(name)
     if PurePosixPath(name).is_absolute() or windows.drive or windows.root or '..' in windows.parts:
-        return Fault('file names outside of their folder', file, where, f'file_name is {name!r}, which leads out of the '
-                     'folder that the config names', 'Write it relative to that folder')
+        return Fault('file names outside of their folder', file, where, f'file_name is {name!r}, which leads out of '
+                     'the folder that the config names', 'Write it relative to that folder')
     return None
 
 
@@ -92,7 +93,8 @@ def _segment_faults(annotation: Mapping, file: str, where: str, categories: set)
             yield Fault('segments that are not complete', file, '', f'segment of {name} without {", ".join(missing)}: '
                         f'{shown(segment)}', _MEND)
         elif not is_integer(key):
-            yield Fault('segment ids that are no integers', file, '', f'a segment of {name} has the id {shown(key)}', _MEND)
+            yield Fault('segment ids that are no integers', file, '', f'a segment of {name} has the id {shown(key)}',
+                        _MEND)
         elif category not in categories if is_integer(category) else True:
             yield Fault('segments of categories that the file does not list', file, '',
                         f'segment {key} of {name} has category {shown(category)}, which is not among the categories of '

@@ -1,8 +1,8 @@
 """Small data sets, and ways to break them: every case says what has to come out.
 
-``instance_cases``, ``panoptic_cases``, ``semantic_cases`` and ``video_cases`` multiply kinds of faults by formats (polygons,
-RLE, counts; PNG modes) and places (the first or the last record). A case changes a clean data set, which ``write`` then
-puts into a folder.
+``instance_cases``, ``panoptic_cases``, ``semantic_cases`` and ``video_cases`` multiply kinds of faults by formats
+(polygons, RLE, counts; PNG modes) and places (the first or the last record). A case changes a clean data
+set, which ``write`` then puts into a folder.
 """
 import copy
 import io
@@ -158,7 +158,8 @@ def semantic() -> DataSet:
     for number, size in enumerate(SIZES.values()):
         files[f'img_dir/{number}.jpg'] = jpeg(noise(size, number))
         files[f'ann_dir/{number}.png'] = label_map(size, (0, 1, 2)).astype(np.uint8)
-    return DataSet('semantic', None, files, dict(classes=('ground', *CLASSES), palette=[(0, 0, 0), (1, 1, 1), (2, 2, 2)]))
+    palette = [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
+    return DataSet('semantic', None, files, dict(classes=('ground', *CLASSES), palette=palette))
 
 
 def video(form: str = 'rle') -> DataSet:
@@ -191,6 +192,12 @@ def put(records: str, place: int, key: str, value: Any) -> Callable[[DataSet], N
             else:
                 record[key] = value(record) if callable(value) else copy.deepcopy(value)
     return change
+
+
+def changed(record: dict, key: str, value: Any) -> None:
+    record[key] = value
+    if value is MISSING:
+        del record[key]
 
 
 def content(how: Callable[[dict], Any]) -> Callable[[DataSet], None]:
@@ -243,8 +250,9 @@ NAN, INF = float('nan'), float('inf')
 PLACES = dict(first=0, last=-1)
 BROKEN_FILES = dict(empty=b'', text=b'hello', truncated=lambda pixels: png(pixels)[:60], missing=None, huge=huge_png())
 BROKEN_JSON = {
-    'empty file': b'', 'no JSON': b'hello', 'a list': b'[]', 'a number': b'3', 'no lists': b'{}', 'binary': bytes(range(256)),
-    'deep nesting': b'[' * 200_000, 'cut off': lambda content: json.dumps(content).encode()[:-40]}
+    'empty file': b'', 'no JSON': b'hello', 'a list': b'[]', 'a number': b'3', 'no lists': b'{}',
+    'binary': bytes(range(256)), 'deep nesting': b'[' * 200_000,
+    'cut off': lambda content: json.dumps(content).encode()[:-40]}
 
 
 def swapped(record: dict) -> None:
@@ -280,8 +288,8 @@ def categories(make: Callable[[], DataSet], objects: int) -> Iterator[Case]:
     yield of('category ids from 0', all_of(
         put('categories', None, 'id', lambda record: record['id'] - 1), shifted_categories), RIGHT, objects=objects)
     in_order = task != 'instance'  # whose labels MMDetection numbers by the file
-    yield of('categories in another order', content(lambda c: c['categories'].reverse()), RIGHT if in_order else REFUSED,
-             objects=objects if in_order else None)
+    yield of('categories in another order', content(lambda c: c['categories'].reverse()),
+             RIGHT if in_order else REFUSED, objects=objects if in_order else None)
 
 
 def shifted_categories(data: DataSet) -> None:
@@ -297,7 +305,8 @@ def images_broken(make: Callable[[], DataSet], records: str, name_key: str, clea
     for place, index in PLACES.items():
         name = list(SIZES)[index]
         for key in ('id', name_key, 'height', 'width'):
-            yield Case(f'{task}: {place} image without {key}', make, put(records, index, key, MISSING), REFUSED, (key, ))
+            yield Case(f'{task}: {place} image without {key}', make, put(records, index, key, MISSING), REFUSED,
+                       (key, ))
         for key, value in (('height', 0), ('height', -4), ('width', 'wide'), ('height', None), ('width', NAN),
                            (name_key, None), (name_key, 7), (name_key, '')):
             yield Case(f'{task}: {place} image has {key}={value!r}', make, put(records, index, key, value), REFUSED)
@@ -328,21 +337,24 @@ def instance_cases() -> Iterator[Case]:
     yield from broken_json(instances, ('images', 'annotations', 'categories'))
     yield from categories(instances, objects=4)
     yield from images_broken(instances, 'images', 'file_name', 4)
-    yield Case('instance: two images of one file', instances, put('images', 1, 'file_name', 'a.png'), REFUSED, ('a.png', ))
+    yield Case('instance: two images of one file', instances, put('images', 1, 'file_name', 'a.png'), REFUSED,
+               ('a.png', ))
     yield Case('instance: classes is a string', instances, metainfo(classes='disc'), REFUSED, ('disc', ), file=None)
     yield Case('instance: a subset of the classes', instances, metainfo(classes=('square', )), DROPPED, objects=2)
-    yield Case('instance: a class that the file lacks', instances, metainfo(classes=(*CLASSES, 'ring')), REFUSED, ('ring', ))
+    yield Case('instance: a class that the file lacks', instances, metainfo(classes=(*CLASSES, 'ring')), REFUSED,
+               ('ring', ))
     yield Case('instance: classes in another order', instances, metainfo(classes=CLASSES[::-1]), REFUSED, ('order', ))
     for form in ('polygon', 'rle', 'counts'):
         make = lambda form=form: instances(form)  # noqa: E731
         yield Case(f'instance {form}: clean', make, nothing, RIGHT, objects=4)
-        yield Case(f'instance {form}: ids from 0', make, put('annotations', None, 'id', lambda record: record['id'] - 1),
-                   RIGHT, objects=4)
+        yield Case(f'instance {form}: ids from 0', make,
+                   put('annotations', None, 'id', lambda record: record['id'] - 1), RIGHT, objects=4)
         yield Case(f'instance {form}: area 0 everywhere', make, put('annotations', None, 'area', 0), RIGHT, objects=4)
         yield Case(f'instance {form}: no area', make, put('annotations', None, 'area', MISSING), RIGHT, objects=4)
         yield Case(f'instance {form}: no iscrowd', make, put('annotations', None, 'iscrowd', MISSING), RIGHT, objects=4)
         yield Case(f'instance {form}: all crowds', make, put('annotations', None, 'iscrowd', 1), REFUSED)
-        yield Case(f'instance {form}: two annotations of one id', make, put('annotations', 1, 'id', 1), REFUSED, ('1', ))
+        yield Case(f'instance {form}: two annotations of one id', make, put('annotations', 1, 'id', 1), REFUSED,
+                   ('1', ))
         for place, index in PLACES.items():
             of = lambda fault, key, value, *words, outcome=REFUSED, objects=None: Case(  # noqa: E731
                 f'instance {form}: {place} annotation: {fault}', make, put('annotations', index, key, value),  # noqa: B023
@@ -406,19 +418,15 @@ def panoptic_cases() -> Iterator[Case]:
     yield from categories(panoptic, objects=6)
     yield from images_broken(panoptic, 'images', 'file_name', 6)
     yield Case('panoptic: clean', panoptic, nothing, RIGHT, objects=6)
-    yield Case('panoptic: two annotations of one image', panoptic, put('annotations', 1, 'image_id', 1), REFUSED, ('1', ))
+    yield Case('panoptic: two annotations of one image', panoptic, put('annotations', 1, 'image_id', 1), REFUSED,
+               ('1', ))
     yield Case('panoptic: classes is a string', panoptic, metainfo(classes='disc'), REFUSED, ('disc', ), file=None)
     yield Case('panoptic: no thing is named', panoptic, put('categories', None, 'isthing', MISSING), RIGHT, objects=6)
     for place, index in PLACES.items():
         number = index % 2
 
-        def segment(key: str, value: Any, which: int = 0, index: int = index) -> Callable[[DataSet], None]:
-            def how(c: dict) -> None:
-                record = c['annotations'][index]['segments_info'][which]
-                record.update({key: value})
-                if value is MISSING:
-                    del record[key]
-            return content(how)
+        def segment(key: str, value: Any, index: int = index) -> Callable[[DataSet], None]:
+            return content(lambda c: changed(c['annotations'][index]['segments_info'][0], key, value))
         of = lambda fault, change, *words, outcome=REFUSED, objects=None, file='annotations.json': Case(  # noqa: E731
             f'panoptic: {place} annotation: {fault}', panoptic, change, outcome, words, objects=objects,  # noqa: B023
             file=file)
@@ -485,8 +493,8 @@ def semantic_cases() -> Iterator[Case]:
             yield of(f'label map of mode {mode}', file(name, lambda labels, mode=mode: label_mode(labels, mode)),
                      RIGHT, objects=6, file=f'{number}.png')
         for value in (3, 77, 254):
-            yield of(f'label map has the value {value}', file(name, lambda labels, v=value: with_value(labels, v)), REFUSED,
-                     str(value), file=f'{number}.png')
+            yield of(f'label map has the value {value}', file(name, lambda labels, v=value: with_value(labels, v)),
+                     REFUSED, str(value), file=f'{number}.png')
         yield of('label map has the value 300', file(name, lambda labels: with_value(labels.astype(np.uint16), 300)),
                  REFUSED, '300', file=f'{number}.png')
         yield of('label map has ignored pixels', file(name, lambda labels: with_value(labels, 255)), RIGHT, objects=6,
@@ -528,7 +536,8 @@ def video_cases() -> Iterator[Case]:
         yield Case(f'video: without {key}', video, put('videos', 0, key, MISSING), REFUSED, (key, ))
     yield Case('video: file_names is text', video, put('videos', 0, 'file_names', 'v/0.png'), REFUSED)
     yield Case('video: swaps its sides', video, content(lambda c: swapped(c['videos'][0])), REFUSED, file=None)
-    yield Case('video: two videos of one id', video, content(lambda c: c['videos'].append(c['videos'][0])), REFUSED, ('1', ))
+    yield Case('video: two videos of one id', video, content(lambda c: c['videos'].append(c['videos'][0])), REFUSED,
+               ('1', ))
     for place, index in PLACES.items():
         for fault, how in BROKEN_FILES.items():
             yield Case(f'video: {place} frame is {fault}', video, file(FRAMES[index], how), REFUSED, file=FRAMES[index])

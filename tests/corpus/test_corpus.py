@@ -59,7 +59,8 @@ def items_of(dataset, task):
     found = []
     for index in range(len(dataset)):
         item = dataset.get_data_info(index)
-        frames = [dict(frame, video_id=item['video_id'], video_length=3, ori_video_length=3) for frame in item['images']]
+        frames = [dict(frame, video_id=item['video_id'], video_length=3, ori_video_length=3)
+                  for frame in item['images']]
         found.append(dataset.pipeline({key: [frame[key] for frame in frames] for key in frames[0]}))
     return found
 

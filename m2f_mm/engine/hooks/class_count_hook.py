@@ -18,7 +18,9 @@ class ClassCountHook(Hook):
     Numbers, and names where the head has a metainfo, come from ``panoptic_head``, ``track_head`` or ``decode_head``,
     those of the data from ``metainfo``, also through data set wrappers. Of segmentors, the ignored label of head, data
     sets, metric and padding must be one. Annotations, up to 500 label maps and the headers of up to 2000 images of each
-    data set are looked at, see ``inspection.dataset_faults``. Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
+    data set are looked at, see ``inspection.dataset_faults``.
+
+    Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
     """
 
     priority = 'VERY_HIGH'
