@@ -353,7 +353,8 @@ def test_frames_of_mmdetections_video_data_sets(tmp_path):
         content['annotations'][3]['segmentation'] = []
     path = small_data.coco(tmp_path, 2, change=videos)
     with DefaultScope.overwrite_default_scope('mmdet'):
-        stock = BaseVideoDataset(ann_file=str(path), metainfo=dict(classes=small_data.NAMES), serialize_data=False,
-                                 data_prefix=dict(img_path=''), pipeline=[dict(type='LoadTrackAnnotations', with_mask=True)])
+        stock = BaseVideoDataset(
+            ann_file=str(path), metainfo=dict(classes=small_data.NAMES), data_prefix=dict(img_path=''),
+            pipeline=[dict(type='LoadTrackAnnotations', with_mask=True)], serialize_data=False)
     [fault] = checked_content(stock)[1]
     assert fault.fatal and fault.record == 'annotation 4 of image 2'
