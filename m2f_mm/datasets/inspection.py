@@ -83,8 +83,12 @@ def inner_datasets(dataset: Any) -> Iterator[Any]:
 
 
 def _images(dataset: Any, limit: int | None) -> Iterator[Fault]:
+    """Of a data set of MMDetection; its videos list their frames."""
+    from ..integrations.mmdet_datasets import turned_by_exif
     items = [dataset.get_data_info(index) for index in spread(range(len(dataset)), limit)]
-    yield from size_faults(items, backend_args=getattr(dataset, 'backend_args', None))
+    frames = [frame for item in items for frame in item.get('images', [item])]
+    yield from size_faults(spread(frames, limit), backend_args=getattr(dataset, 'backend_args', None),
+                           turned=turned_by_exif(dataset.pipeline.transforms))
 
 
 def _panoptic(dataset: PanopticDataset, limit: int | None) -> Iterator[Fault]:

@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 
 from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, rle_counts
+from m2f_mm.datasets.inspection import dataset_faults
 
 pytest.importorskip('mmdet.datasets')
 from m2f_mm.integrations.mmdet_datasets import checked_content  # noqa: E402
@@ -350,11 +351,14 @@ def test_frames_of_mmdetections_video_data_sets(tmp_path):
     def videos(content):
         for frame, each in enumerate(content['images']):
             each.update(video_id=1, frame_id=frame)
+        content['images'][1]['width'] += 1
         content['annotations'][3]['segmentation'] = []
     path = small_data.coco(tmp_path, 2, change=videos)
     with DefaultScope.overwrite_default_scope('mmdet'):
         stock = BaseVideoDataset(
-            ann_file=str(path), metainfo=dict(classes=small_data.NAMES), data_prefix=dict(img_path=''),
+            ann_file=str(path), metainfo=dict(classes=small_data.NAMES),
+            data_prefix=dict(img_path=str(tmp_path / 'img_dir/train')),
             pipeline=[dict(type='LoadTrackAnnotations', with_mask=True)], serialize_data=False)
-    [fault] = checked_content(stock)[1]
-    assert fault.fatal and fault.record == 'annotation 4 of image 2'
+    mask, size = dataset_faults(stock)
+    assert mask.fatal and mask.record == 'annotation 4 of image 2'
+    assert size.fatal and size.detail == 'it has 48x64 pixels (HxW), but its JSON says 48x65'
