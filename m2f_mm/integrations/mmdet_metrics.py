@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -17,7 +18,7 @@ from mmdet.evaluation.metrics import coco_metric
 from m2f_mm.datasets.coco_records import class_faults, coco_faults
 from m2f_mm.datasets.faults import Fault, raise_faults
 from m2f_mm.datasets.io import read_json, refuse_inputs, write_file
-from m2f_mm.evaluation.metrics.completeness import require_each_once
+from m2f_mm.evaluation.metrics.completeness import require_each_once, require_listed
 from m2f_mm.registry import METRICS
 
 from .mmdet_datasets import COCO_FORM, clean
@@ -151,6 +152,13 @@ class CocoMetric(StockCocoMetric):
         raise_faults(class_faults(names, self.ann_file, classes, in_order=True))
         ids = {category['name']: category['id'] for category in categories}
         return [ids[name.strip()] for name in classes]
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Raise ValueError unless the images of a data set are those of the annotations."""
+        if self._coco_api is not None:
+            images = self._coco_api.imgs
+            require_listed(dataset, {key: (images[number]['height'], images[number]['width'])
+                                     for key, number in self._coco_api.image_numbers.items()}, self.ann_file)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:

@@ -225,3 +225,18 @@ def test_videos_that_equal_their_annotations(numbers):
     metric.process({}, [clip(numbers[0]), clip(numbers[0])])
     with pytest.raises(ValueError, match=f'predicted more than once: {numbers[0]};'):
         metric.evaluate(2)
+
+
+class Items(list):
+    def get_data_info(self, index):
+        return dict(self[index])
+
+
+@pytest.mark.parametrize('kind', [PanopticMetric, SemanticMetric])
+def test_images_of_the_data_set_are_compared_before_they_are_predicted(kind, tmp_path):
+    metric = kind(*write(tmp_path, *small()))
+    metric.dataset_meta = META
+    items = Items(dict(img_id=i, height=4, width=6) for i in (1, 2, 3))
+    metric.check_dataset(items)
+    with pytest.raises(ValueError, match='1 of 3 images of the data set are not in .*p.json, such as 4'):
+        metric.check_dataset(Items([*items[:2], dict(items[2], img_id=4)]))

@@ -213,3 +213,18 @@ def test_results_do_not_replace_the_annotations(tmp_path):
         with pytest.raises(ValueError, match='outfile_prefix would write .*a.segm.json, which is'):
             METRICS.build(dict(type='m2f_mm.CocoMetric', ann_file=str(tmp_path / 'a.segm.json'),
                                outfile_prefix=str(prefix)))
+
+
+class Items(list):
+    def get_data_info(self, index):
+        return dict(self[index])
+
+
+def test_images_of_the_data_set_are_compared_before_they_are_predicted(tmp_path):
+    metric = build(tmp_path, small()[0])
+    items = [dict(img_id=i, img_path=f'{i}.png', height=12, width=20) for i in (1, 2)]
+    metric.check_dataset(Items(items))
+    with pytest.raises(ValueError, match=r'1 of 2 images of the data set are not in .*instances.json, such as 3'):
+        metric.check_dataset(Items([items[0], dict(items[1], img_id=3)]))
+    with pytest.raises(ValueError, match=r'2 \(2.png\): 12x20 and 20x12 pixels'):
+        metric.check_dataset(Items([items[0], dict(items[1], height=20, width=12)]))

@@ -18,7 +18,8 @@ class ClassCountHook(Hook):
     Numbers, and names where the head has a metainfo, come from ``panoptic_head``, ``track_head`` or ``decode_head``,
     those of the data from ``metainfo``, also through data set wrappers. Of segmentors, the ignored label of head, data
     sets, metric and padding must be one. Annotations, up to 500 label maps and the headers of up to 2000 images of each
-    data set are looked at, see ``inspection.dataset_faults``.
+    data set are looked at, see ``inspection.dataset_faults``. Metrics that have annotation files of their own, ours,
+    compare them with the data set.
 
     Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
     """
@@ -47,3 +48,6 @@ class ClassCountHook(Hook):
         if place not in self._checked:
             self._checked.add(place)
             raise_faults(dataset_faults(dataloader.dataset, everything=False))
+            for metric in getattr(evaluator, 'metrics', ()):
+                if hasattr(metric, 'check_dataset') and hasattr(dataloader.dataset, 'get_data_info'):
+                    metric.check_dataset(dataloader.dataset)

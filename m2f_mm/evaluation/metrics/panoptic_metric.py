@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -29,8 +30,8 @@ from ..functional import (
     require_equal_sizes,
     segment_overlap,
 )
-from .completeness import require_each_once
-from .panoptic_truth import panoptic_truth, require_listed_size
+from .completeness import require_each_once, require_listed
+from .panoptic_truth import listed_sizes, panoptic_truth, require_listed_size
 
 
 @METRICS.register_module()
@@ -92,6 +93,11 @@ class PanopticMetric(BaseMetric):
         self._truth: dict = {}
         self._names: dict = {}  # of the PNG that is written, by the id of its image
         self._category_ids: list[int] = []
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Raise ValueError unless the annotations are right, and the images of a data set are those of them."""
+        self._load_truth()
+        require_listed(dataset, listed_sizes(self._truth), self.ann_file)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         if not self._truth and self.ann_file:

@@ -1,5 +1,5 @@
 """What the panoptic annotations of a data set say, for metrics."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...datasets.panoptic import PanopticDataset
 
@@ -18,6 +18,11 @@ def panoptic_truth(dataset_meta: dict, ann_file: str, seg_prefix: str, backend_a
     return PanopticDataset(
         ann_file, metainfo={name: dataset_meta[name] for name in names}, data_prefix=dict(img='', seg=seg_prefix),
         test_mode=True, serialize_data=False, backend_args=backend_args)
+
+
+def listed_sizes(items: Mapping) -> dict:
+    """Height and width of every image, by its id."""
+    return {key: (item['height'], item['width']) for key, item in items.items()}
 
 
 def require_listed_size(item: dict, shape: Sequence[int], file: str) -> None:

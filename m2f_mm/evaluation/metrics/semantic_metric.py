@@ -1,5 +1,6 @@
 """mIoU of models that give semantic maps beside panoptic ones, as detectron2's ``SemSegEvaluator`` counts it."""
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -8,8 +9,8 @@ from mmengine.logging import MMLogger
 from ...datasets.id_map import IdRuns, positions
 from ...datasets.io import read_label_png, read_panoptic_png
 from ...registry import METRICS
-from .completeness import require_each_once
-from .panoptic_truth import panoptic_truth, require_listed_size
+from .completeness import require_each_once, require_listed
+from .panoptic_truth import listed_sizes, panoptic_truth, require_listed_size
 
 
 @METRICS.register_module()
@@ -58,6 +59,16 @@ class SemanticMetric(BaseMetric):
         self.backend_args = backend_args
         self._truth: dict = {}
 
+    def check_dataset(self, dataset: Any) -> None:
+        """Raise ValueError unless the annotations are right, and the images of a data set are those of them."""
+        if self.ann_file is not None:
+            self._load_truth()
+            require_listed(dataset, listed_sizes(self._truth), self.ann_file)
+
+    def _load_truth(self) -> None:
+        self._truth = {item['img_id']: item for item in panoptic_truth(
+            self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args).data_list}
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
@@ -99,8 +110,7 @@ class SemanticMetric(BaseMetric):
 
     def _from_segments(self, sample: dict) -> np.ndarray:
         if not self._truth:
-            self._truth = {item['img_id']: item for item in panoptic_truth(
-                self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args).data_list}
+            self._load_truth()
         item = self._truth.get(sample['img_id'])
         if item is None:
             raise ValueError(f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
