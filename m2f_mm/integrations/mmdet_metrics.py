@@ -145,13 +145,14 @@ class CocoMetric(StockCocoMetric):
     def _categories(self, dataset_meta: dict) -> list[int]:
         """The category of each label. Instance annotations of a panoptic data set know its things only."""
         categories = self._coco_api.dataset['categories']
-        names = [category['name'] for category in categories]
+        ids = {category['name'].strip(): category['id'] for category in categories}
         classes = dataset_meta['classes']
-        if not set(classes) <= set(names):
-            classes = dataset_meta.get('thing_classes', classes)
-        raise_faults(class_faults(names, self.ann_file, classes, in_order=True))
-        ids = {category['name']: category['id'] for category in categories}
-        return [ids[name.strip()] for name in classes]
+        if not isinstance(classes, str):
+            classes = [name.strip() for name in classes]
+            if not set(classes) <= ids.keys():
+                classes = [name.strip() for name in dataset_meta.get('thing_classes', classes)]
+        raise_faults(class_faults(list(ids), self.ann_file, classes, in_order=True))
+        return [ids[name] for name in classes]
 
     def check_dataset(self, dataset: Any) -> None:
         """Raise ValueError unless the images of a data set are those of the annotations."""

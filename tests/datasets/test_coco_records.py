@@ -362,3 +362,13 @@ def test_frames_of_mmdetections_video_data_sets(tmp_path):
     mask, size = dataset_faults(stock)
     assert mask.fatal and mask.record == 'annotation 4 of image 2'
     assert size.fatal and size.detail == 'it has 48x64 pixels (HxW), but its JSON says 48x65'
+
+
+def test_blanks_around_a_name(data):
+    """Objects365's classes have some; data set and metric find them."""
+    from m2f_mm.integrations import CocoMetric
+    dataset = data(lambda content: content['categories'][0].update(name='disc '), names=('disc ', 'square'))
+    assert len(dataset.cat_ids) == 2
+    metric = CocoMetric(dataset.ann_file)
+    metric.dataset_meta = dataset.metainfo
+    assert metric.cat_ids == dataset.cat_ids
