@@ -57,9 +57,11 @@ def checked_dataset(cfg: dict) -> dict:
         elif isinstance(inner, list | tuple):
             cfg[key] = [checked_dataset(part) for part in inner]
     kind = cfg.get('type')
-    stock = DATASETS.get(kind) if isinstance(kind, str) else kind
-    if getattr(stock, '__module__', '').startswith('mmdet.datasets') and stock.__name__ in CHECKED:
-        cfg['type'] = f'm2f_mm.{stock.__name__}'
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(None) as registry:  # the default scope, as for a data set that is built
+            kind = registry.get(kind)
+    if getattr(kind, '__module__', '').startswith('mmdet.datasets') and kind.__name__ in CHECKED:
+        cfg['type'] = f'm2f_mm.{kind.__name__}'
     return cfg
 
 
