@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmcv.transforms import Resize
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint
 
 NUMPY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')  # NumPy 2 moved them; a file may be of either
 
@@ -72,7 +73,7 @@ def scalar(kind: PickledType, content: bytes | str) -> np.generic:
 
 def _from_bytes(kind: PickledType | np.dtype, content: bytes | str) -> np.ndarray:
     """1-D array over the bytes."""
-    # MMEngine's newer releases allow NumPy's own dtype for the time of a load. Of one only the name is taken.
+    # A caller may have allowed NumPy's own dtype. Of one only the name is taken.
     code = kind.code if isinstance(kind, PickledType) else PickledType(kind.str).code
     content = content.encode('latin1') if isinstance(content, str) else content  # written by Python 2
     return np.frombuffer(content, code)
@@ -107,11 +108,19 @@ def allow_checkpoint_types() -> None:
         return
     allowed: list[Any] = [HistoryBuffer, (history_buffer_method, 'builtins.getattr'), (no_bytes, 'builtins.bytes')]
     allowed += [(part, f'{module}.{name}') for (module, name), part in NUMPY_PARTS.items()]
-    # MMEngine's newer releases give these names to NumPy's own parts for the time of a load. Then a mixture of both has
-    # to work, so all types that can come up are known, by names that no file can have: a name ends with its line.
+    # All types that can come up are known, by names that no file can have: a name ends with its line.
     types = [PickledArray, PickledType, *{type(np.dtype(code)) for code in '?bBhHiIlLqQefdSU'}]
     allowed += [(kind, f'only as a value\n{kind.__name__}') for kind in types]
     torch.serialization.add_safe_globals(allowed)
+    # MMEngine's newer releases give the same names to NumPy's own parts for the time of a load. Which of two entries of
+    # one name counts would be chance, and NumPy's parts do not work with the stand-ins: these alone are left.
+    if hasattr(checkpoint, 'get_torch_safe_globals'):
+        checkpoint.get_torch_safe_globals = _beside_ours
+
+
+def _beside_ours() -> list[Any]:
+    """What MMEngine allows and is not among the stand-ins."""
+    return [slice]
 
 
 def history_buffer_method(owner: Any, name: str) -> Any:
