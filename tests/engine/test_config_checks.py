@@ -76,7 +76,7 @@ def test_options_of_the_command_line_that_nothing_reads():
     ("dict(type='m2f_mm.OtherLoader')", ['OtherLoader', 'tta_pipeline of its own'])])
 def test_test_time_augmentation_of_the_base(config, step, said):
     cfg = config('test_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadImageFromFile"), '
-                 f'dict(type="LoadAnnotations"), {step}, dict(type="PackSegInputs")]))')
+                 f'dict(type="m2f_mm.LoadLabelMap"), {step}, dict(type="PackSegInputs")]))')
     warnings = list(tta_warnings(cfg))
     assert len(warnings) == 1 and all(part in warnings[0] for part in said), warnings
     assert list(palette_warnings(cfg)) == []
