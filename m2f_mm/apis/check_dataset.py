@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
-from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
+from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 from mmengine.utils import ProgressBar
 from torch.utils.data import DataLoader, Dataset
 
@@ -92,8 +92,8 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
         split: 'train', 'val' or 'test'.
         workers: processes; 0 for this one.
     """
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    found = [check_part(part, workers, progress) for part in parts_of(cfg[f'{split}_dataloader'].dataset)]
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        found = [check_part(part, workers, progress) for part in parts_of(cfg[f'{split}_dataloader'].dataset)]
     return sum(count for count, _ in found), [fault for _, faults in found for fault in faults]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import broken
 import pytest
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, DefaultScope
 
 from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.datasets.faults import collected_faults, raise_faults, summary
@@ -35,7 +35,6 @@ def dataset_of(case, data, root):
     """The config of a case's data set."""
     scope = 'mmseg' if data.task == 'semantic' else 'mmdet'
     pytest.importorskip(scope)
-    init_default_scope(scope)
     json = {} if data.task == 'semantic' else dict(ann_file='annotations.json')
     return dict(DATASET[data.task], data_root=str(root), metainfo=data.metainfo, pipeline=PIPELINE[data.task],
                 serialize_data=False, **json)
@@ -68,10 +67,12 @@ def items_of(dataset, task):
 def train(cfg, task):
     """What training does up to the targets of every item: the data set, its checks before the first iteration, loading.
     Returns the number of objects and the lines about what is left out."""
-    with collected_faults() as notes:
+    scope = 'mmseg' if task == 'semantic' else 'mmdet'
+    with DefaultScope.overwrite_default_scope(scope), collected_faults() as notes:
         dataset = DATASETS.build(checked_dataset(cfg))
         raise_faults(dataset_faults(dataset, everything=False))
-    return sum(objects_of(item['data_samples'], task) for item in items_of(dataset, task)), summary(notes)
+        items = items_of(dataset, task)
+    return sum(objects_of(item['data_samples'], task) for item in items), summary(notes)
 
 
 def check_text(case, text):

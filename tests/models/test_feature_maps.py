@@ -10,14 +10,14 @@ from m2f_mm.structures import Expendable
 
 SMALL = dict(in_channels=CHANNELS, feat_channels=64, out_channels=32)
 LAYER = dict(num_layers=1, num_heads=4, feedforward_channels=16)
-FPN = dict(type='FPNPixelDecoder', **SMALL)
+FPN = dict(type='m2f_mm.FPNPixelDecoder', **SMALL)
 DECODERS = {
-    'Mask2Former': dict(type='MSDeformAttnPixelDecoder', **SMALL, **LAYER),
-    'Mask DINO': dict(type='MSDeformAttnPixelDecoder', **SMALL, **LAYER, num_outs=4, num_extra_levels=1,
+    'Mask2Former': dict(type='m2f_mm.MSDeformAttnPixelDecoder', **SMALL, **LAYER),
+    'Mask DINO': dict(type='m2f_mm.MSDeformAttnPixelDecoder', **SMALL, **LAYER, num_outs=4, num_extra_levels=1,
                       fine_first=True, always_fpn=True),
     'FPN': FPN,
     'FPN, coarsest': dict(FPN, memory='coarsest'),
-    'TransformerEncoder': dict(SMALL, type='TransformerEncoderPixelDecoder', **LAYER),
+    'TransformerEncoder': dict(SMALL, type='m2f_mm.TransformerEncoderPixelDecoder', **LAYER),
 }
 
 
