@@ -239,7 +239,7 @@ def test_disks_without_locks(config, tmp_path, monkeypatch):
 def test_message_instead_of_traceback(config, tmp_path):
     out = run(sys.executable, TOOLS / 'train.py', 'toy.py', '--cfg-options', 'model.decode_head.num_classes=5',
               folder=tmp_path, expect=1)
-    assert 'train.py: error: The class counts' in out and 'Traceback' not in out
+    assert 'train.py: error: The classes of model and data disagree' in out and 'Traceback' not in out
     assert 'model.decode_head.num_classes is 5, but train_dataloader.dataset (ToyData) lists 2 classes' in out
 
 
