@@ -65,10 +65,10 @@ def target(args: argparse.Namespace) -> Path:
     out = args.out_dir / (source.name if source.is_dir() else source.stem)
     suffixes = ['.json', *([''] if args.frames else [] if args.no_video else ['.mp4'])]
     for path in (out.with_name(out.name + suffix) for suffix in suffixes):
-        refuse_inputs([str(path)], [str(source), args.checkpoint], '--out-dir', around=False)
         if args.out_dir.resolve() == source.parent and path.exists():
             raise ValueError(f'--out-dir: {path} lies beside the video, or is the video itself, and would be written '
                              'over; choose another folder')
+        refuse_inputs([str(path)], [str(source), args.checkpoint], '--out-dir', around=False)
     return free_folder(out) if args.frames else out
 
 
