@@ -8,23 +8,24 @@ from pycocotools import mask as coco_masks
 from torch import Tensor
 
 
-class RLE(dict):
+class BuiltinType(type):
+    """The type of classes that equal the ``list`` or ``dict`` they inherit from: pycocotools asks whether
+    ``type(masks) == list`` and ``type(mask) == dict``."""
+
+    def __eq__(cls, other: Any) -> bool:
+        return other is cls or (other is list or other is dict) and issubclass(cls, other)
+
+    __hash__ = type.__hash__
+
+
+class RLE(dict, metaclass=BuiltinType):
     """A mask in COCO's compressed form, ``size`` and ``counts``. Indexed like an array it is one, bool (H, W)."""
 
     def __getitem__(self, key: Any) -> Any:
         return super().__getitem__(key) if isinstance(key, str) else coco_masks.decode(self).astype(bool)[key]
 
 
-class ListType(type):
-    """The type of a class that equals ``list``: pycocotools asks whether ``type(masks) == list``."""
-
-    def __eq__(cls, other: Any) -> bool:
-        return other is list or other is cls
-
-    __hash__ = type.__hash__
-
-
-class RLEMasks(list, metaclass=ListType):
+class RLEMasks(list, metaclass=BuiltinType):
     """The masks of an image as a list of ``RLE``. MMDetection's ``DetInferencer``, ``DumpDetResults`` and visualizer
     and ``supervision`` ask masks for ``cpu()``, ``numpy()`` or ``astype()``: they get bitmaps, which are made then.
 
