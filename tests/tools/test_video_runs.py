@@ -95,7 +95,7 @@ def test_the_data_set_is_checked(trained):
     frame = folder / 'data' / 'train' / 'JPEGImages' / '0001' / '00003.jpg'
     whole = frame.read_bytes()
     frame.write_bytes(b'cut')
-    with pytest.raises(AssertionError, match='0001/00003.jpg is not a readable picture'):
+    with pytest.raises(AssertionError, match='0001/00003.jpg: is not a readable image'):
         run(ROOT / 'tools' / 'check_dataset.py', 'mine.py')
     frame.write_bytes(whole)
 
@@ -122,5 +122,5 @@ train_dataloader['dataset'] = dict(
 def test_class_counts_are_compared(trained):
     folder, run = trained
     with pytest.raises(AssertionError, match='track_head.num_things_classes . num_stuff_classes is 5'):
-        run(ROOT / 'tools' / 'test.py', 'mine.py', 'work/iter_2.pth', '--cfg-options',
+        run(ROOT / 'tools' / 'train.py', 'mine.py', '--work-dir', 'counts', '--cfg-options',
             'model.track_head.metainfo=None', 'model.track_head.num_things_classes=5')
