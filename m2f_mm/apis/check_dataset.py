@@ -1,4 +1,5 @@
 """Read a data set as training would, and say what is wrong with which file."""
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -114,7 +115,7 @@ def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool) -> tuple[i
     except Exception as error:
         return 0, [Fault('a data set that cannot be built', str(dataset_cfg.get('ann_file') or dataset_cfg.get(
             'data_root')), '', said(error))]
-    known = {fault.file for fault in faults if fault.fatal}
+    known = {fault.file for fault in faults if fault.fatal and not os.path.isdir(fault.file)}  # said once for a file
     items = CheckedItems(dataset, dataset_cfg.pipeline)
     bar = ProgressBar(len(items)) if progress and len(items) else None
     for found in DataLoader(items, batch_size=None, num_workers=workers):
