@@ -51,13 +51,6 @@ def read_panoptic_json(path: str, backend_args: dict | None = None,
                      backend_args)
 
 
-def require(record: dict, keys: Sequence[str], what: str) -> None:
-    """Raise the error for a record without some key; ``what`` names file and record."""
-    missing = [key for key in keys if key not in record]
-    if missing:
-        raise ValueError(f'{what} without {", ".join(missing)}: {str(record)[:200]}')
-
-
 def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray:
     """Segment ids int32 (H, W) of the panoptic PNG at ``path``.
 
