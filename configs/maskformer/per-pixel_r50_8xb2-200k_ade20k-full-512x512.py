@@ -4,6 +4,6 @@ _base_ = [
     '../_base_/schedules/maskformer_200k.py', '../_base_/mmseg_runtime.py'
 ]
 model = dict(
-    data_preprocessor=dict(size={{_base_.crop_size}}, seg_pad_val={{_base_.ignore_index}}),
-    decode_head=dict(metainfo={{_base_.dataset_type}}, ignore_index={{_base_.ignore_index}}))  # 847 classes
+    data_preprocessor=dict(size={{_base_.crop_size}}),
+    decode_head=dict(metainfo={{_base_.dataset_type}}))  # 847 classes
 tta_model = dict(type='m2f_mm.SegTTAModel')

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from m2f_mm.datasets.faults import Fault, FaultsError, collected_faults
 from m2f_mm.datasets.inspection import checked_dataset, dataset_faults
+from m2f_mm.engine.ignored_label import use_one_ignored_label
 
 
 class CheckedItems(Dataset):
@@ -94,7 +95,8 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
         workers: processes; 0 for this one.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
-        found = [check_part(part, workers, progress) for part in parts_of(cfg[f'{split}_dataloader'].dataset)]
+        found = [check_part(part, workers, progress, cfg.get('model'))
+                 for part in parts_of(cfg[f'{split}_dataloader'].dataset)]
     return sum(count for count, _ in found), [fault for _, faults in found for fault in faults]
 
 
@@ -104,11 +106,13 @@ def parts_of(dataset_cfg: ConfigDict) -> list[ConfigDict]:
     return [part for each in inner for part in parts_of(each)] or [dataset_cfg]
 
 
-def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool) -> tuple[int, list[Fault]]:
-    """The same of one data set."""
+def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool,
+               model: ConfigDict | None = None) -> tuple[int, list[Fault]]:
+    """The same of one data set; the model's config says which label is ignored."""
     try:
         with collected_faults() as notes:
             dataset = DATASETS.build(checked_dataset(dataset_cfg))
+        use_one_ignored_label(model, dataset, 'dataset')
         faults = notes + [fault for fault in dataset_faults(dataset) if fault not in notes]
     except FaultsError as error:
         return 0, error.faults

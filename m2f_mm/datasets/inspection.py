@@ -76,12 +76,22 @@ def use_checked_datasets(cfg: Any) -> None:
 
 def inner_datasets(dataset: Any) -> Iterator[Any]:
     """The data sets inside of wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
+    yield from (part for part, _ in placed_datasets(dataset, ''))
+
+
+def placed_datasets(dataset: Any, place: str) -> Iterator[tuple[Any, str]]:
+    """The same, each with what messages call it.
+
+    Args:
+        dataset: built.
+        place: its own, such as 'train_dataloader.dataset'.
+    """
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     if inner == [None]:
-        yield dataset
+        yield dataset, place
         return
-    for part in inner:
-        yield from inner_datasets(part)
+    for index, part in enumerate(inner):
+        yield from placed_datasets(part, f'{place}.datasets[{index}]' if len(inner) > 1 else f'{place}.dataset')
 
 
 def _images(dataset: Any, limit: int | None) -> Iterator[Fault]:

@@ -218,7 +218,8 @@ def _unknown(seen: dict[int, list[str]], classes: Sequence[str], ignored: int, c
     shown = '; '.join(f'value {label} in {_files(seen[label], count)}' for label in unknown[:5])
     more = f'; and {len(unknown) - 5} more values up to {unknown[-1]}' if len(unknown) > 5 else ''
     known = f'{len(classes)} classes, 0 to {len(classes) - 1}' if len(classes) > 1 else '1 class, 0'
-    cure = (f'If it is to be ignored: ignore_index={unknown[0]}; otherwise add its class' if len(unknown) == 1 else
+    cure = (f'If it is to be ignored: model.decode_head.ignore_index={unknown[0]}; otherwise add its class'
+            if len(unknown) == 1 else
             'Renumber the label maps: a pixel has the number of its class, or the ignored label')
     yield Fault('label values that no class has', seen[unknown[0]][0], '',
                 f'{shown}{more}; there are {known}, and {ignored} is ignored', cure)

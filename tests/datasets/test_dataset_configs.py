@@ -15,6 +15,7 @@ from PIL import Image
 from m2f_mm.datasets import ade20k_files, ade20k_full_files, cityscapes_files, coco_stuff_files
 from m2f_mm.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, ShapesSpec
 from m2f_mm.datasets.shapes_files import write_shapes
+from m2f_mm.engine.ignored_label import use_one_ignored_label
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASES = os.path.join(HERE, '../../configs/_base_/datasets')
@@ -179,13 +180,15 @@ def test_cityscapes_ap(open_config, name, tmp_path):
                                   'mapillary_semantic', 'mapillary_v2_semantic', 'coco_stuff10k', 'ade20k_full'])
 def test_semantic(open_config, name):
     config = open_config(name)
-    train, items = every_item(config, 'train')
+    train, _ = every_item(config, 'train')
     assert len(train.metainfo['classes']) == COUNTS[name]
-    for item in items:
+    use_one_ignored_label(dict(decode_head=dict(num_classes=COUNTS[name])), train, 'train', training=True)
+    ignored = 65535 if name == 'ade20k_full' else 255
+    for item in train:
         labels = item['data_samples'].gt_sem_seg.data
         assert item['inputs'].shape == (3, *config.crop_size) and labels.shape == (1, *config.crop_size)
-        assert labels[labels != config.get('ignore_index', 255)].max() < COUNTS[name]
-        assert name != 'ade20k_full' or labels[labels != 65535].max() > 255
+        assert labels[labels != ignored].max() < COUNTS[name]
+        assert name != 'ade20k_full' or labels[labels != ignored].max() > 255
     _, items = every_item(config, 'val')
     for item in items:
         assert item['data_samples'].gt_sem_seg.shape == item['data_samples'].ori_shape

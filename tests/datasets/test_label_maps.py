@@ -5,16 +5,19 @@ import numpy as np
 import pytest
 import small_data
 import torch
+from mmengine.dataset import ConcatDataset
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from PIL import Image
 
+from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.datasets.faults import summary
 from m2f_mm.datasets.label_maps import default_ignore_index, label_map_faults, read_label_map, renumber
 from m2f_mm.engine import ClassCountHook, check_class_counts
 
 pytest.importorskip('mmseg')
 from mmseg.datasets import BaseSegDataset  # noqa: E402
+from mmseg.evaluation import IoUMetric as StockIoUMetric  # noqa: E402
 from mmseg.structures import SegDataSample  # noqa: E402
 
 from m2f_mm.integrations.mmseg import Mask2FormerSegHead, MaskDINOSegHead, MaskFormerSegHead, ignored_label  # noqa: E402
@@ -210,26 +213,74 @@ def test_metric_refuses_labels_without_class(number, ignored, value, message):
         metric.process({}, [sample(np.zeros((2, 2)), np.full((2, 2), value))])
 
 
-def runner_of(dataset, ignored=255, fill=255, metrics=()):
-    head = SimpleNamespace(num_classes=3, ignore_index=ignored, class_names=CLASSES)
+def runner_of(dataset, ignored=None, fill=255, metrics=(), classes=CLASSES, **slots):
+    head = SimpleNamespace(num_classes=len(classes), ignore_index=ignored, class_names=classes)
     loader, loop = SimpleNamespace(dataset=dataset), SimpleNamespace(evaluator=SimpleNamespace(metrics=metrics))
-    model = SimpleNamespace(decode_head=head, data_preprocessor=SimpleNamespace(seg_pad_val=fill))
+    model = SimpleNamespace(decode_head=head, data_preprocessor=SimpleNamespace(seg_pad_val=fill), **slots)
     return SimpleNamespace(model=model, train_dataloader=loader, val_loop=loop, val_dataloader=loader,
                            test_dataloader=loader, test_loop=loop)
 
 
-def test_hook_reads_label_maps_and_compares_the_ignored_label(tmp_path):
+PAD = dict(type='Pad', size=(64, 64), pad_val=dict(img=128, seg=255))
+
+
+@pytest.mark.parametrize('number, ignored, values', [(3, 11, (0, 1, 11)), (3, 255, (0, 255, 2)),
+                                                     (300, 65535, (255, 299, 65535)), (300, 400, (0, 255, 400))])
+def test_everything_follows_the_ignored_label_of_the_head(tmp_path, number, ignored, values):
+    """It is said once: padding, crops, preprocessor, metric, data set and other heads change their default."""
+    classes = tuple(f'c{k}' for k in range(number))
+    small_data.semantic(tmp_path, 2, values=values, dtype=np.uint16)
+    steps = [*LOADERS, dict(type='RandomCrop', crop_size=(4096, 4096), cat_max_ratio=0.75),
+             dict(type='RandomChoice', transforms=[[dict(type='RandomRotate', prob=1.0, degree=30)]]),
+             dict(PAD, size=(200, 300))]
+    parts = [dataset_of(tmp_path, classes, pipeline=steps), dataset_of(tmp_path, classes, pipeline=steps,
+                                                                       ignore_index=ignored)]
+    metrics = [IoUMetric(), StockIoUMetric()]
+    other = SimpleNamespace(num_classes=number, ignore_index=255)
+    runner = runner_of(ConcatDataset(parts), ignored, metrics=metrics, classes=classes, auxiliary_head=[other])
+    for _ in range(2):  # again, as after each epoch
+        ClassCountHook().before_train(runner)
+        assert {runner.model.data_preprocessor.seg_pad_val, other.ignore_index, *(
+            owner.ignore_index for owner in (*metrics, *parts, parts[0].pipeline.transforms[2]))} == {ignored}
+    loaded = parts[0][0]['gt_seg_map']  # turned by 30 degrees and padded
+    assert set(np.unique(loaded)) <= set(values) and (loaded[-50:, -50:] == ignored).all()
+
+
+@pytest.mark.parametrize('wrong, place', [
+    (dict(fill=7), 'model.data_preprocessor.seg_pad_val = 7'), (dict(metrics=[7]), 'IoUMetric.ignore_index = 7'),
+    (dict(ignored=2), 'model.decode_head.ignore_index = 2, which is a class'),
+    (dict(auxiliary_head=SimpleNamespace(num_classes=3, ignore_index=7)), 'model.auxiliary_head.ignore_index = 7')])
+def test_contradicting_ignored_labels_are_all_named(tmp_path, wrong, place):
     small_data.semantic(tmp_path, 2)
-    pad = dict(type='Pad', size=(64, 64), pad_val=dict(img=128, seg=255))
-    dataset = dataset_of(tmp_path, pipeline=[*LOADERS, pad])
-    ClassCountHook().before_train(runner_of(dataset, metrics=[IoUMetric(), IoUMetric(ignore_index=255)]))
-    for wrong in (dict(ignored=11), dict(fill=11), dict(metrics=[IoUMetric(ignore_index=11)])):
-        with pytest.raises(ValueError, match='Not one label is ignored') as error:
-            ClassCountHook().before_train(runner_of(dataset, **wrong))
-        assert '= 11' in str(error.value) and 'dataset.ignore_index = 255' in str(error.value)
-    with pytest.raises(ValueError, match=r"pipeline\[2\] \(Pad\)\.pad_val\['seg'\] = 255"):
-        other = dataset_of(tmp_path, pipeline=[*LOADERS, pad], ignore_index=11)
-        ClassCountHook().before_train(runner_of(other, 11, 11))
+    dataset = dataset_of(tmp_path, pipeline=[*LOADERS, PAD])
+    wrong = {key: [IoUMetric(ignore_index=7)] if key == 'metrics' else value for key, value in wrong.items()}
+    with pytest.raises(ValueError, match='Not one label is ignored') as error:
+        ClassCountHook().before_train(runner_of(dataset, **wrong))
+    for said in (place, 'dataloader.dataset.ignore_index = 255', 'model.decode_head.ignore_index'):
+        assert said in str(error.value)
+    assert dataset.ignore_index == dataset.pipeline.transforms[2].pad_val['seg'] == 255, 'nothing was changed'
+
+
+def test_eight_bits_are_too_few_for_the_ignored_label(tmp_path):
+    small_data.semantic(tmp_path, 1)
+    classes = tuple(f'c{k}' for k in range(300))
+    stock = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), PAD]
+    with pytest.raises(ValueError, match=r'ignore_index = 65535 needs 16 bits.*m2f_mm\.LoadLabelMap'):
+        ClassCountHook().before_train(runner_of(dataset_of(tmp_path, classes, pipeline=stock), classes=classes))
+
+
+def test_check_dataset_reads_the_ignored_label_of_the_model(tmp_path, monkeypatch):
+    small_data.semantic(tmp_path, 2, values=(0, 1, 11))
+    cfg = small_data.semantic_config(tmp_path, monkeypatch)
+    assert any('value 11 in all 2 files' in str(fault) for fault in check_dataset(cfg, 'train', 0, False)[1])
+    cfg.model.decode_head.ignore_index = 11
+    assert not [fault for fault in check_dataset(cfg, 'train', 0, False)[1] if fault.fatal]
+
+
+def test_hook_reads_label_maps(tmp_path):
+    small_data.semantic(tmp_path, 2)
+    dataset = dataset_of(tmp_path, pipeline=[*LOADERS, PAD])
+    ClassCountHook().before_train(runner_of(dataset))
     small_data.semantic(tmp_path, 2, values=(0, 1, 9))
     for stage in ('train', 'val', 'test'):
         with pytest.raises(ValueError, match='value 9 in all 2 files'):

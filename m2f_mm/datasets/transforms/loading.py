@@ -54,9 +54,9 @@ class LoadImage(LoadImageFromFile, metaclass=TakenForStock):
 class LoadLabelMap(BaseTransform):
     """MMSegmentation's ``LoadAnnotations`` for label maps of up to 16 bits; that one keeps 8 of them.
 
-    Needs ``seg_map_path`` and adds ``gt_seg_map`` (H, W), uint8 or uint16, and ``seg_fields``. ``reduce_zero_label``
-    and ``label_map`` of the data set are applied, see ``label_maps.renumber``. An image that comes without a data set
-    (OpenMMLab's inferencers) passes untouched.
+    Needs ``seg_map_path`` and adds ``gt_seg_map`` uint16 (H, W), so that padding may be 65535, and ``seg_fields``.
+    ``reduce_zero_label`` and ``label_map`` of the data set are applied, see ``label_maps.renumber``. An image that
+    comes without a data set (OpenMMLab's inferencers) passes untouched.
 
     Args:
         backend_args: how to read files, see ``mmengine.fileio``.
@@ -76,7 +76,8 @@ class LoadLabelMap(BaseTransform):
         seg_map = read_label_map(path, self.backend_args)
         if 'ori_shape' in results:
             check_size(path, seg_map.shape, results.get('img_path', 'its image'), results['ori_shape'])
-        results['gt_seg_map'] = renumber(seg_map, bool(results.get('reduce_zero_label')), results.get('label_map'))
+        labels = renumber(seg_map, bool(results.get('reduce_zero_label')), results.get('label_map'))
+        results['gt_seg_map'] = labels.astype(np.uint16)
         results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
 

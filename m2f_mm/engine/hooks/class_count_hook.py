@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from m2f_mm.datasets.faults import raise_faults
 from m2f_mm.datasets.inspection import dataset_faults
 from m2f_mm.engine.class_counts import data_of, heads_of, require_agreement
-from m2f_mm.engine.ignored_label import require_one_ignored_label
+from m2f_mm.engine.ignored_label import use_one_ignored_label
 from m2f_mm.registry import HOOKS
 
 
@@ -16,10 +16,10 @@ class ClassCountHook(Hook):
     """Compare the heads' classes with the built data sets' metainfo; ValueError names both places and values.
 
     Numbers, and names where the head has a metainfo, come from ``panoptic_head``, ``track_head`` or ``decode_head``,
-    those of the data from ``metainfo``, also through data set wrappers. Of segmentors, the ignored label of head, data
-    sets, metric and padding must be one. Annotations, up to 500 label maps and the headers of up to 2000 images of each
-    data set are looked at, see ``inspection.dataset_faults``. Metrics that have annotation files of their own, ours,
-    compare them with the data set.
+    those of the data from ``metainfo``, also through data set wrappers. Of segmentors, data sets, metric and padding
+    take the ignored label of the head, see ``use_one_ignored_label``. Annotations, up to 500 label maps and the headers
+    of up to 2000 images of each data set are looked at, see ``inspection.dataset_faults``. Metrics that have annotation
+    files of their own, ours, compare them with the data set.
 
     Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
     """
@@ -43,7 +43,7 @@ class ClassCountHook(Hook):
 
     def check(self, runner: Runner, place: str, dataloader: Any, evaluator: Any = None) -> None:
         require_agreement(heads_of(runner.model), data_of(dataloader.dataset, f'{place}.dataset'))
-        require_one_ignored_label(runner.model, dataloader.dataset, f'{place}.dataset',
+        use_one_ignored_label(runner.model, dataloader.dataset, f'{place}.dataset',
                                   getattr(evaluator, 'metrics', ()), training=place == 'train_dataloader')
         if place not in self._checked:
             self._checked.add(place)
