@@ -1,12 +1,14 @@
 """What the files of images say of themselves in their first bytes: size, mode, EXIF's orientation."""
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from threading import Lock
 from typing import Any, NamedTuple
 
 import mmcv
 import numpy as np
 from mmengine import fileio
 from PIL import Image
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
 from .faults import Fault, raise_faults
 
@@ -18,6 +20,7 @@ MISSING = 'images that do not exist'
 BROKEN = 'images that cannot be read'
 SIZE = 'images of another size than their annotations say'
 TURN = 'images that EXIF turns without a change of size'
+_NO_LIMIT = Lock()  # Pillow's limit is one for all threads
 MAX_PIXELS = 30_000 * 30_000  # of an image; what announces more is taken for broken
 
 
@@ -47,18 +50,29 @@ def read_header(path: str, backend_args: dict | None = None) -> Header:
 
 
 def _header(local: Any, path: str) -> Header:
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # no pixel is decoded here
+    with _NO_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # no pixel is decoded here
+        try:
+            return _open_header(local, path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _open_header(local: Any, path: str) -> Header:
     try:
         with Image.open(local) as image:
-            orientation = image.getexif().get(ORIENTATION, 1)
-            return Header(image.size[::-1], image.mode, orientation if orientation in range(1, 9) else 1,
+            # Of a PNG Pillow's own method decodes all pixels, to see what follows them.
+            exif = Image.Image.getexif(image) if image.format == 'PNG' else image.getexif()
+            orientation = exif.get(ORIENTATION, 1)
+            size = image.size
+            if image.format == 'TIFF':  # which newer versions of Pillow tell as it is shown
+                size = tuple(image.tag_v2.get(tag, side) for tag, side in zip((IMAGEWIDTH, IMAGELENGTH), size))
+            return Header(size[::-1], image.mode, orientation if orientation in range(1, 9) else 1,
                           image.format or '')
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} does not exist') from None
     except Exception as error:  # whatever Pillow raises for broken files
         raise ValueError(f'{path} is not a readable image ({error}); is it complete?') from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def reject_bomb(content: bytes, path: str) -> None:

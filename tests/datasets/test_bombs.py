@@ -1,12 +1,13 @@
 """Files that announce more than they hold are refused by name, before memory is taken."""
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from m2f_mm.datasets.image_files import PNG
+from m2f_mm.datasets.image_files import ORIENTATION, PNG, read_header
 from m2f_mm.datasets.io import read_json, read_label_png, read_panoptic_png
 
 
@@ -45,3 +46,24 @@ def test_deeply_nested_json(text, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=r'nested\.json'):
         read_json(str(path), 'panoptic', 'COCO', ('images', ))
+
+
+@pytest.mark.parametrize('turn', [1, 6])
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp', 'tif'])
+def test_headers_are_read_without_a_pixel(tmp_path, monkeypatch, suffix, turn):
+    """Pillow's ``getexif`` of a PNG decodes it, which took memory for 60000 x 60000 pixels."""
+    path = tmp_path / f'a.{suffix}'
+    exif = Image.Exif()
+    exif[ORIENTATION] = turn
+    Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(path, exif=exif)
+    monkeypatch.setattr('PIL.ImageFile.ImageFile.load', lambda *_: pytest.fail('pixels would be decoded'))
+    assert read_header(str(path))[::2] == ((30, 20), turn)
+
+
+def test_headers_in_several_threads_leave_the_limit(tmp_path):
+    (tmp_path / 'bomb.png').write_bytes(png(60000, 60000, 8, 2))
+    limit = Image.MAX_IMAGE_PIXELS
+    with ThreadPoolExecutor(8) as threads:
+        assert {header.size for header in threads.map(read_header, [str(tmp_path / 'bomb.png')] * 100)} == {
+            (60000, 60000)}
+    assert Image.MAX_IMAGE_PIXELS == limit
