@@ -1,11 +1,13 @@
 # make demo | make test do everything, set-up included.
-# Variables: STACK, PYTHON, VENV, PYTEST_ARGS, DEMO_ARGS, BENCH_ARGS.
+# Variables: STACK, PYTHON, VENV, WORKERS, PYTEST_ARGS, DEMO_ARGS, BENCH_ARGS.
 SHELL := /bin/bash
 STACK ?= onedl
 OTHER_STACK = $(if $(filter onedl,$(STACK)),openmmlab,onedl)
 VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-openmmlab)
 BIN = $(abspath $(VENV))/bin
 RUN = $(BIN)/python
+WORKERS ?= 2
+PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install test smoke demo lint doctor bench bench-gpu clean
@@ -28,7 +30,7 @@ install:
 	@tools/install.sh --stack $(STACK) --venv $(VENV)
 
 test: install
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 ifeq ($(CI),true)
 	@$(MAKE) --no-print-directory smoke STACK=$(OTHER_STACK) VENV=.venv$(if $(filter onedl,$(STACK)),-openmmlab) PYTEST_ARGS=
 else
@@ -36,7 +38,7 @@ else
 endif
 
 smoke: install
-	$(RUN) -m pytest -m smoke $(PYTEST_ARGS)
+	$(PYTEST) -m smoke $(PYTEST_ARGS)
 
 demo: install
 	$(RUN) tools/demo.py $(DEMO_ARGS)

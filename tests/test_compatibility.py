@@ -73,7 +73,8 @@ def test_a_run_resumes_with_its_optimizer_schedule_and_logs(tmp_path, monkeypatc
 
 @pytest.mark.skipif(not checks_by_default, reason='this torch does not check by default')
 @pytest.mark.parametrize('value', [np.float32(1), np.float64(1), np.int64(1), np.bool_(True), np.arange(3),
-                                   np.array([1, 2], dtype=np.uint8), HistoryBuffer([1.0], [1])], ids=repr)
+                                   np.array([1, 2], dtype=np.uint8), HistoryBuffer([1.0], [1])],
+                         ids=lambda value: type(value).__name__)
 def test_each_kind_of_log_entry_loads(value, tmp_path):
     allow_checkpoint_types()
     torch.save(dict(value=value), tmp_path / 'file.pth')
