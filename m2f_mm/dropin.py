@@ -1,9 +1,9 @@
 """``custom_imports = dict(imports=['m2f_mm.dropin'])``: this package's classes under the stock names.
 
 An unchanged Mask2Former or MaskFormer config of MMDetection or MMSegmentation then runs on this package; checkpoints
-stay valid. Beside the heads these are the data sets, loaders and metrics that such configs name: annotations are
-checked, and panoptic ones need no ``panopticapi``. ``EncoderDecoder`` is MMSegmentation's own, and also takes images of
-different sizes in a batch.
+stay valid. Beside detectors and heads these are the data sets, loaders and metrics that such configs name: annotations
+are checked, and panoptic ones need no ``panopticapi``. ``EncoderDecoder`` is MMSegmentation's own, takes images of
+different sizes in a batch, too, and freezes what its backbone's ``frozen_stages`` says before workers are set up.
 """
 from importlib.util import find_spec
 
@@ -20,7 +20,7 @@ if find_spec('mmdet') is not None:
 
     _OURS = {
         _mmdet.MODELS: (integrations, ('Mask2FormerHead', 'MaskFormerHead', 'MaskFormerFusionHead',
-                                       'Mask2FormerTrackHead')),
+                                       'Mask2FormerTrackHead', 'Mask2Former', 'Mask2FormerVideo')),
         _mmdet.DATASETS: (integrations, ('CocoDataset', 'CityscapesDataset', 'ADE20KInstanceDataset')),
         _mmdet.TRANSFORMS: (integrations, ('LoadAnnotations', 'LoadTrackAnnotations')),
         _mmdet.METRICS: (integrations, ('CocoMetric', )),
@@ -28,6 +28,7 @@ if find_spec('mmdet') is not None:
     for _registry, (_package, _names) in _OURS.items():
         for _name in _names:
             _registry.register_module(name=_name, module=getattr(_package, _name), force=True)
+    _mmdet.MODELS.register_module(name='MaskFormer', module=integrations.Mask2Former, force=True)
     _mmdet.DATASETS.register_module(name='CocoPanopticDataset', module=datasets.CocoPanopticDataset, force=True)
     _mmdet.TRANSFORMS.register_module(name='LoadPanopticAnnotations', module=datasets.LoadPanopticAnnotations,
                                       force=True)

@@ -18,7 +18,7 @@ from m2f_mm.postprocess import Sizes, class_scores, semantic_scores, semantic_se
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable, MaskPredictions, SegTargets
 
-from .checked_model import CheckedModel, check_predictions, explained
+from .checked_model import CheckedModel, check_predictions, explained, freeze_stages
 from .heads import ConfiguredHead, stock_outputs
 from .options import MASK_DINO, MASKFORMER, SEGMENTOR_OPTIONS, class_counts, read_test_cfg, unknown_option
 
@@ -183,7 +183,11 @@ class Apart:
 
 
 class EncoderDecoder(Apart, StockEncoderDecoder):
-    """MMSegmentation's segmentor for ``m2f_mm.dropin``, see ``Apart``."""
+    """MMSegmentation's segmentor for ``m2f_mm.dropin``, see ``Apart`` and ``freeze_stages``."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        freeze_stages(self.backbone)
 
 
 @MODELS.register_module()

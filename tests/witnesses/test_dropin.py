@@ -10,17 +10,18 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 SCRIPT = '''
 import m2f_mm.dropin
-from m2f_mm.integrations import Mask2FormerHead, Mask2FormerSegHead, Mask2FormerTrackHead, MaskFormerFusionHead
+from m2f_mm.integrations import (Mask2Former, Mask2FormerHead, Mask2FormerSegHead, Mask2FormerTrackHead,
+                                 Mask2FormerVideo, MaskFormerFusionHead)
 from thin import build_detector, build_segmentor, detection_batch, mmdet_config, mmseg_config, semantic_batch, step
 from thin import clip_batch, maskformer_config, video_config
 
 detector = build_detector(mmdet_config())
-assert type(detector.panoptic_head) is Mask2FormerHead
+assert type(detector) is Mask2Former and type(detector.panoptic_head) is Mask2FormerHead
 assert type(detector.panoptic_fusion_head) is MaskFormerFusionHead
 assert all(loss.isfinite() for loss in step(detector, detection_batch()).values())
 
 tracker = build_detector(video_config())
-assert type(tracker.track_head) is Mask2FormerTrackHead
+assert type(tracker) is Mask2FormerVideo and type(tracker.track_head) is Mask2FormerTrackHead
 assert all(loss.isfinite() for loss in step(tracker, clip_batch()).values())
 
 # A panoptic config of MMDetection as it is, but for paths, classes and sizes: trains and evaluates.
@@ -67,6 +68,12 @@ for name in ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic', 'maskform
     runner = Runner.from_cfg(cfg)
     runner.train()
     print(runner.message_hub.get_scalar('val/coco_panoptic/PQ').current())
+
+# A Swin is frozen before anybody lists the parameters whose gradients are waited for.
+for cfg, build in ((mmdet_config(), build_detector), (mmseg_config(), build_segmentor)):
+    cfg.backbone = dict(type='SwinTransformer', embed_dims=16, num_heads=[1, 2, 4, 8], depths=[1] * 4, frozen_stages=1)
+    frozen = [name for name, weight in build(cfg).backbone.named_parameters() if not weight.requires_grad]
+    assert any(name.startswith('stages.0') for name in frozen) and not any('stages.1' in name for name in frozen), frozen
 
 segmentor = build_segmentor(mmseg_config())
 assert type(segmentor.decode_head) is Mask2FormerSegHead
