@@ -123,7 +123,7 @@ def keep_predictions(cfg: Config, out: str) -> None:
         raise ValueError(f'--out is {out!r}, but a detector\'s predictions go to one file that ends in .pkl or .pickle')
     else:
         evaluators = cfg.test_evaluator if several else [cfg.test_evaluator]
-        cfg.test_evaluator = [*evaluators, dict(type='mmdet.DumpDetResults', out_file_path=out)]
+        cfg.test_evaluator = [*evaluators, dict(type='m2f_mm.DumpDetResults', out_file_path=out)]
 
 
 @safe_loading()

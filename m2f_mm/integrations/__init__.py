@@ -20,7 +20,7 @@ if find_spec('mmdet') is not None:
             Objects365V1Dataset,
             Objects365V2Dataset,
         )
-        from .mmdet_metrics import CocoMetric, ThingMetric  # noqa: F401
+        from .mmdet_metrics import CocoMetric, DumpDetResults, ThingMetric  # noqa: F401
         from .mmdet_video import Mask2FormerTrackHead, Mask2FormerVideo  # noqa: F401
     except ImportError as error:
         _broken('MMDetection', error)

@@ -1,6 +1,7 @@
 """MMDetection's AP behind checks: faster where that is installed, and for panoptic models whose things have numbers of
 their own."""
 import os
+import pickle
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation import CocoMetric as StockCocoMetric
+from mmdet.evaluation import DumpDetResults as StockDumpDetResults
 from mmdet.evaluation.metrics import coco_metric
 
 from m2f_mm.datasets.coco_records import class_faults, coco_faults
@@ -278,3 +280,12 @@ class ThingMetric(CocoMetric):
         if self.ann_file is None:
             raise ValueError('ThingMetric needs ann_file, the instance annotations whose categories it goes by')
         return super().compute_metrics(results)
+
+
+@METRICS.register_module()
+class DumpDetResults(StockDumpDetResults):
+    """MMDetection's ``DumpDetResults``, whose file is there when all of it is written."""
+
+    def compute_metrics(self, results: list) -> dict:
+        write_file(self.out_file_path, pickle.dumps(results))
+        return {}

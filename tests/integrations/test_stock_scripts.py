@@ -79,8 +79,9 @@ def test_browse_dataset_of_mmsegmentation(run, configs, tmp_path):
 @pytest.mark.parametrize('masks', ['bitmap', 'rle'])
 def test_results_in_a_file(run, configs, tmp_path, masks, capsys):
     """What ``test.py --out`` writes goes through analyze_results.py, confusion_matrix.py and eval_metric.py."""
-    from mmdet.evaluation import DumpDetResults
     from mmengine.registry import DATASETS, MODELS, DefaultScope
+
+    from m2f_mm.integrations import DumpDetResults
     cfg = configs('instance')
     cfg.model.test_cfg.instance_masks = masks
     cfg.model.backbone.init_cfg = None

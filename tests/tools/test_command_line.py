@@ -140,7 +140,7 @@ def test_tta_wraps_the_model(tools, config):
 def test_out_of_a_detector_and_of_a_segmentor(tools, config):
     _, test = tools
     cfg = configure(test, config, 'model.pth', '--out', 'a.pkl')
-    assert [part.type for part in cfg.test_evaluator] == ['ToyMetric', 'mmdet.DumpDetResults']
+    assert [part.type for part in cfg.test_evaluator] == ['ToyMetric', 'm2f_mm.DumpDetResults']
     cfg = configure(test, config, 'model.pth', '--out', 'maps', '--cfg-options', 'default_scope=mmseg')
     assert cfg.test_evaluator.output_dir == 'maps' and cfg.test_evaluator.keep_results
 
