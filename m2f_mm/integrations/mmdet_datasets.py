@@ -14,6 +14,7 @@ from mmdet.datasets import Objects365V1Dataset as StockObjects365V1Dataset
 from mmdet.datasets import Objects365V2Dataset as StockObjects365V2Dataset
 from mmdet.datasets.transforms import LoadAnnotations as StockLoadAnnotations
 from mmdet.datasets.transforms import LoadTrackAnnotations as StockLoadTrackAnnotations
+from mmdet.datasets.transforms import Resize
 from mmdet.structures.mask import BitmapMasks
 from mmengine.logging import print_log
 from pycocotools import mask as coco_masks
@@ -222,3 +223,13 @@ class LoadAnnotations(SafeMasks, StockLoadAnnotations, metaclass=TakenForStock):
 @TRANSFORMS.register_module()
 class LoadTrackAnnotations(SafeMasks, StockLoadTrackAnnotations):
     """MMDetection's ``LoadTrackAnnotations``, which takes masks of every form, see ``SafeMasks``."""
+
+
+def resize_masks(self: Resize, results: dict) -> None:
+    """What MMDetection's ``Resize._resize_masks`` does, to the size that the image has: the stock method computes its
+    own, which is 0 for the short side of a very long image. See also ``compatibility.resize_any_image``."""
+    if results.get('gt_masks') is not None:
+        results['gt_masks'] = results['gt_masks'].resize(results['img_shape'])
+
+
+Resize._resize_masks = resize_masks
