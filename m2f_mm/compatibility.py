@@ -138,6 +138,8 @@ def history_buffer_method(owner: Any, name: str) -> Any:
 
 def resize_any_image() -> None:
     """Let the transforms named ``Resize``, of mmcv, MMDetection and MMSegmentation, do what ``m2f_mm.Resize`` does.
+    What the latter two add, masks and fields of label maps, follows where they are imported, see
+    ``integrations.mmdet_datasets`` and ``integrations.mmseg_datasets``.
 
     With ``backend='pillow'``, as all configs here have it, mmcv's takes a fourth channel for transparency and makes
     the others black where it is 0, and it fails at more than 8 bits. The name has to stay: inferencers (SAHI's) look
@@ -152,5 +154,5 @@ def _resize_img(self: Resize, results: dict) -> None:
 
 
 def _resize_seg(self: Resize, results: dict) -> None:
-    from .datasets.transforms.resizing import resize_map
-    resize_map(self, results)
+    from .datasets.transforms.resizing import resize_maps
+    resize_maps(self, results)

@@ -1,9 +1,11 @@
 """Data sets of MMSegmentation with the classes that the published models have."""
 from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import Resize
 
 from m2f_mm.datasets import ade20k_full_categories
 from m2f_mm.datasets.categories import distinct_colours
 from m2f_mm.datasets.mapillary_categories import NAMES, PALETTE
+from m2f_mm.datasets.transforms.resizing import resize_maps
 from m2f_mm.registry import DATASETS
 
 
@@ -42,3 +44,12 @@ class MapillaryDataset(BaseSegDataset):
     def get_label_map(cls, new_classes=None) -> dict[int, int]:
         """Value in the label pictures to label; 65, and what is not among ``new_classes``, is ignored."""
         return {**(super().get_label_map(new_classes) or {}), len(NAMES): 255}
+
+
+def resize_fields(self: Resize, results: dict) -> None:
+    """What MMSegmentation's ``Resize._resize_seg`` does, to label maps of 16 bits, too, and to at least one pixel. See
+    also ``compatibility.resize_any_image``."""
+    resize_maps(self, results, results.get('seg_fields', ()))
+
+
+Resize._resize_seg = resize_fields

@@ -77,15 +77,26 @@ def test_label_maps_take_the_nearest_pixel(dtype, size):
 
 
 @each_resize
+@pytest.mark.parametrize('scope', ['mmengine', 'mmdet', 'mmseg'])
 @pytest.mark.parametrize('size', [(1, 1), (1, 30000), (30000, 1), (3, 20000), (2, 5)], ids=str)
-def test_no_side_vanishes(name, size):
+def test_no_side_vanishes(name, size, scope):
+    """Of an image, a label map of 16 bits, and masks."""
     image, labels = np.full((*size, 3), 200, np.uint8), np.full(size, 300, np.uint16)
     if name == 'ResizeShortestEdge' and max(size) > 100:
         pytest.skip('a short side of 24 pixels makes it longer still')
-    results = transform(name, image, gt_seg_map=labels)
+    masks = {}
+    if scope != 'mmengine':
+        pytest.importorskip(scope)
+        import m2f_mm.integrations  # noqa: F401
+    if scope == 'mmdet' and name != 'm2f_mm.Resize':
+        from mmdet.structures.mask import BitmapMasks
+        masks = dict(gt_masks=BitmapMasks(np.ones((2, *size), np.uint8), *size))
+    results = transform(name, image, scope, gt_seg_map=labels, seg_fields=['gt_seg_map'], **masks)
     height, width = results['img'].shape[:2]
     assert results['gt_seg_map'].shape == (height, width) and min(height, width) >= 1
     assert (results['img'][0, 0] == 200).all() and results['gt_seg_map'][0, 0] == 300
+    if masks:
+        assert results['gt_masks'].masks.shape == (2, height, width) and results['gt_masks'].masks[:, 0, 0].all()
 
 
 def test_a_very_long_image_at_the_shortest_edge():

@@ -4,6 +4,8 @@ Pillow takes four channels for RGBA and two for LA, and makes a color black wher
 it refuses other numbers of channels, and more than 8 bits. Here every channel is resized alone. Images of uint8 with
 one or three channels are handed to Pillow as they are.
 """
+from collections.abc import Iterable
+
 import mmcv
 import numpy as np
 from mmcv.image.geometric import pillow_interp_codes
@@ -84,7 +86,7 @@ class Resize(StockResize):
         resize_results(self, results)
 
     def _resize_seg(self, results: dict) -> None:
-        resize_map(self, results)
+        resize_maps(self, results)
 
 
 def resize_results(transform: StockResize, results: dict) -> None:
@@ -100,13 +102,13 @@ def resize_results(transform: StockResize, results: dict) -> None:
     results['keep_ratio'] = transform.keep_ratio
 
 
-def resize_map(transform: StockResize, results: dict) -> None:
-    """What ``StockResize._resize_seg`` does: ``gt_seg_map`` at ``scale``, by the nearest pixel."""
-    labels = results.get('gt_seg_map')
-    if labels is None:
-        return
-    size = rescaled_size(labels, results['scale']) if transform.keep_ratio else tuple(results['scale'][::-1])
-    results['gt_seg_map'] = _resized(transform, labels, size, 'nearest')
+def resize_maps(transform: StockResize, results: dict, keys: Iterable[str] = ('gt_seg_map', )) -> None:
+    """What ``StockResize._resize_seg`` does: label maps at ``scale``, by the nearest pixel."""
+    for key in keys:
+        labels = results.get(key)
+        if labels is not None:
+            size = rescaled_size(labels, results['scale']) if transform.keep_ratio else tuple(results['scale'][::-1])
+            results[key] = _resized(transform, labels, size, 'nearest')
 
 
 def _resized(transform: StockResize, image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
