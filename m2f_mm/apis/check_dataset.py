@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from m2f_mm.datasets.faults import Fault, FaultsError, collected_faults
 from m2f_mm.datasets.inspection import checked_dataset, dataset_faults
+from m2f_mm.datasets.locations import cure
 from m2f_mm.engine.ignored_label import use_one_ignored_label
 
 
@@ -117,8 +118,10 @@ def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool,
     except FaultsError as error:
         return 0, error.faults
     except Exception as error:
-        return 0, [Fault('a data set that cannot be built', str(dataset_cfg.get('ann_file') or dataset_cfg.get(
-            'data_root')), '', said(error))]
+        root = str(dataset_cfg.get('data_root') or '')
+        place = os.path.join(root, str(dataset_cfg.get('ann_file') or ''))
+        missing = isinstance(error, FileNotFoundError)
+        return 0, [Fault('a data set that cannot be built', place, '', said(error), cure(place, '') if missing else '')]
     known = {fault.file for fault in faults if fault.fatal and not os.path.isdir(fault.file)}  # said once for a file
     items = CheckedItems(dataset, dataset_cfg.pipeline)
     bar = ProgressBar(len(items)) if progress and len(items) else None

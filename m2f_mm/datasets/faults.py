@@ -33,7 +33,12 @@ class Fault(NamedTuple):
     def __str__(self) -> str:
         where = f'{self.file}: {self.record}' if self.record else self.file
         text = f'{where}: {self.detail or self.kind}'
-        return f'{text}. {self.cure}' if self.cure else text
+        return with_cure(text, self.cure)
+
+
+def with_cure(text: str, cure: str) -> str:
+    """Two sentences, of which the second may be missing."""
+    return f'{text}{"" if text.endswith("?") else "."} {cure}' if cure else text
 
 
 def summary(faults: Iterable[Fault], examples: int = 3) -> list[str]:
@@ -54,8 +59,7 @@ def _line(kind: str, faults: Sequence[Fault], examples: int) -> str:
         shown.append(': '.join(part for part in (where, fault.detail) if part))
     more = f'; and {len(faults) - examples} more' if len(faults) > examples else ''
     place = f'{next(iter(files))}: ' if len(files) == 1 else ''
-    cure = f'. {faults[0].cure}' if faults[0].cure else ''
-    return f'{place}{kind}, {len(faults)} times: ' + '; '.join(filter(None, shown)) + more + cure
+    return with_cure(f'{place}{kind}, {len(faults)} times: ' + '; '.join(filter(None, shown)) + more, faults[0].cure)
 
 
 class FaultsError(ValueError):

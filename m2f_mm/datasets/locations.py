@@ -70,11 +70,12 @@ def require_files(cfg: Config, parts: Sequence[str] = ('train', 'val', 'test')) 
                                                 f'{cure(path)}')
 
 
-def cure(path: str) -> str:
-    """What to do about a file or folder of a data set that is missing."""
+def cure(path: str, others: str = 'Check data_root, ann_file and data_prefix of the config') -> str:
+    """What to do about a file or folder of a data set that is missing; ``others`` is said of data that are no shipped
+    config's."""
     known = _location(path)
     if known is None:
-        return 'Check data_root, ann_file and data_prefix of the config'
+        return others
     elsewhere = f'the variable {known.variable} names another folder'
     command = known.command.format(known.folder.rstrip('/'))
     if '--out' in command:

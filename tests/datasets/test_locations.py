@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.apis.configs import config_path, shipped_configs
 from m2f_mm.datasets.locations import LOCATIONS, require_files
 
@@ -51,3 +52,12 @@ def test_every_root_of_the_configs_and_of_the_readme_is_known():
     for location in LOCATIONS:
         command = location.command.split(' --out')[0].replace('{}', location.default)
         assert command in readme and (not command or (ROOT / command.split()[1]).is_file()), location
+
+
+def test_check_dataset_names_the_command(monkeypatch, tmp_path):
+    pytest.importorskip('mmdet')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('SHAPES_ROOT', raising=False)
+    cfg = Config.fromfile(config_path('demo/mask2former_r18_shapes-panoptic'))
+    [fault] = check_dataset(cfg, 'train', 0, False)[1]
+    assert 'panoptic_train.json do not exist' in fault.detail and 'make_shapes.py --out data/shapes`' in fault.cure
