@@ -7,7 +7,7 @@ VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-openmmlab)
 BIN = $(abspath $(VENV))/bin
 RUN = $(BIN)/python
 WORKERS ?= 2
-PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist worksteal
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install test smoke demo lint doctor bench bench-gpu clean
@@ -23,7 +23,8 @@ help:
 	@echo 'make bench-gpu the same on a GPU, with an mmcv compiled for it'
 	@echo 'make clean     remove both environments, compiled wheels and everything generated'
 	@echo
-	@echo 'STACK=onedl (default) or openmmlab, PYTHON=python3 (3.10 to 3.12), VENV=.venv or .venv-openmmlab'
+	@echo 'STACK=onedl (default) or openmmlab, PYTHON=python3 (3.10 to 3.12), VENV=.venv or .venv-openmmlab; WORKERS=2: processes'
+	@echo 'of the tests, each of which takes up to 3 GB'
 	@echo 'The first set-up takes 15 to 25 minutes on 2 cores, nearly all of it compiling mmcv.'
 
 install:

@@ -18,6 +18,14 @@ PLACE = '/place/of/small/data/'
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 
+def skip_unless_mmseg_draws():
+    """MMSegmentation 1.2 draws into arrays that OpenCV 5 does not take, whatever the model; OneDL's does not."""
+    import cv2
+    import mmseg
+    if int(cv2.__version__.split('.')[0]) >= 5 and mmseg.version_info[:2] < (1, 3):
+        pytest.skip(f'MMSegmentation {mmseg.__version__} cannot draw with OpenCV {cv2.__version__}')
+
+
 def boxes(size=SIZE):
     """x, y, width, height of the two rectangles, which do not touch."""
     height, width = size

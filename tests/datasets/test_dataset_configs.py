@@ -154,12 +154,14 @@ def test_instance(open_config, name):
 def test_cityscapes_ap(open_config, name, tmp_path):
     """cityscapesScripts counts what the truth of the generated pictures would score as a prediction."""
     pytest.importorskip('cityscapesscripts', reason='AP of Cityscapes needs cityscapesscripts')
+    from m2f_mm.integrations.stock_tools import tell_stock_tools
     config = open_config(name)
     dataset = DATASETS.build(config.val_dataloader.dataset)
     evaluators = config.val_evaluator if isinstance(config.val_evaluator, list) else [config.val_evaluator]
     [evaluator] = [each for each in evaluators if each.type == 'CityScapesMetric']
     evaluator.outfile_prefix = str(tmp_path / 'out')
     metric = METRICS.build(evaluator)
+    tell_stock_tools()  # as the heads do that are built beside it
     metric.dataset_meta = dataset.metainfo
     things = [24, 25, 26, 27, 28, 31, 32, 33]  # label ids, in the order of our classes
     for item in dataset:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from small_data import skip_unless_mmseg_draws
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'demo'
 PICTURE = np.random.RandomState(0).randint(0, 255, (48, 64, 3), np.uint8)
@@ -126,6 +127,7 @@ def test_sahi(tmp_path, name, masks):
 def test_segmentor_inferencer_of_several_sizes():
     """Each image as if it were alone."""
     apis = pytest.importorskip('mmseg.apis')
+    skip_unless_mmseg_draws()
     torch.manual_seed(0)
     config = Config.fromfile(CONFIGS / 'mask2former_r18_shapes-semantic.py')
     config.model.backbone.init_cfg = None

@@ -70,6 +70,7 @@ def test_browse_dataset(run, configs, tmp_path, monkeypatch, kind, form):
 def test_browse_dataset_of_mmsegmentation(run, configs, tmp_path):
     """Which takes names and colors from the class of a data set."""
     mmseg = pytest.importorskip('mmseg')
+    small_data.skip_unless_mmseg_draws()
     cfg = configs('semantic')
     cfg.train_dataloader.dataset.update(type='ADE20KDataset', metainfo=None)
     run(mmseg, 'misc/browse_dataset.py', written(cfg, tmp_path), '--output-dir', tmp_path / 'out', '--not-show')
