@@ -17,12 +17,12 @@ if find_spec('mmdet') is not None:
     from mmdet import registry as _mmdet
 
     from m2f_mm import datasets, evaluation
+    from m2f_mm.integrations.mmdet_datasets import check_stock_types
 
+    check_stock_types()
     _OURS = {
         _mmdet.MODELS: (integrations, ('Mask2FormerHead', 'MaskFormerHead', 'MaskFormerFusionHead',
                                        'Mask2FormerTrackHead', 'Mask2Former', 'Mask2FormerVideo')),
-        _mmdet.DATASETS: (integrations, ('CocoDataset', 'CityscapesDataset', 'ADE20KInstanceDataset')),
-        _mmdet.TRANSFORMS: (integrations, ('LoadAnnotations', 'LoadTrackAnnotations')),
         _mmdet.METRICS: (integrations, ('CocoMetric', )),
     }
     for _registry, (_package, _names) in _OURS.items():

@@ -17,7 +17,6 @@ from m2f_mm.apis.command_line import (
     user_errors,
 )
 from m2f_mm.checkpoints import safe_loading
-from m2f_mm.datasets.inspection import use_checked_datasets
 from m2f_mm.datasets.locations import require_files
 from m2f_mm.engine.class_counts import check_class_counts
 from m2f_mm.engine.config_checks import palette_warnings, tta_warnings
@@ -133,7 +132,6 @@ def main(args: list[str] | None = None) -> None:
         cfg = configure(options)
         check_class_counts(cfg, parts=('test', ))
         require_files(cfg, parts=('test', ))
-        use_checked_datasets(cfg)
         if options.show_dir:
             draw_into(cfg, options.show_dir)
         warnings = [*(tta_warnings(cfg) if options.tta else ()), *palette_warnings(cfg)]

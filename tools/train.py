@@ -19,7 +19,6 @@ from m2f_mm.apis.command_line import (
 )
 from m2f_mm.apis.work_dir_lock import work_dir_lock
 from m2f_mm.checkpoints import safe_loading
-from m2f_mm.datasets.inspection import use_checked_datasets
 from m2f_mm.datasets.locations import require_files
 from m2f_mm.engine.class_counts import check_class_counts
 from m2f_mm.engine.config_checks import training_warnings
@@ -84,7 +83,6 @@ def main(args: list[str] | None = None) -> None:
         cfg = configure(options)
         check_class_counts(cfg, parts=('train', 'val'))
         require_files(cfg, parts=('train', 'val'))
-        use_checked_datasets(cfg)
         warnings = training_warnings(cfg, launched_processes(options.launcher), options.cfg_options)
     with user_errors(ours=True), work_dir_lock(cfg.work_dir, options.launcher):
         build_runner(cfg, options, warnings).train()

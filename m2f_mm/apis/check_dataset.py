@@ -1,6 +1,7 @@
 """Read a data set as training would, and say what is wrong with which file."""
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from mmengine.utils import ProgressBar
 from torch.utils.data import DataLoader, Dataset
 
 from m2f_mm.datasets.faults import Fault, FaultsError, collected_faults
-from m2f_mm.datasets.inspection import checked_dataset, dataset_faults
+from m2f_mm.datasets.inspection import dataset_faults
 from m2f_mm.datasets.locations import cure
 from m2f_mm.engine.ignored_label import use_one_ignored_label
 
@@ -95,6 +96,9 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
         split: 'train', 'val' or 'test'.
         workers: processes; 0 for this one.
     """
+    if find_spec('mmdet') is not None:
+        from m2f_mm.integrations.mmdet_datasets import check_stock_types
+        check_stock_types()
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         found = [check_part(part, workers, progress, cfg.get('model'))
                  for part in parts_of(cfg[f'{split}_dataloader'].dataset)]
@@ -112,7 +116,7 @@ def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool,
     """The same of one data set; the model's config says which label is ignored."""
     try:
         with collected_faults() as notes:
-            dataset = DATASETS.build(checked_dataset(dataset_cfg))
+            dataset = DATASETS.build(dataset_cfg)
         use_one_ignored_label(model, dataset, 'dataset')
         faults = notes + [fault for fault in dataset_faults(dataset) if fault not in notes]
     except FaultsError as error:

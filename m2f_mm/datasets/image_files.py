@@ -1,6 +1,8 @@
 """What the files of images say of themselves in their first bytes: size, mode, EXIF's orientation."""
+import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -64,6 +66,9 @@ def _open_header(local: Any, path: str) -> Header:
             # Of a PNG Pillow's own method decodes all pixels, to see what follows them.
             exif = Image.Image.getexif(image) if image.format == 'PNG' else image.getexif()
             orientation = exif.get(ORIENTATION, 1)
+            if image.format == 'PNG' and not _is_closed(local):  # cut off, or something follows
+                reject_bomb(Path(local).read_bytes(), path)
+                image.load()
             size = image.size
             if image.format == 'TIFF':  # which newer versions of Pillow tell as it is shown
                 size = tuple(image.tag_v2.get(tag, side) for tag, side in zip((IMAGEWIDTH, IMAGELENGTH), size))
@@ -73,6 +78,13 @@ def _open_header(local: Any, path: str) -> Header:
         raise FileNotFoundError(f'{path} does not exist') from None
     except Exception as error:  # whatever Pillow raises for broken files
         raise ValueError(f'{path} is not a readable image ({error}); is it complete?') from error
+
+
+def _is_closed(png: str) -> bool:
+    """Whether a PNG ends with its last chunk."""
+    with open(png, 'rb') as file:
+        file.seek(-12, os.SEEK_END)
+        return file.read()[4:8] == b'IEND'
 
 
 def reject_bomb(content: bytes, path: str) -> None:

@@ -1,9 +1,6 @@
 """What is wrong with a data set that is built, whatever its format: for ``check_dataset`` and before a run."""
-import copy
 from collections.abc import Iterator
 from typing import Any
-
-from mmengine.registry import DATASETS, DefaultScope
 
 from .faults import Fault
 from .image_files import image_fault, read_header, size_faults, spread
@@ -14,7 +11,6 @@ from .panoptic_records import panoptic_faults
 from .video import VideoInstanceDataset
 
 LABEL_MAPS, IMAGES = 500, 2000  # how many files of a large data set are looked at before a run
-CHECKED = ('CocoDataset', 'CityscapesDataset', 'ADE20KInstanceDataset', 'Objects365V1Dataset', 'Objects365V2Dataset')
 _PNG_CURE = 'Check data_prefix=dict(seg=...), or write the PNG anew: segment ids as R + 256 G + 65536 B'
 
 
@@ -44,34 +40,6 @@ def dataset_faults(dataset: Any, everything: bool = True) -> Iterator[Fault]:
             if not isinstance(part, CheckedCoco):
                 yield from checked_content(part)[1]
             yield from _images(part, images)
-
-
-def checked_dataset(cfg: dict) -> dict:
-    """The config of a data set, wrapped or not, in which those of MMDetection that read COCO's annotations are this
-    package's of the same name: the same data, behind checks, where the stock ones end in a KeyError."""
-    cfg = copy.copy(cfg)
-    for key in ('dataset', 'datasets'):
-        inner = cfg.get(key)
-        if isinstance(inner, dict):
-            cfg[key] = checked_dataset(inner)
-        elif isinstance(inner, list | tuple):
-            cfg[key] = [checked_dataset(part) for part in inner]
-    kind = cfg.get('type')
-    if isinstance(kind, str):
-        with DATASETS.switch_scope_and_registry(None) as registry:  # the default scope, as for a data set that is built
-            kind = registry.get(kind)
-    if getattr(kind, '__module__', '').startswith('mmdet.datasets') and kind.__name__ in CHECKED:
-        cfg['type'] = f'm2f_mm.{kind.__name__}'
-    return cfg
-
-
-def use_checked_datasets(cfg: Any) -> None:
-    """``checked_dataset`` for the loaders of a whole config, in place."""
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        for part in ('train', 'val', 'test'):
-            loader = cfg.get(f'{part}_dataloader')
-            if loader:
-                loader['dataset'] = checked_dataset(loader['dataset'])
 
 
 def inner_datasets(dataset: Any) -> Iterator[Any]:

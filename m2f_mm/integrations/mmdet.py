@@ -31,6 +31,7 @@ from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .checked_model import CheckedModel, check_predictions, explained
 from .heads import ConfiguredHead, stock_outputs
+from .mmdet_datasets import check_stock_types
 from .mmdet_samples import instance_result, panoptic_codes, sample_sizes, semantic_result, to_targets
 from .options import DETECTOR_OPTIONS, MASK_DINO, MASKFORMER, ClassCounts, class_counts, joined_cfg, read_test_cfg
 from .stock_tools import tell_stock_tools
@@ -61,6 +62,7 @@ class DetectorHead(ConfiguredHead):
                  **options):
         read_test_cfg(test_cfg, self.test_options)
         tell_stock_tools()
+        check_stock_types()
         counts = class_counts(self.slot, metainfo, num_things_classes, num_stuff_classes)
         super().__init__(self.slot, counts, **options)
         self.is_thing = counts.is_thing
@@ -184,6 +186,7 @@ class MaskFormerFusionHead(BaseModule):
             raise ValueError(f'panoptic_fusion_head: loss_panoptic={loss_panoptic!r} is not supported, only None')
         read_test_cfg(test_cfg, DETECTOR_OPTIONS)
         tell_stock_tools()
+        check_stock_types()
         self.test_cfg = ConfigDict(test_cfg or {})
         self.is_thing = self.num_things_classes = self.num_stuff_classes = self.num_classes = None
         if any(said is not None for said in (num_things_classes, num_stuff_classes, metainfo)):

@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
-from m2f_mm.datasets.label_maps import default_ignore_index
+from m2f_mm.datasets.label_maps import IGNORE_16_BITS, default_ignore_index
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import Sizes, class_scores, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
@@ -35,7 +35,7 @@ def ignored_label(num_classes: int, ignore_index: int | None) -> int:
     """The ``ignore_index`` of a head, ``default_ignore_index`` unless it is given.
 
     Raises:
-        ValueError: it is a class, or there is one class alone, which would then be every pixel.
+        ValueError: it is a class or no value of a label map, or there is one class alone, which would be every pixel.
     """
     if num_classes < 2:
         raise ValueError(f'decode_head has {num_classes} class: a label map gives every pixel a class, so each would '
@@ -43,10 +43,12 @@ def ignored_label(num_classes: int, ignore_index: int | None) -> int:
                          'with pixels of 0 for background and 1 for the class')
     if ignore_index is None:
         return default_ignore_index(num_classes)
-    if 0 <= ignore_index < num_classes:
+    if not 0 <= ignore_index <= IGNORE_16_BITS:
+        raise ValueError(f'decode_head: ignore_index={ignore_index} is no value of a label map, which has 0 to '
+                         f'{IGNORE_16_BITS}; choose one that no class has, such as 255')
+    if ignore_index < num_classes:
         raise ValueError(f'decode_head: ignore_index={ignore_index} is one of the {num_classes} classes, 0 to '
-                         f'{num_classes - 1}; choose a value that no class has, and the same in data sets, metric and '
-                         'padding')
+                         f'{num_classes - 1}; choose a value that no class has; data sets, metric and padding follow')
     return ignore_index
 
 

@@ -12,22 +12,23 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.datasets.faults import collected_faults, raise_faults, summary
-from m2f_mm.datasets.inspection import checked_dataset, dataset_faults
+from m2f_mm.datasets.inspection import dataset_faults
+from m2f_mm.integrations.mmdet_datasets import check_stock_types
 
 DATASET = dict(
-    instance=dict(type='m2f_mm.CocoDataset', data_prefix=dict(img=''), filter_cfg=dict(filter_empty_gt=True)),
+    instance=dict(type='CocoDataset', data_prefix=dict(img=''), filter_cfg=dict(filter_empty_gt=True)),
     panoptic=dict(type='m2f_mm.PanopticDataset', data_prefix=dict(img='', seg='seg')),
     semantic=dict(type='BaseSegDataset', data_prefix=dict(img_path='img_dir', seg_map_path='ann_dir')),
     video=dict(type='m2f_mm.VideoInstanceDataset', data_prefix=dict(img_path='')))
 PIPELINE = dict(
-    instance=[dict(type='m2f_mm.LoadImage'),
-              dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
+    instance=[dict(type='LoadImageFromFile'),
+              dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
               dict(type='PackDetInputs')],
     panoptic=[dict(type='m2f_mm.LoadImage'), dict(type='m2f_mm.LoadPanopticSegments'),
               dict(type='m2f_mm.PackPanopticInputs')],
     semantic=[dict(type='m2f_mm.LoadImage'), dict(type='m2f_mm.LoadLabelMap'), dict(type='PackSegInputs')],
     video=[dict(type='TransformBroadcaster', transforms=[
-        dict(type='m2f_mm.LoadImage'), dict(type='m2f_mm.LoadTrackAnnotations', with_mask=True)]),
+        dict(type='m2f_mm.LoadImage'), dict(type='LoadTrackAnnotations', with_mask=True)]),
         dict(type='m2f_mm.PackClipInputs')])
 
 
@@ -68,8 +69,10 @@ def train(cfg, task):
     """What training does up to the targets of every item: the data set, its checks before the first iteration, loading.
     Returns the number of objects and the lines about what is left out."""
     scope = 'mmseg' if task == 'semantic' else 'mmdet'
+    if scope == 'mmdet':
+        check_stock_types()
     with DefaultScope.overwrite_default_scope(scope), collected_faults() as notes:
-        dataset = DATASETS.build(checked_dataset(cfg))
+        dataset = DATASETS.build(cfg)
         raise_faults(dataset_faults(dataset, everything=False))
         items = items_of(dataset, task)
     return sum(objects_of(item['data_samples'], task) for item in items), summary(notes)

@@ -67,3 +67,21 @@ def test_headers_in_several_threads_leave_the_limit(tmp_path):
         assert {header.size for header in threads.map(read_header, [str(tmp_path / 'bomb.png')] * 100)} == {
             (60000, 60000)}
     assert Image.MAX_IMAGE_PIXELS == limit
+
+
+def test_a_png_without_its_end_is_decoded(tmp_path):
+    """Which a loader would do last, in the middle of a training."""
+    Image.fromarray(np.random.RandomState(0).randint(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / 'a.png')
+    content = (tmp_path / 'a.png').read_bytes()
+    for count in (-12, -100, 60, 45):
+        (tmp_path / 'b.png').write_bytes(content[:count])
+        if count == -12:  # no pixel is missing
+            assert read_header(str(tmp_path / 'b.png')).size == (40, 50)
+            continue
+        with pytest.raises(ValueError, match=r'b\.png is not a readable image'):
+            read_header(str(tmp_path / 'b.png'))
+    (tmp_path / 'c.png').write_bytes(content + b'trailing')
+    assert read_header(str(tmp_path / 'c.png')).size == (40, 50)
+    (tmp_path / 'd.png').write_bytes(png(60000, 60000, 8, 2)[:-12])
+    with pytest.raises(ValueError, match=r'd\.png is refused: its header announces 60000x60000'):
+        read_header(str(tmp_path / 'd.png'))

@@ -170,6 +170,9 @@ def test_ignored_label_is_no_class(number, ignored):
     assert default_ignore_index(number) == ignored_label(number, None) == ignored
     with pytest.raises(ValueError, match=f'ignore_index=1 is one of the {number} classes'):
         ignored_label(number, 1)
+    for wrong in (-100, 65536):
+        with pytest.raises(ValueError, match=f'ignore_index={wrong} is no value of a label map'):
+            ignored_label(number, wrong)
 
 
 @pytest.mark.parametrize('head', [Mask2FormerSegHead, MaskFormerSegHead, MaskDINOSegHead, PerPixelSegHead,

@@ -133,3 +133,40 @@ def test_metric_without_annotation_file(folder, tmp_path):
     assert len(list((tmp_path / 'result.panoptic').iterdir())) == 3
     with pytest.raises(ValueError, match='PanopticMetric has no ann_file, and the data sample no segments_info'):
         metric.process({}, list(samples(folder, ())))
+
+
+@pytest.mark.parametrize('form', ['polygon', 'rle', 'compressed'])
+def test_stock_data_beside_our_head_are_checked(tmp_path, form):
+    """MMDetection's own names, in a runner's order: areas that are missing are computed, RLE are masks."""
+    from mmengine.registry import DATASETS
+    detector('ours')
+
+    def no_areas(content):
+        for annotation in content['annotations']:
+            annotation.pop('area')
+
+    small_data.coco(tmp_path, 2, form=form, change=no_areas)
+    steps = [dict(type='LoadImageFromFile'),
+             dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False), dict(type='PackDetInputs')]
+    cfg = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='annotations/instances_train.json',
+               data_prefix=dict(img='img_dir/train'), metainfo=dict(classes=small_data.NAMES), pipeline=steps)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        [first, _] = DATASETS.build(cfg)
+    areas = [height * width for _, _, width, height in small_data.boxes()]
+    found = first['data_samples'].gt_instances.masks.areas
+    assert len(found) == 2 and all(0.8 * area < one < 1.3 * area for one, area in zip(found, areas))
+    small_data.coco(tmp_path, 2, form=form, change=lambda content: content['annotations'][3].update(segmentation=None))
+    with pytest.raises(ValueError, match=r'instances_train\.json: annotation 4 of image 2: the segmentation is None'), \
+            DefaultScope.overwrite_default_scope('mmdet'):
+        DATASETS.build(cfg)
+
+
+def test_own_class_of_a_stock_name_stays(monkeypatch):
+    from mmdet.registry import DATASETS
+
+    class CocoDataset:
+        pass
+
+    monkeypatch.setitem(DATASETS.module_dict, 'CocoDataset', CocoDataset)
+    detector('ours')
+    assert DATASETS.get('CocoDataset') is CocoDataset
