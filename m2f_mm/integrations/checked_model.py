@@ -63,9 +63,11 @@ def check_channels(preprocessor: nn.Module, args: tuple, kwargs: dict) -> None:
         channels = image.shape[-3] if isinstance(image, Tensor) and image.dim() >= 3 else 3
         name = image_name(index, data.get('data_samples'))
         if means not in (1, channels):
+            number = channels if channels in (1, 3) else 1  # MMEngine takes no others; one is for all channels
             raise ValueError(f'{name} has {channels} channels, but the data_preprocessor has {means} means: load the '
-                             f'images with {means} channels (color_type), or give mean, std and the backbone\'s '
-                             f'in_channels {channels} of them')
+                             f'images with {means} channels (color_type), or set data_preprocessor=dict(mean=[...], '
+                             f'std=[...]) with {number} number{"s" * (number > 1)} each and '
+                             f'backbone=dict(in_channels={channels})')
         if ordered and channels != 3:
             raise ValueError(f'{name} has {channels} channels, but the data_preprocessor changes the order of 3: set '
                              'its bgr_to_rgb=False and rgb_to_bgr=False')
