@@ -30,7 +30,8 @@ def check_panoptic_pipeline(transforms: Sequence[Any]) -> None:
         ValueError: there is one; names it and what takes its place.
     """
     kinds = [type(part) for part in flattened(transforms)]
-    stock = {kind.__name__ for kind in kinds if kind.__module__.startswith(('mmdet.', 'mmcv.'))}
+    stock = {kind.__name__ for kind in kinds if kind.__module__.startswith(
+        ('mmdet.', 'mmcv.', 'm2f_mm.integrations.'))}  # the last: the same loaders behind checks
     own = {kind.__name__ for kind in kinds if kind.__module__.startswith('m2f_mm.datasets.')}
     for name in ('LoadPanopticAnnotations', 'LoadAnnotations'):
         if name in stock:

@@ -13,6 +13,9 @@ from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, rle_coun
 from m2f_mm.datasets.inspection import dataset_faults
 
 pytest.importorskip('mmdet.datasets')
+from mmdet.datasets import CocoDataset as StockCocoDataset  # noqa: E402  by class: the name may stand for ours
+from mmdet.datasets.transforms import LoadAnnotations as StockLoadAnnotations  # noqa: E402
+
 from m2f_mm.integrations.mmdet_datasets import checked_content  # noqa: E402
 
 HEIGHT, WIDTH = small_data.SIZE
@@ -243,7 +246,7 @@ def keep_polygons(pipeline):
 
 
 def stock_loader(pipeline):
-    pipeline[1].update(type='LoadAnnotations', poly2mask=False)
+    pipeline[1].update(type=StockLoadAnnotations, poly2mask=False)
 
 
 @pytest.mark.smoke
@@ -330,12 +333,12 @@ def test_every_record_is_named_in_one_error(data):
 
 def test_stock_data_sets_are_read_by_the_same_function(data):
     """What they leave out in silence is refused; of LVIS's form nothing is known."""
-    stock = data(type='CocoDataset', test_mode=True)
+    stock = data(type=StockCocoDataset, test_mode=True)
     assert checked_content(stock)[1] == []
-    stock = data(first(area=0), type='CocoDataset', test_mode=True)
+    stock = data(first(area=0), type=StockCocoDataset, test_mode=True)
     [fault] = checked_content(stock)[1]
     assert fault.fatal and 'area is 0' in fault.detail and 'm2f_mm.CocoDataset' in fault.cure
-    stock = data(form='rle', type='CocoDataset', pipeline=stock_loader, test_mode=True)
+    stock = data(form='rle', type=StockCocoDataset, pipeline=stock_loader, test_mode=True)
     assert [fault.kind for fault in checked_content(stock)[1]] == ['a loader that ignores RLE masks']
     class Other(type(stock)):
         def load_data_list(self):
