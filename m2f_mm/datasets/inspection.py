@@ -10,7 +10,7 @@ from .panoptic import PanopticDataset
 from .panoptic_records import panoptic_faults
 from .video import VideoInstanceDataset
 
-LABEL_MAPS, IMAGES = 500, 2000  # how many files of a large data set are looked at before a run
+LABEL_MAPS, IMAGES = 500, 20_000  # how many files of a large data set are looked at before a run
 _PNG_CURE = 'Check data_prefix=dict(seg=...), or write the PNG anew: segment ids as R + 256 G + 65536 B'
 
 

@@ -314,7 +314,7 @@ def test_exif(data, split):
 
 
 def test_sizes_are_compared_when_an_image_comes(data):
-    """The images behind the first 2000, and those that changed since."""
+    """The images that no check before has seen, and those that changed since."""
     for split in ('train', 'val'):
         dataset = data(split=split)
         small_data.save_png(Path(dataset.get_data_info(0)['img_path']),

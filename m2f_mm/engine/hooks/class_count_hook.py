@@ -18,8 +18,8 @@ class ClassCountHook(Hook):
     Numbers, and names where the head has a metainfo, come from ``panoptic_head``, ``track_head`` or ``decode_head``,
     those of the data from ``metainfo``, also through data set wrappers. Of segmentors, data sets, metric and padding
     take the ignored label of the head, see ``use_one_ignored_label``. Annotations, up to 500 label maps and the headers
-    of up to 2000 images of each data set are looked at, see ``inspection.dataset_faults``. Metrics that have annotation
-    files of their own, ours, compare them with the data set.
+    of up to 20,000 images of each data set are looked at, see ``inspection.dataset_faults``. Metrics that have
+    annotation files of their own, ours, compare them with the data set.
 
     Use it as ``custom_hooks = [dict(type='m2f_mm.ClassCountHook')]``.
     """
