@@ -13,7 +13,6 @@ from mmengine.registry import DATASETS, DefaultScope
 from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.datasets.faults import collected_faults, raise_faults, summary
 from m2f_mm.datasets.inspection import dataset_faults
-from m2f_mm.integrations.mmdet_datasets import check_stock_types
 
 DATASET = dict(
     instance=dict(type='CocoDataset', data_prefix=dict(img=''), filter_cfg=dict(filter_empty_gt=True)),
@@ -70,6 +69,7 @@ def train(cfg, task):
     Returns the number of objects and the lines about what is left out."""
     scope = 'mmseg' if task == 'semantic' else 'mmdet'
     if scope == 'mmdet':
+        from m2f_mm.integrations.mmdet_datasets import check_stock_types
         check_stock_types()
     with DefaultScope.overwrite_default_scope(scope), collected_faults() as notes:
         dataset = DATASETS.build(cfg)

@@ -44,7 +44,7 @@ class ClassCountHook(Hook):
     def check(self, runner: Runner, place: str, dataloader: Any, evaluator: Any = None) -> None:
         require_agreement(heads_of(runner.model), data_of(dataloader.dataset, f'{place}.dataset'))
         use_one_ignored_label(runner.model, dataloader.dataset, f'{place}.dataset',
-                                  getattr(evaluator, 'metrics', ()), training=place == 'train_dataloader')
+                              getattr(evaluator, 'metrics', ()), training=place == 'train_dataloader')
         if place not in self._checked:
             self._checked.add(place)
             raise_faults(dataset_faults(dataloader.dataset, everything=False))
