@@ -154,6 +154,10 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
             yield Fault('label maps of 16 bits for a loader of 8', path, '', f'it has the value {present[-1]}, of '
                         "which MMSegmentation's LoadAnnotations keeps 8 bits",
                         "Load it with dict(type='m2f_mm.LoadLabelMap')")
+        if item.get('reduce_zero_label') and pixels.dtype == np.uint8 and num_classes > IGNORE and not present.all():
+            yield Fault('label maps of 8 bits whose 0 becomes a class', path, '', f'reduce_zero_label makes its 0 the '
+                        f'label {IGNORE}, which is the class {classes[IGNORE]!r} of {num_classes}',
+                        'Write the label maps with 16 bits, where 0 becomes 65535')
         labels = renumber(present.astype(pixels.dtype), bool(item.get('reduce_zero_label')), item.get('label_map'))
         count += 1
         for value in present.tolist():

@@ -160,6 +160,14 @@ def test_stock_loader_keeps_8_bits(tmp_path):
     assert any(fault.fatal and '290' in str(fault) and 'm2f_mm.LoadLabelMap' in str(fault) for fault in found)
 
 
+@pytest.mark.parametrize('dtype, refused', [(np.uint8, True), (np.uint16, False)])
+def test_zero_of_eight_bits_becomes_no_class(tmp_path, dtype, refused):
+    small_data.semantic(tmp_path, 1, dtype=dtype)
+    found = faults(tmp_path, tuple(f'c{k}' for k in range(300)), reduce_zero_label=True)
+    assert any(fault.fatal and "which is the class 'c255' of 300" in str(fault) for fault in found) is refused
+    assert refused or dataset_of(tmp_path, CLASSES, reduce_zero_label=True)[0]['gt_seg_map'].max() == 65535
+
+
 def test_label_maps_that_are_not_loaded_are_not_read(tmp_path):
     small_data.semantic(tmp_path, 2, save=lambda path, labels: path.write_text('colors of an own loader'))
     assert not faults(tmp_path, pipeline=LOADERS[:1])
