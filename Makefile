@@ -47,6 +47,7 @@ demo: install
 lint: install
 	@$(BIN)/ruff --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 doctor:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/doctor.py; else $${PYTHON:-python3} tools/doctor.py; fi

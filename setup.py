@@ -1,4 +1,5 @@
 """Packaging of m2f_mm. Imports nothing but setuptools, so that it works before torch is installed."""
+
 from pathlib import Path
 
 from setuptools import find_namespace_packages, setup

@@ -1,6 +1,7 @@
 """Training with the masks of all queries made, as other implementations have it: the same network and criterion, but
 every layer's masks exist at the size of the mask features, and matching and losses look into them.
 """
+
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ widened = set_criterion.at_least_float32  # before another takes its place there
 @dataclass
 class MadePredictions(MaskPredictions):
     """``MaskPredictions`` that have kept their promises: masks (B, Q, h, w) of each layer."""
+
     masks: list[Tensor] = field(init=False)
 
     def __post_init__(self):
@@ -35,8 +37,9 @@ def make_all(predictions: MaskPredictions) -> MadePredictions:
     """All masks of the matched queries and of the noised ones."""
     denoising = predictions.denoising and make_all(predictions.denoising)
     wide = widened(replace(predictions, denoising=None))
-    return MadePredictions(wide.class_logits, wide.mask_embeds, features_with_one(wide), wide.boxes, wide.selected,
-                           denoising, wide.groups)
+    return MadePredictions(
+        wide.class_logits, wide.mask_embeds, features_with_one(wide), wide.boxes, wide.selected, denoising, wide.groups
+    )
 
 
 def features_with_one(predictions: MaskPredictions) -> Tensor:
@@ -57,6 +60,8 @@ def picked_masks(predictions: MadePredictions, matching: Matching) -> Iterator[l
 @contextmanager
 def all_masks_made() -> Iterator[None]:
     """Every criterion makes all masks while this lasts."""
-    with patch.object(set_criterion, 'at_least_float32', make_all), \
-            patch.object(set_criterion, 'matched_masks', picked_masks):
+    with (
+        patch.object(set_criterion, 'at_least_float32', make_all),
+        patch.object(set_criterion, 'matched_masks', picked_masks),
+    ):
         yield

@@ -3,6 +3,7 @@
 It keeps for the backward pass what mmcv's operator keeps, and asks the host for nothing. What it computes is no
 attention, but the same on both sides.
 """
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -33,6 +34,9 @@ def counted_operator(value: Tensor, shapes, locations: Tensor, weights: Tensor, 
 def operator_counted() -> Iterator[None]:
     """Deformable attention of both sides keeps what the CUDA operator would."""
     from m2f_mm.models.layers import ms_deform_attn
-    with patch.object(ms_deform_attn, 'sample_levels', counted_operator), \
-            patch('mmcv.ops.multi_scale_deform_attn.multi_scale_deformable_attn_pytorch', counted_operator):
+
+    with (
+        patch.object(ms_deform_attn, 'sample_levels', counted_operator),
+        patch('mmcv.ops.multi_scale_deform_attn.multi_scale_deformable_attn_pytorch', counted_operator),
+    ):
         yield

@@ -5,6 +5,7 @@ float16; the network compiled and not; batch 1 to 16. Then the cases that mean s
 benchmarks/results/gpu.json and docs/benchmarks.md. A batch that does not fit on either side ends its series, and a row
 says so. ``--device cpu --tiny`` goes through the motions without a GPU.
 """
+
 import argparse
 import json
 import sys
@@ -30,13 +31,16 @@ BATCHES = (1, 2, 4, 8, 16)
 def requirements(device: str) -> str:
     """What is missing here, in words; nothing where all is there."""
     from mmcv.ops import get_compiling_cuda_version
+
     if device == 'cpu':
         return ''
     if not torch.cuda.is_available():
         return 'bench-gpu needs a GPU: torch.cuda.is_available() is False. On a CPU: make bench'
     if get_compiling_cuda_version() == 'not available':
-        return ('bench-gpu needs an mmcv that was compiled with CUDA (MMCV_WITH_OPS=1 FORCE_CUDA=1 pip install '
-                '--no-binary mmcv ...); this one has no CUDA operators. python tools/doctor.py says more')
+        return (
+            'bench-gpu needs an mmcv that was compiled with CUDA (MMCV_WITH_OPS=1 FORCE_CUDA=1 pip install '
+            '--no-binary mmcv ...); this one has no CUDA operators. python tools/doctor.py says more'
+        )
     return ''
 
 
@@ -57,7 +61,7 @@ def rows(device: str, tiny: bool) -> Iterator[Row]:
     backbones, dtypes, batches = (('r50',), DTYPES[:2], (1, 2)) if tiny else (BACKBONES, DTYPES, BATCHES)
     size = 128 if tiny else 1024
     for backbone in backbones:
-        for compile in (False, ) if tiny else (False, True):
+        for compile in (False,) if tiny else (False, True):
             ours, theirs = pair(backbone, device)
             if compile:
                 ours, theirs = compiled(ours), compiled(theirs)
@@ -66,8 +70,9 @@ def rows(device: str, tiny: bool) -> Iterator[Row]:
                 scale = Scale(tiny, device, dtype)
                 yield from guarded(partial(prediction, ours, theirs, scale, size), f'{name}, {dtype}')
                 for batch in batches:
-                    found = list(guarded(partial(mmdet_step, ours, theirs, scale, size, batch=batch),
-                                         f'{name}, {dtype}'))
+                    found = list(
+                        guarded(partial(mmdet_step, ours, theirs, scale, size, batch=batch), f'{name}, {dtype}')
+                    )
                     yield from found
                     if any(row.note.startswith('left out') for row in found):
                         break

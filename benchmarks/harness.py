@@ -4,6 +4,7 @@ Memory is the peak of bytes allocated above the start. On a CPU it comes from th
 byte; what libraries allocate past PyTorch (oneDNN's scratch, NumPy) is not in it. Times are medians of runs that
 alternate between the two sides, so that a busy machine slows both.
 """
+
 import gc
 import os
 import platform
@@ -21,13 +22,40 @@ import torch  # noqa: E402
 
 from .syncs import Syncs, count_syncs  # noqa: E402
 
-__all__ = ['METRICS', 'Row', 'Scale', 'Syncs', 'available_memory', 'compare', 'count_syncs', 'environment',
-           'kept_memory', 'left_out', 'peak_memory', 'relative_difference', 'seconds']
+__all__ = [
+    'METRICS',
+    'Row',
+    'Scale',
+    'Syncs',
+    'available_memory',
+    'compare',
+    'count_syncs',
+    'environment',
+    'kept_memory',
+    'left_out',
+    'peak_memory',
+    'relative_difference',
+    'seconds',
+]
 
 METRICS = {'time': 's', 'memory': 'bytes', 'syncs': 'count', 'activations': 'bytes'}
 ENOUGH = 30  # seconds of timing after which two runs suffice
-PACKAGES = ('torch', 'torchvision', 'numpy', 'scipy', 'mmcv', 'mmengine', 'mmdet', 'mmsegmentation', 'onedl-mmcv',
-            'onedl-mmengine', 'onedl-mmdetection', 'onedl-mmsegmentation', 'transformers', 'deformops')
+PACKAGES = (
+    'torch',
+    'torchvision',
+    'numpy',
+    'scipy',
+    'mmcv',
+    'mmengine',
+    'mmdet',
+    'mmsegmentation',
+    'onedl-mmcv',
+    'onedl-mmengine',
+    'onedl-mmdetection',
+    'onedl-mmsegmentation',
+    'transformers',
+    'deformops',
+)
 
 
 @dataclass
@@ -41,6 +69,7 @@ class Scale:
         metrics: of those that need separate runs, what to measure: 'memory', 'time'.
         options: of one case, as ``NAME=VALUE`` on the command line, e.g. ``photo=...``.
     """
+
     quick: bool = False
     device: str = 'cpu'
     dtype: str = 'float32'
@@ -74,6 +103,7 @@ class Row:
         spread: quartiles of the ratios of the single runs, for times.
         note: the reason for a row without numbers, or what a reader has to know.
     """
+
     case: str
     part: str
     metric: str
@@ -98,26 +128,31 @@ class Row:
     @property
     def reached(self) -> bool | None:
         """Whether target and limit are met; None for rows without one, and for rows without numbers."""
-        checks = [value <= bound for value, bound in ((self.ratio, self.target), (self.ours, self.limit))
-                  if value is not None and bound is not None]
+        checks = [
+            value <= bound
+            for value, bound in ((self.ratio, self.target), (self.ours, self.limit))
+            if value is not None and bound is not None
+        ]
         return all(checks) if checks else None
 
     def to_dict(self) -> dict:
         return asdict(self) | dict(ratio=self.ratio, unit=self.unit, reached=self.reached)
 
 
-def compare(case: str,
-            part: str,
-            peer: str,
-            ours: Callable[[], object],
-            theirs: Callable[[], object],
-            equal: Callable[[object, object], str],
-            metrics: Sequence[str] = ('memory', 'time'),
-            repeats: int = 5,
-            before: Callable[[], None] = lambda: None,
-            targets: dict[str, float] | None = None,
-            limits: dict[str, float] | None = None,
-            note: str = '') -> list[Row]:
+def compare(
+    case: str,
+    part: str,
+    peer: str,
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    equal: Callable[[object, object], str],
+    metrics: Sequence[str] = ('memory', 'time'),
+    repeats: int = 5,
+    before: Callable[[], None] = lambda: None,
+    targets: dict[str, float] | None = None,
+    limits: dict[str, float] | None = None,
+    note: str = '',
+) -> list[Row]:
     """Rows for two functions that must do the same.
 
     Args:
@@ -133,8 +168,7 @@ def compare(case: str,
     base = dict(case=case, part=part, peer=peer, note=note)
 
     def row(metric: str, **values) -> Row:
-        return Row(metric=metric, target=(targets or {}).get(metric), limit=(limits or {}).get(metric),
-                   **base | values)
+        return Row(metric=metric, target=(targets or {}).get(metric), limit=(limits or {}).get(metric), **base | values)
 
     def measure(what: Callable[[Callable], float], run: Callable[[], object]) -> float:
         before()
@@ -144,8 +178,9 @@ def compare(case: str,
         before()
         tolerance = equal(ours(), theirs())
     except AssertionError as error:
-        return [row(metric, outputs_equal=False, note=f'not measured, the results differ: {error}')
-                for metric in metrics]
+        return [
+            row(metric, outputs_equal=False, note=f'not measured, the results differ: {error}') for metric in metrics
+        ]
     rows = []
     for metric in metrics:
         values = dict(outputs_equal=True, tolerance=tolerance)
@@ -251,7 +286,7 @@ def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
     """Largest difference as a share of the largest expected value."""
     assert actual.shape == expected.shape, f'shape {tuple(actual.shape)} is not {tuple(expected.shape)}'
     if not expected.numel():
-        return 0.
+        return 0.0
     actual, expected = actual.detach().double(), expected.detach().double()
     return float((actual - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
 
@@ -265,9 +300,13 @@ def environment(device: str = 'cpu') -> dict:
         except metadata.PackageNotFoundError:
             continue
     place = dict(
-        python=platform.python_version(), machine=platform.machine(), processor=processor(),
+        python=platform.python_version(),
+        machine=platform.machine(),
+        processor=processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
-        threads=torch.get_num_threads(), packages=found)
+        threads=torch.get_num_threads(),
+        packages=found,
+    )
     if device == 'cuda':
         place.update(gpu=torch.cuda.get_device_name(), cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())
     return place

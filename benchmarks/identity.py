@@ -3,6 +3,7 @@ into one clip, beside the whole clip.
 
     python -m benchmarks.identity CONFIG CHECKPOINT
 """
+
 import argparse
 from functools import reduce
 from operator import add
@@ -19,21 +20,28 @@ from m2f_mm.evaluation.functional.identity import identity_switches
 from m2f_mm.evaluation.metrics.youtube_vis_metric import annotated_tracks
 
 WAYS = {
-    'whole clip': dict(), 'windows of 8, 4 shared': dict(window_size=8, window_overlap=4),
-    'windows of 8, 2 shared': dict(window_size=8, window_overlap=2), 'windows of 8': dict(window_size=8),
-    'windows of 4, 2 shared': dict(window_size=4, window_overlap=2), 'frame by frame': dict(association='frames')
+    'whole clip': dict(),
+    'windows of 8, 4 shared': dict(window_size=8, window_overlap=4),
+    'windows of 8, 2 shared': dict(window_size=8, window_overlap=2),
+    'windows of 8': dict(window_size=8),
+    'windows of 4, 2 shared': dict(window_size=4, window_overlap=2),
+    'frame by frame': dict(association='frames'),
 }
 
 
 def videos(cfg: Config):
     """Frames and objects of each video of the test data set."""
     from mmdet.structures import DetDataSample
+
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, pipeline=[]))
     for item in dataset:
-        frames = [DetDataSample(metainfo=dict(
-            video_id=video, instances=instances, ori_shape=(height, width))) for video, instances, height, width in
-            zip(item['video_id'], item['instances'], item['height'], item['width'])]
+        frames = [
+            DetDataSample(metainfo=dict(video_id=video, instances=instances, ori_shape=(height, width)))
+            for video, instances, height, width in zip(
+                item['video_id'], item['instances'], item['height'], item['width']
+            )
+        ]
         names = [Path(path).resolve() for path in item['img_path']]
         yield Video(str(names[0].parent), [str(name) for name in names], 25, len(names)), annotated_tracks(frames)
 
@@ -51,9 +59,15 @@ def main() -> None:
     print('| | identity switches | objects found, over all frames |\n|---|---|---|')
     for name, way in WAYS.items():
         model.track_head.test_cfg = dict(model.cfg.model.test_cfg, **way)
-        counts = reduce(add, (identity_switches(objects, [
-            track for track in predict_video(model, video)[0] if track.score >= args.score_thr])
-            for video, objects in data))
+        counts = reduce(
+            add,
+            (
+                identity_switches(
+                    objects, [track for track in predict_video(model, video)[0] if track.score >= args.score_thr]
+                )
+                for video, objects in data
+            ),
+        )
         print(f'| {name} | {counts.switches} | {counts.found} of {counts.visible} |', flush=True)
 
 

@@ -3,6 +3,7 @@ each in a process of its own.
 
     python -m benchmarks.long_video CONFIG CHECKPOINT [--size 854 480]
 """
+
 import argparse
 import resource
 import subprocess
@@ -54,13 +55,20 @@ def main() -> None:
         return
     rows = []
     for length in LENGTHS:
-        done = subprocess.run([sys.executable, '-m', 'benchmarks.long_video', *sys.argv[1:], '--length', str(length)],
-                              check=True, text=True, capture_output=True)
-        line, = [line for line in done.stdout.splitlines() if line.startswith('measured ')]
+        done = subprocess.run(
+            [sys.executable, '-m', 'benchmarks.long_video', *sys.argv[1:], '--length', str(length)],
+            check=True,
+            text=True,
+            capture_output=True,
+        )
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith('measured ')]
         before, after, seconds, _ = (int(value) for value in line.split()[1:])
         rows.append(after)
-        print(f'{length} frames: peak {after / 2**20:.0f} MiB, {before / 2**20:.0f} MiB of it before the first frame; '
-              f'{seconds} s', flush=True)
+        print(
+            f'{length} frames: peak {after / 2**20:.0f} MiB, {before / 2**20:.0f} MiB of it before the first frame; '
+            f'{seconds} s',
+            flush=True,
+        )
     print(f'ratio {rows[1] / rows[0]:.2f}')
 
 

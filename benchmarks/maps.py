@@ -2,6 +2,7 @@
 
 Shapes: H x W the picture, N segments.
 """
+
 import cv2
 import numpy as np
 
@@ -17,7 +18,7 @@ def segment_map(height: int, width: int, segments: int, seed: int = 0) -> np.nda
     _, cells = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     index = np.empty(len(places) + 1, np.int32)
     index[cells.ravel()[places]] = np.where(np.arange(len(places)) < segments, np.arange(len(places)), VOID)
-    return bent(index[cells], rng, by=0.08 * min(height, width), fray=1.)
+    return bent(index[cells], rng, by=0.08 * min(height, width), fray=1.0)
 
 
 def prediction_of(truth: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,10 +27,10 @@ def prediction_of(truth: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndar
     Edges lie some pixels beside the true ones, a tenth of the segments are missing and one in ten is its neighbour.
     """
     rng = np.random.default_rng(seed)
-    index = bent(truth, rng, by=6., fray=0.5)
+    index = bent(truth, rng, by=6.0, fray=0.5)
     number = int(truth.max()) + 1
     becomes = np.arange(-1, number)
-    chosen = rng.permutation(number)[:number // 5] + 1
+    chosen = rng.permutation(number)[: number // 5] + 1
     becomes[chosen] = np.where(np.arange(len(chosen)) % 2, VOID, rng.integers(0, number, len(chosen)))
     index = becomes[index + 1]
     present = np.unique(index[index >= 0])
@@ -43,9 +44,11 @@ def bent(index: np.ndarray, rng: np.random.Generator, by: float, fray: float) ->
     height, width = index.shape
     places = []
     for axis in np.mgrid[:height, :width].astype(np.float32)[::-1]:
-        shift = cv2.resize(rng.uniform(-by, by, (12, 16)).astype(np.float32), (width, height),
-                           interpolation=cv2.INTER_CUBIC)
+        shift = cv2.resize(
+            rng.uniform(-by, by, (12, 16)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+        )
         noise = rng.standard_normal((height // 3 + 1, width // 3 + 1)).astype(np.float32)
         places.append(axis + shift + fray * cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR))
-    return cv2.remap(index.astype(np.float32), *places, interpolation=cv2.INTER_NEAREST,
-                     borderMode=cv2.BORDER_REPLICATE).astype(np.int32)
+    return cv2.remap(
+        index.astype(np.float32), *places, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    ).astype(np.int32)

@@ -3,6 +3,7 @@
 The slow, readable twin of ``m2f_mm.evaluation``; tests and the benchmark share it. It does what panopticapi does to a
 picture, step by step, with the same NumPy calls on whole pictures.
 """
+
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -29,8 +30,13 @@ def colours_of_ids(ids: np.ndarray) -> np.ndarray:
     return rgb
 
 
-def slow_panoptic_stats(gt_rgb: np.ndarray, gt_segments: Sequence[dict], pred_rgb: np.ndarray,
-                        pred_segments: Sequence[dict], num_classes: int) -> PanopticStats:
+def slow_panoptic_stats(
+    gt_rgb: np.ndarray,
+    gt_segments: Sequence[dict],
+    pred_rgb: np.ndarray,
+    pred_segments: Sequence[dict],
+    num_classes: int,
+) -> PanopticStats:
     """What one picture contributes.
 
     Args:

@@ -4,6 +4,7 @@ Nothing is downloaded: weights are drawn from a seed, scaled so that the queries
 
 Shapes: B images, N objects, H x W the input.
 """
+
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,10 @@ THINGS, STUFF = 80, 53  # COCO panoptic
 VIDEO_CLASSES = 40  # YouTube-VIS
 CHANNELS = (256, 512, 1024, 2048)
 THRESHOLDS = dict(object_mask_thr=0.5, iou_thr=0.1, filter_low_score=True)  # keep some segments of a random network
-MMDET_CONFIGS = {'r50': 'mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
-                 'swin-l': 'mask2former_swin-l-p4-w12-384-in21k_16xb1-lsj-100e_coco-panoptic.py'}
+MMDET_CONFIGS = {
+    'r50': 'mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
+    'swin-l': 'mask2former_swin-l-p4-w12-384-in21k_16xb1-lsj-100e_coco-panoptic.py',
+}
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
 
@@ -45,7 +48,7 @@ def draw_weights(model: nn.Module, seed: int = 0) -> nn.Module:
         elif value.dim() == 1:
             value.copy_(0.1 * noise + name.endswith('weight'))
         else:
-            value.copy_(noise / value[0].numel()**0.5)
+            value.copy_(noise / value[0].numel() ** 0.5)
     return model
 
 
@@ -71,15 +74,21 @@ def same_weights(ours: nn.Module, theirs: nn.Module) -> None:
 def mmdet_config(backbone: str) -> ConfigDict:
     """The ``model`` of MMDetection's own COCO panoptic config, as its wheel installed it; nothing dropped at random."""
     import mmdet
+
     model = Config.fromfile(Path(mmdet.__file__).parent / '.mim/configs/mask2former' / MMDET_CONFIGS[backbone]).model
     model.backbone.init_cfg = None
     if 'drop_path_rate' in model.backbone:
-        model.backbone.drop_path_rate = 0.
+        model.backbone.drop_path_rate = 0.0
     return model
 
 
-def our_detector(queries: int = 100, backbone: str = 'r50', backbone_options: dict | None = None,
-                 test_cfg: dict | None = None, **head_options) -> nn.Module:
+def our_detector(
+    queries: int = 100,
+    backbone: str = 'r50',
+    backbone_options: dict | None = None,
+    test_cfg: dict | None = None,
+    **head_options,
+) -> nn.Module:
     """Ours as the shipped R50 config has it, with COCO's number of classes, and thresholds that keep some segments.
 
     Args:
@@ -88,6 +97,7 @@ def our_detector(queries: int = 100, backbone: str = 'r50', backbone_options: di
         backbone_options, test_cfg, head_options: changed in the config's part of that name.
     """
     import mmdet.models  # noqa: F401
+
     model = Config.fromfile(CONFIGS / '_base_/models/mask2former_r50.py').model
     if backbone != 'r50':
         stock = mmdet_config(backbone)
@@ -95,8 +105,9 @@ def our_detector(queries: int = 100, backbone: str = 'r50', backbone_options: di
         model.panoptic_head.in_channels = stock.panoptic_head.in_channels
     model.backbone.update(dict(init_cfg=None) | (backbone_options or {}))
     model.test_cfg.update(dict(panoptic_on=True, instance_on=True) | THRESHOLDS | (test_cfg or {}))
-    model.panoptic_head.update(dict(num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=queries)
-                               | head_options)
+    model.panoptic_head.update(
+        dict(num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=queries) | head_options
+    )
     detector = draw_weights(build(model, 'mmdet'))
     tell_apart(detector.panoptic_head)
     return detector
@@ -105,6 +116,7 @@ def our_detector(queries: int = 100, backbone: str = 'r50', backbone_options: di
 def mmdet_detector(ours: nn.Module, queries: int = 100, backbone: str = 'r50', **test_cfg) -> nn.Module:
     """MMDetection's own, with the weights of ``ours``."""
     import mmdet.models  # noqa: F401
+
     model = mmdet_config(backbone)
     model.panoptic_head.num_queries = queries
     model.test_cfg.update(THRESHOLDS | test_cfg)
@@ -116,23 +128,25 @@ def mmdet_detector(ours: nn.Module, queries: int = 100, backbone: str = 'r50', *
 def our_maskformer() -> nn.Module:
     """Ours as the shipped R50 config has it, with COCO's number of classes and without dropout."""
     import mmdet.models  # noqa: F401
+
     model = Config.fromfile(CONFIGS / '_base_/models/maskformer_r50.py').model
     model.backbone.init_cfg = None
     head = model.panoptic_head
     head.update(num_things_classes=THINGS, num_stuff_classes=STUFF)
-    head.pixel_decoder.dropout = head.transformer_decoder.dropout = 0.
+    head.pixel_decoder.dropout = head.transformer_decoder.dropout = 0.0
     return draw_weights(build(model, 'mmdet'))
 
 
 def mmdet_maskformer(ours: nn.Module) -> nn.Module:
     """MMDetection's own, from its own installed config, without dropout, with the weights of ``ours``."""
     import mmdet
+
     folder = Path(mmdet.__file__).parent / '.mim/configs/maskformer'
     model = Config.fromfile(folder / 'maskformer_r50_ms-16xb1-75e_coco.py').model
     model.backbone.init_cfg = None
     for layers in (model.panoptic_head.pixel_decoder.encoder, model.panoptic_head.transformer_decoder):
         for part, options in layers.layer_cfg.items():
-            options['ffn_drop' if part == 'ffn_cfg' else 'dropout'] = 0.
+            options['ffn_drop' if part == 'ffn_cfg' else 'dropout'] = 0.0
     detector = build(model, 'mmdet')
     same_weights(ours, detector)
     return detector
@@ -141,6 +155,7 @@ def mmdet_maskformer(ours: nn.Module) -> nn.Module:
 def our_mask_dino(**head_options) -> nn.Module:
     """Ours as the shipped R50 config with four levels has it, with COCO's number of classes."""
     import mmdet.models  # noqa: F401
+
     model = Config.fromfile(CONFIGS / '_base_/models/mask_dino_r50.py').model
     model.backbone.init_cfg = None
     model.panoptic_head.update(dict(num_things_classes=THINGS, num_stuff_classes=STUFF) | head_options)
@@ -151,6 +166,7 @@ def our_video() -> nn.Module:
     """Ours as the shipped R50 config of videos has it, with YouTube-VIS's number of classes. An object that leaves
     keeps its class, results are bitmaps, and all frames go through the backbone together, as MMDetection has it."""
     import mmdet.models  # noqa: F401
+
     model = Config.fromfile(CONFIGS / '_base_/models/mask2former_r50_video.py').model
     model.backbone.init_cfg = None
     model.track_head.update(num_things_classes=VIDEO_CLASSES, num_stuff_classes=0, last_frame_labels=False)
@@ -164,6 +180,7 @@ def mmdet_video(ours: nn.Module, frames: int = 2) -> nn.Module:
     """MMDetection's own, from its own installed config, for training clips of so many frames, with the weights of
     ``ours``."""
     import mmdet
+
     folder = Path(mmdet.__file__).parent / '.mim/configs/mask2former_vis'
     model = Config.fromfile(folder / 'mask2former_r50_8xb2-8e_youtubevis2019.py').model
     model.init_cfg = model.backbone.init_cfg = None
@@ -184,13 +201,25 @@ def transformers_model(ours: nn.Module, queries: int = 100) -> nn.Module:
     import transformers
 
     from m2f_mm.checkpoints.huggingface import to_openmmlab
+
     backbone = transformers.ResNetConfig(
-        embedding_size=64, hidden_sizes=list(CHANNELS), depths=[3, 4, 6, 3], layer_type='bottleneck',
-        out_features=['stage1', 'stage2', 'stage3', 'stage4'])
+        embedding_size=64,
+        hidden_sizes=list(CHANNELS),
+        depths=[3, 4, 6, 3],
+        layer_type='bottleneck',
+        out_features=['stage1', 'stage2', 'stage3', 'stage4'],
+    )
     config = transformers.Mask2FormerConfig(backbone_config=backbone, num_queries=queries, num_labels=THINGS + STUFF)
     theirs = transformers.Mask2FormerForUniversalSegmentation(config).eval()
-    assign(ours.state_dict(), {name: value for name, value in theirs.state_dict().items()
-                               if value.is_floating_point() and not name.startswith('criterion.')}, to_openmmlab)
+    assign(
+        ours.state_dict(),
+        {
+            name: value
+            for name, value in theirs.state_dict().items()
+            if value.is_floating_point() and not name.startswith('criterion.')
+        },
+        to_openmmlab,
+    )
     for name, parameter in theirs.named_parameters():
         parameter.requires_grad_('normalization' not in name)
     return theirs
@@ -213,6 +242,7 @@ def our_segmentor(classes: int = 150, keep_logits: bool = False) -> nn.Module:
     """Ours as the shipped R50 config for MMSegmentation has it."""
     import mmdet.models  # noqa: F401
     import mmseg.models  # noqa: F401
+
     model = Config.fromfile(CONFIGS / '_base_/models/mask2former_r50_mmseg.py').model
     model.backbone.init_cfg = None
     model.decode_head.num_classes = classes
@@ -227,8 +257,10 @@ def mmseg_segmentor(ours: nn.Module) -> nn.Module:
     import mmdet.models  # noqa: F401
     import mmseg
     import mmseg.models  # noqa: F401
-    model = Config.fromfile(Path(mmseg.__file__).parent / '.mim/configs/mask2former'
-                            / 'mask2former_r50_8xb2-160k_ade20k-512x512.py').model
+
+    model = Config.fromfile(
+        Path(mmseg.__file__).parent / '.mim/configs/mask2former' / 'mask2former_r50_8xb2-160k_ade20k-512x512.py'
+    ).model
     model.backbone.init_cfg = None
     model.backbone.norm_cfg.type = 'BN'  # SyncBN has no CPU version
     segmentor = build(model, 'mmseg')
@@ -251,13 +283,21 @@ def segment_map(height: int, width: int, objects: int, seed: int = 0) -> np.ndar
     rows = int(np.ceil(objects / columns))
     y = np.sort(generator.choice(np.arange(1, 4 * rows), rows - 1, replace=False)) * height // (4 * rows)
     x = np.sort(generator.choice(np.arange(1, 4 * columns), columns - 1, replace=False)) * width // (4 * columns)
-    grid = np.searchsorted(y, np.arange(height), 'right')[:, None] * columns + np.searchsorted(x, np.arange(width),
-                                                                                             'right')
+    grid = np.searchsorted(y, np.arange(height), 'right')[:, None] * columns + np.searchsorted(
+        x, np.arange(width), 'right'
+    )
     return np.minimum(grid, objects - 1).astype(np.int16)
 
 
-def samples(batch: int, height: int, width: int, objects: int = 20, stuff: int = 4, own_loader: bool = False,
-            device: str = 'cpu') -> list:
+def samples(
+    batch: int,
+    height: int,
+    width: int,
+    objects: int = 20,
+    stuff: int = 4,
+    own_loader: bool = False,
+    device: str = 'cpu',
+) -> list:
     """Annotated data samples as the preprocessor leaves them on ``device``.
 
     Args:
@@ -269,21 +309,33 @@ def samples(batch: int, height: int, width: int, objects: int = 20, stuff: int =
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData, PixelData
+
     result = []
     for index in range(batch):
         segments = segment_map(height, width, objects, index)
         things = max(1, objects - stuff)
         labels = np.concatenate((np.arange(things) * 7 % THINGS, THINGS + np.arange(objects - things)))
         size = (height, width)
-        sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size,
-                                             scale_factor=(1., 1.), img_path=f'image_{index}.jpg'))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=size,
+                ori_shape=size,
+                batch_input_shape=size,
+                pad_shape=size,
+                scale_factor=(1.0, 1.0),
+                img_path=f'image_{index}.jpg',
+            )
+        )
         if own_loader:
             sample.gt_segment_map = PixelData(data=torch.from_numpy(segments)[None])
             sample.gt_segments = InstanceData(labels=torch.from_numpy(labels))
         else:
             bitmaps = (segments == np.arange(things)[:, None, None]).astype(np.uint8)
-            sample.gt_instances = InstanceData(labels=torch.from_numpy(labels[:things]), bboxes=torch.zeros(things, 4),
-                                               masks=BitmapMasks(bitmaps, height, width))
+            sample.gt_instances = InstanceData(
+                labels=torch.from_numpy(labels[:things]),
+                bboxes=torch.zeros(things, 4),
+                masks=BitmapMasks(bitmaps, height, width),
+            )
             sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(labels[segments].astype(np.int64))[None])
         result.append(sample.to(device))
     return result
@@ -295,15 +347,27 @@ def clip(frames: int, height: int, width: int, objects: int = 5, device: str = '
     from mmdet.structures import DetDataSample, TrackDataSample
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
+
     segments, size, found = segment_map(height, width, objects), (height, width), []
     for t in range(frames):
         seen = np.arange(1 if t == frames - 1 else 0, objects)
         bitmaps = (np.roll(segments, 8 * t, 1) == seen[:, None, None]).astype(np.uint8)
-        sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, batch_input_shape=size, pad_shape=size,
-                                             scale_factor=(1., 1.), img_path=f'video/{t}.jpg'))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=size,
+                ori_shape=size,
+                batch_input_shape=size,
+                pad_shape=size,
+                scale_factor=(1.0, 1.0),
+                img_path=f'video/{t}.jpg',
+            )
+        )
         sample.gt_instances = InstanceData(
-            labels=torch.from_numpy(seen * 7 % VIDEO_CLASSES), masks=BitmapMasks(bitmaps, height, width),
-            bboxes=torch.zeros(len(seen), 4), instances_ids=torch.from_numpy(seen))
+            labels=torch.from_numpy(seen * 7 % VIDEO_CLASSES),
+            masks=BitmapMasks(bitmaps, height, width),
+            bboxes=torch.zeros(len(seen), 4),
+            instances_ids=torch.from_numpy(seen),
+        )
         found.append(sample)
     result = TrackDataSample()
     result.video_data_samples = found

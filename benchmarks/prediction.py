@@ -1,4 +1,5 @@
 """What makes two predictions equal, whoever made them. Neither side promises an order or gapless numbers."""
+
 import torch
 from torch import Tensor
 
@@ -15,16 +16,20 @@ def equal_results(ours, theirs) -> str:
 
 def alike_results(ours, theirs) -> str:
     """Panoptic maps in half precision."""
-    return ', '.join(equal_panoptic(mine.pred_panoptic_seg.sem_seg, others.pred_panoptic_seg.sem_seg, 0.1)
-                     for mine, others in zip(ours, theirs, strict=True))
+    return ', '.join(
+        equal_panoptic(mine.pred_panoptic_seg.sem_seg, others.pred_panoptic_seg.sem_seg, 0.1)
+        for mine, others in zip(ours, theirs, strict=True)
+    )
 
 
 def equal_tracks(ours, theirs) -> str:
     """Tracks of every frame of two lists of MMDetection's video samples."""
     words = []
     for mine, others in zip(ours, theirs, strict=True):
-        words += [equal_instances(a.pred_track_instances, b.pred_track_instances)
-                  for a, b in zip(mine.video_data_samples, others.video_data_samples, strict=True)]
+        words += [
+            equal_instances(a.pred_track_instances, b.pred_track_instances)
+            for a, b in zip(mine.video_data_samples, others.video_data_samples, strict=True)
+        ]
     return f'{len(words)} frames with {words[0]}'
 
 

@@ -7,6 +7,7 @@
 The file is benchmarks/results/cpu.json; rows of cases that were not run are kept. ``python -m benchmarks.table`` makes
 docs/benchmarks.md of it.
 """
+
 import argparse
 import importlib
 import json
@@ -31,6 +32,7 @@ def cases() -> list[str]:
 def run_case(case: str, arguments: argparse.Namespace) -> dict:
     """Rows and environment of one case, measured in this process; an error becomes a row."""
     from benchmarks.harness import Row, Scale, environment
+
     warnings.filterwarnings('ignore')
     scale = Scale(arguments.quick, arguments.device, arguments.dtype, tuple(arguments.metrics), dict(arguments.option))
     rows = []
@@ -81,8 +83,9 @@ def merge(path: Path, results: dict[str, dict]) -> dict:
     places |= {case: result['environment'] for case, result in results.items()}
     known_first = sorted(places.values(), key=lambda place: place != known.get('environment'))
     common = max(known_first, key=known_first.count, default=None)
-    return dict(environment=common, environments={case: place for case, place in places.items() if place != common},
-                rows=rows)
+    return dict(
+        environment=common, environments={case: place for case, place in places.items() if place != common}, rows=rows
+    )
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -91,10 +94,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--quick', action='store_true', help='small sizes; writes quick.json')
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16', 'float16'))
-    parser.add_argument('--metrics', nargs='+', choices=('memory', 'time'), default=['memory', 'time'],
-                        help='memory alone is exact on a busy machine, too')
-    parser.add_argument('--option', nargs='*', default=[], type=lambda text: tuple(text.split('=', 1)),
-                        metavar='NAME=VALUE', help='options of single cases, see their files')
+    parser.add_argument(
+        '--metrics',
+        nargs='+',
+        choices=('memory', 'time'),
+        default=['memory', 'time'],
+        help='memory alone is exact on a busy machine, too',
+    )
+    parser.add_argument(
+        '--option',
+        nargs='*',
+        default=[],
+        type=lambda text: tuple(text.split('=', 1)),
+        metavar='NAME=VALUE',
+        help='options of single cases, see their files',
+    )
     parser.add_argument('--out', type=Path, help='the JSON file; benchmarks/results/cpu.json')
     parser.add_argument('--here', help=argparse.SUPPRESS)  # the process of one case: where to write
     return parser.parse_args(arguments)
@@ -107,8 +121,9 @@ def main() -> None:
         return
     out = arguments.out or RESULTS / ('quick.json' if arguments.quick else 'cpu.json')
     results = {}
-    passed_on = [f'--device={arguments.device}', f'--dtype={arguments.dtype}', '--metrics',
-                 *arguments.metrics] + ['--quick'] * arguments.quick
+    passed_on = [f'--device={arguments.device}', f'--dtype={arguments.dtype}', '--metrics', *arguments.metrics] + [
+        '--quick'
+    ] * arguments.quick
     if arguments.option:
         passed_on += ['--option', *('='.join(pair) for pair in arguments.option)]
     for case in arguments.cases:

@@ -4,6 +4,7 @@ On a CPU every tensor is on the host already, so ``.cpu()`` or ``.to(device)`` l
 counter therefore keeps book of the tensors that a GPU run would have on the host: what ``from_numpy``, a factory
 without ``device``, ``.cpu()`` and anything computed from these alone give. All others count as the device's.
 """
+
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -19,11 +20,36 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 # Operators whose result or its size has to reach the host.
-WAITING = {'_local_scalar_dense', 'nonzero', '_unique', '_unique2', 'unique_dim', 'unique_consecutive', 'masked_select',
-    'repeat_interleave.Tensor', 'bincount', 'equal', 'allclose'}
+WAITING = {
+    '_local_scalar_dense',
+    'nonzero',
+    '_unique',
+    '_unique2',
+    'unique_dim',
+    'unique_consecutive',
+    'masked_select',
+    'repeat_interleave.Tensor',
+    'bincount',
+    'equal',
+    'allclose',
+}
 TO_HOST = {'cpu', 'numpy', 'tolist', '__array__'}
-MADE_ON_HOST = {'tensor', 'as_tensor', 'zeros', 'ones', 'empty', 'full', 'arange', 'linspace', 'eye', 'rand', 'randn',
-                'randint', 'randperm', 'scalar_tensor'}
+MADE_ON_HOST = {
+    'tensor',
+    'as_tensor',
+    'zeros',
+    'ones',
+    'empty',
+    'full',
+    'arange',
+    'linspace',
+    'eye',
+    'rand',
+    'randn',
+    'randint',
+    'randperm',
+    'scalar_tensor',
+}
 MADE_ON_DEVICE = {'new_tensor'}
 
 
@@ -34,6 +60,7 @@ class Syncs:
     Args:
         where: how often, by operation and the line of code that asked for it.
     """
+
     where: Counter = field(default_factory=Counter)
 
     @property
@@ -94,8 +121,9 @@ class Calls(TorchFunctionMode):
                 self.copy(f'{name}(cpu)')
         elif name in ('__getitem__', '__setitem__') and not on_host:
             for index in tree_leaves(args[1], is_leaf=lambda x: isinstance(x, list)):
-                if isinstance(index, list | np.ndarray) or (isinstance(index, Tensor) and index.dim()
-                                                            and index in self.host):
+                if isinstance(index, list | np.ndarray) or (
+                    isinstance(index, Tensor) and index.dim() and index in self.host
+                ):
                     self.copy(f'{name}(index from the host)')
         elif name == 'copy_' and not on_host and args[1] in self.host and args[1].dim():
             self.copy(name)

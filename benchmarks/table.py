@@ -3,6 +3,7 @@
 A section a case: what it says of itself, then a table of its rows. ``benchmarks/notes.md``, written by hand, comes
 before them.
 """
+
 import ast
 import json
 from collections.abc import Iterable
@@ -24,16 +25,27 @@ def page(results: dict[str, dict], notes: str) -> str:
         results: content of each JSON file by its heading, see ``run.merge``.
         notes: Markdown that comes first.
     """
-    lines = ['<!-- Written by `python -m benchmarks.table` from benchmarks/results and benchmarks/notes.md. -->',
-             notes.strip(), '']
+    lines = [
+        '<!-- Written by `python -m benchmarks.table` from benchmarks/results and benchmarks/notes.md. -->',
+        notes.strip(),
+        '',
+    ]
     for heading, result in results.items():
         lines += [f'## {heading}', '', place(result['environment']), '', summary(result['rows']), '']
         for case in cases():
             rows = [row for row in result['rows'] if row['case'] == case]
             if rows:
                 elsewhere = result.get('environments', {}).get(case)
-                lines += [f'### {case}', '', about(case), '', *([place(elsewhere), ''] if elsewhere else []),
-                          *table(rows), '', *remarks(rows)]
+                lines += [
+                    f'### {case}',
+                    '',
+                    about(case),
+                    '',
+                    *([place(elsewhere), ''] if elsewhere else []),
+                    *table(rows),
+                    '',
+                    *remarks(rows),
+                ]
     return '\n'.join(lines).rstrip() + '\n'
 
 
@@ -54,7 +66,8 @@ def summary(rows: list[dict]) -> str:
     words = f'{len(aimed) - len(missed)} of {len(aimed)} targets are reached.'
     if missed:
         words += ' Not reached:\n\n' + '\n'.join(
-            f'- {row["case"]}, {row["part"]}, {row["metric"]}: {reach(row)} instead of {aim(row)}' for row in missed)
+            f'- {row["case"]}, {row["part"]}, {row["metric"]}: {reach(row)} instead of {aim(row)}' for row in missed
+        )
     return words
 
 
@@ -101,8 +114,11 @@ def remarks(rows: list[dict]) -> list[str]:
 
 
 def main() -> None:
-    results = {heading: json.loads((RESULTS / file).read_text(encoding='utf-8'))
-               for file, heading in FILES.items() if (RESULTS / file).is_file()}
+    results = {
+        heading: json.loads((RESULTS / file).read_text(encoding='utf-8'))
+        for file, heading in FILES.items()
+        if (RESULTS / file).is_file()
+    }
     write(PAGE, page(results, Path(NOTES).read_text(encoding='utf-8')))
     print(f'wrote {PAGE}')
 

@@ -1,4 +1,5 @@
 """Training steps of the implementations as functions, and what makes two of them equal: losses and gradients."""
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,8 +36,9 @@ def model_step(model: nn.Module, inputs: Tensor, samples: list, dtype: str = 'fl
     return {name: value.detach() for name, value in losses.items()}
 
 
-def transformers_step(model: nn.Module, inputs: Tensor, masks: list[Tensor], labels: list[Tensor],
-                      dtype: str = 'float32') -> Tensor:
+def transformers_step(
+    model: nn.Module, inputs: Tensor, masks: list[Tensor], labels: list[Tensor], dtype: str = 'float32'
+) -> Tensor:
     """The same of Hugging Face's model, which wants float masks; the total loss."""
     with autocast(inputs.device.type, dtype):
         loss = model(inputs, mask_labels=masks, class_labels=labels).loss
@@ -46,9 +48,11 @@ def transformers_step(model: nn.Module, inputs: Tensor, masks: list[Tensor], lab
 
 def replaying(step: Callable[[], object], points: FixedPoints, order: Sequence[int]) -> Callable[[], object]:
     """The step of a peer with the points that our criterion drew."""
+
     def run() -> object:
         with points.replayed(order):
             return step()
+
     return run
 
 

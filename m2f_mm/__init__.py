@@ -3,6 +3,7 @@
 Importing the package creates the registries of the scope ``m2f_mm``, and does what ``compatibility`` says; the modules
 behind the registries are imported when a config first asks for one of them.
 """
+
 from . import registry
 from .apis import config_path
 from .compatibility import allow_checkpoint_types, resize_any_image

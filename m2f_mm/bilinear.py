@@ -3,6 +3,7 @@
 Positions are those of ``torch.nn.functional.grid_sample``: coordinate 0 is the left edge of the first pixel, 1 the
 right edge of the last, and everything outside of the map is zero.
 """
+
 from collections.abc import Iterator
 
 import torch

@@ -5,6 +5,7 @@ A file of weights is a pickle, and NumPy's own parts of one are not safe to hand
 ``numpy.dtype`` a file can make an array of objects out of plain bytes, which is memory that the file's author chose.
 The classes here take their places: arrays of numbers and texts are made, nothing else.
 """
+
 import pickle
 import re
 from typing import Any
@@ -131,8 +132,10 @@ def history_buffer_method(owner: Any, name: str) -> Any:
     """
     known = {'min', 'max', 'current', 'mean'} | set(HistoryBuffer._statistics_methods)
     if owner is not HistoryBuffer or name not in known:
-        raise ValueError(f'the checkpoint asks for {name!r} of {owner!r}; only the statistics of MMEngine\'s '
-                         'HistoryBuffer may be read. Do not trust this file')
+        raise ValueError(
+            f"the checkpoint asks for {name!r} of {owner!r}; only the statistics of MMEngine's "
+            'HistoryBuffer may be read. Do not trust this file'
+        )
     return getattr(HistoryBuffer, name, None) or HistoryBuffer._statistics_methods[name]
 
 
@@ -150,9 +153,11 @@ def resize_any_image() -> None:
 
 def _resize_img(self: Resize, results: dict) -> None:
     from .datasets.transforms.resizing import resize_results
+
     resize_results(self, results)
 
 
 def _resize_seg(self: Resize, results: dict) -> None:
     from .datasets.transforms.resizing import resize_maps
+
     resize_maps(self, results)

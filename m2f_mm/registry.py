@@ -4,6 +4,7 @@
 ``type='m2f_mm.Mask2FormerHead'`` works in the config of any project, with no ``custom_imports`` and whatever its
 ``default_scope`` is.
 """
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS

@@ -4,6 +4,7 @@ Shapes: B images (or clips), T frames (1 for images), Q queries, C classes witho
 a mask embedding, N objects of one image, P points, H x W the padded input size, h x w the size of the mask features
 (a quarter of H x W).
 """
+
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,7 @@ class SegTargets:
         boxes: normalised boxes (N, 4) as cx, cy, w, h in 0..1 of the padded input; optional where there are masks.
         name: what to call the image in an error message, usually its path.
     """
+
     labels: Tensor
     masks: Tensor | None
     boxes: Tensor | None = None
@@ -37,19 +39,24 @@ class SegTargets:
     def __post_init__(self):
         where = f' for {self.name}' if self.name else ''
         if self.boxes is not None and self.boxes.shape != (len(self), 4):
-            raise ValueError(f'SegTargets needs boxes (N, 4) for labels (N,), got boxes {tuple(self.boxes.shape)} and '
-                             f'labels {tuple(self.labels.shape)}{where}')
+            raise ValueError(
+                f'SegTargets needs boxes (N, 4) for labels (N,), got boxes {tuple(self.boxes.shape)} and '
+                f'labels {tuple(self.labels.shape)}{where}'
+            )
         if self.masks is None:
             if self.boxes is None:
                 raise ValueError(f'SegTargets needs masks or boxes, got neither{where}')
             return
         if self.masks.dtype != torch.bool:
-            raise TypeError(f'SegTargets.masks must be bool, got {self.masks.dtype}'
-                            f'{where}; compare the map with the ids first')
+            raise TypeError(
+                f'SegTargets.masks must be bool, got {self.masks.dtype}{where}; compare the map with the ids first'
+            )
         if self.masks.dim() not in (3, 4) or self.masks.shape[0] != self.labels.shape[0]:
-            raise ValueError(f'SegTargets needs masks (N, H, W) or (N, T, H, W) for labels (N,), got masks '
-                             f'{tuple(self.masks.shape)} and labels {tuple(self.labels.shape)}'
-                             f'{where}')
+            raise ValueError(
+                f'SegTargets needs masks (N, H, W) or (N, T, H, W) for labels (N,), got masks '
+                f'{tuple(self.masks.shape)} and labels {tuple(self.labels.shape)}'
+                f'{where}'
+            )
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -84,6 +91,7 @@ class Track:
         video: the id of the video.
         crowd: an object that counts neither as found nor as missed.
     """
+
     label: int
     masks: Sequence[dict | None]
     score: float = 0.0
@@ -154,6 +162,7 @@ class MaskPredictions:
         queries: optional, (B, Q, E), what class logits and embeddings of the output are made of; alike for the same
             object in other clips.
     """
+
     class_logits: list[Tensor]
     mask_embeds: list[Tensor]
     mask_features: Tensor | None
@@ -197,13 +206,14 @@ class MaskPredictions:
             index, factors = (torch.stack(parts, -1) for parts in zip(*corners(where, size, dtype)))  # (B, P, 4)
             index = index[:, None] + first  # (B, T, P, 4)
             factors = factors[:, None].expand_as(index)
-            sampled = F.embedding_bag(index.flatten(0, 2), pixels, mode='sum',
-                                      per_sample_weights=factors.flatten(0, 2))  # four rows, weighted and added
+            sampled = F.embedding_bag(
+                index.flatten(0, 2), pixels, mode='sum', per_sample_weights=factors.flatten(0, 2)
+            )  # four rows, weighted and added
             covered = factors.sum(-1).flatten(1)[:, None]  # (B, 1, T * P): masks are zero outside, constant and all
             yield inner(embeds.to(dtype), sampled.unflatten(0, (batch, -1)).mT, covered)
 
 
-def inner(embeds: Tensor, features: Tensor, covered: Tensor | float = 1.) -> Tensor:
+def inner(embeds: Tensor, features: Tensor, covered: Tensor | float = 1.0) -> Tensor:
     """The inner product that makes masks.
 
     Args:

@@ -1,4 +1,5 @@
 """Settings of every test."""
+
 import mmengine.utils  # noqa: F401  Its progress bar keeps the stdout of its import, which in a test would be closed later.
 import torch
 

@@ -1,4 +1,5 @@
 """The random points that our criterion drew, replayed to another implementation that calls ``torch.rand``."""
+
 import torch
 
 from m2f_mm.criterion import RandomPoints
@@ -29,8 +30,7 @@ class RecordedPoints(RandomPoints):
         """As other implementations call: layer by layer, first each image's matching, then the points of the loss."""
         for layer in layers:
             yield from self.drawn['matching', layer].split(1)
-            yield from (self.drawn[kind, layer] for kind in ('candidates', 'uniform')
-                        if len(self.drawn[kind, layer]))
+            yield from (self.drawn[kind, layer] for kind in ('candidates', 'uniform') if len(self.drawn[kind, layer]))
 
 
 class Replay:

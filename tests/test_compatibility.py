@@ -1,4 +1,5 @@
 """Resuming with torch's safe loading on, on every MMEngine."""
+
 import logging
 import pickle
 
@@ -19,7 +20,6 @@ checks_by_default = hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoi
 
 
 class Toy(BaseModel):
-
     def __init__(self):
         super().__init__()
         self.linear = torch.nn.Linear(1, 1)
@@ -29,7 +29,7 @@ class Toy(BaseModel):
 
 
 class Ones(Dataset):
-    metainfo = dict(classes=('thing', ), palette=[np.array([1, 2, 3])])
+    metainfo = dict(classes=('thing',), palette=[np.array([1, 2, 3])])
 
     def __init__(self):
         self.reads = 0
@@ -45,10 +45,16 @@ class Ones(Dataset):
 def build(work_dir, epochs: int, **options) -> Runner:
     loader = dict(batch_size=2, num_workers=0, dataset=Ones(), sampler=dict(type='DefaultSampler', shuffle=True))
     return Runner(
-        Toy(), work_dir=str(work_dir), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        Toy(),
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
         param_scheduler=dict(type='MultiStepLR', milestones=[1], end=9),
-        experiment_name=f'{work_dir.name}_{epochs}', log_level='WARNING', **options)
+        experiment_name=f'{work_dir.name}_{epochs}',
+        log_level='WARNING',
+        **options,
+    )
 
 
 def test_a_run_resumes_with_its_optimizer_schedule_and_logs(tmp_path, monkeypatch, caplog):
@@ -72,9 +78,19 @@ def test_a_run_resumes_with_its_optimizer_schedule_and_logs(tmp_path, monkeypatc
 
 
 @pytest.mark.skipif(not checks_by_default, reason='this torch does not check by default')
-@pytest.mark.parametrize('value', [np.float32(1), np.float64(1), np.int64(1), np.bool_(True), np.arange(3),
-                                   np.array([1, 2], dtype=np.uint8), HistoryBuffer([1.0], [1])],
-                         ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    'value',
+    [
+        np.float32(1),
+        np.float64(1),
+        np.int64(1),
+        np.bool_(True),
+        np.arange(3),
+        np.array([1, 2], dtype=np.uint8),
+        HistoryBuffer([1.0], [1]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_each_kind_of_log_entry_loads(value, tmp_path):
     allow_checkpoint_types()
     torch.save(dict(value=value), tmp_path / 'file.pth')
@@ -89,9 +105,8 @@ def test_each_kind_of_log_entry_loads(value, tmp_path):
 def test_code_in_a_checkpoint_is_still_refused(tmp_path):
 
     class Evil:
-
         def __reduce__(self):
-            return print, ('this ran', )
+            return print, ('this ran',)
 
     torch.save(dict(value=Evil()), tmp_path / 'file.pth')
     with pytest.raises(pickle.UnpicklingError):
@@ -119,6 +134,7 @@ def test_a_name_has_one_meaning():
     from mmengine.runner import checkpoint
 
     from m2f_mm.compatibility import NUMPY_PARTS
+
     if not hasattr(checkpoint, 'get_torch_safe_globals'):
         pytest.skip('this MMEngine allows no types itself')
     names = {f'{each.__module__}.{each.__qualname__}' for each in checkpoint.get_torch_safe_globals()}

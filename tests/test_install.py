@@ -1,4 +1,5 @@
 """What a wheel of the project holds, and how an outside project finds the configs in it."""
+
 import ast
 import importlib.util
 import os
@@ -14,7 +15,8 @@ STUB = 'stub/stub-net_8xb2-1e_toy.py'
 needs_pkg_resources = pytest.mark.skipif(
     'pkg_resources' in Path(importlib.util.find_spec('mmengine.utils.package_utils').origin).read_text()
     and importlib.util.find_spec('pkg_resources') is None,
-    reason='this MMEngine needs pkg_resources to find any package: setuptools>=77,<82')
+    reason='this MMEngine needs pkg_resources to find any package: setuptools>=77,<82',
+)
 
 
 @pytest.fixture(scope='module')
@@ -32,8 +34,22 @@ def installed(tmp_path_factory) -> Path:
     text.write_text("_base_ = './base.py'\nmodel = dict(head=dict(queries=7))\n")
     (text.parent / 'base.py').write_text("model = dict(type='m2f_mm.Net', head=dict(type='m2f_mm.Head', queries=5))\n")
     run([sys.executable, 'tools/write_pure_configs.py'], source)
-    run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--no-index',
-         '--target', str(target), str(source)], source)
+    run(
+        [
+            sys.executable,
+            '-m',
+            'pip',
+            'install',
+            '--quiet',
+            '--no-deps',
+            '--no-build-isolation',
+            '--no-index',
+            '--target',
+            str(target),
+            str(source),
+        ],
+        source,
+    )
     shutil.rmtree(source)  # nothing may point back to it
     return target
 
@@ -49,8 +65,10 @@ def run(command: list[str], cwd: Path, path: Path | None = None) -> str:
 def read_outside(installed: Path, folder: Path, config: str) -> str:
     """Read a config of another project in a fresh interpreter and print its model."""
     (folder / 'outside.py').write_text(config)
-    code = ('from mmengine.config import Config\ncfg = Config.fromfile("outside.py")\n'
-            'print(cfg.model.type, cfg.model.head.type, cfg.model.head.queries, cfg.model.extra)')
+    code = (
+        'from mmengine.config import Config\ncfg = Config.fromfile("outside.py")\n'
+        'print(cfg.model.type, cfg.model.head.type, cfg.model.head.queries, cfg.model.extra)'
+    )
     return run([sys.executable, '-W', 'ignore', '-c', code], folder, installed).strip()
 
 
@@ -75,22 +93,37 @@ def test_metadata(installed):
 
 def test_wheel_holds_configs_and_tools(installed):
     package = installed / 'm2f_mm'
-    for name in (f'.mim/configs/{STUB}', '.mim/tools/train.py', '.mim/tools/dist_train.sh',
-                 'configs/stub/stub_net_8xb2_1e_toy.py', 'engine/hooks/class_count_hook.py'):
+    for name in (
+        f'.mim/configs/{STUB}',
+        '.mim/tools/train.py',
+        '.mim/tools/dist_train.sh',
+        'configs/stub/stub_net_8xb2_1e_toy.py',
+        'engine/hooks/class_count_hook.py',
+    ):
         assert (package / name).is_file() and not (package / name).is_symlink(), name
 
 
 def test_import_is_independent_of_both_frameworks(installed, tmp_path):
-    out = run([sys.executable, '-c', 'import sys, m2f_mm; print([m for m in ("mmdet", "mmseg", "torchvision", '
-               '"pkg_resources") if m in sys.modules])'], tmp_path, installed)
+    out = run(
+        [
+            sys.executable,
+            '-c',
+            'import sys, m2f_mm; print([m for m in ("mmdet", "mmseg", "torchvision", '
+            '"pkg_resources") if m in sys.modules])',
+        ],
+        tmp_path,
+        installed,
+    )
     assert out.strip() == '[]'
 
 
 @needs_pkg_resources
 @pytest.mark.smoke
 def test_pure_python_base(installed, tmp_path):
-    config = ('from mmengine.config import read_base\nwith read_base():\n'
-              '    from m2f_mm.configs.stub.stub_net_8xb2_1e_toy import *\nmodel.update(dict(extra=1))\n')
+    config = (
+        'from mmengine.config import read_base\nwith read_base():\n'
+        '    from m2f_mm.configs.stub.stub_net_8xb2_1e_toy import *\nmodel.update(dict(extra=1))\n'
+    )
     assert read_outside(installed, tmp_path, config) == 'm2f_mm.Net m2f_mm.Head 7 1'
 
 
@@ -102,13 +135,16 @@ def test_base_string_through_config_path(installed, tmp_path):
 
 def test_every_config_has_its_pure_python_form():
     from m2f_mm.apis.configs import PURE_ROOT, PURE_SOURCE, pure_name, shipped_configs
+
     wanted = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
-    assert {path: path.read_text() for path in PURE_ROOT.rglob('*.py')} == wanted, \
+    assert {path: path.read_text() for path in PURE_ROOT.rglob('*.py')} == wanted, (
         'run `python tools/write_pure_configs.py`'
+    )
 
 
 def test_unknown_config_names_the_nearest(monkeypatch, tmp_path):
     from m2f_mm.apis import configs
+
     monkeypatch.setattr(configs, 'TEXT_ROOT', tmp_path)
     (tmp_path / 'net').mkdir()
     (tmp_path / 'net' / 'net_r50.py').touch()
@@ -118,14 +154,19 @@ def test_unknown_config_names_the_nearest(monkeypatch, tmp_path):
         configs.config_path('net/net_r51.py')
 
 
-@pytest.mark.parametrize('name, first', [
-    ('mask2former_r50_coco', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
-    ('mask2former/mask2former_r50_coco.py', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
-    ('maskformer_r50_ade20k', 'maskformer/maskformer_r50_8xb2-160k_ade20k-512x512.py'),
-    ('mask-dino_r50_coco', 'mask_dino/mask-dino-3scale_r50_8xb2-lsj-50e_coco.py'),
-    ('mask2former_shapes', 'demo/mask2former_r18_shapes-instance.py')])
+@pytest.mark.parametrize(
+    'name, first',
+    [
+        ('mask2former_r50_coco', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
+        ('mask2former/mask2former_r50_coco.py', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
+        ('maskformer_r50_ade20k', 'maskformer/maskformer_r50_8xb2-160k_ade20k-512x512.py'),
+        ('mask-dino_r50_coco', 'mask_dino/mask-dino-3scale_r50_8xb2-lsj-50e_coco.py'),
+        ('mask2former_shapes', 'demo/mask2former_r18_shapes-instance.py'),
+    ],
+)
 def test_near_misses_get_the_published_names(name, first):
     from m2f_mm.apis.configs import config_path, nearest_configs
+
     assert nearest_configs(name)[0] == first
     with pytest.raises(FileNotFoundError, match=f'Did you mean {first}'):
         config_path(name)
@@ -134,6 +175,7 @@ def test_near_misses_get_the_published_names(name, first):
 
 def test_the_ending_may_be_left_out():
     from m2f_mm.apis.configs import config_path
+
     name = 'demo/mask2former_r18_shapes-panoptic'
     paths = {config_path(each) for each in (name, f'{name}.py', f'configs/{name}', Path(name).name, f'{name}.py'[5:])}
     assert len(paths) == 1
@@ -141,6 +183,7 @@ def test_the_ending_may_be_left_out():
 
 def test_tested_versions_lie_in_the_declared_ranges():
     from packaging.requirements import Requirement
+
     lines = (ROOT / 'requirements/tested.txt').read_text().splitlines()
     tested = dict(line.split('==') for line in lines if '==' in line)
     for stack in ('onedl', 'openmmlab'):

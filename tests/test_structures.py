@@ -1,4 +1,5 @@
 """Targets and promises: their contracts, and promises against the masks that they stand for."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -50,8 +51,9 @@ def test_samples_of_promises_are_samples_of_masks(frames, constant):
     predictions = promise(frames, constant)
     points = torch.cat((torch.rand(2, 7, 2), torch.tensor([[0, 0.5], [1, 0.99]]).expand(2, -1, -1)), 1)  # and the edge
     grid = 2 * points[:, :, None] - 1
-    expected = torch.stack([F.grid_sample(whole(predictions)[:, :, t], grid, align_corners=False)[..., 0]
-                            for t in range(frames)], 2).flatten(2)
+    expected = torch.stack(
+        [F.grid_sample(whole(predictions)[:, :, t], grid, align_corners=False)[..., 0] for t in range(frames)], 2
+    ).flatten(2)
     (found,) = predictions.samples([points])
     torch.testing.assert_close(found, expected)
 
@@ -61,8 +63,12 @@ def test_samples_of_promises_are_samples_of_masks(frames, constant):
 @pytest.mark.parametrize('size', [(3, 4), (8, 10), (13, 11)])
 def test_attention_mask_is_that_of_the_resized_masks(size, frames, constant):
     predictions = promise(frames, constant)
-    expected = F.interpolate(whole(predictions).flatten(0, 1).transpose(0, 1).reshape(-1, 1, 8, 10), size,
-                             mode='bilinear', align_corners=False)
+    expected = F.interpolate(
+        whole(predictions).flatten(0, 1).transpose(0, 1).reshape(-1, 1, 8, 10),
+        size,
+        mode='bilinear',
+        align_corners=False,
+    )
     expected = expected.view(frames, 2, 5, -1).permute(1, 2, 0, 3).flatten(2)
     found = attention_mask(predictions.mask_embeds[-1], resize_features(predictions.mask_features, size))
     assert found.shape == (2, 1, 5, frames * size[0] * size[1])
@@ -72,7 +78,7 @@ def test_attention_mask_is_that_of_the_resized_masks(size, frames, constant):
 
 def test_query_that_sees_nothing_sees_everything():
     features = torch.ones(1, 1, 2, 3, 4)
-    embeds = torch.tensor([[[-1., 0], [1., 0], [0., 0]]])
+    embeds = torch.tensor([[[-1.0, 0], [1.0, 0], [0.0, 0]]])
     allowed = attention_mask(embeds, features)
     assert allowed.all(), 'blocked everywhere, nowhere, and exactly on the threshold'
 
@@ -82,11 +88,14 @@ def test_no_gradient_through_attention_masks():
     assert not resize_features(features, (2, 2)).requires_grad
 
 
-@pytest.mark.parametrize('labels, masks, error, message', [
-    (2, torch.zeros(2, 4, 4), TypeError, 'must be bool, got torch.float32 for a.jpg'),
-    (3, torch.zeros(2, 4, 4, dtype=torch.bool), ValueError, r'masks \(2, 4, 4\) and labels \(3,\) for a.jpg'),
-    (4, torch.zeros(4, 4, dtype=torch.bool), ValueError, r'got masks \(4, 4\)'),
-])
+@pytest.mark.parametrize(
+    'labels, masks, error, message',
+    [
+        (2, torch.zeros(2, 4, 4), TypeError, 'must be bool, got torch.float32 for a.jpg'),
+        (3, torch.zeros(2, 4, 4, dtype=torch.bool), ValueError, r'masks \(2, 4, 4\) and labels \(3,\) for a.jpg'),
+        (4, torch.zeros(4, 4, dtype=torch.bool), ValueError, r'got masks \(4, 4\)'),
+    ],
+)
 def test_wrong_targets_are_refused(labels, masks, error, message):
     with pytest.raises(error, match=message):
         SegTargets(torch.zeros(labels, dtype=torch.long), masks, name='a.jpg')

@@ -2,6 +2,7 @@
 
 Shared by the tests of several folders; imports mmdet and mmseg only where they are asked for.
 """
+
 import zlib
 from pathlib import Path
 
@@ -27,8 +28,11 @@ def draw(name, shape, dtype=torch.float32):
 
 def fill(model):
     """Give every floating parameter and buffer of a state dict the value that belongs to its name."""
-    state = {name: draw(name, tuple(value.shape)) for name, value in model.state_dict().items()
-             if value.is_floating_point() and value.dim() > 0 and not name.startswith('criterion.')}
+    state = {
+        name: draw(name, tuple(value.shape))
+        for name, value in model.state_dict().items()
+        if value.is_floating_point() and value.dim() > 0 and not name.startswith('criterion.')
+    }
     model.load_state_dict(state, strict=False)
     return model
 
@@ -39,8 +43,11 @@ def thin_head(head, num_classes):
     head.positional_encoding.num_feats = head.pixel_decoder.positional_encoding.num_feats = WIDTH // 2
     encoder, decoder = head.pixel_decoder.encoder, head.transformer_decoder
     encoder.num_layers, decoder.num_layers = 1, 4
-    for attention in (encoder.layer_cfg.self_attn_cfg, decoder.layer_cfg.self_attn_cfg,
-                      decoder.layer_cfg.cross_attn_cfg):
+    for attention in (
+        encoder.layer_cfg.self_attn_cfg,
+        decoder.layer_cfg.self_attn_cfg,
+        decoder.layer_cfg.cross_attn_cfg,
+    ):
         attention.update(embed_dims=WIDTH, num_heads=4)
     for layer in (encoder.layer_cfg, decoder.layer_cfg):
         layer.ffn_cfg.update(embed_dims=WIDTH, feedforward_channels=96)
@@ -54,6 +61,7 @@ def thin_backbone(backbone):
 def stock_config(package, name):
     """A config as the package's wheel installed it."""
     from mmengine.config import Config
+
     return Config.fromfile(Path(package.__file__).parent / '.mim' / 'configs' / name)
 
 
@@ -63,6 +71,7 @@ THINGS, STUFF = 4, 4
 def mmdet_config():
     """The ``model`` of mmdet's Mask2Former R50 COCO panoptic config, thin."""
     import mmdet
+
     model = stock_config(mmdet, 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py').model
     thin_backbone(model.backbone)
     thin_head(model.panoptic_head, THINGS + STUFF)
@@ -77,6 +86,7 @@ def mmdet_config():
 def video_config():
     """The ``model`` of mmdet's Mask2Former R50 YouTube-VIS config, thin."""
     import mmdet
+
     model = stock_config(mmdet, 'mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py').model
     model.init_cfg = None
     thin_backbone(model.backbone)
@@ -97,13 +107,14 @@ def maskformer_config(encoder=True):
     """The ``model`` of mmdet's MaskFormer R50 COCO panoptic config, thin and without dropout; the pixel decoder with
     its encoder or the plain FPN."""
     import mmdet
+
     model = stock_config(mmdet, 'maskformer/maskformer_r50_ms-16xb1-75e_coco.py').model
     thin_backbone(model.backbone)
     head = model.panoptic_head
     thin_maskformer_head(head, THINGS + STUFF, encoder)
     for part in (head, model.panoptic_fusion_head):
         part.update(num_things_classes=THINGS, num_stuff_classes=STUFF)
-    model.test_cfg.update(object_mask_thr=0., iou_thr=0.)
+    model.test_cfg.update(object_mask_thr=0.0, iou_thr=0.0)
     return model
 
 
@@ -121,10 +132,10 @@ def thin_maskformer_head(head, num_classes, encoder):
         part.num_layers = 3
         for name, attention in part.layer_cfg.items():
             if name == 'ffn_cfg':
-                attention.update(embed_dims=WIDTH, feedforward_channels=96, ffn_drop=0.)
+                attention.update(embed_dims=WIDTH, feedforward_channels=96, ffn_drop=0.0)
             else:
                 attention.update(embed_dims=WIDTH, num_heads=4)
-                attention.update({key: 0. for key in ('dropout', 'attn_drop', 'proj_drop') if key in attention})
+                attention.update({key: 0.0 for key in ('dropout', 'attn_drop', 'proj_drop') if key in attention})
     head.loss_cls.class_weight = [1.0] * num_classes + [0.1]
 
 
@@ -138,6 +149,7 @@ def use_our_heads(model):
 def build(model, scope):
     """The model of a config of MMDetection or MMSegmentation, filled."""
     from mmengine.registry import MODELS, DefaultScope
+
     with DefaultScope.overwrite_default_scope(scope):
         return fill(MODELS.build(model))
 
@@ -167,6 +179,7 @@ def our_detector(kind):
 
 def build_detector(model):
     import mmdet.models  # noqa: F401
+
     detector = build(model, 'mmdet')
     tell_apart(detector.panoptic_head if 'panoptic_head' in model else detector.track_head)
     return detector
@@ -177,22 +190,29 @@ def detection_batch(objects=(3, 2), semantic=True, sizes=((90, 120), (80, 128)))
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData, PixelData
+
     generator = np.random.RandomState(0)
     inputs, samples = [], []
     for index, (count, (height, width)) in enumerate(zip(objects, sizes)):
         masks = np.zeros((count, height, width), np.uint8)
         for mask in masks:
             top, left = generator.randint(0, height - 30), generator.randint(0, width - 30)
-            mask[top:top + generator.randint(5, 30), left:left + generator.randint(5, 30)] = 1
+            mask[top : top + generator.randint(5, 30), left : left + generator.randint(5, 30)] = 1
         labels = torch.from_numpy(generator.randint(0, THINGS, count))
-        sample = DetDataSample(metainfo=dict(
-            img_shape=(height, width), ori_shape=(height * 3 // 4, width * 3 // 4), img_path=f'image_{index}.jpg',
-            scale_factor=(4 / 3, 4 / 3)))
-        sample.gt_instances = InstanceData(labels=labels, masks=BitmapMasks(masks, height, width),
-                                           bboxes=torch.zeros(count, 4))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=(height, width),
+                ori_shape=(height * 3 // 4, width * 3 // 4),
+                img_path=f'image_{index}.jpg',
+                scale_factor=(4 / 3, 4 / 3),
+            )
+        )
+        sample.gt_instances = InstanceData(
+            labels=labels, masks=BitmapMasks(masks, height, width), bboxes=torch.zeros(count, 4)
+        )
         if semantic:
             stuff = np.full((height, width), THINGS, np.int64)
-            stuff[height // 2:] = THINGS + 2
+            stuff[height // 2 :] = THINGS + 2
             stuff[:, :10] = 255
             for mask, label in zip(masks, labels):
                 stuff[mask.astype(bool)] = int(label)
@@ -208,6 +228,7 @@ def clip_batch(clips=2, frames=2, size=(64, 96), objects=3):
     from mmdet.structures import DetDataSample, TrackDataSample
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
+
     height, width = size
     generator = np.random.RandomState(0)
     inputs, samples = [], []
@@ -216,17 +237,27 @@ def clip_batch(clips=2, frames=2, size=(64, 96), objects=3):
         clip = TrackDataSample()
         found = []
         for t in range(frames):
-            seen = [i for i in range(count)
-                    if frames == 1 or (i or t < frames - 1) and (i < count - 1 or t)]
+            seen = [i for i in range(count) if frames == 1 or (i or t < frames - 1) and (i < count - 1 or t)]
             masks = np.zeros((len(seen), height, width), np.uint8)
             for mask, i in zip(masks, seen):
-                mask[10 * i:10 * i + 20, 8 * i + 4 * t:8 * i + 4 * t + 24] = 1
-            sample = DetDataSample(metainfo=dict(
-                img_shape=size, ori_shape=(height * 3 // 4, width * 3 // 4), img_path=f'video_{index}/{t}.jpg',
-                frame_id=t, video_id=index, video_length=frames, ori_video_length=frames))
+                mask[10 * i : 10 * i + 20, 8 * i + 4 * t : 8 * i + 4 * t + 24] = 1
+            sample = DetDataSample(
+                metainfo=dict(
+                    img_shape=size,
+                    ori_shape=(height * 3 // 4, width * 3 // 4),
+                    img_path=f'video_{index}/{t}.jpg',
+                    frame_id=t,
+                    video_id=index,
+                    video_length=frames,
+                    ori_video_length=frames,
+                )
+            )
             sample.gt_instances = InstanceData(
-                labels=labels[seen], masks=BitmapMasks(masks, height, width), bboxes=torch.zeros(len(seen), 4),
-                instances_ids=torch.tensor(seen, dtype=torch.int32))
+                labels=labels[seen],
+                masks=BitmapMasks(masks, height, width),
+                bboxes=torch.zeros(len(seen), 4),
+                instances_ids=torch.tensor(seen, dtype=torch.int32),
+            )
             found.append(sample)
         clip.video_data_samples = found
         inputs.append(torch.from_numpy(generator.randint(0, 256, (frames, 3, height, width), np.uint8)))
@@ -240,6 +271,7 @@ SEMANTIC_CLASSES = 7
 def mmseg_config():
     """The ``model`` of mmseg's Mask2Former R50 ADE20K config, thin."""
     import mmseg
+
     model = stock_config(mmseg, 'mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py').model
     thin_backbone(model.backbone)
     model.backbone.norm_cfg.type = 'BN'  # SyncBN has no CPU version
@@ -252,6 +284,7 @@ def mmseg_config():
 
 def build_segmentor(model):
     import mmseg.models  # noqa: F401
+
     segmentor = build(model, 'mmseg')
     tell_apart(segmentor.decode_head)
     return segmentor
@@ -261,6 +294,7 @@ def semantic_batch(sizes=((64, 96), (64, 96)), ignore_everything=False):
     """What mmseg's pipeline hands to the model."""
     from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
+
     generator = np.random.RandomState(1)
     inputs, samples = [], []
     for index, (height, width) in enumerate(sizes):
@@ -269,8 +303,11 @@ def semantic_batch(sizes=((64, 96), (64, 96)), ignore_everything=False):
         labels[:5] = 255
         if ignore_everything:
             labels[:] = 255
-        sample = SegDataSample(metainfo=dict(
-            img_shape=(height, width), ori_shape=(height * 2 // 3, width * 2 // 3), img_path=f'image_{index}.jpg'))
+        sample = SegDataSample(
+            metainfo=dict(
+                img_shape=(height, width), ori_shape=(height * 2 // 3, width * 2 // 3), img_path=f'image_{index}.jpg'
+            )
+        )
         sample.gt_sem_seg = PixelData(data=torch.from_numpy(labels)[None])
         inputs.append(torch.from_numpy(generator.randint(0, 256, (3, height, width), np.uint8)))
         samples.append(sample)

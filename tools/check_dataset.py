@@ -6,6 +6,7 @@ Looks for broken and missing files, records that contradict themselves, sizes th
 labels that no class has, classes that never occur, and whatever else stops the pipeline. Ends with status 1 if there is
 anything that training would refuse; what it leaves out is noted. It takes as long as an epoch of loading.
 """
+
 import argparse
 import sys
 
@@ -33,8 +34,12 @@ def main() -> None:
         count, faults = check_dataset(cfg, split, args.workers)
         problems, notes = ([fault for fault in faults if fault.fatal == fatal] for fatal in (True, False))
         print(f'{split}: {count} items, {len(problems)} problems' + (f', {len(notes)} notes' if notes else ''))
-        print(*(f'  {line}' for line in summary(problems)), *(f'  note: {line}' for line in summary(notes)), sep='\n',
-              end='\n' if faults else '')
+        print(
+            *(f'  {line}' for line in summary(problems)),
+            *(f'  note: {line}' for line in summary(notes)),
+            sep='\n',
+            end='\n' if faults else '',
+        )
         wrong |= bool(problems)
     sys.exit(int(wrong))
 

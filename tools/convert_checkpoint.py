@@ -9,6 +9,7 @@ Face's safetensors and .bin, MMDetection's DINO (what Mask DINO shares with it: 
 Nothing in a file is run. `load_from` and `test.py` take the same files without conversion; this tool is for checking
 them, and for passing them on. Note that the official weights are under CC BY-NC 4.0.
 """
+
 import argparse
 import hashlib
 import os
@@ -24,16 +25,25 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path)
     parser.add_argument('target', type=Path, help='a .pth file')
-    parser.add_argument('--config', help='the model that the weights are for, a file or the name of a shipped one; it '
-                        'also says in which order its data set lists the classes')
-    parser.add_argument('--keep-order', action='store_true', help='without a config: classes keep the order of the '
-                        'source. Only for data sets whose order is the published one: not the panoptic ones of ADE20K, '
-                        'Cityscapes and Mapillary')
+    parser.add_argument(
+        '--config',
+        help='the model that the weights are for, a file or the name of a shipped one; it '
+        'also says in which order its data set lists the classes',
+    )
+    parser.add_argument(
+        '--keep-order',
+        action='store_true',
+        help='without a config: classes keep the order of the '
+        'source. Only for data sets whose order is the published one: not the panoptic ones of ADE20K, '
+        'Cityscapes and Mapillary',
+    )
     parser.add_argument('--partial', action='store_true', help='write even where weights are missing or do not fit')
-    parser.add_argument('--to', choices=('ours', 'official'), default='ours',
-                        help='official: as the detectron2 code loads it, instead')
-    parser.add_argument('--head', choices=HEADS, default='panoptic_head',
-                        help='without a config: what the model calls its head')
+    parser.add_argument(
+        '--to', choices=('ours', 'official'), default='ours', help='official: as the detectron2 code loads it, instead'
+    )
+    parser.add_argument(
+        '--head', choices=HEADS, default='panoptic_head', help='without a config: what the model calls its head'
+    )
     return parser.parse_args()
 
 
@@ -43,13 +53,16 @@ def main() -> None:
     from m2f_mm.checkpoints.sources import BACKBONE
     from m2f_mm.datasets.io import refuse_inputs
     from m2f_mm.version import __version__
+
     try:
         refuse_inputs([str(args.target)], [str(args.source), args.config or ''], 'target')
         state = read_state_dict(args.source)
         source = source_of(state)
         if not (args.config or args.keep_order or source == BACKBONE):
-            sys.exit(f'{args.source}: --config CONFIG is needed: some data sets list the classes in another order than '
-                     'the published weights. --keep-order says that this is none of them')
+            sys.exit(
+                f'{args.source}: --config CONFIG is needed: some data sets list the classes in another order than '
+                'the published weights. --keep-order says that this is none of them'
+            )
         model = build(args.config) if args.config else None
         head = args.head if model is None else head_of(model)
         class_ids = model and getattr(getattr(model, head), 'class_ids', None)
@@ -69,8 +82,9 @@ def main() -> None:
     else:
         content = dict(state_dict=ours)
     checksum = hashlib.sha256(args.source.read_bytes()).hexdigest()
-    meta = dict(source=source, source_file=args.source.name, source_sha256=checksum,
-                converted_by=f'm2f_mm {__version__}')
+    meta = dict(
+        source=source, source_file=args.source.name, source_sha256=checksum, converted_by=f'm2f_mm {__version__}'
+    )
     args.target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = args.target.with_name(f'.{args.target.name}.partial')
     try:
@@ -87,6 +101,7 @@ def build(config: str) -> torch.nn.Module:
     from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
     from m2f_mm.apis.command_line import config_file
+
     cfg = Config.fromfile(config_file(config))
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     cfg.model.backbone.init_cfg = None
@@ -105,11 +120,17 @@ def compare(ours: dict, model: torch.nn.Module) -> tuple[dict, int]:
     part = model.backbone.state_dict(prefix=prefix) if backbone_only else model.state_dict()
     wanted = {name: value.shape for name, value in part.items()}
     fits = {name: value for name, value in ours.items() if wanted.get(name) == value.shape}
-    shapes = [f'{name}: {tuple(value.shape)} in the file, {tuple(wanted[name])} in the model'
-              for name, value in ours.items() if name in wanted and name not in fits]
+    shapes = [
+        f'{name}: {tuple(value.shape)} in the file, {tuple(wanted[name])} in the model'
+        for name, value in ours.items()
+        if name in wanted and name not in fits
+    ]
     made = ('relative_position_index', 'num_batches_tracked', 'criterion.class_weight')  # by the model itself
-    missing = [name for name in wanted if name not in ours and not name.endswith(made)
-               and not (backbone_only and name.startswith(f'{prefix}norm'))]  # Swin's output norms start anew
+    missing = [
+        name
+        for name in wanted
+        if name not in ours and not name.endswith(made) and not (backbone_only and name.startswith(f'{prefix}norm'))
+    ]  # Swin's output norms start anew
     left = [name for name in ours if name not in wanted and not name.endswith(made)]
     print(f'{len(fits)} tensors fit the model')
     for title, names in (('have another shape', shapes), ('are missing', missing), ('are left over', left)):

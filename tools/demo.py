@@ -4,6 +4,7 @@
 
 About 10 minutes on two CPU cores. What is done is not done again; an interrupted training goes on where it was.
 """
+
 import argparse
 import json
 import os
@@ -21,8 +22,12 @@ from m2f_mm.datasets.shapes_files import write_shapes
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs' / 'demo' / 'mask2former_r18_shapes-panoptic.py'
 METRICS = {
-    'PQ': 'coco_panoptic/PQ', 'PQ things': 'coco_panoptic/PQ_th', 'PQ stuff': 'coco_panoptic/PQ_st',
-    'SQ': 'coco_panoptic/SQ', 'RQ': 'coco_panoptic/RQ', 'mask AP': 'coco/segm_mAP'
+    'PQ': 'coco_panoptic/PQ',
+    'PQ things': 'coco_panoptic/PQ_th',
+    'PQ stuff': 'coco_panoptic/PQ_st',
+    'SQ': 'coco_panoptic/SQ',
+    'RQ': 'coco_panoptic/RQ',
+    'mask AP': 'coco/segm_mAP',
 }
 
 
@@ -37,11 +42,14 @@ def main() -> None:
     args = parse_args()
     work_dir = args.work_dir.resolve()
     data = work_dir / 'shapes'
-    print(f'The demo works in {work_dir}:\n'
-          '  1. generate 560 pictures of shapes with their panoptic truth    10 s\n'
-          '  2. train a small Mask2Former from scratch                       10 min on two CPU cores\n'
-          '  3. evaluate on the 60 held-out pictures, draw every prediction  30 s\n'
-          'Interrupt it when you like: started again, it goes on.\n', flush=True)
+    print(
+        f'The demo works in {work_dir}:\n'
+        '  1. generate 560 pictures of shapes with their panoptic truth    10 s\n'
+        '  2. train a small Mask2Former from scratch                       10 min on two CPU cores\n'
+        '  3. evaluate on the 60 held-out pictures, draw every prediction  30 s\n'
+        'Interrupt it when you like: started again, it goes on.\n',
+        flush=True,
+    )
 
     print('1. Data', flush=True)
     write_shapes(str(data), ShapesSpec(), 0, 500, 60)
@@ -56,8 +64,10 @@ def run(command: list, data: Path) -> None:
     print('   $ ' + ' '.join(map(str, command[1:])), flush=True)
     done = subprocess.run(command, env={**os.environ, 'SHAPES_ROOT': f'{data}/'}, cwd=ROOT)
     if done.returncode:
-        sys.exit(f'That step failed (exit status {done.returncode}). Its last lines above say why; mend it and start '
-                 'the demo again, it goes on from here.')
+        sys.exit(
+            f'That step failed (exit status {done.returncode}). Its last lines above say why; mend it and start '
+            'the demo again, it goes on from here.'
+        )
 
 
 def train(work_dir: Path, data: Path, max_iters: int) -> Path:
@@ -69,8 +79,21 @@ def train(work_dir: Path, data: Path, max_iters: int) -> Path:
         print(f'   done already: {checkpoint}')
         return checkpoint
     started = time.time()
-    run([sys.executable, ROOT / 'tools' / 'train.py', CONFIG, '--work-dir', work_dir / 'train', '--resume', 'auto',
-         '--cfg-options', f'train_cfg.max_iters={max_iters}', f'param_scheduler.1.end={max_iters}'], data)
+    run(
+        [
+            sys.executable,
+            ROOT / 'tools' / 'train.py',
+            CONFIG,
+            '--work-dir',
+            work_dir / 'train',
+            '--resume',
+            'auto',
+            '--cfg-options',
+            f'train_cfg.max_iters={max_iters}',
+            f'param_scheduler.1.end={max_iters}',
+        ],
+        data,
+    )
     print(f'   trained in {(time.time() - started) / 60:.1f} minutes')
     return checkpoint
 
@@ -86,8 +109,19 @@ def evaluate(work_dir: Path, data: Path, checkpoint: Path) -> dict:
     logs = work_dir / 'test'
     shutil.rmtree(logs, ignore_errors=True)
     shutil.rmtree(pictures, ignore_errors=True)
-    run([sys.executable, ROOT / 'tools' / 'test.py', CONFIG, checkpoint, '--work-dir', logs, '--show-dir',
-         pictures.resolve()], data)
+    run(
+        [
+            sys.executable,
+            ROOT / 'tools' / 'test.py',
+            CONFIG,
+            checkpoint,
+            '--work-dir',
+            logs,
+            '--show-dir',
+            pictures.resolve(),
+        ],
+        data,
+    )
     run_dir = max(path for path in logs.iterdir() if path.is_dir())
     metrics = json.loads((run_dir / f'{run_dir.name}.json').read_text())
     result.with_suffix('.tmp').write_text(json.dumps(metrics, indent=1))
@@ -103,8 +137,9 @@ def report(work_dir: Path, metrics: dict) -> None:
             rows.append(f'| {name} | {value * (100 if key.startswith("coco/") else 1):.1f} |')
     table = '\n'.join(rows)
     (work_dir / 'table.md').write_text(table + '\n')
-    print(f'\n{table}\n\nThe table: {work_dir / "table.md"}\n'
-          f'Pictures, truth beside prediction: {work_dir / "pictures"}')
+    print(
+        f'\n{table}\n\nThe table: {work_dir / "table.md"}\nPictures, truth beside prediction: {work_dir / "pictures"}'
+    )
 
 
 if __name__ == '__main__':

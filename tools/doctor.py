@@ -4,6 +4,7 @@
 
 Exit status 1 when something that m2f_mm needs is broken or missing. Only the standard library is needed to start.
 """
+
 import argparse
 import contextlib
 import io
@@ -83,8 +84,12 @@ def try_import(name: str) -> tuple[Any, str]:
 def check_python(report: Report) -> None:
     version = platform.python_version()
     fits = (3, 10) <= sys.version_info[:2] <= (3, 12)
-    report.add('python', f'{version} ({sys.executable})', '' if fits else f'Python {version} is outside 3.10 to 3.12',
-               f'make a new environment: PYTHON=/path/to/python3.11 {INSTALL}')
+    report.add(
+        'python',
+        f'{version} ({sys.executable})',
+        '' if fits else f'Python {version} is outside 3.10 to 3.12',
+        f'make a new environment: PYTHON=/path/to/python3.11 {INSTALL}',
+    )
 
 
 def check_installation(report: Report) -> None:
@@ -106,8 +111,12 @@ def check_stacks(report: Report) -> str | None:
     stack = stacks.pop() if len(stacks) == 1 else ('mixed' if stacks else None)
     if stack == 'mixed':
         names = ', '.join(f'{module} from {" and ".join(names)}' for module, names in found.items() if names)
-        report.add('stack', 'mixed', f'two sets of releases provide the same import names: {names}',
-                   f'use an environment of its own for each: {INSTALL}')
+        report.add(
+            'stack',
+            'mixed',
+            f'two sets of releases provide the same import names: {names}',
+            f'use an environment of its own for each: {INSTALL}',
+        )
     elif stack is None:
         report.add('stack', 'none', 'neither the onedl-* releases nor the original ones are installed', INSTALL)
     else:
@@ -127,13 +136,21 @@ def check_imports(report: Report) -> dict[str, Any]:
             modules[name] = module
         candidates = STACK_MODULES.get(name) or (OTHER_DISTRIBUTIONS.get(name, name),)
         if name == 'cv2':
-            candidates = ('opencv-python-headless', 'opencv-python', 'opencv-contrib-python',
-                          'opencv-contrib-python-headless')
+            candidates = (
+                'opencv-python-headless',
+                'opencv-python',
+                'opencv-contrib-python',
+                'opencv-contrib-python-headless',
+            )
         origins = [f'{dist} {version_of(dist)}' for dist in candidates if version_of(dist)]
         value = ', '.join(origins) or getattr(module, '__version__', 'not installed')
         if module is None and (origins or name in REQUIRED):
-            report.add(name, value, f'cannot be imported ({reason})', cure_of(
-                name, reason, origins[0].replace(' ', '==') if origins else ''))
+            report.add(
+                name,
+                value,
+                f'cannot be imported ({reason})',
+                cure_of(name, reason, origins[0].replace(' ', '==') if origins else ''),
+            )
         elif module is None:
             report.add(name, f'{value} (optional: needed for its own configs)')
         else:
@@ -148,8 +165,9 @@ def cure_of(name: str, reason: str, installed: str = '') -> str:
     if 'pkg_resources' in reason:
         return "pip install 'setuptools>=77,<82' (82 dropped pkg_resources, which the original releases import)"
     if 'libGL' in reason or 'libgthread' in reason:
-        return ('this OpenCV needs a display library: pip uninstall -y opencv-python && '
-                'pip install opencv-python-headless')
+        return (
+            'this OpenCV needs a display library: pip uninstall -y opencv-python && pip install opencv-python-headless'
+        )
     if name == 'mmseg' and ('ftfy' in reason or 'regex' in reason):
         return 'pip install ftfy regex (mmseg imports them always, but does not require them)'
     if 'imgaug' in reason or 'skimage' in reason:
@@ -158,8 +176,9 @@ def cure_of(name: str, reason: str, installed: str = '') -> str:
         return 'pip install --no-deps --no-build-isolation -e . (in the project folder)'
     missing = re.search(r"No module named '(\w+)", reason)
     if missing and missing[1] != name and missing[1] not in (*REQUIRED, *STACK_MODULES):
-        return (f'{sys.executable} -m pip install {missing[1]} ({name} imports it; its distribution may have another '
-                'name)')
+        return (
+            f'{sys.executable} -m pip install {missing[1]} ({name} imports it; its distribution may have another name)'
+        )
     if installed and not missing:  # it is there and does not work: the script would leave it as it is
         return f'{sys.executable} -m pip install --force-reinstall --no-deps {installed}'
     return INSTALL
@@ -179,8 +198,12 @@ def check_gpu(report: Report, torch: Any) -> None:
             report.add(f'GPU {index}', f'{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, sm_{gpu.major}{gpu.minor}')
         report.add('CUDA of torch', torch.version.cuda)
     elif torch.version.cuda is None and driver_sees_gpu():
-        report.add('GPU', 'not used', 'this computer has an NVIDIA GPU, but torch is a CPU build',
-                   'TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130 tools/install.sh --venv NEW_FOLDER')
+        report.add(
+            'GPU',
+            'not used',
+            'this computer has an NVIDIA GPU, but torch is a CPU build',
+            'TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130 tools/install.sh --venv NEW_FOLDER',
+        )
     else:
         report.add('GPU', f'none (CUDA of torch: {torch.version.cuda}); the CPU is used')
 
@@ -199,8 +222,12 @@ def check_ops(report: Report, torch: Any) -> None:
     rebuild = f'remove .cache/wheels and the environment, then {INSTALL}: mmcv is compiled again'
     _, reason = try_import('mmcv._ext')
     if reason:
-        report.add('mmcv ops', 'missing', f'mmcv has no usable compiled ops ({reason}); it was built without torch, '
-                   'or for another torch', rebuild)
+        report.add(
+            'mmcv ops',
+            'missing',
+            f'mmcv has no usable compiled ops ({reason}); it was built without torch, or for another torch',
+            rebuild,
+        )
         return
     ops, reason = try_import('mmcv.ops')
     if ops is None:
@@ -216,8 +243,11 @@ def check_ops(report: Report, torch: Any) -> None:
         report.add('mmcv CUDA ops', f'deformable attention on the GPU: {run_attention(torch, "cuda")}')
     except Exception as error:
         # Not a defect: m2f_mm then samples with PyTorch on the GPU, with the same results, slower.
-        report.add('mmcv CUDA ops', f'none ({str(error).splitlines()[0]}); PyTorch does their work, slower. For speed '
-                   f'install the CUDA {torch.version.cuda} toolkit (nvcc), set CUDA_HOME, {rebuild}')
+        report.add(
+            'mmcv CUDA ops',
+            f'none ({str(error).splitlines()[0]}); PyTorch does their work, slower. For speed '
+            f'install the CUDA {torch.version.cuda} toolkit (nvcc), set CUDA_HOME, {rebuild}',
+        )
 
 
 def run_attention(torch: Any, device: str) -> str:

@@ -1,7 +1,8 @@
 """Evaluate a checkpoint with MMDetection or MMSegmentation; the config's ``default_scope`` decides which of the two.
 
-    python tools/test.py CONFIG CHECKPOINT [--out FILE.pkl | DIR] [--show-dir DIR] [--tta]
+Usage: python tools/test.py CONFIG CHECKPOINT [--out FILE.pkl | DIR] [--show-dir DIR] [--tta]
 """
+
 import argparse
 import os
 
@@ -55,9 +56,11 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     """Let the config's visualization hook draw."""
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None or 'visualizer' not in cfg:
-        raise ValueError('--show and --show-dir need default_hooks.visualization and visualizer in the config, e.g. '
-                         'visualization=dict(type=\'DetVisualizationHook\') of mmdet or '
-                         'dict(type=\'SegVisualizationHook\') of mmseg')
+        raise ValueError(
+            '--show and --show-dir need default_hooks.visualization and visualizer in the config, e.g. '
+            "visualization=dict(type='DetVisualizationHook') of mmdet or "
+            "dict(type='SegVisualizationHook') of mmseg"
+        )
     hook.draw = True
     if args.show:
         hook.show, hook.wait_time = True, args.wait_time
@@ -100,8 +103,10 @@ def use_tta(cfg: Config, name: str) -> None:
     """Wrap the model for test-time augmentation and take the pipeline that goes with it."""
     missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
     if missing:
-        raise ValueError(f'--tta: {name} has no {" and no ".join(missing)}. Add them to the config, e.g. '
-                         'tta_model = dict(type=\'SegTTAModel\') and a tta_pipeline that ends in TestTimeAug')
+        raise ValueError(
+            f'--tta: {name} has no {" and no ".join(missing)}. Add them to the config, e.g. '
+            "tta_model = dict(type='SegTTAModel') and a tta_pipeline that ends in TestTimeAug"
+        )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset = cfg.test_dataloader.dataset
     while isinstance(dataset.get('dataset'), dict):
@@ -119,7 +124,7 @@ def keep_predictions(cfg: Config, out: str) -> None:
             evaluator.output_dir = out
             evaluator.keep_results = True
     elif not out.endswith(('.pkl', '.pickle')):
-        raise ValueError(f'--out is {out!r}, but a detector\'s predictions go to one file that ends in .pkl or .pickle')
+        raise ValueError(f"--out is {out!r}, but a detector's predictions go to one file that ends in .pkl or .pickle")
     else:
         evaluators = cfg.test_evaluator if several else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='m2f_mm.DumpDetResults', out_file_path=out)]
@@ -130,8 +135,8 @@ def main(args: list[str] | None = None) -> None:
     options = parse_args(args)
     with user_errors():
         cfg = configure(options)
-        check_class_counts(cfg, parts=('test', ))
-        require_files(cfg, parts=('test', ))
+        check_class_counts(cfg, parts=('test',))
+        require_files(cfg, parts=('test',))
         if options.show_dir:
             draw_into(cfg, options.show_dir)
         warnings = [*(tta_warnings(cfg) if options.tta else ()), *palette_warnings(cfg)]

@@ -1,7 +1,8 @@
 """Train a model of MMDetection or MMSegmentation from a config; its ``default_scope`` decides which of the two.
 
-    python tools/train.py CONFIG [--work-dir DIR] [--amp] [--resume [CHECKPOINT]] [--cfg-options key=value ...]
+Usage: python tools/train.py CONFIG [--work-dir DIR] [--amp] [--resume [CHECKPOINT]] [--cfg-options key=value ...]
 """
+
 import argparse
 
 import torch
@@ -29,12 +30,23 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_common_arguments(parser)
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument('--amp-dtype', choices=['float16', 'bfloat16'],
-                        help='its number format (default: the config\'s, or float16); implies --amp')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from this checkpoint; without a value from the newest in the work directory')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate with the batch size, as auto_scale_lr of the config says')
+    parser.add_argument(
+        '--amp-dtype',
+        choices=['float16', 'bfloat16'],
+        help="its number format (default: the config's, or float16); implies --amp",
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without a value from the newest in the work directory',
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size, as auto_scale_lr of the config says',
+    )
     return parser.parse_args(args)
 
 
@@ -48,8 +60,10 @@ def configure(args: argparse.Namespace) -> Config:
         use_amp(cfg, args.amp_dtype)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ValueError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size, so there is '
-                             'nothing to scale from. Add auto_scale_lr = dict(base_batch_size=16) to the config')
+            raise ValueError(
+                f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size, so there is '
+                'nothing to scale from. Add auto_scale_lr = dict(base_batch_size=16) to the config'
+            )
         cfg.auto_scale_lr.enable = True
     if args.resume == 'auto':
         cfg.resume, cfg.load_from = True, None
@@ -63,12 +77,14 @@ def configure(args: argparse.Namespace) -> Config:
 def use_amp(cfg: Config, dtype: str | None) -> None:
     """Switch the config's optimizer wrapper to mixed precision."""
     if not torch.cuda.is_available():
-        raise ValueError('--amp needs a GPU, and torch sees none: MMEngine\'s AmpOptimWrapper does not run on a CPU')
+        raise ValueError("--amp needs a GPU, and torch sees none: MMEngine's AmpOptimWrapper does not run on a CPU")
     wrapper = cfg.optim_wrapper
     kind = wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ValueError(f'--amp: optim_wrapper.type is {kind!r}, which has no mixed precision form known here. '
-                         'Only OptimWrapper and AmpOptimWrapper can be switched; set it in the config')
+        raise ValueError(
+            f'--amp: optim_wrapper.type is {kind!r}, which has no mixed precision form known here. '
+            'Only OptimWrapper and AmpOptimWrapper can be switched; set it in the config'
+        )
     wrapper.type = 'AmpOptimWrapper'
     if dtype is not None:
         wrapper.dtype = dtype

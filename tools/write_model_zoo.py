@@ -1,4 +1,5 @@
 """Write docs/model_zoo.md from the metafiles in configs; a test fails when it was forgotten."""
+
 from pathlib import Path
 
 from m2f_mm.apis.model_index import model_zoo

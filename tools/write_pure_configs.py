@@ -2,6 +2,7 @@
 
 Run it after adding, renaming or removing a config; a test fails when it was forgotten.
 """
+
 from m2f_mm.apis.configs import write_pure_configs
 
 

@@ -10,6 +10,7 @@ without parameters and buffers, by the part of the model that saved them first.
 Targets: at most 0.68 of the peer's with nothing recomputed, and at most 0.35 in the low-memory setting, which
 recomputes every layer and block.
 """
+
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,8 +32,9 @@ SETTINGS = {
     NOTHING: dict(checkpointing='none'),
     "checkpointing='norms', the default": dict(),
     "checkpointing='ffn'": dict(checkpointing='ffn'),
-    "checkpointing='full' and the backbone's with_cp=True": dict(checkpointing='full',
-                                                                 backbone_options=dict(with_cp=True)),
+    "checkpointing='full' and the backbone's with_cp=True": dict(
+        checkpointing='full', backbone_options=dict(with_cp=True)
+    ),
 }
 TARGETS = [0.68, None, None, 0.35]
 # The part of the model that a module is counted as, by the end of its name; the innermost one counts.
@@ -60,6 +62,7 @@ class Packed:
 @dataclass
 class Kept:
     """Bytes kept for backward, by part of the model."""
+
     by_part: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     @property
@@ -87,8 +90,7 @@ def rows(scale: Scale) -> Iterator[Row]:
             their_run = replaying(partial(forward, theirs), points, range(LAYERS))
             their_losses, others = their_kept = their_kept or kept(theirs, their_run)
             tolerance = equal_losses(losses, their_losses, loose=scale.dtype != 'float32')
-            base = dict(case='activations', metric='activations', peer='mmdet', outputs_equal=True,
-                        tolerance=tolerance)
+            base = dict(case='activations', metric='activations', peer='mmdet', outputs_equal=True, tolerance=tolerance)
             title = f'training step, {size} x {size}, {objects} objects, {setting}'
             their_bytes = their_bytes or kept_memory(partial(loss, their_run))  # the same for all settings
             yield Row(part=title, ours=kept_memory(partial(loss, run)), theirs=their_bytes, target=target, **base)

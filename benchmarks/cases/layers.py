@@ -4,6 +4,7 @@ Peer: mmcv's PyTorch function, which MMDetection uses without a GPU. Three level
 8 heads of 32 channels, 4 points, a query per token. Equal: the result, and the gradients of values, locations and
 weights. No target of its own: it is what the other cases rest on.
 """
+
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -19,19 +20,27 @@ def rows(scale: Scale) -> Iterator[Row]:
     for size in scale.sizes(512, 1024):
         shapes, tensors = inputs(size, scale.device)
         for part, run in (('forward', forward), ('forward and backward', forward_and_backward)):
-            yield from compare('layers', f'deformable attention, {part}, {size} x {size}', "mmcv's PyTorch function",
-                               partial(run, our_function(), shapes, tensors),
-                               partial(run, their_function(), shapes, tensors), equal, metrics=scale.metrics,
-                               repeats=scale.repeats)
+            yield from compare(
+                'layers',
+                f'deformable attention, {part}, {size} x {size}',
+                "mmcv's PyTorch function",
+                partial(run, our_function(), shapes, tensors),
+                partial(run, their_function(), shapes, tensors),
+                equal,
+                metrics=scale.metrics,
+                repeats=scale.repeats,
+            )
 
 
 def our_function() -> Callable:
     from m2f_mm.models.layers.ms_deform_attn import sample_levels
+
     return sample_levels
 
 
 def their_function() -> Callable:
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
     return multi_scale_deformable_attn_pytorch
 
 
@@ -40,8 +49,9 @@ def inputs(size: int, device: str) -> tuple[list[tuple[int, int]], list[Tensor]]
     (1, V, M, L, K)."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(size // stride, size // stride) for stride in (32, 16, 8)]
-    centres = torch.cat([torch.cartesian_prod(*(torch.arange(side).add(0.5) / side for side in shape)).flip(1)
-                         for shape in shapes])
+    centres = torch.cat(
+        [torch.cartesian_prod(*(torch.arange(side).add(0.5) / side for side in shape)).flip(1) for shape in shapes]
+    )
     tokens, levels = len(centres), len(shapes)
     spread = torch.randn(1, tokens, HEADS, levels, POINTS, 2, generator=generator) * 0.05
     values = torch.randn(1, tokens, HEADS, CHANNELS, generator=generator)

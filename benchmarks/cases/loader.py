@@ -10,6 +10,7 @@ Equal: as in the case ``pipeline``: every pixel of the pictures and of the masks
 Also, of ours alone, the median wait for the loader in a training step with 2 workers
 (``tools/analysis_tools/profile_iteration.py``): at 256 x 256 on a CPU, by the recipe itself on a GPU.
 """
+
 import json
 import os
 import subprocess
@@ -29,9 +30,10 @@ PEER = 'mmdet'
 BATCHES = 'batches of 2 up to the targets'
 WAIT = 'wait for the loader in a step, 2 workers'
 TOOL = ROOT / 'tools/analysis_tools/profile_iteration.py'
-CONFIGS = dict(cpu='demo/mask2former_r50_coco-panoptic-256.py',
-               cuda='mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
-HOW = 'no pictures: name a folder in COCO\'s layout by M2F_COCO=FOLDER or --option coco=FOLDER'
+CONFIGS = dict(
+    cpu='demo/mask2former_r50_coco-panoptic-256.py', cuda='mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
+)
+HOW = "no pictures: name a folder in COCO's layout by M2F_COCO=FOLDER or --option coco=FOLDER"
 
 
 def rows(scale: Scale) -> Iterator[Row]:
@@ -53,9 +55,16 @@ def batches(ours: Side, theirs: Side, scale: Scale) -> list[Row]:
     fates = decisions(len(ours.dataset))
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)  # as in a worker
-    found = compare('loader', f'{BATCHES}, {len(fates)} pictures of COCO', PEER, lambda: ours.batches(fates),
-                    lambda: theirs.batches(fates), lambda *_: equal_samples(ours, theirs, fates), metrics=('time', ),
-                    repeats=scale.repeats)
+    found = compare(
+        'loader',
+        f'{BATCHES}, {len(fates)} pictures of COCO',
+        PEER,
+        lambda: ours.batches(fates),
+        lambda: theirs.batches(fates),
+        lambda *_: equal_samples(ours, theirs, fates),
+        metrics=('time',),
+        repeats=scale.repeats,
+    )
     cv2.setNumThreads(threads)
     return found
 
@@ -68,11 +77,13 @@ def link_pictures(folder: Path, root: str, number: int) -> None:
     content = json.loads((folder / 'annotations/panoptic_train2017.json').read_text(encoding='utf-8'))
     things = [category['isthing'] for category in content['categories']]
     if things != [1] * 80 + [0] * 53:
-        raise ValueError(f'{folder}: expected the 133 categories of COCO panoptic, 80 things first, got {len(things)} '
-                         f'with {sum(things)} things')
+        raise ValueError(
+            f'{folder}: expected the 133 categories of COCO panoptic, 80 things first, got {len(things)} '
+            f'with {sum(things)} things'
+        )
     for label, category in enumerate(content['categories']):
         category['name'] = str(label)
-    content['images'] = content['images'][::max(1, len(content['images']) // number)][:number]
+    content['images'] = content['images'][:: max(1, len(content['images']) // number)][:number]
     chosen = {image['id']: image['file_name'] for image in content['images']}
     content['annotations'] = [entry for entry in content['annotations'] if entry['image_id'] in chosen]
     for entry in content['annotations']:
@@ -85,15 +96,37 @@ def waiting(folder: str, scale: Scale) -> Row:
     """The profile of an iteration in a process of its own, whose wait is the row."""
     with tempfile.TemporaryDirectory() as out:
         iterations = ('2', '1') if scale.quick else ('6', '2')
-        command = [sys.executable, str(TOOL), CONFIGS[scale.device], '--out', f'{out}/found.json', '--iters',
-                   iterations[0], '--warmup', iterations[1], '--cfg-options', 'train_dataloader.num_workers=2']
-        run = subprocess.run(command, cwd=out, capture_output=True, text=True,
-                             env={**os.environ, 'COCO_ROOT': f'{Path(folder).resolve()}/'})
+        command = [
+            sys.executable,
+            str(TOOL),
+            CONFIGS[scale.device],
+            '--out',
+            f'{out}/found.json',
+            '--iters',
+            iterations[0],
+            '--warmup',
+            iterations[1],
+            '--cfg-options',
+            'train_dataloader.num_workers=2',
+        ]
+        run = subprocess.run(
+            command,
+            cwd=out,
+            capture_output=True,
+            text=True,
+            env={**os.environ, 'COCO_ROOT': f'{Path(folder).resolve()}/'},
+        )
         if run.returncode:
             return left_out('loader', WAIT, 'time', '', f'the process ended with {run.returncode}: {run.stderr[-200:]}')
         found = json.loads(Path(out, 'found.json').read_text(encoding='utf-8'))
     wait = next(part for part in found['parts'] if part['part'] == 'waiting for the loader')
     loader = found['loader']
-    return Row('loader', WAIT, 'time', '', wait['seconds'],
-               note=f'{wait["share"]:.1%} of the time of the steps; two workers with a core each need '
-                    f'{loader["seconds_per_batch"] / loader["seconds_per_step"]:.1%} of a step for its batch')
+    return Row(
+        'loader',
+        WAIT,
+        'time',
+        '',
+        wait['seconds'],
+        note=f'{wait["share"]:.1%} of the time of the steps; two workers with a core each need '
+        f'{loader["seconds_per_batch"] / loader["seconds_per_step"]:.1%} of a step for its batch',
+    )

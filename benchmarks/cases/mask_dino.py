@@ -10,6 +10,7 @@ Target: at 1024 x 1024 with 20 objects at most half of the peak memory where the
 (``checkpointing='full'``), so that masks and not the activations of the encoder, which both sides have, are what is
 counted. By default (``'norms'``) two thirds of our peak are what ``'full'`` makes again.
 """
+
 import copy
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -54,6 +55,14 @@ def step(scale: Scale, size: int, checkpointing: str, metrics: Sequence[str], ta
         return f'{words}, {equal_gradients(gradients(ours, mine), gradients(theirs, others))}'
 
     return compare(
-        'mask_dino', f"training step, {size} x {size}, {OBJECTS} objects, checkpointing='{checkpointing}'",
-        'all masks made', partial(run, ours, mine), run_peer, equal, metrics=metrics, repeats=min(3, scale.repeats),
-        before=partial(free_gradients, ours, theirs, features=mine + others), targets=targets)
+        'mask_dino',
+        f"training step, {size} x {size}, {OBJECTS} objects, checkpointing='{checkpointing}'",
+        'all masks made',
+        partial(run, ours, mine),
+        run_peer,
+        equal,
+        metrics=metrics,
+        repeats=min(3, scale.repeats),
+        before=partial(free_gradients, ours, theirs, features=mine + others),
+        targets=targets,
+    )

@@ -4,6 +4,7 @@ Peer: MMDetection's ``MaskFormer`` in the size of its COCO panoptic config, with
 objects, frozen batch norms and no dropout; pictures without padding, which the two see differently. Masks are compared
 at every pixel by both, so no points are drawn. Equal: every loss and every gradient. No target: the project set none.
 """
+
 from collections.abc import Iterator
 from functools import partial
 
@@ -28,7 +29,13 @@ def rows(scale: Scale) -> Iterator[Row]:
             return f'{words}, {equal_gradients(gradients(ours), gradients(theirs))}'
 
         yield from compare(
-            'maskformer', f'training step, {size} x {size}, {OBJECTS} objects', 'mmdet',
+            'maskformer',
+            f'training step, {size} x {size}, {OBJECTS} objects',
+            'mmdet',
             partial(model_step, ours, inputs, samples, scale.dtype),
-            partial(model_step, theirs, inputs, samples, scale.dtype), equal, metrics=scale.metrics,
-            repeats=scale.repeats, before=partial(free_gradients, ours, theirs))
+            partial(model_step, theirs, inputs, samples, scale.dtype),
+            equal,
+            metrics=scale.metrics,
+            repeats=scale.repeats,
+            before=partial(free_gradients, ours, theirs),
+        )

@@ -11,6 +11,7 @@ Targets: training at 512 x 512 and 1024 x 1024 at most 0.50 of MMDetection's pea
 0.75 of transformers'; prediction at 1024 x 1024 at most 0.40 and 0.70 of MMDetection's. A batch of two at 256 x 256 has
 no target; the case of the head has the sweeps over objects and queries.
 """
+
 from collections.abc import Iterator
 from functools import partial
 
@@ -46,7 +47,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     yield from prediction(ours, theirs, scale, size, PREDICTION)
     for size in scale.sizes(512, 1024):
         yield from mmdet_step(ours, theirs, scale, size, targets=TRAINING['mmdet'])
-    small, = scale.sizes(SMALL)
+    (small,) = scale.sizes(SMALL)
     yield from mmdet_step(ours, theirs, scale, small, batch=2)
     del theirs
     try:
@@ -63,8 +64,16 @@ def part(size: int, objects: int, queries: int, batch: int) -> str:
     return f'training step, {size} x {size}, {objects} objects, {queries} queries, batch {batch}'
 
 
-def mmdet_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, objects: int = 20, queries: int = 100,
-               batch: int = 1, targets: dict | None = None) -> list[Row]:
+def mmdet_step(
+    ours: nn.Module,
+    theirs: nn.Module,
+    scale: Scale,
+    size: int,
+    objects: int = 20,
+    queries: int = 100,
+    batch: int = 1,
+    targets: dict | None = None,
+) -> list[Row]:
     """Rows for one setting against MMDetection."""
     ours.train(), theirs.train()
     inputs = peers.images(batch, size, size).to(scale.device)
@@ -78,20 +87,32 @@ def mmdet_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, obje
 
     with same_points(ours.panoptic_head) as points:
         return compare(
-            'model', part(size, objects, queries, batch), 'mmdet',
+            'model',
+            part(size, objects, queries, batch),
+            'mmdet',
             partial(model_step, ours, inputs, samples, scale.dtype),
             replaying(partial(model_step, theirs, inputs, samples, scale.dtype), points, range(LAYERS)),
-            equal, metrics=scale.metrics, repeats=scale.repeats if targets else min(3, scale.repeats), targets=targets,
-            before=partial(free_gradients, ours, theirs))
+            equal,
+            metrics=scale.metrics,
+            repeats=scale.repeats if targets else min(3, scale.repeats),
+            targets=targets,
+            before=partial(free_gradients, ours, theirs),
+        )
 
 
-
-
-def hugging_face_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, objects: int = 20,
-                      batch: int = 1, targets: dict | None = None) -> list[Row]:
+def hugging_face_step(
+    ours: nn.Module,
+    theirs: nn.Module,
+    scale: Scale,
+    size: int,
+    objects: int = 20,
+    batch: int = 1,
+    targets: dict | None = None,
+) -> list[Row]:
     """Rows for one setting against transformers, whose masks and labels are made beforehand."""
     from m2f_mm.checkpoints.huggingface import to_openmmlab
     from m2f_mm.integrations.mmdet_samples import to_targets
+
     ours.train()
     inputs = peers.images(batch, size, size).to(scale.device)
     samples = peers.samples(batch, size, size, objects, device=scale.device)
@@ -108,12 +129,21 @@ def hugging_face_step(ours: nn.Module, theirs: nn.Module, scale: Scale, size: in
 
     with same_points(ours.panoptic_head) as points:
         return compare(
-            'model', part(size, objects, 100, batch), 'transformers',
+            'model',
+            part(size, objects, 100, batch),
+            'transformers',
             partial(model_step, ours, inputs, samples, scale.dtype),
-            replaying(partial(transformers_step, theirs, inputs, masks, labels, scale.dtype), points,
-                      [LAYERS - 1, *range(LAYERS - 1)]),  # its last layer comes first
-            equal, metrics=scale.metrics, repeats=scale.repeats, targets=targets,
-            before=partial(free_gradients, ours, theirs))
+            replaying(
+                partial(transformers_step, theirs, inputs, masks, labels, scale.dtype),
+                points,
+                [LAYERS - 1, *range(LAYERS - 1)],
+            ),  # its last layer comes first
+            equal,
+            metrics=scale.metrics,
+            repeats=scale.repeats,
+            targets=targets,
+            before=partial(free_gradients, ours, theirs),
+        )
 
 
 def prediction(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, targets: dict | None = None) -> list[Row]:
@@ -125,7 +155,14 @@ def prediction(ours: nn.Module, theirs: nn.Module, scale: Scale, size: int, targ
         with torch.no_grad(), autocast(scale.device, scale.dtype):
             return model.predict(inputs, peers.samples(1, size, size, 1, device=scale.device))
 
-    return compare('model', f'prediction with panoptic and instance output, {size} x {size}', 'mmdet',
-                   partial(predict, ours), partial(predict, theirs),
-                   equal_results if scale.dtype == 'float32' else alike_results, metrics=scale.metrics,
-                   repeats=scale.repeats, targets=targets)
+    return compare(
+        'model',
+        f'prediction with panoptic and instance output, {size} x {size}',
+        'mmdet',
+        partial(predict, ours),
+        partial(predict, theirs),
+        equal_results if scale.dtype == 'float32' else alike_results,
+        metrics=scale.metrics,
+        repeats=scale.repeats,
+        targets=targets,
+    )

@@ -9,6 +9,7 @@ both PNGs with OpenCV. Equal: matches, false alarms, misses and sums of IoU of e
 Target: at most 0.2 of the peer's time. What a COCO-sized map takes from memory, a millisecond, is a dozen passes over
 some hundred kilobytes; the peer's sorts are fast there because they fit into the cache.
 """
+
 import json
 import os
 import tempfile
@@ -45,8 +46,10 @@ class Picture:
         present = np.unique(truth[truth >= 0])
         ids = rng.choice(np.arange(1, 1 << 24), segments, replace=False)
         labels = rng.integers(0, THINGS + STUFF, segments)
-        self.gt_segments = [dict(id=int(ids[i]), category=int(labels[i]), iscrowd=int(labels[i] < THINGS and not i % 9))
-                            for i in present]
+        self.gt_segments = [
+            dict(id=int(ids[i]), category=int(labels[i]), iscrowd=int(labels[i] < THINGS and not i % 9))
+            for i in present
+        ]
         codes = labels[stands_for] + INSTANCE_OFFSET * (1 + np.arange(len(stands_for)))
         self.pred_segments = [dict(id=i + 1, category=int(label)) for i, label in enumerate(labels[stands_for])]
         self.codes = torch.from_numpy(np.append(codes, len(CLASSES))[index].astype(np.int32))[None]  # as the models'
@@ -56,17 +59,27 @@ class Picture:
         self.gt_rgb = read_rgb(self.gt_png)
         self.folder = folder
         self.ann_file = os.path.join(folder, 'panoptic.json')
-        annotation = dict(image_id=1, file_name='truth.png', segments_info=[
-            dict(id=s['id'], category_id=1 + s['category'], iscrowd=s['iscrowd']) for s in self.gt_segments])
+        annotation = dict(
+            image_id=1,
+            file_name='truth.png',
+            segments_info=[
+                dict(id=s['id'], category_id=1 + s['category'], iscrowd=s['iscrowd']) for s in self.gt_segments
+            ],
+        )
         with open(self.ann_file, 'w') as stream:
-            json.dump(dict(images=[dict(id=1, file_name='x.jpg', height=height, width=width)],
-                           annotations=[annotation],
-                           categories=[dict(id=1 + label, name=name, isthing=int(label < THINGS))
-                                       for label, name in enumerate(CLASSES)]), stream)
+            json.dump(
+                dict(
+                    images=[dict(id=1, file_name='x.jpg', height=height, width=width)],
+                    annotations=[annotation],
+                    categories=[
+                        dict(id=1 + label, name=name, isthing=int(label < THINGS)) for label, name in enumerate(CLASSES)
+                    ],
+                ),
+                stream,
+            )
 
         self.metric = PanopticMetric(self.ann_file, folder)
-        self.metric.dataset_meta = dict(classes=CLASSES, thing_classes=CLASSES[:THINGS],
-                                        stuff_classes=CLASSES[THINGS:])
+        self.metric.dataset_meta = dict(classes=CLASSES, thing_classes=CLASSES[:THINGS], stuff_classes=CLASSES[THINGS:])
 
     def stats(self) -> PanopticStats:
         """What the metric keeps of the picture: the classes that occur and their four numbers."""
@@ -97,7 +110,7 @@ class Picture:
 def rows(scale: Scale) -> Iterator[Row]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
-    for name, sizes in list(SIZES.items())[:1 if scale.quick else None]:
+    for name, sizes in list(SIZES.items())[: 1 if scale.quick else None]:
         with tempfile.TemporaryDirectory() as root:
             folders = [os.path.join(root, str(seed)) for seed in range(PICTURES[name])]
             pictures = [Picture(folder, *sizes, seed) for seed, folder in enumerate(folders)]
@@ -108,8 +121,13 @@ def rows(scale: Scale) -> Iterator[Row]:
 def picture_rows(name: str, pictures: list[Picture], scale: Scale) -> Iterator[Row]:
     height, width, segments = SIZES[name]
     size = f'{name}, {len(pictures)} of {height} x {width}, {segments} segments'
-    common = dict(case='panoptic_quality', peer="panopticapi's algorithm", equal=equal_stats, metrics=('time', ),
-                  repeats=3 * scale.repeats)
+    common = dict(
+        case='panoptic_quality',
+        peer="panopticapi's algorithm",
+        equal=equal_stats,
+        metrics=('time',),
+        repeats=3 * scale.repeats,
+    )
 
     def ours() -> list[PanopticStats]:
         return [picture.stats() for picture in pictures]
@@ -117,11 +135,20 @@ def picture_rows(name: str, pictures: list[Picture], scale: Scale) -> Iterator[R
     reader = 'm2f_mm.evaluation.metrics.panoptic_metric.read_panoptic_png'
     pixels = {picture.gt_png: picture.gt_rgb for picture in pictures}
     with patch(reader, lambda path, _: rgb_to_id(pixels[path])):
-        yield from compare(part=f'from maps to statistics, {size}', ours=ours, targets=TARGETS,
-                           theirs=lambda: [picture.slow_stats(picture.gt_rgb, picture.pred_rgb)
-                                           for picture in pictures], **common)
-    yield from compare(part=f'from result and file to statistics, {size}', ours=ours, targets=TARGETS,
-                       theirs=lambda: [picture.through_files() for picture in pictures], **common)
+        yield from compare(
+            part=f'from maps to statistics, {size}',
+            ours=ours,
+            targets=TARGETS,
+            theirs=lambda: [picture.slow_stats(picture.gt_rgb, picture.pred_rgb) for picture in pictures],
+            **common,
+        )
+    yield from compare(
+        part=f'from result and file to statistics, {size}',
+        ours=ours,
+        targets=TARGETS,
+        theirs=lambda: [picture.through_files() for picture in pictures],
+        **common,
+    )
 
 
 def read_rgb(path: str) -> np.ndarray:

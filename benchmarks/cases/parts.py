@@ -10,6 +10,7 @@ returns; measured are forward and backward pass. Peer: MMDetection's part. Equal
 
 Post-processing and the metric have cases of their own. No targets.
 """
+
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -25,7 +26,7 @@ Tensors = list[Tensor]
 
 
 def rows(scale: Scale) -> Iterator[Row]:
-    size, = scale.sizes(512)
+    (size,) = scale.sizes(512)
     ours = peers.our_detector().to(scale.device).train()
     theirs = peers.mmdet_detector(ours).to(scale.device).train()
     features = [feature.to(scale.device) for feature in random_features(1, size)]
@@ -33,24 +34,51 @@ def rows(scale: Scale) -> Iterator[Row]:
         mask_features, memories = theirs.panoptic_head.pixel_decoder(features)
     decoded = [mask_features, *memories]
 
-    yield from part('backbone', ours, theirs, [peers.images(1, size, size).to(scale.device)],
-                    lambda model, x: model.extract_feat(*x), lambda model, x: model.extract_feat(*x), scale, size)
+    yield from part(
+        'backbone',
+        ours,
+        theirs,
+        [peers.images(1, size, size).to(scale.device)],
+        lambda model, x: model.extract_feat(*x),
+        lambda model, x: model.extract_feat(*x),
+        scale,
+        size,
+    )
     yield from part('pixel decoder', ours, theirs, features, pixel_decoder, pixel_decoder, scale, size)
     yield from part('transformer decoder', ours, theirs, decoded, our_decoder, their_decoder, scale, size)
 
     generator = torch.Generator().manual_seed(0)
-    predicted = [torch.randn(1, 100, width, generator=generator).to(scale.device)
-                 for width in [peers.THINGS + peers.STUFF + 1] * LAYERS + [256] * LAYERS]
+    predicted = [
+        torch.randn(1, 100, width, generator=generator).to(scale.device)
+        for width in [peers.THINGS + peers.STUFF + 1] * LAYERS + [256] * LAYERS
+    ]
     predicted.append(mask_features / mask_features.std() / 16)
     samples = peers.samples(1, size, size, device=scale.device)
     with same_points(ours.panoptic_head) as points:
-        yield from part('criterion', ours, theirs, predicted, partial(our_criterion, samples),
-                        partial(their_criterion, samples, points), scale, size)
+        yield from part(
+            'criterion',
+            ours,
+            theirs,
+            predicted,
+            partial(our_criterion, samples),
+            partial(their_criterion, samples, points),
+            scale,
+            size,
+        )
 
 
-def part(name: str, ours: nn.Module, theirs: nn.Module, inputs: Tensors, our_run: Callable, their_run: Callable,
-         scale: Scale, size: int) -> list[Row]:
+def part(
+    name: str,
+    ours: nn.Module,
+    theirs: nn.Module,
+    inputs: Tensors,
+    our_run: Callable,
+    their_run: Callable,
+    scale: Scale,
+    size: int,
+) -> list[Row]:
     """Rows for one part: ``run(model, inputs)`` gives its results."""
+
     def step(model: nn.Module, run: Callable, leaves: Tensors) -> Tensors:
         results = list(run(model, leaves))
         generator = torch.Generator().manual_seed(0)
@@ -68,9 +96,17 @@ def part(name: str, ours: nn.Module, theirs: nn.Module, inputs: Tensors, our_run
             for leaf in leaves:
                 leaf.grad = None
 
-    return compare('parts', f'{name}, {size} x {size}', 'mmdet', partial(step, ours, our_run, sides[0]),
-                   partial(step, theirs, their_run, sides[1]), equal, metrics=scale.metrics, repeats=scale.repeats,
-                   before=free)
+    return compare(
+        'parts',
+        f'{name}, {size} x {size}',
+        'mmdet',
+        partial(step, ours, our_run, sides[0]),
+        partial(step, theirs, their_run, sides[1]),
+        equal,
+        metrics=scale.metrics,
+        repeats=scale.repeats,
+        before=free,
+    )
 
 
 def equal(ours: Tensors, theirs: Tensors) -> str:
@@ -119,6 +155,7 @@ def their_decoder(model: nn.Module, decoded: Tensors) -> Tensors:
 def our_criterion(samples: list, model: nn.Module, predicted: Tensors) -> Tensors:
     from m2f_mm.integrations.mmdet_samples import to_targets
     from m2f_mm.structures import MaskPredictions
+
     head = model.panoptic_head
     targets = to_targets(samples, head.is_thing, predicted[0].device)
     promises = MaskPredictions(predicted[:LAYERS], predicted[LAYERS:-1], predicted[-1][:, None])

@@ -15,6 +15,7 @@ set of masks is the same.
 
 Target: at most 1/3 of the peer's time.
 """
+
 import json
 import os
 import sys
@@ -47,13 +48,16 @@ STUFF_REGIONS = 5  # each of another class: MMDetection's format cannot tell reg
 PICTURES = 4
 TARGETS = dict(time=1 / 3)
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_'
-MMDET_CONFIGS = dict(panoptic='.mim/configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
-                     instance='.mim/configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco.py')
+MMDET_CONFIGS = dict(
+    panoptic='.mim/configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py',
+    instance='.mim/configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco.py',
+)
 
 
 @dataclass
 class Decision:
     """What chance decides about a picture."""
+
     flip: bool
     box: int  # side of the box that the picture is resized into, pixels
     place: float  # of the crop, 0..1
@@ -83,9 +87,14 @@ class Side:
     def loaded(self, decisions: list[Decision]) -> Iterator[tuple]:
         """Every sample with its targets, labels and masks."""
         for start in range(0, len(decisions), 2):
-            pair = [self.sample(start + i, decision) for i, decision in enumerate(decisions[start:start + 2])]
-            batch = self.preprocessor(dict(inputs=[sample['inputs'] for sample in pair],
-                                           data_samples=[sample['data_samples'] for sample in pair]), training=True)
+            pair = [self.sample(start + i, decision) for i, decision in enumerate(decisions[start : start + 2])]
+            batch = self.preprocessor(
+                dict(
+                    inputs=[sample['inputs'] for sample in pair],
+                    data_samples=[sample['data_samples'] for sample in pair],
+                ),
+                training=True,
+            )
             yield from zip(pair, map(self.targets, batch['data_samples']))
 
 
@@ -102,8 +111,7 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 def compared(ours: Side, theirs: Side, scale: Scale, recipe: str, objects: int) -> Iterator[Row]:
     fates = decisions(len(ours.dataset))
-    common = dict(case='pipeline', peer='mmdet', metrics=('time', ), repeats=min(scale.repeats, 3),
-                  targets=TARGETS)
+    common = dict(case='pipeline', peer='mmdet', metrics=('time',), repeats=min(scale.repeats, 3), targets=TARGETS)
     size = f'{len(fates)} pictures with {objects} things'
     if recipe != 'panoptic':
         size = f'{recipe} recipe, {size}'
@@ -112,10 +120,20 @@ def compared(ours: Side, theirs: Side, scale: Scale, recipe: str, objects: int) 
     def equality() -> str:
         return equal_samples(ours, theirs, fates)
 
-    yield from compare(part=f'in a worker, {size}', ours=lambda: ours.samples(fates),
-                       theirs=lambda: theirs.samples(fates), equal=lambda *_: equality(), **common)
-    yield from compare(part=f'up to the targets, {size}', ours=lambda: ours.batches(fates),
-                       theirs=lambda: theirs.batches(fates), equal=lambda *_: equality(), **common)
+    yield from compare(
+        part=f'in a worker, {size}',
+        ours=lambda: ours.samples(fates),
+        theirs=lambda: theirs.samples(fates),
+        equal=lambda *_: equality(),
+        **common,
+    )
+    yield from compare(
+        part=f'up to the targets, {size}',
+        ours=lambda: ours.batches(fates),
+        theirs=lambda: theirs.batches(fates),
+        equal=lambda *_: equality(),
+        **common,
+    )
 
 
 def decisions(number: int, seed: int = 0) -> list[Decision]:
@@ -127,8 +145,11 @@ def decisions(number: int, seed: int = 0) -> list[Decision]:
 def decide(transform, decision: Decision) -> None:
     """Put ``decision`` in the place of the transform's random numbers; both sides' names are here."""
     for name, value in dict(
-            _choose_direction='horizontal' if decision.flip else None, _factor=decision.box / 1024,
-            _random_scale=(decision.box, decision.box), _place=decision.place).items():
+        _choose_direction='horizontal' if decision.flip else None,
+        _factor=decision.box / 1024,
+        _random_scale=(decision.box, decision.box),
+        _place=decision.place,
+    ).items():
         if hasattr(transform, name):
             setattr(transform, name, lambda value=value: value)
     if hasattr(transform, '_rand_offset'):
@@ -147,8 +168,13 @@ def write_pictures(root: str, things: int, number: int) -> None:
         segments = []
         for segment in np.unique(index[index >= 0]):
             mask = (index == segment).astype(np.uint8)
-            found = dict(id=int(ids[segment]), category_id=1 + int(labels[segment]), iscrowd=0, area=int(mask.sum()),
-                         bbox=list(cv2.boundingRect(mask)))
+            found = dict(
+                id=int(ids[segment]),
+                category_id=1 + int(labels[segment]),
+                iscrowd=0,
+                area=int(mask.sum()),
+                bbox=list(cv2.boundingRect(mask)),
+            )
             segments.append(found)
             if segment < things:
                 instances.append(found | dict(id=len(instances) + 1, image_id=image_id, segmentation=polygons(mask)))
@@ -172,19 +198,29 @@ def polygons(mask: np.ndarray) -> list[list[float]]:
 
 def dataset(root: str, type: str, pipeline: list[dict], recipe: str) -> BaseDataset:
     names = tuple(map(str, range(THINGS + STUFF)))
-    classes = dict(panoptic=dict(classes=names, thing_classes=names[:THINGS], stuff_classes=names[THINGS:]),
-                   instance=dict(classes=names[:THINGS]))
+    classes = dict(
+        panoptic=dict(classes=names, thing_classes=names[:THINGS], stuff_classes=names[THINGS:]),
+        instance=dict(classes=names[:THINGS]),
+    )
     folders = dict(panoptic=dict(img=f'{root}/', seg=f'{root}/'), instance=dict(img=f'{root}/'))
-    return DATASETS.build(dict(type=type, ann_file=f'{root}/{recipe}.json', data_prefix=folders[recipe],
-                               metainfo=classes[recipe], pipeline=pipeline))
+    return DATASETS.build(
+        dict(
+            type=type,
+            ann_file=f'{root}/{recipe}.json',
+            data_prefix=folders[recipe],
+            metainfo=classes[recipe],
+            pipeline=pipeline,
+        )
+    )
 
 
 def our_side(root: str, recipe: str = 'panoptic') -> Side:
     from m2f_mm.integrations.mmdet_samples import to_targets
+
     is_thing = [label < THINGS for label in range(THINGS + STUFF if recipe == 'panoptic' else THINGS)]
 
     def targets(sample):
-        target, = to_targets([sample], is_thing, torch.device('cpu'))
+        (target,) = to_targets([sample], is_thing, torch.device('cpu'))
         return target.labels, target.masks
 
     pipeline = Config.fromfile(CONFIGS / f'datasets/coco_{recipe}.py').train_pipeline
@@ -197,19 +233,26 @@ def our_side(root: str, recipe: str = 'panoptic') -> Side:
 def mmdet_side(root: str, recipe: str = 'panoptic') -> Side:
     import mmdet
     from mmdet.models.utils import preprocess_panoptic_gt
+
     config = Config.fromfile(Path(mmdet.__file__).parent / MMDET_CONFIGS[recipe])
 
     def targets(sample):
-        stuff = dict(gt_semantic_seg=sample.gt_sem_seg.sem_seg, num_stuff=STUFF) if 'gt_sem_seg' in sample else dict(
-            gt_semantic_seg=None, num_stuff=0)
+        stuff = (
+            dict(gt_semantic_seg=sample.gt_sem_seg.sem_seg, num_stuff=STUFF)
+            if 'gt_sem_seg' in sample
+            else dict(gt_semantic_seg=None, num_stuff=0)
+        )
         return preprocess_panoptic_gt(sample.gt_instances.labels, sample.gt_instances.masks, num_things=THINGS, **stuff)
 
     utils = SimpleNamespace(rgb2id=ids_of_colours, id2rgb=colours_of_ids)  # all that it wants of panopticapi
-    with patch.dict(sys.modules, {'panopticapi': SimpleNamespace(utils=utils), 'panopticapi.utils': utils}), \
-            DefaultScope.overwrite_default_scope('mmdet'):
+    with (
+        patch.dict(sys.modules, {'panopticapi': SimpleNamespace(utils=utils), 'panopticapi.utils': utils}),
+        DefaultScope.overwrite_default_scope('mmdet'),
+    ):
         kind = 'CocoPanopticDataset' if recipe == 'panoptic' else 'CocoDataset'
-        return Side(dataset(root, kind, config.train_pipeline, recipe), MODELS.build(config.model.data_preprocessor),
-                    targets)
+        return Side(
+            dataset(root, kind, config.train_pipeline, recipe), MODELS.build(config.model.data_preprocessor), targets
+        )
 
 
 def equal_samples(ours: Side, theirs: Side, fates: list[Decision]) -> str:
@@ -222,19 +265,24 @@ def equal_samples(ours: Side, theirs: Side, fates: list[Decision]) -> str:
                 stack.enter_context(patch.object(transform, 'poly2mask', False))
         for (my_sample, my_targets), (other_sample, other_targets) in zip(ours.loaded(fates), theirs.loaded(fates)):
             height, width = other_sample['data_samples'].img_shape
-            assert torch.equal(my_sample['inputs'][:, :height, :width].float(),
-                               other_sample['inputs'].float()), 'pictures differ'
+            assert torch.equal(my_sample['inputs'][:, :height, :width].float(), other_sample['inputs'].float()), (
+                'pictures differ'
+            )
             my_masks, other_masks = sorted_masks(*my_targets), sorted_masks(*other_targets)
             assert my_masks == other_masks, 'labels or masks differ'
             number += len(my_masks)
-    same = [share_of_same_pixels(mine, others)
-            for (_, mine), (_, others) in zip(ours.loaded(fates), theirs.loaded(fates))]
-    return (f'every pixel of {len(fates)} pictures and of {number} masks when both resize by the same rule; with '
-            f"MMDetection's own {min(same):.1%} of the pixels or more are in the same masks")
+    same = [
+        share_of_same_pixels(mine, others) for (_, mine), (_, others) in zip(ours.loaded(fates), theirs.loaded(fates))
+    ]
+    return (
+        f'every pixel of {len(fates)} pictures and of {number} masks when both resize by the same rule; with '
+        f"MMDetection's own {min(same):.1%} of the pixels or more are in the same masks"
+    )
 
 
-def resize_by_pillow(image: np.ndarray, size: tuple[int, int], return_scale: bool = False,
-                     interpolation: str = 'bilinear', **_):
+def resize_by_pillow(
+    image: np.ndarray, size: tuple[int, int], return_scale: bool = False, interpolation: str = 'bilinear', **_
+):
     """In the place of ``mmcv.imresize``."""
     if interpolation == 'nearest':
         resized = Image.fromarray(image.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
@@ -253,6 +301,7 @@ def sorted_masks(labels: torch.Tensor, masks: torch.Tensor) -> list[tuple[int, b
 
 def share_of_same_pixels(mine: tuple, others: tuple) -> float:
     """Share of the pixels that have the same labels on top of them."""
-    maps = [sum((1 + label) * mask.int() for label, mask in zip(labels.tolist(), masks)) for labels, masks in
-            (mine, others)]
+    maps = [
+        sum((1 + label) * mask.int() for label, mask in zip(labels.tolist(), masks)) for labels, masks in (mine, others)
+    ]
     return (maps[0] == maps[1]).double().mean().item()

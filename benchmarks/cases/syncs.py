@@ -10,6 +10,7 @@ Peer: MMDetection's model. Equal: losses with equal weights, objects and points;
 most 8 each. Deformable attention is a stand-in for its CUDA operator on both sides. A row's note lists what our side
 waits for, and where.
 """
+
 from collections.abc import Iterator
 from functools import partial
 
@@ -27,8 +28,8 @@ SIZE = 256
 
 
 def rows(scale: Scale) -> Iterator[Row]:
-    ours = peers.our_detector(test_cfg=dict(object_mask_thr=0., iou_thr=0.))
-    theirs = peers.mmdet_detector(ours, object_mask_thr=0., iou_thr=0.)
+    ours = peers.our_detector(test_cfg=dict(object_mask_thr=0.0, iou_thr=0.0))
+    theirs = peers.mmdet_detector(ours, object_mask_thr=0.0, iou_thr=0.0)
     with operator_counted():
         yield from training(ours, theirs)
         yield prediction(ours, theirs)
@@ -44,12 +45,18 @@ def training(ours: nn.Module, theirs: nn.Module) -> Iterator[Row]:
         tolerance = equal_losses(losses, their_step())
         free_gradients(ours, theirs)
         others = count_syncs(their_step)
-        for title, samples in (("MMDetection's loader", stock),
-                               ("this package's loader", peers.samples(2, SIZE, SIZE, 14, 2, own_loader=True))):
+        for title, samples in (
+            ("MMDetection's loader", stock),
+            ("this package's loader", peers.samples(2, SIZE, SIZE, 14, 2, own_loader=True)),
+        ):
             equal = equal_losses(model_step(ours, inputs, samples), losses) and tolerance
             free_gradients(ours)
-            yield row(f'training step of 2 images, samples of {title}',
-                      count_syncs(partial(model_step, ours, inputs, samples)), others, equal)
+            yield row(
+                f'training step of 2 images, samples of {title}',
+                count_syncs(partial(model_step, ours, inputs, samples)),
+                others,
+                equal,
+            )
 
 
 def prediction(ours: nn.Module, theirs: nn.Module) -> Row:
@@ -69,6 +76,7 @@ def prediction(ours: nn.Module, theirs: nn.Module) -> Row:
     def given(masks: Tensor):
         """Promises of the masks, as our own head makes them."""
         from m2f_mm.integrations.mmdet import promises_of
+
         return promises_of(logits, masks)
 
     predict(ours, given), predict(theirs, lambda masks: masks)  # what is made once and kept
@@ -79,12 +87,22 @@ def prediction(ours: nn.Module, theirs: nn.Module) -> Row:
 def hundred_segments(size: int) -> tuple[Tensor, Tensor]:
     """Logits of classes (1, 100, C + 1) and masks (1, 100, H, W): a grid of segments, 67 things before 33 stuff."""
     segments = torch.from_numpy(peers.segment_map(size, size, 100)).long()
-    masks = torch.where(segments == torch.arange(100)[:, None, None], 4., -4.)[None]
+    masks = torch.where(segments == torch.arange(100)[:, None, None], 4.0, -4.0)[None]
     classes = torch.cat((torch.arange(67) % peers.THINGS, peers.THINGS + torch.arange(33)))
     logits = 8 * nn.functional.one_hot(classes, peers.THINGS + peers.STUFF + 1)[None].float()
     return logits + torch.linspace(0, 1, 100)[:, None] * (logits > 0), masks  # scores with an order
 
 
 def row(part: str, ours: Syncs, theirs: Syncs, tolerance: str) -> Row:
-    return Row('syncs', part, 'syncs', 'mmdet', ours.total, theirs.total, True, tolerance, limit=LIMIT,
-               note='; '.join(f'{count} x {name}' for name, count in ours.where.most_common()))
+    return Row(
+        'syncs',
+        part,
+        'syncs',
+        'mmdet',
+        ours.total,
+        theirs.total,
+        True,
+        tolerance,
+        limit=LIMIT,
+        note='; '.join(f'{count} x {name}' for name, count in ours.where.most_common()),
+    )

@@ -6,6 +6,7 @@ them, as it has it. Its mask loss is as many times the official one as a clip ha
 too. Equal: every loss and every gradient; of the prediction the ten tracks in every frame, but for one pixel in a
 thousand. No target: the project set none. 384 x 640 is what the recipe makes of a frame of 720 x 1280.
 """
+
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -31,7 +32,7 @@ HEIGHT, WIDTH = 384, 640
 
 
 def rows(scale: Scale) -> Iterator[Row]:
-    height, = scale.sizes(HEIGHT)
+    (height,) = scale.sizes(HEIGHT)
     size = height, height * WIDTH // HEIGHT // 32 * 32
     memory = [metric for metric in scale.metrics if metric == 'memory']
     yield from training(scale, size, 2, scale.metrics)
@@ -57,9 +58,16 @@ def training(scale: Scale, size: tuple[int, int], frames: int, metrics: Sequence
 
     with same_points(ours.track_head) as points:
         return compare(
-            'video', f'training step, {frames} frames of {size[0]} x {size[1]}, {OBJECTS} objects', 'mmdet',
-            partial(step, ours), replaying(partial(step, theirs), points, range(LAYERS)), equal,
-            metrics=metrics, repeats=min(3, scale.repeats), before=partial(free_gradients, ours, theirs))
+            'video',
+            f'training step, {frames} frames of {size[0]} x {size[1]}, {OBJECTS} objects',
+            'mmdet',
+            partial(step, ours),
+            replaying(partial(step, theirs), points, range(LAYERS)),
+            equal,
+            metrics=metrics,
+            repeats=min(3, scale.repeats),
+            before=partial(free_gradients, ours, theirs),
+        )
 
 
 def prediction(scale: Scale, size: tuple[int, int], frames: int) -> list[Row]:
@@ -72,5 +80,13 @@ def prediction(scale: Scale, size: tuple[int, int], frames: int) -> list[Row]:
         with torch.no_grad():
             return model.predict(inputs, peers.clip(frames, *size, 1, scale.device))
 
-    return compare('video', f'tracks of {frames} frames of {size[0]} x {size[1]}', 'mmdet', partial(predict, ours),
-                   partial(predict, theirs), equal_tracks, metrics=scale.metrics, repeats=min(3, scale.repeats))
+    return compare(
+        'video',
+        f'tracks of {frames} frames of {size[0]} x {size[1]}',
+        'mmdet',
+        partial(predict, ours),
+        partial(predict, theirs),
+        equal_tracks,
+        metrics=scale.metrics,
+        repeats=min(3, scale.repeats),
+    )

@@ -1,7 +1,9 @@
 # A small video model pretrained on clips out of still pictures; videos follow with load_from.
 _base_ = [
-    '../_base_/models/mask2former_r18_small_video.py', '../_base_/datasets/coco_clips.py',
-    '../_base_/schedules/shapes_1200.py', '../_base_/video_runtime.py'
+    '../_base_/models/mask2former_r18_small_video.py',
+    '../_base_/datasets/coco_clips.py',
+    '../_base_/schedules/shapes_1200.py',
+    '../_base_/video_runtime.py',
 ]
 model = dict(track_head=dict(metainfo={{_base_.dataset_type}}))
 train_pipeline = _base_.train_pipeline

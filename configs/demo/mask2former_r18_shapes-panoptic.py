@@ -1,9 +1,10 @@
 # Panoptic shapes on two CPU cores; `make demo` runs it.
 _base_ = [
-    '../_base_/models/mask2former_r18_small.py', '../_base_/datasets/shapes_panoptic.py',
-    '../_base_/schedules/shapes_1200.py', '../_base_/default_runtime.py'
+    '../_base_/models/mask2former_r18_small.py',
+    '../_base_/datasets/shapes_panoptic.py',
+    '../_base_/schedules/shapes_1200.py',
+    '../_base_/default_runtime.py',
 ]
-model = dict(
-    panoptic_head=dict(metainfo={{_base_.metainfo}}), test_cfg=dict(panoptic_on=True, instance_on=True))
+model = dict(panoptic_head=dict(metainfo={{_base_.metainfo}}), test_cfg=dict(panoptic_on=True, instance_on=True))
 train_dataloader = dict(num_workers=1)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=400, max_keep_ckpts=1))

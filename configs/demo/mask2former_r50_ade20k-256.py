@@ -15,7 +15,8 @@ test_dataloader = val_dataloader
 # From scratch, with a norm that needs no statistics; without the backbone's line, from ImageNet as the recipe.
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    backbone=dict(init_cfg=None, norm_cfg=dict(_delete_=True, type='GN', num_groups=32)))
+    backbone=dict(init_cfg=None, norm_cfg=dict(_delete_=True, type='GN', num_groups=32)),
+)
 max_iters = 40
 optim_wrapper = dict(paramwise_cfg=dict(backbone_lr_mult=1.0))  # nothing pretrained to be careful with
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_iters, by_epoch=False)]

@@ -1,8 +1,10 @@
 # Panoptic shapes and boxes with Mask DINO on two CPU cores. Pictures are enlarged to twice their size: many objects are
 # little wider than a cell of the finest level.
 _base_ = [
-    '../_base_/models/mask_dino_r18_small.py', '../_base_/datasets/shapes_panoptic.py',
-    '../_base_/schedules/shapes_1200.py', '../_base_/default_runtime.py'
+    '../_base_/models/mask_dino_r18_small.py',
+    '../_base_/datasets/shapes_panoptic.py',
+    '../_base_/schedules/shapes_1200.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(panoptic_head=dict(metainfo={{_base_.metainfo}}), test_cfg=dict(panoptic_on=True, instance_on=True))
 

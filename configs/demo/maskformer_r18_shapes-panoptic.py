@@ -1,7 +1,9 @@
 # Panoptic shapes with MaskFormer on two CPU cores.
 _base_ = [
-    '../_base_/models/maskformer_r18_small.py', '../_base_/datasets/shapes_panoptic.py',
-    '../_base_/schedules/shapes_1200.py', '../_base_/default_runtime.py'
+    '../_base_/models/maskformer_r18_small.py',
+    '../_base_/datasets/shapes_panoptic.py',
+    '../_base_/schedules/shapes_1200.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(panoptic_head=dict(metainfo={{_base_.metainfo}}), test_cfg=dict(panoptic_on=True, instance_on=True))
 train_dataloader = dict(num_workers=1)

@@ -4,4 +4,6 @@ model = dict(
     backbone=dict(
         depth=101,
         norm_cfg=dict(_delete_=True, type='SyncBN', requires_grad=True),
-        init_cfg=dict(checkpoint='m2f_mm://resnet101')))
+        init_cfg=dict(checkpoint='m2f_mm://resnet101'),
+    )
+)

@@ -1,4 +1,3 @@
 # Mask AP 42.0, AP50 68.8 published (official model zoo, 48333157_4); not re-run by us.
 _base_ = ['./mask2former_r50_8xb2-90k_cityscapes-instance.py', '../_base_/backbones/swin-b-p4-w12-384-in21k.py']
-model = dict(
-    backbone=dict(_delete_=True, **_base_.backbone), panoptic_head=dict(in_channels=_base_.in_channels))
+model = dict(backbone=dict(_delete_=True, **_base_.backbone), panoptic_head=dict(in_channels=_base_.in_channels))

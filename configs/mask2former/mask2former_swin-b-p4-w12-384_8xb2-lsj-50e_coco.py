@@ -1,4 +1,3 @@
 # Mask AP 46.7 published (official model zoo, 48558700_4); not re-run by us.
 _base_ = ['./mask2former_r50_8xb2-lsj-50e_coco.py', '../_base_/backbones/swin-b-p4-w12-384.py']
-model = dict(
-    backbone=dict(_delete_=True, **_base_.backbone), panoptic_head=dict(in_channels=_base_.in_channels))
+model = dict(backbone=dict(_delete_=True, **_base_.backbone), panoptic_head=dict(in_channels=_base_.in_channels))

@@ -1,4 +1,3 @@
 # PQ 54.6, AP 44.7, mIoU 64.2 published (official model zoo, 48558700_3); not re-run by us.
 _base_ = ['./mask2former_r50_8xb2-lsj-50e_coco-panoptic.py', '../_base_/backbones/swin-s-p4-w7-224.py']
-model = dict(
-    backbone=dict(_delete_=True, **_base_.backbone), panoptic_head=dict(in_channels=_base_.in_channels))
+model = dict(backbone=dict(_delete_=True, **_base_.backbone), panoptic_head=dict(in_channels=_base_.in_channels))

@@ -1,4 +1,3 @@
 # mIoU 47.7 (single scale), 49.6 (multi-scale and flip) published (official model zoo, 48333144_5); not re-run by us.
 _base_ = ['./mask2former_r50_8xb2-160k_ade20k-512x512.py', '../_base_/backbones/swin-t-p4-w7-224.py']
-model = dict(
-    backbone=dict(_delete_=True, **_base_.backbone), decode_head=dict(in_channels=_base_.in_channels))
+model = dict(backbone=dict(_delete_=True, **_base_.backbone), decode_head=dict(in_channels=_base_.in_channels))

@@ -1,8 +1,8 @@
 # AP 60.4 published (official model zoo, 50908813_0); not re-run by us.
 _base_ = ['./mask2former_r50_8xb2-8e_youtubevis2019.py', '../_base_/backbones/swin-l-p4-w12-384-in21k.py']
 model = dict(
-    backbone=dict(_delete_=True, **_base_.backbone),
-    track_head=dict(in_channels=_base_.in_channels, num_queries=200))
+    backbone=dict(_delete_=True, **_base_.backbone), track_head=dict(in_channels=_base_.in_channels, num_queries=200)
+)
 test_pipeline = _base_.test_pipeline
 test_pipeline[0].transforms[1].scale = (1333, 480)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,14 +1,19 @@
 # Mask AP 52.1, box AP 58.3 published (official model zoo); not re-run by us.
 _base_ = [
-    '../_base_/models/mask_dino_r50.py', '../_base_/backbones/swin-l-p4-w12-384-in21k.py',
-    '../_base_/datasets/coco_instance.py', '../_base_/schedules/coco_50e.py', '../_base_/default_runtime.py'
+    '../_base_/models/mask_dino_r50.py',
+    '../_base_/backbones/swin-l-p4-w12-384-in21k.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/coco_50e.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     backbone=dict(_delete_=True, **_base_.backbone),
     panoptic_head=dict(
         metainfo={{_base_.dataset_type}},  # 80 things
         in_channels=_base_.in_channels,
-        num_transformer_feat_level=5),
-    test_cfg=dict(instance_on=True))
+        num_transformer_feat_level=5,
+    ),
+    test_cfg=dict(instance_on=True),
+)
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = val_evaluator

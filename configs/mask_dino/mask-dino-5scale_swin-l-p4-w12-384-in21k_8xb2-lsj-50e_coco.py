@@ -1,7 +1,10 @@
 # Mask AP 52.3, box AP 59.0 published (official model zoo); not re-run by us.
 _base_ = [
-    '../_base_/models/mask_dino_r50.py', '../_base_/backbones/swin-l-p4-w12-384-in21k.py',
-    '../_base_/datasets/coco_instance.py', '../_base_/schedules/coco_50e.py', '../_base_/default_runtime.py'
+    '../_base_/models/mask_dino_r50.py',
+    '../_base_/backbones/swin-l-p4-w12-384-in21k.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/coco_50e.py',
+    '../_base_/default_runtime.py',
 ]
 model = dict(
     backbone=dict(_delete_=True, **_base_.backbone),
@@ -9,7 +12,9 @@ model = dict(
         metainfo={{_base_.dataset_type}},  # 80 things
         in_channels=_base_.in_channels,
         num_transformer_feat_level=5,
-        boxes_from_masks='bitmask'),
-    test_cfg=dict(instance_on=True))
+        boxes_from_masks='bitmask',
+    ),
+    test_cfg=dict(instance_on=True),
+)
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = val_evaluator

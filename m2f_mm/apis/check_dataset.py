@@ -1,4 +1,5 @@
 """Read a data set as training would, and say what is wrong with which file."""
+
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -27,11 +28,13 @@ class CheckedItems(Dataset):
 
     def __init__(self, dataset: Any, pipeline: list[dict]):
         self.dataset = dataset
-        pipeline = next((step['transforms'] for step in pipeline if 'TransformBroadcaster' in str(step['type'])),
-                        pipeline)  # what is done with each frame
+        pipeline = next(
+            (step['transforms'] for step in pipeline if 'TransformBroadcaster' in str(step['type'])), pipeline
+        )  # what is done with each frame
         last = max((i for i, step in enumerate(pipeline) if 'Load' in str(step['type'])), default=-1) + 1
-        self.loading, self.rest = (Compose([TRANSFORMS.build(step) for step in part])
-                                   for part in (pipeline[:last], pipeline[last:]))
+        self.loading, self.rest = (
+            Compose([TRANSFORMS.build(step) for step in part]) for part in (pipeline[:last], pipeline[last:])
+        )
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -47,8 +50,11 @@ class CheckedItems(Dataset):
             try:
                 results = step(results)
             except Exception as error:  # whatever a loader raises: of files, decoders, annotations
-                labels = info.get('seg_map_path') if 'Load' in type(step).__name__ and (
-                    'Image' not in type(step).__name__) else None
+                labels = (
+                    info.get('seg_map_path')
+                    if 'Load' in type(step).__name__ and ('Image' not in type(step).__name__)
+                    else None
+                )
                 return [Fault('items that cannot be loaded', labels or path, '', said(error))]
             if results is None:
                 return [Fault('items of which the pipeline leaves nothing', path)]
@@ -71,20 +77,33 @@ def loaded_faults(results: dict, path: str, metainfo: dict) -> Iterator[Fault]:
     height, width = results.get('ori_shape') or results['img'].shape[:2]  # tests resize before they load the truth
     listed = tuple(results.get(key) for key in ('height', 'width'))
     if None not in listed and listed != (height, width):
-        yield Fault('images of another size than their annotations say', path, '',
-                    f'it has {height}x{width} pixels (HxW), but its annotation says {listed[0]}x{listed[1]}')
+        yield Fault(
+            'images of another size than their annotations say',
+            path,
+            '',
+            f'it has {height}x{width} pixels (HxW), but its annotation says {listed[0]}x{listed[1]}',
+        )
     names = metainfo.get('classes', ())
     masks = results.get('gt_masks')
     if masks is not None:
         labels = results.get('gt_bboxes_labels', np.zeros(len(masks), int))
         for number in np.flatnonzero(masks.areas == 0):
             label = int(labels[number])
-            yield Fault('objects with an empty mask', path, f'instance {number}',
-                        f'{names[label] if label < len(names) else label} has an empty mask', fatal=False)
+            yield Fault(
+                'objects with an empty mask',
+                path,
+                f'instance {number}',
+                f'{names[label] if label < len(names) else label} has an empty mask',
+                fatal=False,
+            )
     seg_map = results.get('gt_seg_map')
     if seg_map is not None and seg_map.shape != (height, width):
-        yield Fault('label maps of another size than their images', path, '', f'the image has {height}x{width} pixels '
-                    f'(HxW), but its label map {"x".join(map(str, seg_map.shape))}')
+        yield Fault(
+            'label maps of another size than their images',
+            path,
+            '',
+            f'the image has {height}x{width} pixels (HxW), but its label map {"x".join(map(str, seg_map.shape))}',
+        )
 
 
 def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) -> tuple[int, list[Fault]]:
@@ -98,10 +117,13 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
     """
     if find_spec('mmdet') is not None:
         from m2f_mm.integrations.mmdet_datasets import check_stock_types
+
         check_stock_types()
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
-        found = [check_part(part, workers, progress, cfg.get('model'))
-                 for part in parts_of(cfg[f'{split}_dataloader'].dataset)]
+        found = [
+            check_part(part, workers, progress, cfg.get('model'))
+            for part in parts_of(cfg[f'{split}_dataloader'].dataset)
+        ]
     return sum(count for count, _ in found), [fault for _, faults in found for fault in faults]
 
 
@@ -111,8 +133,9 @@ def parts_of(dataset_cfg: ConfigDict) -> list[ConfigDict]:
     return [part for each in inner for part in parts_of(each)] or [dataset_cfg]
 
 
-def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool,
-               model: ConfigDict | None = None) -> tuple[int, list[Fault]]:
+def check_part(
+    dataset_cfg: ConfigDict, workers: int, progress: bool, model: ConfigDict | None = None
+) -> tuple[int, list[Fault]]:
     """The same of one data set; the model's config says which label is ignored."""
     try:
         with collected_faults() as notes:
@@ -130,8 +153,9 @@ def check_part(dataset_cfg: ConfigDict, workers: int, progress: bool,
     items = CheckedItems(dataset, dataset_cfg.pipeline)
     bar = ProgressBar(len(items)) if progress and len(items) else None
     for found in DataLoader(items, batch_size=None, num_workers=workers):
-        faults += [fault for fault in found if fault.file not in known and not any(
-            file in fault.detail for file in known)]
+        faults += [
+            fault for fault in found if fault.file not in known and not any(file in fault.detail for file in known)
+        ]
         if bar:
             bar.update()
     if bar:

@@ -1,4 +1,5 @@
 """What the command-line tools share: arguments, the config they lead to, and errors without a traceback."""
+
 import argparse
 import os
 import sys
@@ -25,8 +26,13 @@ def add_common_arguments(parser: argparse.ArgumentParser, checkpoint: bool = Fal
     if checkpoint:
         parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default work_dirs/<config name>)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config; lists as key="[a,b]" or key=a,b, without blanks')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override entries of the config; lists as key="[a,b]" or key=a,b, without blanks',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
@@ -102,8 +108,11 @@ def connect_cpu_workers(cfg: Config) -> None:
     """Connect the workers through gloo, before MMEngine does: it would give each a GPU, with or without one."""
     torch.distributed.init_process_group(backend='gloo')
     if cfg.get('model_wrapper_cfg') is None:
-        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=False,
-                                     find_unused_parameters=cfg.get('find_unused_parameters', False))
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
     cfg.model_wrapper_cfg.setdefault('device_ids', None)
 
 

@@ -11,6 +11,7 @@ project has two ways to one, both of which work from a wheel and from an editabl
 MMEngine's third way, ``_base_ = 'package::….py'``, is not offered: it would bind every part to the scope ``m2f_mm``,
 where the parts that a config takes from mmdet or mmseg are not found.
 """
+
 import difflib
 import os
 import re
@@ -20,8 +21,7 @@ from typing import Any
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 TEXT_ROOT = PACKAGE_ROOT / '.mim' / 'configs'
 PURE_ROOT = PACKAGE_ROOT / 'configs'
-PURE_SOURCE = ('"""{name} in pure Python."""\n'
-               "globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))\n")
+PURE_SOURCE = '"""{name} in pure Python."""\nglobals().update(__import__(\'m2f_mm.apis\').apis.pure_config(__file__))\n'
 
 
 def config_path(name: str) -> str:
@@ -86,11 +86,14 @@ def pure_config(module_file: str) -> dict[str, Any]:
     Called by those modules, which have no other content: one source for both ways of inheriting.
     """
     from mmengine.config import Config
+
     wanted = Path(module_file).resolve().relative_to(PURE_ROOT.resolve()).as_posix()
     names = [name for name in shipped_configs() if pure_name(name) == wanted]
     if len(names) != 1:
-        raise FileNotFoundError(f'{module_file} stands for {len(names)} text configs ({names}); it must be one. '
-                                'Run `python tools/write_pure_configs.py`')
+        raise FileNotFoundError(
+            f'{module_file} stands for {len(names)} text configs ({names}); it must be one. '
+            'Run `python tools/write_pure_configs.py`'
+        )
     return Config.fromfile(config_path(names[0])).to_dict()
 
 

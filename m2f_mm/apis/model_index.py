@@ -3,6 +3,7 @@
 OpenMMLab's format. A result says whose numbers it has: ``Numbers: published`` by the authors, or ``ours``, of a run
 that is documented in ``docs``.
 """
+
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ variable `M2F_MM_WEIGHTS` names.
 
 class Released(NamedTuple):
     """One model of the index."""
+
     name: str
     collection: str
     config: str  # as ``config_path`` takes it
@@ -52,10 +54,19 @@ def released_models() -> list[Released]:
         for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
             results = {result['Numbers']: result for result in model['Results']}
             first = model['Results'][0]
-            found.append(Released(
-                model['Name'], model['In Collection'], model['Config'].removeprefix('configs/'),
-                model['Metadata']['Schedule'], model['Metadata']['Parameters (M)'], first['Task'], first['Dataset'],
-                *(results.get(whose, {}).get('Metrics', {}) for whose in ('published', 'ours')), model['Weights']))
+            found.append(
+                Released(
+                    model['Name'],
+                    model['In Collection'],
+                    model['Config'].removeprefix('configs/'),
+                    model['Metadata']['Schedule'],
+                    model['Metadata']['Parameters (M)'],
+                    first['Task'],
+                    first['Dataset'],
+                    *(results.get(whose, {}).get('Metrics', {}) for whose in ('published', 'ours')),
+                    model['Weights'],
+                )
+            )
     return found
 
 
@@ -67,13 +78,18 @@ def model_zoo() -> str:
         groups.setdefault((model.collection, model.dataset, model.task), []).append(model)
     for (collection, dataset, task), models in groups.items():
         names = list(dict.fromkeys(name for model in models for name in (*model.published, *model.ours)))
-        lines += [f'## {collection}: {dataset}, {task.lower()}', '',
-                  f'| config | schedule | parameters | {" | ".join(names)} | by us | weights |',
-                  '|' + '---|' * (len(names) + 5)]
+        lines += [
+            f'## {collection}: {dataset}, {task.lower()}',
+            '',
+            f'| config | schedule | parameters | {" | ".join(names)} | by us | weights |',
+            '|' + '---|' * (len(names) + 5),
+        ]
         for model in models:
             numbers = ' | '.join(str(model.published.get(name, '')) for name in names)
             ours = ', '.join(f'{name} {value}' for name, value in model.ours.items()) or 'not run'
-            lines.append(f'| [{model.name}](../configs/{model.config}) | {model.schedule} | {model.parameters:.2f} M | '
-                         f'{numbers} | {ours} | [file]({model.weights}) |')
+            lines.append(
+                f'| [{model.name}](../configs/{model.config}) | {model.schedule} | {model.parameters:.2f} M | '
+                f'{numbers} | {ours} | [file]({model.weights}) |'
+            )
         lines.append('')
     return '\n'.join(lines)

@@ -1,4 +1,5 @@
 """That no tool writes over the data of its config."""
+
 import os
 from collections.abc import Iterator
 
@@ -6,8 +7,17 @@ from mmengine.config import Config
 
 from m2f_mm.datasets.io import refuse_inputs
 
-_SUFFIXES = ('', '.bbox.json', '.segm.json', '.proposal.json', '.keypoints.json', '.gt.json', '.panoptic.json',
-             '.panoptic', '.submission_file.zip')  # of what metrics write, behind their outfile_prefix
+_SUFFIXES = (
+    '',
+    '.bbox.json',
+    '.segm.json',
+    '.proposal.json',
+    '.keypoints.json',
+    '.gt.json',
+    '.panoptic.json',
+    '.panoptic',
+    '.submission_file.zip',
+)  # of what metrics write, behind their outfile_prefix
 
 
 def refuse_data_outputs(cfg: Config) -> None:
@@ -45,7 +55,7 @@ def outputs(cfg: Config) -> Iterator[tuple[str, str]]:
     for evaluator in _evaluators(cfg):
         prefix = evaluator.get('outfile_prefix')
         if prefix:
-            video = ('.json', ) if str(evaluator.get('type')).endswith('YouTubeVISMetric') else ()
+            video = ('.json',) if str(evaluator.get('type')).endswith('YouTubeVISMetric') else ()
             yield from (('outfile_prefix', f'{prefix}{suffix}') for suffix in (*_SUFFIXES, *video))
         yield from ((f'{key} (--out)', evaluator[key]) for key in ('output_dir', 'out_file_path') if evaluator.get(key))
     folder = ((cfg.get('default_hooks') or {}).get('visualization') or {}).get('test_out_dir')

@@ -1,4 +1,5 @@
 """Results of MMDetection's models for the package ``supervision``."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,21 +22,30 @@ def to_supervision(sample: Any, classes: Sequence[str]) -> 'supervision.Detectio
         ValueError: the sample has neither.
     """
     from supervision import Detections
+
     if 'pred_instances' in sample:
         instances = sample.pred_instances
         masks = instances.get('masks')
-        found = dict(xyxy=instances.bboxes.float().cpu().numpy(), class_id=instances.labels.cpu().numpy(),
-                     confidence=instances.scores.float().cpu().numpy(),
-                     mask=None if masks is None else masks.cpu().numpy())
+        found = dict(
+            xyxy=instances.bboxes.float().cpu().numpy(),
+            class_id=instances.labels.cpu().numpy(),
+            confidence=instances.scores.float().cpu().numpy(),
+            mask=None if masks is None else masks.cpu().numpy(),
+        )
     elif 'pred_panoptic_seg' in sample:
         codes = sample.pred_panoptic_seg.sem_seg.cpu().numpy()
         index, labels = decode_panoptic_seg(codes.reshape(codes.shape[-2:]), len(classes))
         masks = index == np.arange(len(labels))[:, None, None]
-        found = dict(xyxy=np.array([_box(mask) for mask in masks], np.float32).reshape(-1, 4), mask=masks,
-                     class_id=np.asarray(labels))
+        found = dict(
+            xyxy=np.array([_box(mask) for mask in masks], np.float32).reshape(-1, 4),
+            mask=masks,
+            class_id=np.asarray(labels),
+        )
     else:
-        raise ValueError(f'{sample.get("img_path", "the sample")} has neither pred_instances nor pred_panoptic_seg, '
-                         f'only {sorted(sample.keys())}: switch one of them on in model.test_cfg')
+        raise ValueError(
+            f'{sample.get("img_path", "the sample")} has neither pred_instances nor pred_panoptic_seg, '
+            f'only {sorted(sample.keys())}: switch one of them on in model.test_cfg'
+        )
     return Detections(**found, data=dict(class_name=np.array([classes[label] for label in found['class_id']], str)))
 
 

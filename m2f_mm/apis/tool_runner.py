@@ -3,6 +3,7 @@
 Before the first iteration the terminal shows warnings and a summary: what is trained or tested, on what, for how long,
 and where results go. The log file has everything, as ever.
 """
+
 import contextlib
 import importlib
 import io
@@ -81,16 +82,22 @@ class _Terminal(logging.Filter):
     def __init__(self, logger: MMLogger):
         super().__init__()
         self.logger = logger
-        self.handlers = [handler for handler in logger.handlers
-                         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)]
+        self.handlers = [
+            handler
+            for handler in logger.handlers
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+        ]
         self.formatters = [handler.formatter for handler in self.handlers]
         for handler in self.handlers:
             handler.addFilter(self)
             handler.setFormatter(_ShortLines(handler.formatter, logger.log_file))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or hasattr(record, 'summary') or record.getMessage().startswith(
-            'Load checkpoint from')
+        return (
+            record.levelno >= logging.WARNING
+            or hasattr(record, 'summary')
+            or record.getMessage().startswith('Load checkpoint from')
+        )
 
     def show(self, text: str) -> None:
         """Of the summary."""
@@ -124,10 +131,13 @@ class _ShortLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.levelno < logging.WARNING and not hasattr(record, 'summary'):
             return self.formatter.format(record)
-        lines = [part for line in self.formatter.format(record).splitlines() for part in textwrap.wrap(
-            line, WIDTH, subsequent_indent='    ', break_on_hyphens=False) or ['']]
+        lines = [
+            part
+            for line in self.formatter.format(record).splitlines()
+            for part in textwrap.wrap(line, WIDTH, subsequent_indent='    ', break_on_hyphens=False) or ['']
+        ]
         if record.levelno == logging.WARNING and len(lines) > WARNING_LINES:
-            lines = [*lines[:WARNING_LINES - 1], f'    ... ({len(lines)} lines, in full in {self.log_file})']
+            lines = [*lines[: WARNING_LINES - 1], f'    ... ({len(lines)} lines, in full in {self.log_file})']
         return '\n'.join(lines)
 
 
@@ -147,8 +157,11 @@ class _StartUpHook(Hook):
         self._print([_model(runner), *_data(runner, 'test')], runner)
 
     def _print(self, lines: list[str], runner: Runner) -> None:
-        lines += [f'device    {_device(runner)}', f'results   {runner.work_dir}',
-                  f'log       {runner.logger.log_file} (also environment, config, hooks)']
+        lines += [
+            f'device    {_device(runner)}',
+            f'results   {runner.work_dir}',
+            f'log       {runner.logger.log_file} (also environment, config, hooks)',
+        ]
         self.terminal.show('Start\n' + '\n'.join(f'  {line}' for line in lines))
         self.terminal.open()
 
@@ -157,10 +170,15 @@ def _model(runner: Runner) -> str:
     model = runner.model
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
-    parts = [type(getattr(model, name)).__name__ for name in ('backbone', 'panoptic_head', 'track_head', 'decode_head')
-             if getattr(model, name, None) is not None]
-    counts = [sum(weight.numel() for weight in model.parameters() if weight.requires_grad or every) / 1e6
-              for every in (True, False)]
+    parts = [
+        type(getattr(model, name)).__name__
+        for name in ('backbone', 'panoptic_head', 'track_head', 'decode_head')
+        if getattr(model, name, None) is not None
+    ]
+    counts = [
+        sum(weight.numel() for weight in model.parameters() if weight.requires_grad or every) / 1e6
+        for every in (True, False)
+    ]
     loaded = f'; weights of {runner._load_from}' if runner._load_from else ''
     trained = f', {counts[1]:.1f} M of them trained' if isinstance(runner._train_loop, BaseLoop) else ''
     return f'model     {type(model).__name__} ({", ".join(parts)}), {counts[0]:.1f} M parameters{trained}{loaded}'
@@ -180,21 +198,33 @@ def _schedule(runner: Runner) -> list[str]:
     batch = getattr(loader, 'batch_size', None) or 1
     steps = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
     images = batch * get_world_size() * steps
-    parts = ' x '.join(f'{number} {what}' for number, what in (
-        (batch, 'a process'), (get_world_size(), 'processes'), (steps, 'steps accumulated')) if number > 1)
-    length = f'{loop.max_iters} iterations' if getattr(loop, '_max_epochs', 1) == 1 and not _by_epoch(loop) \
+    parts = ' x '.join(
+        f'{number} {what}'
+        for number, what in ((batch, 'a process'), (get_world_size(), 'processes'), (steps, 'steps accumulated'))
+        if number > 1
+    )
+    length = (
+        f'{loop.max_iters} iterations'
+        if getattr(loop, '_max_epochs', 1) == 1 and not _by_epoch(loop)
         else f'{loop.max_epochs} epochs ({loop.max_iters} iterations)'
+    )
     groups = _optimizer_groups(runner.optim_wrapper)
     rates = sorted({group.get('initial_lr', group['lr']) for group in groups}, reverse=True)
     schedulers = runner.param_schedulers or []
-    names = [type(scheduler).__name__ for scheduler in (
-        schedulers if isinstance(schedulers, list) else [one for several in schedulers.values() for one in several])]
+    names = [
+        type(scheduler).__name__
+        for scheduler in (
+            schedulers if isinstance(schedulers, list) else [one for several in schedulers.values() for one in several]
+        )
+    ]
     unit = 'epochs' if _by_epoch(loop) else 'iterations'
     validation = f', validation every {loop.val_interval} {unit}' if runner.val_loop is not None else ''
-    return [f'length    {length}{validation}',
-            f'batch     {images} images{f" ({parts})" if parts else ""}',
-            f'schedule  learning rate {", ".join(f"{rate:.3g}" for rate in rates[:3])}; '
-            f'{", ".join(names) or "constant"}; {type(runner.optim_wrapper).__name__}']
+    return [
+        f'length    {length}{validation}',
+        f'batch     {images} images{f" ({parts})" if parts else ""}',
+        f'schedule  learning rate {", ".join(f"{rate:.3g}" for rate in rates[:3])}; '
+        f'{", ".join(names) or "constant"}; {type(runner.optim_wrapper).__name__}',
+    ]
 
 
 def _by_epoch(loop: BaseLoop) -> bool:

@@ -4,6 +4,7 @@ Models of videos, and Mask2Formers of images, whose frames are joined as MinVIS 
 window of frames at a time, and a second time for drawing. What grows with its length are the run-length codes of the
 likeliest tracks and, where they are wanted, the panoptic maps, packed: some kilobytes for each frame.
 """
+
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
         ValueError: the config is of another model or has no test data, or the checkpoint does not fit it.
     """
     from mmengine.registry import MODELS, DefaultScope
+
     cfg = as_video(cfg)
     cfg.load_from = None
     scope = cfg.get('default_scope', 'mmdet')
@@ -47,11 +49,15 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
         data, *_ = configured_data(tested_data(cfg), 'the data set', scope)
         classes, source = data.classes, data.place
     if classes is None:
-        raise ValueError('neither the config nor the checkpoint names the classes: give test_dataloader.dataset a '
-                         'metainfo=dict(classes=(...))')
+        raise ValueError(
+            'neither the config nor the checkpoint names the classes: give test_dataloader.dataset a '
+            'metainfo=dict(classes=(...))'
+        )
     if len(classes) != model.track_head.num_classes:
-        raise ValueError(f'the model has {model.track_head.num_classes} classes, but {source} names {len(classes)}: '
-                         'they do not belong together')
+        raise ValueError(
+            f'the model has {model.track_head.num_classes} classes, but {source} names {len(classes)}: '
+            'they do not belong together'
+        )
     report.require_all()
     model.cfg, model.dataset_meta = cfg, dict(classes=classes)
     return model.to(device).eval()
@@ -66,6 +72,7 @@ def as_video(cfg: Config) -> Config:
         ValueError: the config is of another model.
     """
     from mmengine.registry import MODELS, DefaultScope
+
     cfg = copy.deepcopy(cfg)
     model = cfg.model
     model.setdefault('data_preprocessor', cfg.get('data_preprocessor') or {})  # as the runner does
@@ -81,24 +88,36 @@ def as_video(cfg: Config) -> Config:
     elif found == ['Mask2Former', 'Mask2FormerHead']:
         cfg.model = _of_images(model)
     else:
-        raise ValueError(f'{" with ".join(found)} cannot track: take a config of Mask2Former for videos, or one of '
-                         "MMDetection's Mask2Former for images, panoptic or instances")
+        raise ValueError(
+            f'{" with ".join(found)} cannot track: take a config of Mask2Former for videos, or one of '
+            "MMDetection's Mask2Former for images, panoptic or instances"
+        )
     return cfg
 
 
 def _of_images(model: ConfigDict) -> ConfigDict:
     """The video model of an image model."""
     kept = {key: model[key] for key in ('backbone', 'neck', 'train_cfg') if key in model}
-    image = {key: value for key, value in model.data_preprocessor.items() if key in (
-        'mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_size_divisor', 'pad_value')}
+    image = {
+        key: value
+        for key, value in model.data_preprocessor.items()
+        if key in ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_size_divisor', 'pad_value')
+    }
     from m2f_mm.integrations.options import DETECTOR_OPTIONS, VIDEO_OPTIONS
+
     defaults = dict(association='frames', panoptic_on=True, filter_low_score=False)  # the last two as image models
-    of_image = {key: value for key, value in (model.get('test_cfg') or {}).items()
-                if key in VIDEO_OPTIONS or key not in DETECTOR_OPTIONS}
+    of_image = {
+        key: value
+        for key, value in (model.get('test_cfg') or {}).items()
+        if key in VIDEO_OPTIONS or key not in DETECTOR_OPTIONS
+    }
     return ConfigDict(
-        type='m2f_mm.Mask2FormerVideo', **kept, data_preprocessor=dict(type='TrackDataPreprocessor', **image),
+        type='m2f_mm.Mask2FormerVideo',
+        **kept,
+        data_preprocessor=dict(type='TrackDataPreprocessor', **image),
         track_head=dict(model.panoptic_head, type='m2f_mm.Mask2FormerTrackHead'),
-        test_cfg=defaults | of_image)
+        test_cfg=defaults | of_image,
+    )
 
 
 def tested_data(cfg: Config) -> dict:
@@ -108,8 +127,10 @@ def tested_data(cfg: Config) -> dict:
         ValueError: there is none.
     """
     if not cfg.get('test_dataloader'):
-        raise ValueError('the config has no test_dataloader, whose pipeline prepares frames: give it one, with the '
-                         'resizing of the training')
+        raise ValueError(
+            'the config has no test_dataloader, whose pipeline prepares frames: give it one, with the '
+            'resizing of the training'
+        )
     dataset = cfg.test_dataloader['dataset']
     while 'pipeline' not in dataset and ('dataset' in dataset or 'datasets' in dataset):
         dataset = dataset.get('dataset') or dataset['datasets'][0]
@@ -125,6 +146,7 @@ def frame_transforms(cfg: Config) -> Any:
     """What the test pipeline does to each frame once it is loaded."""
     from mmengine.dataset import Compose
     from mmengine.registry import DefaultScope
+
     steps = tested_data(cfg)['pipeline']
     steps = next((step.transforms for step in steps if _name(step) == 'TransformBroadcaster'), steps)
     steps = [step for step in steps if not _name(step).startswith(('Load', 'InferencerLoad', 'Pack'))]
@@ -133,8 +155,9 @@ def frame_transforms(cfg: Config) -> Any:
 
 
 @torch.no_grad()
-def predict_video(model: nn.Module, video: Iterable[np.ndarray],
-                  progress: ProgressBar | None = None) -> tuple[list[Track], PanopticVideo | None]:
+def predict_video(
+    model: nn.Module, video: Iterable[np.ndarray], progress: ProgressBar | None = None
+) -> tuple[list[Track], PanopticVideo | None]:
     """Windows as the head's ``test_cfg`` has them.
 
     Args:
@@ -147,11 +170,13 @@ def predict_video(model: nn.Module, video: Iterable[np.ndarray],
     """
     from m2f_mm.integrations.checked_model import explained
     from m2f_mm.integrations.mmdet_samples import sample_sizes
+
     prepare, head = frame_transforms(model.cfg), model.track_head
     tracks = head.new_tracks()
     for frames, window in head.cut(video):
-        inputs, clip = _window(model, [prepare(dict(img=frame, img_shape=frame.shape[:2], ori_shape=frame.shape[:2]))
-                                       for frame in frames])
+        inputs, clip = _window(
+            model, [prepare(dict(img=frame, img_shape=frame.shape[:2], ori_shape=frame.shape[:2])) for frame in frames]
+        )
         sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale=True)
         with explained(model, inputs):
             head.add_window(tracks, model.features_of(inputs), sizes, window)
@@ -163,16 +188,23 @@ def predict_video(model: nn.Module, video: Iterable[np.ndarray],
 def _window(model: nn.Module, frames: Sequence[dict]) -> tuple[torch.Tensor, Any]:
     """Prepared frames as the network's input (T, 3, H, W) and their data sample."""
     from mmdet.structures import DetDataSample, TrackDataSample
+
     clip = TrackDataSample()
-    clip.video_data_samples = [DetDataSample(metainfo=dict(img_shape=frame['img_shape'], ori_shape=frame['ori_shape']))
-                               for frame in frames]
+    clip.video_data_samples = [
+        DetDataSample(metainfo=dict(img_shape=frame['img_shape'], ori_shape=frame['ori_shape'])) for frame in frames
+    ]
     pixels = torch.from_numpy(np.stack([frame['img'].transpose(2, 0, 1) for frame in frames]))
     data = model.data_preprocessor(dict(inputs=[pixels], data_samples=[clip]), False)
     return data['inputs'][0], data['data_samples'][0]
 
 
-def tracks_as_json(video: Video, tracks: Sequence[Track], classes: Sequence[str],
-                   segments: Sequence[Segment] | None = None, covered: Sequence[Track] = ()) -> dict:
+def tracks_as_json(
+    video: Video,
+    tracks: Sequence[Track],
+    classes: Sequence[str],
+    segments: Sequence[Segment] | None = None,
+    covered: Sequence[Track] = (),
+) -> dict:
     """Tracks for ``json``: of each ``id``, ``label``, ``category``, ``score``, and ``segmentations``, a COCO run-length
     code for each frame, null where the object is not seen. The same of the segments of panoptic videos, with
     ``isthing``.
@@ -183,24 +215,44 @@ def tracks_as_json(video: Video, tracks: Sequence[Track], classes: Sequence[str]
         classes: their names.
         segments, covered: of ``PanopticVideo.segment_tracks``; None for other videos.
     """
+
     def record(number: int, track: Track) -> dict:
-        return dict(id=number, label=track.label, category=classes[track.label], score=track.score, segmentations=[
-            None if code is None else dict(size=list(code['size']), counts=code['counts'].decode())
-            for code in track.masks])
+        return dict(
+            id=number,
+            label=track.label,
+            category=classes[track.label],
+            score=track.score,
+            segmentations=[
+                None if code is None else dict(size=list(code['size']), counts=code['counts'].decode())
+                for code in track.masks
+            ],
+        )
 
     known = [*tracks, *covered]
     content = dict(
-        video=dict(path=video.path, fps=video.fps, length=len(known[0].masks) if known else video.length,
-                   file_names=video.frames),
-        classes=list(classes), tracks=[record(*numbered) for numbered in enumerate(tracks)])
+        video=dict(
+            path=video.path,
+            fps=video.fps,
+            length=len(known[0].masks) if known else video.length,
+            file_names=video.frames,
+        ),
+        classes=list(classes),
+        tracks=[record(*numbered) for numbered in enumerate(tracks)],
+    )
     if segments is not None:
-        content['segments'] = [dict(record(segment.id, track), isthing=segment.is_thing)
-                               for segment, track in zip(segments, covered)]
+        content['segments'] = [
+            dict(record(segment.id, track), isthing=segment.is_thing) for segment, track in zip(segments, covered)
+        ]
     return content
 
 
-def drawn_frames(video: Iterable[np.ndarray], tracks: Sequence[Track], classes: Sequence[str],
-                 score_thr: float = 0.3, alpha: float = 0.5) -> Iterator[np.ndarray]:
+def drawn_frames(
+    video: Iterable[np.ndarray],
+    tracks: Sequence[Track],
+    classes: Sequence[str],
+    score_thr: float = 0.3,
+    alpha: float = 0.5,
+) -> Iterator[np.ndarray]:
     """The frames, BGR, with the tracks over them, each in a colour of its own through the whole video.
 
     Args:
@@ -214,6 +266,7 @@ def drawn_frames(video: Iterable[np.ndarray], tracks: Sequence[Track], classes: 
 
     from m2f_mm.datasets.categories import distinct_colours
     from m2f_mm.visualization.drawing import Segments, draw_segments
+
     shown = [track for track in tracks if track.score >= score_thr]
     colours = np.array(distinct_colours(len(shown)))
     for t, frame in enumerate(video):
@@ -222,7 +275,10 @@ def drawn_frames(video: Iterable[np.ndarray], tracks: Sequence[Track], classes: 
             yield frame
             continue
         masks = coco_masks.decode([track.masks[t] for _, track in seen]).transpose(2, 0, 1).astype(bool)
-        segments = Segments(masks, np.array([track.label for _, track in seen]),
-                            np.array([track.score for _, track in seen]),
-                            colours=colours[[number for number, _ in seen]])
+        segments = Segments(
+            masks,
+            np.array([track.label for _, track in seen]),
+            np.array([track.score for _, track in seen]),
+            colours=colours[[number for number, _ in seen]],
+        )
         yield draw_segments(frame[..., ::-1], segments, classes, (), alpha)[..., ::-1]

@@ -1,4 +1,5 @@
 """Videos as files: read from a file or a folder of frames, written as one or the other, whole or not at all."""
+
 import os
 import re
 import tempfile
@@ -28,6 +29,7 @@ class Video:
     Raises (when it is iterated):
         ValueError: a frame cannot be read, or has another size than the first; names both.
     """
+
     path: str
     frames: Sequence[str] | None
     fps: float
@@ -38,8 +40,10 @@ class Video:
         for name, frame in self._read() if self.frames is None else self._pictures():
             first = first or (name, frame.shape)
             if frame.shape != first[1]:
-                raise ValueError(f'the frames of {self.path} have different sizes: {first[0]} {first[1][:2]}, {name} '
-                                 f'{frame.shape[:2]} (H, W). Bring them to one size, or split the video')
+                raise ValueError(
+                    f'the frames of {self.path} have different sizes: {first[0]} {first[1][:2]}, {name} '
+                    f'{frame.shape[:2]} (H, W). Bring them to one size, or split the video'
+                )
             yield frame
 
     def _pictures(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -47,8 +51,10 @@ class Video:
             data = np.fromfile(os.path.join(self.path, name), np.uint8)
             frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             if frame is None:
-                raise ValueError(f'frame {name} of {self.path} is not a readable picture; is it complete? Replace it, '
-                                 'or take it out of the folder')
+                raise ValueError(
+                    f'frame {name} of {self.path} is not a readable picture; is it complete? Replace it, '
+                    'or take it out of the folder'
+                )
             yield name, frame
 
     def _read(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -63,8 +69,10 @@ class Video:
                 count += 1
             missing = (self.length or 0) - count  # some containers announce a few frames too many
             if not count or missing > max(1, (self.length or 0) // 20) or (missing > 0 and capture.grab()):
-                raise ValueError(f'frame {count} of {self.path} cannot be decoded, of {self.length} that the file '
-                                 'announces; is it complete? Convert it anew, or cut it before that frame')
+                raise ValueError(
+                    f'frame {count} of {self.path} cannot be decoded, of {self.length} that the file '
+                    'announces; is it complete? Convert it anew, or cut it before that frame'
+                )
             if missing > 1:
                 warnings.warn(f'{self.path} announces {self.length} frames and has {count}', stacklevel=2)
         finally:
@@ -95,8 +103,9 @@ def open_video(path: str | Path, fps: float = 25.0) -> Video:
     capture = cv2.VideoCapture(path)
     try:
         if not capture.isOpened():
-            raise ValueError(f'{path} is no video that OpenCV can open; convert it, or extract its frames into a '
-                             'folder')
+            raise ValueError(
+                f'{path} is no video that OpenCV can open; convert it, or extract its frames into a folder'
+            )
         length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         return Video(path, None, capture.get(cv2.CAP_PROP_FPS) or fps, length if length > 0 else None)
     finally:
@@ -126,9 +135,11 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
                 if writer is None:
                     writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*'mp4v'), fps, frame.shape[1::-1])
                     if not writer.isOpened():
-                        raise ValueError(f'OpenCV cannot write {path} with {fps} frames per second of '
-                                         f'{frame.shape[:2]} pixels (H, W); take a name that ends with .mp4, at most '
-                                         '65535 frames per second, or write a folder of frames')
+                        raise ValueError(
+                            f'OpenCV cannot write {path} with {fps} frames per second of '
+                            f'{frame.shape[:2]} pixels (H, W); take a name that ends with .mp4, at most '
+                            '65535 frames per second, or write a folder of frames'
+                        )
                 writer.write(frame)
         finally:
             if writer is not None:

@@ -1,4 +1,5 @@
 """Does a checkpoint fit the model? One answer for all tools, whatever wrote the file."""
+
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ class LoadReport(NamedTuple):
         unexpected: its weights that the model has no place for.
         surplus: of ``unexpected`` those of layers of which the model has fewer: with them it was another network.
     """
+
     source: str
     fitting: list[str]
     missing: list[str]
@@ -39,12 +41,15 @@ class LoadReport(NamedTuple):
         empty = [*self.missing, *self.reshaped]
         if empty or self.surplus:
             more = f'; {counted(self.unexpected)} of the file have no place in it' if self.unexpected else ''
-            raise ValueError(f'{self.source} has no weights of the right shape for {counted(empty)} of '
-                             f'{len(empty) + len(self.fitting)} parameters and buffers of the model{more}: config and '
-                             'checkpoint do not belong together')
+            raise ValueError(
+                f'{self.source} has no weights of the right shape for {counted(empty)} of '
+                f'{len(empty) + len(self.fitting)} parameters and buffers of the model{more}: config and '
+                'checkpoint do not belong together'
+            )
         if self.unexpected:
-            print_log(f'{self.source}: the model has no place for {counted(self.unexpected, "weight")} of it',
-                      'current', 30)
+            print_log(
+                f'{self.source}: the model has no place for {counted(self.unexpected, "weight")} of it', 'current', 30
+            )
 
     def require_some(self) -> None:
         """For ``load_from`` of a training: what does not fit starts anew, as classes of another data set do, which is
@@ -54,8 +59,9 @@ class LoadReport(NamedTuple):
             ValueError: nothing fits.
         """
         if not self.fitting:
-            raise ValueError(f'{self._described()}: nothing of the checkpoint would be used. Name another load_from, '
-                             'or none')
+            raise ValueError(
+                f'{self._described()}: nothing of the checkpoint would be used. Name another load_from, or none'
+            )
         if self.missing or self.reshaped or self.unexpected:
             mismatch = f'\nsize mismatch for {", ".join(self.reshaped[:3])}' if self.reshaped else ''
             print_log(f'{self._described()}. What is missing or of another shape starts anew{mismatch}', 'current', 30)
@@ -63,9 +69,15 @@ class LoadReport(NamedTuple):
     def _described(self) -> str:
         total = len(self.fitting) + len(self.missing) + len(self.reshaped)
         parts = [f'{len(self.fitting)} of the {total} parameters and buffers of the model fit']
-        parts += [f'{counted(names)} {what}' for what, names in (
-            ('missing', self.missing), ('of another shape', self.reshaped),
-            ('without a place in the model', self.unexpected)) if names]
+        parts += [
+            f'{counted(names)} {what}'
+            for what, names in (
+                ('missing', self.missing),
+                ('of another shape', self.reshaped),
+                ('without a place in the model', self.unexpected),
+            )
+            if names
+        ]
         return f'{self.source}: {"; ".join(parts)}'
 
 
@@ -90,8 +102,15 @@ def recorded_loading(model: nn.Module, source: str) -> Iterator[Callable[[], Loa
     record: dict[str, list[str]] = {}
 
     # The last hook before loading: names are ours already. Loading itself goes on to fill these lists.
-    def remember(state_dict: dict, prefix: str, metadata: dict, strict: bool, missing: list[str],
-                 unexpected: list[str], errors: list[str]) -> None:
+    def remember(
+        state_dict: dict,
+        prefix: str,
+        metadata: dict,
+        strict: bool,
+        missing: list[str],
+        unexpected: list[str],
+        errors: list[str],
+    ) -> None:
         record.update(missing=missing, unexpected=unexpected, errors=errors)
 
     handle = model._register_load_state_dict_pre_hook(remember)
@@ -106,9 +125,14 @@ def recorded_loading(model: nn.Module, source: str) -> Iterator[Callable[[], Loa
         unexpected = [name for name in record['unexpected'] if not name.endswith(DERIVED)]
         lost = {*missing, *reshaped}
         kinds = {_kind(name) for name in own}
-        return LoadReport(source, [name for name in own if name not in lost], missing,
-                          [name for name in reshaped if not name.endswith(DERIVED)], unexpected,
-                          [name for name in unexpected if _kind(name) in kinds])
+        return LoadReport(
+            source,
+            [name for name in own if name not in lost],
+            missing,
+            [name for name in reshaped if not name.endswith(DERIVED)],
+            unexpected,
+            [name for name in unexpected if _kind(name) in kinds],
+        )
 
     try:
         yield report
@@ -126,6 +150,7 @@ def load_weights(model: nn.Module, source: str) -> tuple[LoadReport, dict[str, A
     from mmengine.runner import load_checkpoint
 
     from m2f_mm.checkpoints import safe_loading
+
     with safe_loading(), recorded_loading(model, source) as report:
         checkpoint = load_checkpoint(model, source, map_location='cpu', logger='silent')
     return report(), checkpoint

@@ -1,4 +1,5 @@
 """One training at a time in a folder: two would remove each other's checkpoints."""
+
 import contextlib
 import errno
 import fcntl
@@ -47,11 +48,24 @@ def work_dir_lock(folder: str, launcher: str = 'none') -> Iterator[None]:
         if other.get('host') == socket.gethostname() and not locks and _runs(other):
             raise _refused(folder, other)
         if other and other.get('host') != socket.gethostname():
-            print_log(f'work_dir {folder}: a training on another computer has not ended in order '
-                      f'({_described(other)}). If it still runs, the two remove each other\'s checkpoints: end one of '
-                      'them', 'current', 30)
-        _write(file, json.dumps(dict(host=socket.gethostname(), pid=os.getpid(), process_start=_process_start('self'),
-                                     start=time.strftime('%Y-%m-%d %H:%M:%S'))))
+            print_log(
+                f'work_dir {folder}: a training on another computer has not ended in order '
+                f"({_described(other)}). If it still runs, the two remove each other's checkpoints: end one of "
+                'them',
+                'current',
+                30,
+            )
+        _write(
+            file,
+            json.dumps(
+                dict(
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    process_start=_process_start('self'),
+                    start=time.strftime('%Y-%m-%d %H:%M:%S'),
+                )
+            ),
+        )
         try:
             yield
         finally:
@@ -59,8 +73,10 @@ def work_dir_lock(folder: str, launcher: str = 'none') -> Iterator[None]:
 
 
 def _refused(folder: str, other: dict) -> ValueError:
-    return ValueError(f'work_dir {folder}: another training writes there ({_described(other)}), and the two would '
-                      'remove each other\'s checkpoints. Wait for it, end it, or choose another --work-dir')
+    return ValueError(
+        f'work_dir {folder}: another training writes there ({_described(other)}), and the two would '
+        "remove each other's checkpoints. Wait for it, end it, or choose another --work-dir"
+    )
 
 
 def launch_rank(launcher: str) -> int:

@@ -1,4 +1,5 @@
 """ImageNet weights of backbones: where they lie, for ``checkpoint='m2f_mm://resnet50'`` of an ``init_cfg``."""
+
 from typing import NamedTuple
 
 SWIN = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
@@ -6,6 +7,7 @@ SWIN = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
 
 class Source(NamedTuple):
     """A public file of weights."""
+
     url: str
     origin: str
 
@@ -17,9 +19,12 @@ SOURCES = dict(
     resnet101c=Source('https://dl.fbaipublicfiles.com/detectron2/DeepLab/R-103.pkl', "detectron2's DeepLab, R-103"),
     **{
         name: Source(f'{SWIN}{name}.pth', f'microsoft/Swin-Transformer, {origin}')
-        for name, origin in (('swin_tiny_patch4_window7_224', 'ImageNet-1k'),
-                             ('swin_small_patch4_window7_224', 'ImageNet-1k'),
-                             ('swin_base_patch4_window12_384', 'ImageNet-1k'),
-                             ('swin_base_patch4_window12_384_22k', 'ImageNet-22k'),
-                             ('swin_large_patch4_window12_384_22k', 'ImageNet-22k'))
-    })
+        for name, origin in (
+            ('swin_tiny_patch4_window7_224', 'ImageNet-1k'),
+            ('swin_small_patch4_window7_224', 'ImageNet-1k'),
+            ('swin_base_patch4_window12_384', 'ImageNet-1k'),
+            ('swin_base_patch4_window12_384_22k', 'ImageNet-22k'),
+            ('swin_large_patch4_window12_384_22k', 'ImageNet-22k'),
+        )
+    },
+)

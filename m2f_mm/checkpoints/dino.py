@@ -1,4 +1,5 @@
 """MMDetection's DINO, a detector, to what Mask DINO shares with it. There is no way back."""
+
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -28,9 +29,11 @@ def check(state_dict: dict[str, Tensor], head: nn.Module) -> None:
     decoder, levels, extra = head.pixel_decoder, len(state_dict['level_embed']), len(_inputs(state_dict, 'extra_convs'))
     found = getattr(decoder, 'fine_first', False), len(getattr(decoder, 'input_convs', ()))
     if found != (True, levels) or decoder.num_encoder_levels != levels - extra:
-        raise ValueError(f"the weights are MMDetection's DINO with {levels} levels, fine to coarse: they fit a Mask "
-                         f'DINO with num_transformer_feat_level={levels} and pixel_decoder=dict(fine_first=True, '
-                         f'num_extra_levels={extra})')
+        raise ValueError(
+            f"the weights are MMDetection's DINO with {levels} levels, fine to coarse: they fit a Mask "
+            f'DINO with num_transformer_feat_level={levels} and pixel_decoder=dict(fine_first=True, '
+            f'num_extra_levels={extra})'
+        )
 
 
 def _inputs(keys: Iterable[str], kind: str) -> set[str]:
@@ -61,9 +64,12 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
     boxes = state_dict.get(f'{first}weight')
     if boxes is not None and boxes.shape[1] != 2 * boxes.shape[0]:  # a fork encodes boxes with twice as many numbers
         names = {key: name for key, name in names.items() if not key.startswith(first)}
-    return {name: _reversed_levels(state_dict[key], levels)
-            if re.match(r'decoder\.layers\.\d+\.cross_attn\.(sampling_offsets|attention_weights)\.', key)
-            else state_dict[key] for key, name in names.items()}
+    return {
+        name: _reversed_levels(state_dict[key], levels)
+        if re.match(r'decoder\.layers\.\d+\.cross_attn\.(sampling_offsets|attention_weights)\.', key)
+        else state_dict[key]
+        for key, name in names.items()
+    }
 
 
 def _names(keys: Sequence[str], head: str) -> dict[str, str]:
@@ -87,8 +93,10 @@ def _names(keys: Sequence[str], head: str) -> dict[str, str]:
         (r'(encoder\.layers\..+)', rf'{head}.pixel_decoder.\1'),
         (r'decoder\.(layers\..+)', rf'{head}.transformer_decoder.\1'),
         (r'decoder\.norm\.(.+)', rf'{head}.transformer_decoder.post_norm.\1'),
-        (r'decoder\.ref_point_head\.layers\.(\d)\.(.+)',
-         lambda match: f'{head}.transformer_decoder.ref_point_head.{2 * int(match[1])}.{match[2]}'),
+        (
+            r'decoder\.ref_point_head\.layers\.(\d)\.(.+)',
+            lambda match: f'{head}.transformer_decoder.ref_point_head.{2 * int(match[1])}.{match[2]}',
+        ),
         (r'(memory_trans_(?:fc|norm)\..+)', rf'{head}.\1'),
         (r'bbox_head\.cls_branches\.\d+\.(.+)', rf'{head}.cls_embed.\1'),
         (r'bbox_head\.reg_branches\.\d+\.(.+)', rf'{head}.box_embed.\1'),

@@ -1,4 +1,5 @@
 """Files of weights from the web, in a cache that never gives one address the file of another, nor a part of one."""
+
 import hashlib
 import json
 import os
@@ -115,5 +116,7 @@ def check_name(path: Path) -> None:
     """
     known = checksum_in(path.name)
     if known and not checksum(path, known[0]).startswith(known[1]):
-        raise ValueError(f'{path.name} has the {known[0].upper()} {checksum(path, known[0])}, which does not begin as '
-                         'its name says; it is damaged or another file. Get it again, or pass its path')
+        raise ValueError(
+            f'{path.name} has the {known[0].upper()} {checksum(path, known[0])}, which does not begin as '
+            'its name says; it is damaged or another file. Get it again, or pass its path'
+        )

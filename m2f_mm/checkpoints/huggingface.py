@@ -5,6 +5,7 @@ of the files on the hub and those that transformers 5 gives its modules. Backbon
 timm's ResNet.
 Facts: huggingface/transformers, ``models/mask2former``, ``models/swin`` and ``models/resnet``.
 """
+
 import re
 from collections.abc import Iterable
 
@@ -21,25 +22,37 @@ RESNET: list[Row] = [
     (r'_backbone\.(.+)', r'\1'),  # timm's names are torchvision's, and so are ours
     (r'embedder\.embedder\.convolution\.weight', 'conv1.weight'),
     (r'embedder\.embedder\.normalization\.(\w+)', r'bn1.\1'),
-    (r'encoder\.stages\.(\d)\.layers\.(\d+)\.shortcut\.convolution\.weight',
-     lambda m: f'layer{int(m[1]) + 1}.{m[2]}.downsample.0.weight'),
-    (r'encoder\.stages\.(\d)\.layers\.(\d+)\.shortcut\.normalization\.(\w+)',
-     lambda m: f'layer{int(m[1]) + 1}.{m[2]}.downsample.1.{m[3]}'),
-    (r'encoder\.stages\.(\d)\.layers\.(\d+)\.layer\.(\d)\.convolution\.weight',
-     lambda m: f'layer{int(m[1]) + 1}.{m[2]}.conv{int(m[3]) + 1}.weight'),
-    (r'encoder\.stages\.(\d)\.layers\.(\d+)\.layer\.(\d)\.normalization\.(\w+)',
-     lambda m: f'layer{int(m[1]) + 1}.{m[2]}.bn{int(m[3]) + 1}.{m[4]}'),
+    (
+        r'encoder\.stages\.(\d)\.layers\.(\d+)\.shortcut\.convolution\.weight',
+        lambda m: f'layer{int(m[1]) + 1}.{m[2]}.downsample.0.weight',
+    ),
+    (
+        r'encoder\.stages\.(\d)\.layers\.(\d+)\.shortcut\.normalization\.(\w+)',
+        lambda m: f'layer{int(m[1]) + 1}.{m[2]}.downsample.1.{m[3]}',
+    ),
+    (
+        r'encoder\.stages\.(\d)\.layers\.(\d+)\.layer\.(\d)\.convolution\.weight',
+        lambda m: f'layer{int(m[1]) + 1}.{m[2]}.conv{int(m[3]) + 1}.weight',
+    ),
+    (
+        r'encoder\.stages\.(\d)\.layers\.(\d+)\.layer\.(\d)\.normalization\.(\w+)',
+        lambda m: f'layer{int(m[1]) + 1}.{m[2]}.bn{int(m[3]) + 1}.{m[4]}',
+    ),
 ]
 BLOCK = r'(?:swin\.)?encoder\.layers\.(\d)\.blocks\.(\d+)\.'
 SWIN: list[Row] = [
     (r'(?:swin\.)?embeddings\.patch_embeddings\.projection\.(\w+)', r'patch_embed.projection.\1'),
     (r'(?:swin\.)?embeddings\.norm\.(\w+)', r'patch_embed.norm.\1'),
     (r'(?:swin\.)?embeddings\.position_embeddings', 'absolute_pos_embed'),
-    (BLOCK + r'attention\.(?:self\.)?(?:([qkv])_proj|(query|key|value))\.(\w+)',
-     lambda m: f'stages.{m[1]}.blocks.{m[2]}.attn.w_msa.qkv.{m[5]}{PART}{PARTS[m[3] or m[4]]}'),
+    (
+        BLOCK + r'attention\.(?:self\.)?(?:([qkv])_proj|(query|key|value))\.(\w+)',
+        lambda m: f'stages.{m[1]}.blocks.{m[2]}.attn.w_msa.qkv.{m[5]}{PART}{PARTS[m[3] or m[4]]}',
+    ),
     (BLOCK + r'attention\.(?:o_proj|output\.dense)\.(\w+)', r'stages.\1.blocks.\2.attn.w_msa.proj.\3'),
-    (BLOCK + r'attention\.(?:self\.|relative_position_bias\.)?relative_position_bias_table',
-     r'stages.\1.blocks.\2.attn.w_msa.relative_position_bias_table'),
+    (
+        BLOCK + r'attention\.(?:self\.|relative_position_bias\.)?relative_position_bias_table',
+        r'stages.\1.blocks.\2.attn.w_msa.relative_position_bias_table',
+    ),
     (BLOCK + r'layernorm_before\.(\w+)', r'stages.\1.blocks.\2.norm1.\3'),
     (BLOCK + r'layernorm_after\.(\w+)', r'stages.\1.blocks.\2.norm2.\3'),
     (BLOCK + r'(?:mlp\.fc1|intermediate\.dense)\.(\w+)', r'stages.\1.blocks.\2.ffn.layers.0.0.\3'),
@@ -70,8 +83,10 @@ TRANSFORMER: list[Row] = [
     (r'level_embed\.weight', 'level_embed.weight'),
     (r'input_projections\.(\d)\.(\w+)', r'decoder_input_projs.\1.\2'),
     (DECODER + r'cross_attn\.(.+)', r'transformer_decoder.layers.\1.cross_attn.attn.\2'),
-    (DECODER + r'self_attn\.([qkv])_proj\.(\w+)',
-     lambda m: f'transformer_decoder.layers.{m[1]}.self_attn.attn.in_proj_{m[3]}{PART}{PARTS[m[2]]}'),
+    (
+        DECODER + r'self_attn\.([qkv])_proj\.(\w+)',
+        lambda m: f'transformer_decoder.layers.{m[1]}.self_attn.attn.in_proj_{m[3]}{PART}{PARTS[m[2]]}',
+    ),
     (DECODER + r'self_attn\.out_proj\.(\w+)', r'transformer_decoder.layers.\1.self_attn.attn.out_proj.\2'),
     (DECODER + r'cross_attn_layer_norm\.(\w+)', r'transformer_decoder.layers.\1.norms.0.\2'),
     (DECODER + r'self_attn_layer_norm\.(\w+)', r'transformer_decoder.layers.\1.norms.1.\2'),

@@ -5,6 +5,7 @@ Two things make it so: MMEngine's loader hands names of this package and files t
 ``torch.save`` stay MMEngine's own matter, except while ``safe_loading`` is in force, as in our tools: then nothing that
 is loaded may run code.
 """
+
 import difflib
 import os
 import pickle
@@ -67,24 +68,34 @@ def load_named(name: str, map_location: str | None = None) -> dict:
             a local path.
     """
     from m2f_mm.apis.model_index import released_models
-    key = name[len(SCHEME):].removesuffix('.py')
+
+    key = name[len(SCHEME) :].removesuffix('.py')
     urls = {known: source.url for known, source in SOURCES.items()}
     urls.update((model.name, model.weights) for model in released_models())
     if key not in urls:
         near = difflib.get_close_matches(key, urls, n=3, cutoff=0.4) or list(SOURCES)
-        raise ValueError(f'{name} is unknown; near are {", ".join(SCHEME + known for known in near)}. '
-                         'A path to a file is accepted as well')
+        raise ValueError(
+            f'{name} is unknown; near are {", ".join(SCHEME + known for known in near)}. '
+            'A path to a file is accepted as well'
+        )
     try:
         return _with_our_names(load_safely(urls[key], map_location), urls[key])
     except OSError as error:
         file = Path(urlparse(urls[key]).path).name
-        advice = (f'its path: --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{file}. To train from scratch: '
-                  '--cfg-options model.backbone.init_cfg=None, and a norm that learns in place of FrozenBN, such as '
-                  'norm_cfg=dict(_delete_=True, type="GN", num_groups=32)') if key in SOURCES else 'its path instead'
+        advice = (
+            (
+                f'its path: --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{file}. To train from scratch: '
+                '--cfg-options model.backbone.init_cfg=None, and a norm that learns in place of FrozenBN, such as '
+                'norm_cfg=dict(_delete_=True, type="GN", num_groups=32)'
+            )
+            if key in SOURCES
+            else 'its path instead'
+        )
         raise FileNotFoundError(
             f'The weights {file} ({SOURCES[key].origin if key in SOURCES else "official"}) cannot be fetched from '
             f'{urls[key]}: {error}. Get the file by other means and put it into a folder that the variable '
-            f'{FOLDER_VARIABLE} names, or pass {advice}') from error
+            f'{FOLDER_VARIABLE} names, or pass {advice}'
+        ) from error
 
 
 def local_file(name: str) -> Path:
@@ -147,8 +158,7 @@ def load_from_file(filename: str, map_location: Any = None) -> dict:
     return content
 
 
-def load_from_web(filename: str, map_location: Any = None, model_dir: str | None = None,
-                   progress: bool = True) -> dict:
+def load_from_web(filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = True) -> dict:
     """In the place of MMEngine's loader of addresses: the first worker fetches."""
     if get_rank() == 0:
         fetched(filename)
@@ -163,8 +173,9 @@ def _torch_load(file: Any, map_location: Any = None, weights_only: bool | None =
     try:
         return torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f'the weights ask for more than numbers, texts and containers: {error}. Nothing of them was '
-                         'run') from error
+        raise ValueError(
+            f'the weights ask for more than numbers, texts and containers: {error}. Nothing of them was run'
+        ) from error
 
 
 @contextmanager
@@ -177,8 +188,12 @@ def safe_loading() -> Iterator[None]:
     so.
     """
     if not checks_are_complete():
-        print_log(f'torch {torch.__version__} cannot check what a file of weights makes it run: load only files that '
-                  'you trust, or install torch 2.6 or later', 'current', 30)
+        print_log(
+            f'torch {torch.__version__} cannot check what a file of weights makes it run: load only files that '
+            'you trust, or install torch 2.6 or later',
+            'current',
+            30,
+        )
         yield
         return
     ours = {'': load_from_file, 'file://': load_from_file, **dict.fromkeys(WEB, load_from_web)}

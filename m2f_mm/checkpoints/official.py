@@ -5,6 +5,7 @@ directions.
 Facts: facebookresearch/Mask2Former, facebookresearch/MaskFormer and IDEA-Research/MaskDINO, the state dicts of their
 models.
 """
+
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -94,8 +95,10 @@ MASKFORMER = [
     *PREDICTIONS,
     ('input_proj.{P}', 'decoder_input_proj.{P}'),
     *below('transformer_decoder.encoder.', transformer_rows('encoder', ENCODER)),
-    *below('transformer_decoder.',
-           transformer_rows('decoder', dict(self_attn='self_attn.attn', multihead_attn='cross_attn.attn'))),
+    *below(
+        'transformer_decoder.',
+        transformer_rows('decoder', dict(self_attn='self_attn.attn', multihead_attn='cross_attn.attn')),
+    ),
     ('{P}', 'conv_seg.{P}'),  # of the per-pixel baseline, which has nothing else here
 ]
 MASK_DINO = [
@@ -141,6 +144,7 @@ class Variant(NamedTuple):
         encoder: of the pixel decoder: 'deformable', 'plain' or none, ''.
         transformer: whose transformer decoder, a key of ``TRANSFORMERS``; a per-pixel baseline's is MaskFormer's.
     """
+
     deep_stem: bool
     num_fpn: int
     encoder: str
@@ -151,7 +155,7 @@ class Variant(NamedTuple):
         return {
             'backbone.': ('backbone.', backbone_rows(self.deep_stem)),
             PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder_rows(self.num_fpn, self.encoder)),
-            PREDICTOR: (f'{head}.', TRANSFORMERS[self.transformer])
+            PREDICTOR: (f'{head}.', TRANSFORMERS[self.transformer]),
         }
 
 
@@ -167,11 +171,15 @@ def pixel_decoder_rows(num_fpn: int, encoder: str) -> Pairs:
     """
     level = f'{{{num_fpn}-i}}' if encoder == 'deformable' else '{i-1}'
     coarsest = 'encoder_out_proj' if encoder else 'last_feat_conv'
-    rows = DEFORMABLE_ENCODER if encoder == 'deformable' else [
-        *(PLAIN_ENCODER if encoder else []),
-        (f'layer_{num_fpn + 1}.norm.{{P}}', coarsest + '.gn.{P}'),
-        (f'layer_{num_fpn + 1}.{{P}}', coarsest + '.conv.{P}'),
-    ]
+    rows = (
+        DEFORMABLE_ENCODER
+        if encoder == 'deformable'
+        else [
+            *(PLAIN_ENCODER if encoder else []),
+            (f'layer_{num_fpn + 1}.norm.{{P}}', coarsest + '.gn.{P}'),
+            (f'layer_{num_fpn + 1}.{{P}}', coarsest + '.conv.{P}'),
+        ]
+    )
     return rows + [
         ('adapter_{i}.norm.{P}', f'lateral_convs.{level}.gn.{{P}}'),
         ('adapter_{i}.{P}', f'lateral_convs.{level}.conv.{{P}}'),
@@ -183,8 +191,10 @@ def pixel_decoder_rows(num_fpn: int, encoder: str) -> Pairs:
 
 def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
     """Official weights under the names of MMDetection and of this package; see ``key_map``."""
-    return {name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
-            for key, name in key_map(state_dict, head).items()}
+    return {
+        name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
+        for key, name in key_map(state_dict, head).items()
+    }
 
 
 def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
@@ -197,15 +207,26 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
     laterals = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.pixel_decoder.lateral_convs.')}
     marks = dict(deformable='level_encoding.weight', plain='encoder_in_proj.weight')
     encoder = next((kind for kind, mark in marks.items() if f'{head}.pixel_decoder.{mark}' in state_dict), '')
-    transformer = ('mask_dino' if f'{head}.box_embed.0.weight' in state_dict else
-                   'mask2former' if f'{head}.level_embed.weight' in state_dict else 'maskformer')
+    transformer = (
+        'mask_dino'
+        if f'{head}.box_embed.0.weight' in state_dict
+        else 'mask2former'
+        if f'{head}.level_embed.weight' in state_dict
+        else 'maskformer'
+    )
     variant = Variant('backbone.stem.0.weight' in state_dict, len(laterals), encoder, transformer)
-    names = translate_templates(state_dict, variant.tables(head), f'what the official models have under {head}',
-                                backwards=True)
+    names = translate_templates(
+        state_dict, variant.tables(head), f'what the official models have under {head}', backwards=True
+    )
     state = OrderedDict(
-        (key, restore_patch_merging(state_dict[name])
-         if key.startswith('backbone.layers.') and '.downsample.' in key else state_dict[name])
-        for name, key in names.items())
+        (
+            key,
+            restore_patch_merging(state_dict[name])
+            if key.startswith('backbone.layers.') and '.downsample.' in key
+            else state_dict[name],
+        )
+        for name, key in names.items()
+    )
     if transformer == 'mask_dino':
         layers = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.transformer_decoder.layers.')}
         state.update(shared_modules(state, len(layers)))
@@ -217,11 +238,16 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
 def shared_modules(state: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
     """The names under which Mask DINO's code stores its one box head and one norm once more."""
     boxes, norm = PREDICTOR + '_bbox_embed.', PREDICTOR + 'decoder_norm.'
-    again = {PREDICTOR + 'decoder.norm.' + key[len(norm):]: value for key, value in state.items()
-             if key.startswith(norm)}
+    again = {
+        PREDICTOR + 'decoder.norm.' + key[len(norm) :]: value for key, value in state.items() if key.startswith(norm)
+    }
     for owner in ('bbox_embed', 'decoder.bbox_embed'):
-        again.update((f'{PREDICTOR}{owner}.{layer}.{key[len(boxes):]}', value) for layer in range(num_layers)
-                     for key, value in state.items() if key.startswith(boxes))
+        again.update(
+            (f'{PREDICTOR}{owner}.{layer}.{key[len(boxes) :]}', value)
+            for layer in range(num_layers)
+            for key, value in state.items()
+            if key.startswith(boxes)
+        )
     return again
 
 
@@ -229,8 +255,10 @@ def backbone_to_openmmlab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """A backbone's own file, detectron2's ResNet or the original Swin: keys without a prefix on both sides."""
     rows = backbone_rows('stem.conv2.weight' in state_dict)
     names = translate_templates(state_dict, {'': ('', rows)}, "detectron2's or Swin's backbones")
-    return {name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
-            for key, name in names.items()}
+    return {
+        name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
+        for key, name in names.items()
+    }
 
 
 def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
@@ -249,8 +277,13 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
     adapters = {name.split('.')[2] for name in modern if name.startswith(PIXEL_DECODER + 'adapter_')}
     marks = dict(deformable='transformer.level_embed', plain='input_proj.weight')
     encoder = next((kind for kind, mark in marks.items() if PIXEL_DECODER + mark in modern), '')
-    transformer = ('mask_dino' if any(name.startswith(MASK_DINO_MARKS) for name in modern) else
-                   'maskformer' if any(name.startswith(MASKFORMER_MARKS) for name in modern) else 'mask2former')
+    transformer = (
+        'mask_dino'
+        if any(name.startswith(MASK_DINO_MARKS) for name in modern)
+        else 'maskformer'
+        if any(name.startswith(MASKFORMER_MARKS) for name in modern)
+        else 'mask2former'
+    )
     variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters), encoder, transformer)
     mapped = translate_templates(modern, variant.tables(head), SOURCE)
     return {modern[name]: ours for name, ours in mapped.items()}
@@ -259,5 +292,5 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
 def _modern(key: str) -> str:
     """Keys from before the pixel decoder had a module of its own."""
     if key.startswith('sem_seg_head.') and not key.startswith((PIXEL_DECODER, PREDICTOR)):
-        return PIXEL_DECODER + key[len('sem_seg_head.'):]
+        return PIXEL_DECODER + key[len('sem_seg_head.') :]
     return key

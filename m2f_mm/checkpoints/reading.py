@@ -3,6 +3,7 @@
 A pickle is a program; here only tensors, arrays and plain containers are made of one, and anything else is refused.
 What a file is says its content, not its name.
 """
+
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -20,8 +21,10 @@ WRAPPERS = ('state_dict', 'model')  # under which a file keeps its weights; Open
 TORCH, SAFETENSORS, PICKLE = 'torch', 'safetensors', 'pickle'
 # How files of torch.save begin: zip archives, and several pickles from before torch 1.6
 _STARTS = (b'PK\x03\x04', b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.')
-_CURE = ('Nothing of it was run. If you trust where it comes from, keep its weights alone: '
-         'torch.save(dict(state_dict=...), ...) in a process of your own')
+_CURE = (
+    'Nothing of it was run. If you trust where it comes from, keep its weights alone: '
+    'torch.save(dict(state_dict=...), ...) in a process of your own'
+)
 
 
 def _bytes_of(text: str, encoding: str) -> bytes:
@@ -36,7 +39,7 @@ PLAIN = {
     **NUMPY_PARTS,
     ('collections', 'OrderedDict'): OrderedDict,
     ('_codecs', 'encode'): _bytes_of,
-    ('__builtin__', 'bytes'): no_bytes
+    ('__builtin__', 'bytes'): no_bytes,
 }
 
 
@@ -133,6 +136,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
 def _read_safetensors(path: Path, map_location: Any) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+
     try:
         return load_file(str(path), device=str(map_location or 'cpu'))
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
@@ -146,23 +150,29 @@ def _read_torch(path: Path, map_location: Any) -> Any:
         with path.open('rb') as stream:  # a name would tell some versions of torch that it is a safetensors file
             content = torch.load(stream, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f'{path} is not a file of weights that can be read safely: {_reason(error)}. '
-                         f'{_CURE}') from error
+        raise ValueError(
+            f'{path} is not a file of weights that can be read safely: {_reason(error)}. {_CURE}'
+        ) from error
     except Exception as error:  # a damaged file can make torch raise anything
-        raise ValueError(f'{path} is damaged, or not a file of weights that can be read safely: {_reason(error)}. '
-                         'Nothing of it was run') from error
+        raise ValueError(
+            f'{path} is damaged, or not a file of weights that can be read safely: {_reason(error)}. '
+            'Nothing of it was run'
+        ) from error
     size = path.stat().st_size
     for name, tensor in _tensors(content):
         if tensor.layout == torch.strided and tensor.device.type != 'meta' and tensor.nbytes > size:
-            raise ValueError(f'{path} is refused: its {name} claims {tensor.nbytes} bytes, but all of the file has '
-                             f'{size}')
+            raise ValueError(
+                f'{path} is refused: its {name} claims {tensor.nbytes} bytes, but all of the file has {size}'
+            )
     return content
 
 
 def _reason(error: Exception) -> str:
     """torch's message without its advice, which is to switch the check off."""
-    lines = [line.strip() for line in str(error).partition('WeightsUnpickler error: ')[2].splitlines()
-             or str(error).splitlines()]
+    lines = [
+        line.strip()
+        for line in str(error).partition('WeightsUnpickler error: ')[2].splitlines() or str(error).splitlines()
+    ]
     advice = ('Weights only load failed', '(1)', '(2)', 'Please file an issue', 'Check the documentation')
     line = next((line for line in lines if line and not line.startswith(advice)), type(error).__name__)
     return line.partition(' Please use')[0].rstrip('. ')
@@ -181,8 +191,10 @@ def _reject_compressed(path: Path) -> None:
     total = sum(entry.file_size for entry in entries)
     if compressed or total > path.stat().st_size:
         fault = f'{compressed[0]} in it is compressed' if compressed else 'its parts overlap'
-        raise ValueError(f'{path} is refused: {fault}, and all would take {total} bytes; torch.save writes no such '
-                         'files. Save the weights anew')
+        raise ValueError(
+            f'{path} is refused: {fault}, and all would take {total} bytes; torch.save writes no such '
+            'files. Save the weights anew'
+        )
 
 
 def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
@@ -194,8 +206,9 @@ def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
             yield name, value
         elif isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes)) and id(value) not in seen:
             seen.add(id(value))
-            waiting += [(str(key), part) for key, part in (
-                value.items() if isinstance(value, Mapping) else enumerate(value))]
+            waiting += [
+                (str(key), part) for key, part in (value.items() if isinstance(value, Mapping) else enumerate(value))
+            ]
 
 
 def _read_pickle(path: Path) -> Any:
@@ -203,5 +216,7 @@ def _read_pickle(path: Path) -> Any:
         try:
             return PlainUnpickler(stream, encoding='latin1').load()
         except Exception as error:  # a pickle that is made for it can raise anything
-            raise ValueError(f'{path} is refused: a pickle of weights holds arrays and plain containers, but '
-                             f'{error or type(error).__name__}. Nothing of it was run') from error
+            raise ValueError(
+                f'{path} is refused: a pickle of weights holds arrays and plain containers, but '
+                f'{error or type(error).__name__}. Nothing of it was run'
+            ) from error

@@ -1,4 +1,5 @@
 """Whose weights a state dict holds, by its keys, and how they become this package's."""
+
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -7,12 +8,16 @@ from torch import Tensor
 from . import dino, huggingface, official
 
 OURS, OFFICIAL, HUGGINGFACE, DINO, BACKBONE = (
-    "MMDetection's, MMSegmentation's or this package's", 'official (detectron2)', "Hugging Face's",
-    "MMDetection's DINO", 'a backbone alone')
+    "MMDetection's, MMSegmentation's or this package's",
+    'official (detectron2)',
+    "Hugging Face's",
+    "MMDetection's DINO",
+    'a backbone alone',
+)
 HEADS = ('panoptic_head', 'decode_head', 'track_head')  # what models call the head
 _MARKS = (  # how some key of each begins; the first that fits
-    (OFFICIAL, ('sem_seg_head.', )),
-    (HUGGINGFACE, ('model.pixel_level_module.', )),
+    (OFFICIAL, ('sem_seg_head.',)),
+    (HUGGINGFACE, ('model.pixel_level_module.',)),
     (OURS, (*(f'{head}.' for head in HEADS), 'backbone.')),
     (BACKBONE, ('stem.conv', 'res2.', 'patch_embed.proj.', 'layers.0.blocks.')),
 )
@@ -27,8 +32,9 @@ def source_of(keys: Iterable[str]) -> str | None:
     return next((source for source, starts in _MARKS if any(key.startswith(starts) for key in keys)), None)
 
 
-def to_ours(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
-            class_ids: Sequence[int] | None = None) -> dict[str, Tensor]:
+def to_ours(
+    state_dict: dict[str, Tensor], head: str = 'panoptic_head', class_ids: Sequence[int] | None = None
+) -> dict[str, Tensor]:
     """Weights of any source under our names.
 
     Args:
@@ -43,8 +49,7 @@ def to_ours(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
     source = source_of(state_dict)
     if source == OURS:
         parts = {key: key.partition('.') for key in state_dict}
-        return {f'{head}.{rest}' if slot in HEADS else key: state_dict[key]
-                for key, (slot, _, rest) in parts.items()}
+        return {f'{head}.{rest}' if slot in HEADS else key: state_dict[key] for key, (slot, _, rest) in parts.items()}
     if source == BACKBONE:
         return backbone_to_ours(state_dict)
     if source == DINO:
@@ -56,8 +61,9 @@ def to_ours(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
     return state if class_ids is None else in_order(state, head, class_ids)
 
 
-def to_official(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
-                class_ids: Sequence[int] | None = None) -> dict[str, Tensor]:
+def to_official(
+    state_dict: dict[str, Tensor], head: str = 'panoptic_head', class_ids: Sequence[int] | None = None
+) -> dict[str, Tensor]:
     """Our weights as the official (detectron2) code names and orders them; the inverse of ``to_ours``.
 
     Args:
@@ -75,9 +81,13 @@ def to_official(state_dict: dict[str, Tensor], head: str = 'panoptic_head',
 def backbone_to_ours(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """A backbone's own file, without its classifier, as the ``init_cfg`` of OpenMMLab's module wants it: a ResNet's
     names bare, a Swin's behind ``backbone.``."""
-    state = official.backbone_to_openmmlab({
-        key: value for key, value in state_dict.items()
-        if not key.startswith(_NOT_OF_A_BACKBONE) and not key.endswith('attn_mask')})
+    state = official.backbone_to_openmmlab(
+        {
+            key: value
+            for key, value in state_dict.items()
+            if not key.startswith(_NOT_OF_A_BACKBONE) and not key.endswith('attn_mask')
+        }
+    )
     prefix = 'backbone.' if any(name.startswith('patch_embed.') for name in state) else ''
     return {prefix + name: value for name, value in state.items()}
 
@@ -88,5 +98,6 @@ def in_order(state: dict[str, Tensor], head: str, class_ids: Sequence[int]) -> d
     count = len(class_ids)
     orders = {count: torch.tensor(class_ids), count + 1: torch.tensor([*class_ids, count])}
     names = [f'{head}.{name}' for name in ('cls_embed.weight', 'cls_embed.bias', 'label_embed.weight')]
-    return state | {name: state[name][orders[len(state[name])]] for name in names
-                    if name in state and len(state[name]) in orders}
+    return state | {
+        name: state[name][orders[len(state[name])]] for name in names if name in state and len(state[name]) in orders
+    }

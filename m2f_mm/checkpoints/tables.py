@@ -1,4 +1,5 @@
 """Tables that translate the names of weights, and what the tables of all sources share."""
+
 import re
 from collections.abc import Callable, Iterable
 from re import Match
@@ -23,7 +24,7 @@ def translate_keys(keys: Iterable[str], tables: dict[str, tuple[str, list[Row]]]
     mapped, unknown = {}, []
     for key in keys:
         prefix = next((prefix for prefix in tables if key.startswith(prefix)), None)
-        name = None if prefix is None else _translate(key[len(prefix):], tables[prefix][1])
+        name = None if prefix is None else _translate(key[len(prefix) :], tables[prefix][1])
         if name:
             mapped[key] = tables[prefix][0] + name
         else:
@@ -94,8 +95,9 @@ class Template:
         return text + self.end
 
 
-def translate_templates(keys: Iterable[str], tables: dict[str, tuple[str, list[tuple[str, str]]]], source: str,
-                        backwards: bool = False) -> dict[str, str]:
+def translate_templates(
+    keys: Iterable[str], tables: dict[str, tuple[str, list[tuple[str, str]]]], source: str, backwards: bool = False
+) -> dict[str, str]:
     """Every key by the first pair of templates that fits behind the first prefix that fits.
 
     Args:
@@ -114,7 +116,7 @@ def translate_templates(keys: Iterable[str], tables: dict[str, tuple[str, list[t
     mapped, unknown = {}, []
     for key in keys:
         prefix = next((prefix for prefix in compiled if key.startswith(prefix)), None)
-        name = None if prefix is None else _rewritten(key[len(prefix):], compiled[prefix][1])
+        name = None if prefix is None else _rewritten(key[len(prefix) :], compiled[prefix][1])
         if name is None:
             unknown.append(key)
         else:
@@ -133,8 +135,10 @@ def _rewritten(name: str, pairs: list[tuple[Template, Template]]) -> str | None:
 
 def _require_all(unknown: list[str], source: str) -> None:
     if unknown:
-        raise KeyError(f'{len(unknown)} keys are not those of {source}: {", ".join(unknown[:8])}'
-                       f'{", ..." if len(unknown) > 8 else ""}. Check where the file comes from')
+        raise KeyError(
+            f'{len(unknown)} keys are not those of {source}: {", ".join(unknown[:8])}'
+            f'{", ..." if len(unknown) > 8 else ""}. Check where the file comes from'
+        )
 
 
 def reorder_patch_merging(value: Tensor) -> Tensor:

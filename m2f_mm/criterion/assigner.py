@@ -2,6 +2,7 @@
 
 Shapes: L supervised predictions, B images, Q queries, C classes, N objects of one image, P points, T frames.
 """
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class Matching:
         target: its object, counted within the image, int64 (R,).
         counts: pairs by image and layer; known on the host, so nobody has to ask the device.
     """
+
     layer: Tensor
     batch: Tensor
     query: Tensor
@@ -38,8 +40,10 @@ class Matching:
         """The pairs of some of the images alone."""
         if all(kept):
             return self
-        parts = [torch.cat([part for part, keep in zip(self.by_image(pairs), kept) if keep] or [pairs[:0]])
-                 for pairs in (self.layer, self.batch, self.query, self.target)]
+        parts = [
+            torch.cat([part for part, keep in zip(self.by_image(pairs), kept) if keep] or [pairs[:0]])
+            for pairs in (self.layer, self.batch, self.query, self.target)
+        ]
         return Matching(*parts, [counts if keep else [0] * len(counts) for counts, keep in zip(self.counts, kept)])
 
     def by_image(self, pairs: Tensor) -> tuple[Tensor, ...]:
@@ -64,16 +68,18 @@ class HungarianAssigner:
         no_object: whether the last class logit is no-object.
     """
 
-    def __init__(self,
-                 class_weight: float = 2.0,
-                 mask_weight: float = 5.0,
-                 dice_weight: float = 5.0,
-                 num_points: int | None = 12544,
-                 mask_term: str = 'cross_entropy',
-                 box_weight: float = 0.0,
-                 overlap_weight: float = 0.0,
-                 class_term: str = 'probability',
-                 no_object: bool = True):
+    def __init__(
+        self,
+        class_weight: float = 2.0,
+        mask_weight: float = 5.0,
+        dice_weight: float = 5.0,
+        num_points: int | None = 12544,
+        mask_term: str = 'cross_entropy',
+        box_weight: float = 0.0,
+        overlap_weight: float = 0.0,
+        class_term: str = 'probability',
+        no_object: bool = True,
+    ):
         if mask_term not in MASK_COSTS:
             raise ValueError(f'mask_term must be one of {", ".join(MASK_COSTS)}, got {mask_term!r}')
         if class_term not in CLASS_COSTS:
@@ -101,10 +107,11 @@ class HungarianAssigner:
         flat = torch.cat([sums.flatten()] + [cost.flatten() for layer in costs for cost in layer]).cpu().numpy()
         if not np.isfinite(flat).all():
             explain_non_finite(costs, targets, predictions, self._num_classes(predictions), self.no_object)
-        return self._solve(flat[sums.numel():], costs, predictions.device)
+        return self._solve(flat[sums.numel() :], costs, predictions.device)
 
-    def costs(self, predictions: MaskPredictions, targets: Sequence[SegTargets],
-              draw: RandomPoints) -> list[list[Tensor]]:
+    def costs(
+        self, predictions: MaskPredictions, targets: Sequence[SegTargets], draw: RandomPoints
+    ) -> list[list[Tensor]]:
         """The (Q, N) cost matrix of every prediction and image, L x B of them."""
         class_costs = self.class_costs(torch.stack(predictions.class_logits))  # (L, B, Q, C or C + 1)
         num_classes = self._num_classes(predictions)
@@ -139,7 +146,7 @@ class HungarianAssigner:
         pairs, start = [[] for _ in costs[0]], 0
         for layer, matrices in enumerate(costs):
             for b, cost in enumerate(matrices):
-                queries, objects = linear_sum_assignment(flat[start:start + cost.numel()].reshape(cost.shape))
+                queries, objects = linear_sum_assignment(flat[start : start + cost.numel()].reshape(cost.shape))
                 pairs[b].append(np.stack(np.broadcast_arrays(layer, b, queries, objects)))
                 start += cost.numel()
         packed = torch.from_numpy(np.concatenate([pair for image in pairs for pair in image], axis=1))
@@ -151,29 +158,39 @@ class HungarianAssigner:
 Compared = Iterator[tuple[Tensor, Tensor] | None]
 
 
-def at_points(predictions: MaskPredictions, targets: Sequence[SegTargets], num_points: int,
-              draw: RandomPoints) -> Iterator[Compared]:
+def at_points(
+    predictions: MaskPredictions, targets: Sequence[SegTargets], num_points: int, draw: RandomPoints
+) -> Iterator[Compared]:
     """Masks of each prediction and image at random points, T * P of them."""
     device = predictions.mask_features.device
     points = [draw.matching(layer, len(targets), num_points, device) for layer in range(predictions.num_layers)]
     frames = predictions.mask_features.shape[1]
     rows = [torch.arange(len(target) * frames, device=device) for target in targets]
-    masks = [None if target.masks is None else BinaryMasks(target.clip_masks.flatten(0, 1))  # (N * T, H, W)
-             for target in targets]
+    masks = [
+        None if target.masks is None else BinaryMasks(target.clip_masks.flatten(0, 1))  # (N * T, H, W)
+        for target in targets
+    ]
     for logits, where in zip(predictions.samples(points), points):  # (B, Q, T * P), (B, P, 2)
-        yield (None if known is None else
-               (image, known.sample(index, places, image.dtype).view(-1, image.shape[-1]))
-               for image, index, known, places in zip(logits, rows, masks, where.split(1)))
+        yield (
+            None if known is None else (image, known.sample(index, places, image.dtype).view(-1, image.shape[-1]))
+            for image, index, known, places in zip(logits, rows, masks, where.split(1))
+        )
 
 
 def at_pixels(predictions: MaskPredictions, targets: Sequence[SegTargets]) -> Iterator[Compared]:
     """Masks of each prediction and image at every pixel of the mask features, T * h * w of them."""
     size = predictions.mask_features.shape[-2:]
-    wanted = [None if target.masks is None else
-              F.interpolate(target.clip_masks.view(torch.uint8), size, mode='nearest').flatten(1) for target in targets]
+    wanted = [
+        None
+        if target.masks is None
+        else F.interpolate(target.clip_masks.view(torch.uint8), size, mode='nearest').flatten(1)
+        for target in targets
+    ]
     for layer in range(predictions.num_layers):
-        yield (None if masks is None else (logits.flatten(1), masks.to(logits.dtype))
-               for logits, masks in zip(predictions.mask_logits(layer), wanted))
+        yield (
+            None if masks is None else (logits.flatten(1), masks.to(logits.dtype))
+            for logits, masks in zip(predictions.mask_logits(layer), wanted)
+        )
 
 
 def probability_cost(logits: Tensor) -> Tensor:
@@ -184,7 +201,7 @@ def probability_cost(logits: Tensor) -> Tensor:
 def focal_class_cost(logits: Tensor) -> Tensor:
     """Of every class: its focal loss if it is the one, less that if it is not (Mask DINO, as Deformable DETR)."""
     probability = logits.sigmoid()
-    right = FOCAL_ALPHA * (1 - probability)**2 * -(probability + 1e-8).log()
+    right = FOCAL_ALPHA * (1 - probability) ** 2 * -(probability + 1e-8).log()
     wrong = (1 - FOCAL_ALPHA) * probability**2 * -(1 - probability + 1e-8).log()
     return right - wrong
 
@@ -204,7 +221,7 @@ def focal_cost(logits: Tensor, wanted: Tensor) -> Tensor:
     """Mean focal loss of every pair, a mixture of its values for 0 and 1 where an object has a share of a point:
     logits (Q, P), wanted (N, P) give (Q, N)."""
     probabilities = logits.sigmoid()
-    inside = FOCAL_ALPHA * (1 - probabilities)**2 * F.softplus(-logits)
+    inside = FOCAL_ALPHA * (1 - probabilities) ** 2 * F.softplus(-logits)
     outside = (1 - FOCAL_ALPHA) * probabilities**2 * F.softplus(logits)
     return ((inside - outside) @ wanted.T + outside.sum(-1, keepdim=True)) / logits.shape[-1]
 
@@ -222,8 +239,11 @@ def dice_cost(logits: Tensor, wanted: Tensor) -> Tensor:
 
 def prediction_sums(predictions: MaskPredictions) -> dict[str, Tensor]:
     """Sums of whatever is predicted, (L, B) each: not finite if any of its numbers is not."""
-    layers = {'class logits': predictions.class_logits, 'mask embeddings': predictions.mask_embeds,
-              'boxes': predictions.boxes}
+    layers = {
+        'class logits': predictions.class_logits,
+        'mask embeddings': predictions.mask_embeds,
+        'boxes': predictions.boxes,
+    }
     sums = {name: torch.stack(part).flatten(2).sum(2) for name, part in layers.items() if part}
     if predictions.mask_features is not None:
         features = predictions.mask_features.flatten(1).sum(1)
@@ -244,16 +264,23 @@ def unknown_labels(target: SegTargets, num_classes: int, no_object: bool) -> Ten
     return negative | (target.labels >= num_classes)
 
 
-def explain_non_finite(costs: list[list[Tensor]], targets: Sequence[SegTargets], predictions: MaskPredictions,
-                       num_classes: int, no_object: bool) -> None:
+def explain_non_finite(
+    costs: list[list[Tensor]],
+    targets: Sequence[SegTargets],
+    predictions: MaskPredictions,
+    num_classes: int,
+    no_object: bool,
+) -> None:
     """Raise the error that names the first cause; called only when something is known to be wrong."""
     for b, target in enumerate(targets):
         wrong = target.labels[unknown_labels(target, num_classes, no_object)]
         if wrong.numel():
-            raise ValueError(f'{image_name(b, target)} has the label {int(wrong[0])}, but the model has {num_classes} '
-                             f'classes (labels 0 to {num_classes - 1}). Compare the class counts of the head with the '
-                             'classes in the metainfo of the data set; of a label map, see that pixels have the number '
-                             f'of their class; if {int(wrong[0])} is to be ignored: ignore_index={int(wrong[0])}')
+            raise ValueError(
+                f'{image_name(b, target)} has the label {int(wrong[0])}, but the model has {num_classes} '
+                f'classes (labels 0 to {num_classes - 1}). Compare the class counts of the head with the '
+                'classes in the metainfo of the data set; of a label map, see that pixels have the number '
+                f'of their class; if {int(wrong[0])} is to be ignored: ignore_index={int(wrong[0])}'
+            )
         if target.boxes is not None and not target.boxes.isfinite().all():
             raise ValueError(f'{image_name(b, target)} has boxes that are not finite: mend its annotations')
     sums = prediction_sums(predictions)
@@ -267,10 +294,13 @@ def explain_non_finite(costs: list[list[Tensor]], targets: Sequence[SegTargets],
                     raise FloatingPointError(
                         f'The {part} of {where} are not finite for {image}. The training has diverged or the input is '
                         'broken: look at the learning rate, at fp16 (bf16 has more range) and at the '
-                        f'image{"s" if spoilt else ""}')
+                        f'image{"s" if spoilt else ""}'
+                    )
             if not costs[layer][b].isfinite().all():
-                raise FloatingPointError(f'The matching cost of {where} is not finite for {image_name(b, target)}, '
-                                         'though the predictions are. Their values are too large for float32')
+                raise FloatingPointError(
+                    f'The matching cost of {where} is not finite for {image_name(b, target)}, '
+                    'though the predictions are. Their values are too large for float32'
+                )
 
 
 def image_name(index: int, target: SegTargets) -> str:

@@ -2,6 +2,7 @@
 
 Shapes: Q boxes that are predicted, N that are wanted, R pairs.
 """
+
 import torch
 from torch import Tensor
 

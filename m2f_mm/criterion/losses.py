@@ -2,6 +2,7 @@
 
 Shapes: L supervised predictions, B images, Q queries, C classes without no-object, R masks, P points.
 """
+
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -1,4 +1,5 @@
 """Points at which masks are compared, and the one place where they are drawn (PointRend; Mask2Former, section 3.3)."""
+
 import itertools
 
 import torch
@@ -73,7 +74,7 @@ class BinaryMasks:
         # Entry (i, j) has the pixels (i - 2, j - 2) to (i - 1, j - 1); what lies outside of the masks is zero.
         self.codes = masks.new_zeros((number, height + 3, width + 3), dtype=torch.uint8)
         for bit, (row, column) in enumerate(itertools.product((2, 1), (2, 1))):
-            self.codes[:, row:row + height, column:column + width].add_(masks.view(torch.uint8), alpha=2**bit)
+            self.codes[:, row : row + height, column : column + width].add_(masks.view(torch.uint8), alpha=2**bit)
 
     def sample(self, index: Tensor, points: Tensor, dtype: torch.dtype) -> Tensor:
         """What ``sample_logits(masks[index].to(dtype), points)`` gives.
@@ -103,8 +104,9 @@ class BinaryMasks:
 
 
 @torch.no_grad()
-def uncertain_points(masks: Tensor, num_points: int, oversample_ratio: float, importance_ratio: float, layer: int,
-                     draw: RandomPoints) -> Tensor:
+def uncertain_points(
+    masks: Tensor, num_points: int, oversample_ratio: float, importance_ratio: float, layer: int, draw: RandomPoints
+) -> Tensor:
     """Points where predictions are least certain, plus uniform ones (PointRend, section 3.3 "training").
 
     Of ``oversample_ratio * num_points`` candidates per mask the ``importance_ratio * num_points`` with the smallest

@@ -2,6 +2,7 @@
 
 Shapes: L supervised predictions, B images, Q queries, C classes, R matched pairs of all layers, P points, T frames.
 """
+
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -49,25 +50,29 @@ class SetCriterion(nn.Module):
         denoise_masks: the noised objects learn their masks, too, not only classes and boxes.
     """
 
-    def __init__(self,
-                 assigner: HungarianAssigner,
-                 class_weight: Sequence[float] | None,
-                 loss_class: float = 2.0,
-                 loss_mask: float = 5.0,
-                 loss_dice: float = 5.0,
-                 mask_term: str = 'cross_entropy',
-                 num_points: int | None = 12544,
-                 oversample_ratio: float = 3.0,
-                 importance_ratio: float = 0.75,
-                 draw: RandomPoints | None = None,
-                 loss_box: float = 0.0,
-                 loss_overlap: float = 0.0,
-                 box_classes: int | None = None,
-                 denoise_masks: bool = True):
+    def __init__(
+        self,
+        assigner: HungarianAssigner,
+        class_weight: Sequence[float] | None,
+        loss_class: float = 2.0,
+        loss_mask: float = 5.0,
+        loss_dice: float = 5.0,
+        mask_term: str = 'cross_entropy',
+        num_points: int | None = 12544,
+        oversample_ratio: float = 3.0,
+        importance_ratio: float = 0.75,
+        draw: RandomPoints | None = None,
+        loss_box: float = 0.0,
+        loss_overlap: float = 0.0,
+        box_classes: int | None = None,
+        denoise_masks: bool = True,
+    ):
         super().__init__()
         if oversample_ratio < 1 or not 0 <= importance_ratio <= 1:
-            raise ValueError('oversample_ratio must be at least 1 and importance_ratio in 0..1, got '
-                             f'{oversample_ratio} and {importance_ratio}')
+            raise ValueError(
+                'oversample_ratio must be at least 1 and importance_ratio in 0..1, got '
+                f'{oversample_ratio} and {importance_ratio}'
+            )
         if mask_term not in MASK_LOSSES:
             raise ValueError(f'mask_term must be one of {", ".join(MASK_LOSSES)}, got {mask_term!r}')
         self.assigner = assigner
@@ -96,8 +101,9 @@ class SetCriterion(nn.Module):
             if predictions.denoising is not None:
                 known = known_pairs(predictions.denoising, predictions.groups, targets)
                 parts.append((predictions.denoising, known, predictions.groups))
-            classes = [wanted_classes(part, matching, targets, self.class_weight is not None)
-                       for part, matching, _ in parts]
+            classes = [
+                wanted_classes(part, matching, targets, self.class_weight is not None) for part, matching, _ in parts
+            ]
             sums = [self._weight_sums(each, predictions.class_logits[0]) for each in classes]  # (L,) of each part
             counts = [sum(map(len, some)) for some in (targets, [t for t in targets if t.masks is not None])]
             # Noised objects are each worker's own affair: another may have none, or other groups of them.
@@ -106,18 +112,28 @@ class SetCriterion(nn.Module):
             losses, first = {}, 0
             for (part, matching, groups), wanted, total in zip(parts, classes, sums):
                 terms = self._part(part, matching, wanted, targets, counts * groups, total, first)
-                losses.update(named(terms, part.num_layers, predictions.num_layers - predictions.selected,
-                                    'dn_' if first else '', predictions.selected and not first))
+                losses.update(
+                    named(
+                        terms,
+                        part.num_layers,
+                        predictions.num_layers - predictions.selected,
+                        'dn_' if first else '',
+                        predictions.selected and not first,
+                    )
+                )
                 first += part.num_layers
-        return {name: self.loss_weights['loss_' + name.rpartition('loss_')[2]] * value
-                for name, value in losses.items()}
+        return {
+            name: self.loss_weights['loss_' + name.rpartition('loss_')[2]] * value for name, value in losses.items()
+        }
 
     def _check(self, predictions: MaskPredictions, targets: Sequence[SegTargets]) -> None:
         """Raise the error for a target from which nothing can be learned but classes."""
         for b, target in enumerate(targets):
             if target.masks is None and 'loss_bbox' not in self.loss_weights:
-                raise ValueError(f'{image_name(b, target)} has boxes but no masks, and this model learns no boxes. '
-                                 'Load the masks, or give loss_bbox and loss_iou a weight')
+                raise ValueError(
+                    f'{image_name(b, target)} has boxes but no masks, and this model learns no boxes. '
+                    'Load the masks, or give loss_bbox and loss_iou a weight'
+                )
             if target.boxes is None and (predictions.mask_features is None or 'loss_bbox' in self.loss_weights):
                 raise ValueError(f'{image_name(b, target)} has no boxes: SegTargets.with_boxes() makes them of masks')
 
@@ -127,8 +143,16 @@ class SetCriterion(nn.Module):
             return like.new_ones(len(classes))
         return self.class_weight.to(like.dtype)[classes].flatten(1).sum(1)
 
-    def _part(self, part: MaskPredictions, matching: Matching, classes: Tensor, targets: Sequence[SegTargets],
-              counts: Tensor, weight_sums: Tensor, first: int) -> dict[str, Tensor]:
+    def _part(
+        self,
+        part: MaskPredictions,
+        matching: Matching,
+        classes: Tensor,
+        targets: Sequence[SegTargets],
+        counts: Tensor,
+        weight_sums: Tensor,
+        first: int,
+    ) -> dict[str, Tensor]:
         """Every term of the queries that are matched, or of the noised ones, (L,) each.
 
         Args:
@@ -154,14 +178,16 @@ class SetCriterion(nn.Module):
             terms['loss_cls'] = terms['loss_cls'] + 0 * sum(boxes.sum() for boxes in part.boxes)
         return terms
 
-    def _mask_terms(self, predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets],
-                    first: int) -> tuple[Tensor, Tensor]:
+    def _mask_terms(
+        self, predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets], first: int
+    ) -> tuple[Tensor, Tensor]:
         """Sums over the matched masks of mask and dice loss, (L,) each.
 
         They are compared layer by layer, which bounds what exists at once.
         """
-        objects = zip(*(index.split(counts) for index, counts in
-                        zip(matching.by_image(matching.target), matching.counts)))
+        objects = zip(
+            *(index.split(counts) for index, counts in zip(matching.by_image(matching.target), matching.counts))
+        )
         compare = self._at_pixels if self.num_points is None else self._at_points
         return compare(zip(matched_masks(predictions, matching), objects), targets, first).unbind(1)
 
@@ -172,8 +198,9 @@ class SetCriterion(nn.Module):
         for layer, (logits, index) in enumerate(layers, start=first):
             frames = logits[0].shape[1]
             logits = join([part.flatten(0, 1) for part in logits])  # (n * T, h, w) of all images
-            points = uncertain_points(logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio,
-                                      layer, self.draw)
+            points = uncertain_points(
+                logits.detach(), self.num_points, self.oversample_ratio, self.importance_ratio, layer, self.draw
+            )
             sampled = sample_logits(logits, points)
             wanted = sample_objects(wanted_masks, frames, index, points, sampled.dtype)
             terms.append(self._terms(sampled, wanted))
@@ -184,13 +211,23 @@ class SetCriterion(nn.Module):
 
         Masks of that size exist for ``PIXELS`` at a time and are made again in the backward pass.
         """
-        return torch.stack([
-            sum(checkpoint(self._whole, part, target.clip_masks, rows, use_reentrant=False, preserve_rng_state=False)
-                for image, objects, target in zip(logits, index, targets)
-                for part, rows in zip(*(whole.split(max(1, PIXELS // target.clip_masks.shape[1:].numel()))
-                                        for whole in (image, objects))))
-            for logits, index in layers
-        ])
+        return torch.stack(
+            [
+                sum(
+                    checkpoint(
+                        self._whole, part, target.clip_masks, rows, use_reentrant=False, preserve_rng_state=False
+                    )
+                    for image, objects, target in zip(logits, index, targets)
+                    for part, rows in zip(
+                        *(
+                            whole.split(max(1, PIXELS // target.clip_masks.shape[1:].numel()))
+                            for whole in (image, objects)
+                        )
+                    )
+                )
+                for logits, index in layers
+            ]
+        )
 
     def _whole(self, logits: Tensor, masks: Tensor, rows: Tensor) -> Tensor:
         """Logits (n, T, h, w) at the size of the masks (N, T, H, W), compared with some of those: (2,)."""
@@ -207,8 +244,9 @@ def join(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def sample_objects(masks: Sequence[BinaryMasks], frames: int, index: Sequence[Tensor], points: Tensor,
-                   dtype: torch.dtype) -> Tensor:
+def sample_objects(
+    masks: Sequence[BinaryMasks], frames: int, index: Sequence[Tensor], points: Tensor, dtype: torch.dtype
+) -> Tensor:
     """What is wanted at points (M * T, P, 2) of the objects ``index``, (n,) of each image: (M * T, P)."""
     sampled = []
     for image, objects, where in zip(masks, index, points.split([frames * len(objects) for objects in index])):
@@ -217,15 +255,17 @@ def sample_objects(masks: Sequence[BinaryMasks], frames: int, index: Sequence[Te
     return join(sampled)
 
 
-def wanted_classes(predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets],
-                   no_object: bool) -> Tensor:
+def wanted_classes(
+    predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets], no_object: bool
+) -> Tensor:
     """The class that every query is to predict, (L, B, Q); C for those without a pair, which the last of C + 1 logits
     is for, and none of C logits, without ``no_object``."""
     logits = predictions.class_logits[-1]
     background = logits.shape[-1] - no_object
     classes = torch.full((predictions.num_layers, *logits.shape[:2]), background, device=logits.device)
-    labels = torch.cat([target.taught_classes(background)[index]
-                        for target, index in zip(targets, matching.by_image(matching.target))])
+    labels = torch.cat(
+        [target.taught_classes(background)[index] for target, index in zip(targets, matching.by_image(matching.target))]
+    )
     classes[matching.layer, matching.batch, matching.query] = labels
     return classes
 
@@ -242,8 +282,9 @@ def known_pairs(denoising: MaskPredictions, groups: int, targets: Sequence[SegTa
     return Matching(*packed, counts)
 
 
-def box_terms_of(predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets],
-                 num_classes: int | None) -> tuple[Tensor, Tensor]:
+def box_terms_of(
+    predictions: MaskPredictions, matching: Matching, targets: Sequence[SegTargets], num_classes: int | None
+) -> tuple[Tensor, Tensor]:
     """Sums over the pairs of both losses of boxes, (L,) each; of the first ``num_classes`` classes alone, if given."""
     boxes = torch.stack(predictions.boxes)[matching.layer, matching.batch, matching.query]
     objects = list(zip(targets, matching.by_image(matching.target)))
@@ -255,8 +296,9 @@ def box_terms_of(predictions: MaskPredictions, matching: Matching, targets: Sequ
     return tuple(boxes.new_zeros(predictions.num_layers).index_add(0, matching.layer, each) for each in terms)
 
 
-def named(terms: dict[str, Tensor], num_layers: int, num_predictions: int, prefix: str,
-          selected: bool) -> dict[str, Tensor]:
+def named(
+    terms: dict[str, Tensor], num_layers: int, num_predictions: int, prefix: str, selected: bool
+) -> dict[str, Tensor]:
     """Terms (L,) by name: the last layer bare, the others ``d{i}.``, chosen tokens ``enc_``.
 
     Args:
@@ -266,8 +308,9 @@ def named(terms: dict[str, Tensor], num_layers: int, num_predictions: int, prefi
     """
     start = num_predictions - num_layers + selected
     starts = ['enc_'] * selected + [f'd{i}.{prefix}' for i in range(start, num_predictions - 1)] + [prefix]
-    return {begin + name: value for begin, values in zip(starts, zip(*terms.values()))
-            for name, value in zip(terms, values)}
+    return {
+        begin + name: value for begin, values in zip(starts, zip(*terms.values())) for name, value in zip(terms, values)
+    }
 
 
 def matched_masks(predictions: MaskPredictions, matching: Matching) -> Iterator[tuple[Tensor, ...]]:
@@ -284,7 +327,7 @@ def masks_by_layer(embeds: Tensor, features: Tensor, counts: Sequence[int]) -> I
     ``PRODUCT``."""
     layers = max(1, PRODUCT // max(1, max(counts) * features[:, 0].numel()))
     for first in range(0, len(counts), layers):
-        together = counts[first:first + layers]
+        together = counts[first : first + layers]
         part, embeds = embeds.split([sum(together), len(embeds) - sum(together)])
         yield from contract(part, features).split(together)
 
@@ -296,9 +339,15 @@ def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:
         return None if x is None else x.to(torch.promote_types(x.dtype, torch.float32))
 
     denoising = predictions.denoising and at_least_float32(predictions.denoising)
-    return MaskPredictions(widen(predictions.class_logits), widen(predictions.mask_embeds),
-                           widen(predictions.mask_features), widen(predictions.boxes), predictions.selected, denoising,
-                           predictions.groups)
+    return MaskPredictions(
+        widen(predictions.class_logits),
+        widen(predictions.mask_embeds),
+        widen(predictions.mask_features),
+        widen(predictions.boxes),
+        predictions.selected,
+        denoising,
+        predictions.groups,
+    )
 
 
 def average_over_workers(values: Tensor) -> Tensor:

@@ -21,9 +21,24 @@ from .transforms import (
 from .video import OVISDataset, VideoInstanceDataset, YouTubeVIS2019Dataset, YouTubeVIS2021Dataset
 
 __all__ = [
-    'ADE20KPanopticDataset', 'CityscapesPanopticDataset', 'ClipFromImage', 'CocoPanopticDataset', 'ColorAugSSD',
-    'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadPanopticAnnotations',
-    'LoadPanopticSegments', 'MapillaryPanopticDataset',
-    'OVISDataset', 'PackClipInputs', 'PackPanopticInputs', 'PanopticDataset', 'ResizeScale', 'ResizeShortestEdge',
-    'VideoInstanceDataset', 'YouTubeVIS2019Dataset', 'YouTubeVIS2021Dataset'
+    'ADE20KPanopticDataset',
+    'CityscapesPanopticDataset',
+    'ClipFromImage',
+    'CocoPanopticDataset',
+    'ColorAugSSD',
+    'FixedSizeCrop',
+    'LargeScaleJitter',
+    'LoadImage',
+    'LoadPanopticAnnotations',
+    'LoadPanopticSegments',
+    'MapillaryPanopticDataset',
+    'OVISDataset',
+    'PackClipInputs',
+    'PackPanopticInputs',
+    'PanopticDataset',
+    'ResizeScale',
+    'ResizeShortestEdge',
+    'VideoInstanceDataset',
+    'YouTubeVIS2019Dataset',
+    'YouTubeVIS2021Dataset',
 ]

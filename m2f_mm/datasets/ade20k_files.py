@@ -13,6 +13,7 @@ to what Mask2Former's preparation calls::
 
 Category ids are the positions of the 150 classes in both.
 """
+
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,10 @@ from .preparation import SegmentColours, bounding_box, each_picture, finish, nam
 
 SPLITS = dict(train='training', val='validation')
 IS_THING = [label in THING_IDS for label in range(len(NAMES))]
-CATEGORIES = [dict(id=label, name=name, isthing=int(thing), color=list(colour))
-              for label, (name, thing, colour) in enumerate(zip(NAMES, IS_THING, PALETTE))]
+CATEGORIES = [
+    dict(id=label, name=name, isthing=int(thing), color=list(colour))
+    for label, (name, thing, colour) in enumerate(zip(NAMES, IS_THING, PALETTE))
+]
 
 
 def prepare(root: Path, workers: int) -> list[str]:
@@ -46,7 +49,8 @@ def prepare(root: Path, workers: int) -> list[str]:
             raise FileNotFoundError(
                 f'{root / "annotations_instance" / folder} lacks {len(missing)} of {len(names)} pictures, the first is '
                 f'{missing[0]}.png; unpack annotations_instance.tar '
-                '(http://sceneparsing.csail.mit.edu/data/ChallengeData2017/annotations_instance.tar) there')
+                '(http://sceneparsing.csail.mit.edu/data/ChallengeData2017/annotations_instance.tar) there'
+            )
         for kind, make in (('panoptic', make_panoptic), ('instance', make_instances)):
             result = root / f'ade20k_{kind}_{short}.json'
             if result.is_file():
@@ -59,10 +63,17 @@ def prepare(root: Path, workers: int) -> list[str]:
 
 def make_panoptic(root: Path, folder: str, result: Path, names: list[str], workers: int) -> str:
     out = result.with_suffix('')
-    records = each_picture(partial(panoptic_picture, root, folder, out), names, result, workers,
-                           output=lambda name: out / f'{name}.png')
-    finish(result, dict(images=[record['image'] for record in records],
-                        annotations=[record['annotation'] for record in records], categories=CATEGORIES))
+    records = each_picture(
+        partial(panoptic_picture, root, folder, out), names, result, workers, output=lambda name: out / f'{name}.png'
+    )
+    finish(
+        result,
+        dict(
+            images=[record['image'] for record in records],
+            annotations=[record['annotation'] for record in records],
+            categories=CATEGORIES,
+        ),
+    )
     labels = [segment['category_id'] for record in records for segment in record['annotation']['segments_info']]
     return summary(CATEGORIES, labels, len(records), str(result))
 
@@ -80,7 +91,7 @@ def make_instances(root: Path, folder: str, result: Path, names: list[str], work
 def panoptic_picture(root: Path, folder: str, out: Path, name: str) -> dict:
     """Write the panoptic PNG of a picture: its stuff, and its objects over it. Things without an object are void."""
     path = root / 'annotations' / folder / f'{name}.png'
-    classes = read_pixels(path, ('L', )).astype(np.int32) - 1
+    classes = read_pixels(path, ('L',)).astype(np.int32) - 1
     if classes.max() >= len(IS_THING):
         raise ValueError(f'{path} has the label {classes.max() + 1}; labels are 0 (void) and 1..{len(IS_THING)}')
     colours = SegmentColours(PALETTE, IS_THING, name)
@@ -97,8 +108,10 @@ def panoptic_picture(root: Path, folder: str, out: Path, name: str) -> dict:
     for label, mask in objects(root, folder, name, classes.shape):
         paint(mask, label)
     write_panoptic_png(str(out / f'{name}.png'), ids)
-    return dict(image=image_record(root, folder, name, classes.shape),
-                annotation=dict(image_id=name, file_name=f'{name}.png', segments_info=segments))
+    return dict(
+        image=image_record(root, folder, name, classes.shape),
+        annotation=dict(image_id=name, file_name=f'{name}.png', segments_info=segments),
+    )
 
 
 def instances_of_picture(root: Path, folder: str, name: str) -> dict:
@@ -108,26 +121,36 @@ def instances_of_picture(root: Path, folder: str, name: str) -> dict:
     for label, mask in objects(root, folder, name, (image['height'], image['width'])):
         codes = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
         codes['counts'] = codes['counts'].decode()
-        annotations.append(dict(image_id=name, category_id=label, iscrowd=0, area=int(mask.sum()),
-                                bbox=bounding_box(mask), segmentation=codes))
+        annotations.append(
+            dict(
+                image_id=name,
+                category_id=label,
+                iscrowd=0,
+                area=int(mask.sum()),
+                bbox=bounding_box(mask),
+                segmentation=codes,
+            )
+        )
     return dict(image=image, annotations=annotations)
 
 
 def objects(root: Path, folder: str, name: str, shape: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
     """Class and mask bool (H, W) of each object of a picture."""
     path = root / 'annotations_instance' / folder / f'{name}.png'
-    pixels = read_pixels(path, ('RGB', ))
+    pixels = read_pixels(path, ('RGB',))
     if pixels.shape[:2] != shape:
-        raise ValueError(f'{path} has {pixels.shape[0]}x{pixels.shape[1]} pixels (HxW), but the picture '
-                         f'{shape[0]}x{shape[1]}')
+        raise ValueError(
+            f'{path} has {pixels.shape[0]}x{pixels.shape[1]} pixels (HxW), but the picture {shape[0]}x{shape[1]}'
+        )
     for number in np.unique(pixels[..., 1]):
         if number == 0:
             continue
         mask = pixels[..., 1] == number
         kinds = np.unique(pixels[..., 0][mask])
         if len(kinds) != 1 or not 1 <= kinds[0] <= len(THING_IDS):
-            raise ValueError(f'{path}: object {number} has the classes {kinds.tolist()}; it must be one of '
-                             f'1..{len(THING_IDS)}')
+            raise ValueError(
+                f'{path}: object {number} has the classes {kinds.tolist()}; it must be one of 1..{len(THING_IDS)}'
+            )
         yield THING_IDS[kinds[0] - 1], mask
 
 

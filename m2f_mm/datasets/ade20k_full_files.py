@@ -9,6 +9,7 @@ to what MaskFormer's preparation makes of it::
     ADE20K_2021_17_01/images_detectron2/{training,validation}/*.jpg        the shorter side at most 512 pixels
     ADE20K_2021_17_01/annotations_detectron2/{training,validation}/*.tif   0..846, 65535 is everything else
 """
+
 import io
 from functools import partial
 from pathlib import Path
@@ -41,16 +42,23 @@ def prepare(root: Path, workers: int) -> list[str]:
 def make(root: Path, split: str, workers: int) -> str:
     pictures = {path.stem: path for path in (root / 'images/ADE' / split).rglob('ADE_*.jpg')}
     if not pictures:
-        raise FileNotFoundError(f'{root}/images/ADE/{split} has no ADE_*.jpg; unpack ADE20K_2021_17_01 in the folder '
-                                'above the one that is given')
+        raise FileNotFoundError(
+            f'{root}/images/ADE/{split} has no ADE_*.jpg; unpack ADE20K_2021_17_01 in the folder '
+            'above the one that is given'
+        )
     out = root / 'annotations_detectron2' / split
     missing = [name for name in sorted(pictures) if not (out / f'{name}.tif').is_file()]
     if not missing:
         Path(f'{out}{JOURNAL}').unlink(missing_ok=True)
         return f'{out} is there already'
     print(f'{out}:')
-    each_picture(partial(picture, pictures, root / 'images_detectron2' / split, out), missing, out, workers,
-                 output=lambda name: out / f'{name}.tif')
+    each_picture(
+        partial(picture, pictures, root / 'images_detectron2' / split, out),
+        missing,
+        out,
+        workers,
+        output=lambda name: out / f'{name}.tif',
+    )
     Path(f'{out}{JOURNAL}').unlink()
     return f'{out}: {len(pictures)} pictures'
 
@@ -58,7 +66,7 @@ def make(root: Path, split: str, workers: int) -> str:
 def picture(pictures: dict[str, Path], images: Path, out: Path, name: str) -> dict:
     """Write one picture and its labels, the labels last."""
     path = pictures[name]
-    image, colours = read_pixels(path, ('RGB', 'L')), read_pixels(path.with_name(f'{name}_seg.png'), ('RGB', ))
+    image, colours = read_pixels(path, ('RGB', 'L')), read_pixels(path.with_name(f'{name}_seg.png'), ('RGB',))
     if image.shape[:2] != colours.shape[:2]:
         raise ValueError(f'{path} is {image.shape[:2]} pixels (H, W), but its annotation {colours.shape[:2]}')
     numbers = (colours[..., 0] // 10).astype(np.int32) * 256 + colours[..., 1]

@@ -1,4 +1,5 @@
 """Which class a category is: names, order and thingness from a JSON's categories and a data set's metainfo."""
+
 import colorsys
 from collections.abc import Mapping, Sequence
 
@@ -15,9 +16,14 @@ def things_first(names: Sequence[str], thing_ids: Sequence[int], palette: Sequen
     """
     order = label_order(len(names), thing_ids)
     classes = tuple(names[i] for i in order)
-    return dict(classes=classes, thing_classes=classes[:len(thing_ids)], stuff_classes=classes[len(thing_ids):],
-                palette=[palette[i] for i in order], thing_ids=tuple(thing_ids),
-                class_ids=tuple(order))
+    return dict(
+        classes=classes,
+        thing_classes=classes[: len(thing_ids)],
+        stuff_classes=classes[len(thing_ids) :],
+        palette=[palette[i] for i in order],
+        thing_ids=tuple(thing_ids),
+        class_ids=tuple(order),
+    )
 
 
 def label_order(number: int, thing_ids: Sequence[int]) -> list[int]:
@@ -26,11 +32,15 @@ def label_order(number: int, thing_ids: Sequence[int]) -> list[int]:
 
 
 COCO_PANOPTIC = dict(
-    classes=coco_categories.THINGS + coco_categories.STUFF, thing_classes=coco_categories.THINGS,
-    stuff_classes=coco_categories.STUFF, palette=coco_categories.PALETTE)
+    classes=coco_categories.THINGS + coco_categories.STUFF,
+    thing_classes=coco_categories.THINGS,
+    stuff_classes=coco_categories.STUFF,
+    palette=coco_categories.PALETTE,
+)
 ADE20K_PANOPTIC, CITYSCAPES_PANOPTIC, MAPILLARY_PANOPTIC = (
     things_first(classes.NAMES, classes.THING_IDS, classes.PALETTE)
-    for classes in (ade20k_categories, cityscapes_categories, mapillary_categories))
+    for classes in (ade20k_categories, cityscapes_categories, mapillary_categories)
+)
 
 
 def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Mapping], source: str) -> dict:
@@ -51,8 +61,10 @@ def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Map
     known.update(_thingness(given))
     for key in ('classes', 'thing_classes', 'stuff_classes'):
         if isinstance(given.get(key), str):
-            raise ValueError(f'metainfo of {source} has {key}={given[key]!r}, a text instead of a list: write '
-                             f'{key}=({given[key]!r}, )')
+            raise ValueError(
+                f'metainfo of {source} has {key}={given[key]!r}, a text instead of a list: write '
+                f'{key}=({given[key]!r}, )'
+            )
     if 'classes' in given:
         classes = tuple(given['classes'])
     elif 'thing_classes' in given or 'stuff_classes' in given:
@@ -64,15 +76,18 @@ def resolve_metainfo(given: Mapping, defaults: Mapping, categories: Sequence[Map
         classes = tuple(sorted(names, key=lambda name: not known.get(name, True)))  # stable: things first
     unknown = [name for name in classes if name not in known]
     if unknown:
-        raise ValueError(f'{source}: nothing says whether {_list(unknown)} are things or stuff; give the categories '
-                         f'"isthing", or the data set metainfo=dict(classes=..., thing_classes=..., stuff_classes=...)')
+        raise ValueError(
+            f'{source}: nothing says whether {_list(unknown)} are things or stuff; give the categories '
+            f'"isthing", or the data set metainfo=dict(classes=..., thing_classes=..., stuff_classes=...)'
+        )
     things = tuple(name for name in classes if known[name])
     stuff = tuple(name for name in classes if not known[name])
     if len(set(classes)) < len(classes):
         raise ValueError(f'metainfo of {source} names a class twice: {_list(classes)}')
     if classes != things + stuff:
-        raise ValueError(f'metainfo of {source} must list things before stuff, got {_list(classes)}; '
-                         f'use classes={things + stuff}')
+        raise ValueError(
+            f'metainfo of {source} must list things before stuff, got {_list(classes)}; use classes={things + stuff}'
+        )
     palette = given.get('palette') or _palette(classes, defaults, categories)
     extra = {}
     for key, owners in (('thing_ids', 'thing_classes'), ('class_ids', 'classes')):
@@ -93,11 +108,15 @@ def category_labels(categories: Sequence[Mapping], classes: Sequence[str], sourc
     names = [_name(category) for category in categories]
     missing = [name for name in classes if name not in names]
     if missing:
-        raise ValueError(f'{source} has no category {_list(missing)}, which the metainfo asks for; its categories are '
-                         f'{_list(names)}. Set metainfo=dict(classes=(...)) of data set and metric to its names')
+        raise ValueError(
+            f'{source} has no category {_list(missing)}, which the metainfo asks for; its categories are '
+            f'{_list(names)}. Set metainfo=dict(classes=(...)) of data set and metric to its names'
+        )
     if len(set(names)) < len(names) or len({category['id'] for category in categories}) < len(names):
-        raise ValueError(f'{source} lists a category id or name twice: '
-                         f'{_list([(category["id"], _name(category)) for category in categories])}')
+        raise ValueError(
+            f'{source} lists a category id or name twice: '
+            f'{_list([(category["id"], _name(category)) for category in categories])}'
+        )
     labels = {name: label for label, name in enumerate(classes)}
     return {category['id']: labels.get(_name(category), -1) for category in categories}
 

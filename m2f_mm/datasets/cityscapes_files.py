@@ -11,6 +11,7 @@ to::
     cityscapes/gtFine/cityscapes_panoptic_{train,val}.json and folders   as its createPanopticImgs
     cityscapes/gtFine/cityscapes_instance_{train,val}.json               polygons, as detectron2 reads them
 """
+
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -57,10 +58,21 @@ def prepare(root: Path, workers: int) -> list[str]:
 def make_panoptic(folder: Path, result: Path, workers: int) -> str:
     names = names_in(folder, '_gtFine_instanceIds.png')
     out = result.with_suffix('')
-    records = each_picture(partial(picture, folder, out), names, result, workers,
-                           output=lambda name: out / f'{Path(name).name}_gtFine_panoptic.png')
-    finish(result, dict(images=[record['image'] for record in records],
-                        annotations=[record['annotation'] for record in records], categories=CATEGORIES))
+    records = each_picture(
+        partial(picture, folder, out),
+        names,
+        result,
+        workers,
+        output=lambda name: out / f'{Path(name).name}_gtFine_panoptic.png',
+    )
+    finish(
+        result,
+        dict(
+            images=[record['image'] for record in records],
+            annotations=[record['annotation'] for record in records],
+            categories=CATEGORIES,
+        ),
+    )
     labels = [segment['category_id'] for record in records for segment in record['annotation']['segments_info']]
     return summary(CATEGORIES, labels, len(records), str(result))
 
@@ -78,7 +90,7 @@ def make_instances(folder: Path, result: Path, workers: int) -> str:
 
 def picture(folder: Path, out: Path, name: str) -> dict:
     """Write train ids and panoptic PNG of the picture ``CITY/CITY_SEQUENCE_FRAME``."""
-    labels = read_pixels(folder / f'{name}_gtFine_labelIds.png', ('L', ))
+    labels = read_pixels(folder / f'{name}_gtFine_labelIds.png', ('L',))
     instances = read_pixels(folder / f'{name}_gtFine_instanceIds.png', ('I', 'I;16')).astype(np.int32)
     if labels.shape != instances.shape:
         raise ValueError(f'{folder / name}: label ids are {labels.shape}, instance ids {instances.shape} pixels (H, W)')
@@ -92,13 +104,22 @@ def picture(folder: Path, out: Path, name: str) -> dict:
         thing = LABEL_IDS.index(label) in THING_IDS
         mask = instances == number
         ids[mask] = number
-        segments.append(dict(id=number, category_id=label, area=int(mask.sum()), bbox=bounding_box(mask),
-                             iscrowd=int(thing and number < 1000)))  # a thing without counter is a group
+        segments.append(
+            dict(
+                id=number,
+                category_id=label,
+                area=int(mask.sum()),
+                bbox=bounding_box(mask),
+                iscrowd=int(thing and number < 1000),
+            )
+        )  # a thing without counter is a group
     base = Path(name).name
     write_panoptic_png(str(out / f'{base}_gtFine_panoptic.png'), ids)
     height, width = instances.shape
-    return dict(image=dict(id=base, width=width, height=height, file_name=f'{base}_gtFine_leftImg8bit.png'),
-                annotation=dict(image_id=base, file_name=f'{base}_gtFine_panoptic.png', segments_info=segments))
+    return dict(
+        image=dict(id=base, width=width, height=height, file_name=f'{base}_gtFine_leftImg8bit.png'),
+        annotation=dict(image_id=base, file_name=f'{base}_gtFine_panoptic.png', segments_info=segments),
+    )
 
 
 def instances(folder: Path, name: str) -> dict:
@@ -110,8 +131,12 @@ def instances(folder: Path, name: str) -> dict:
     path = folder / f'{name}_gtFine_polygons.json'
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-        image = dict(id=Path(name).name, file_name=f'{name}_leftImg8bit.png', height=content['imgHeight'],
-                     width=content['imgWidth'])
+        image = dict(
+            id=Path(name).name,
+            file_name=f'{name}_leftImg8bit.png',
+            height=content['imgHeight'],
+            width=content['imgWidth'],
+        )
         objects = [(entry['label'], entry['polygon']) for entry in content['objects'] if 'deleted' not in entry]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f'{path} is not a complete polygon file of Cityscapes ({error!r})') from error
@@ -138,6 +163,10 @@ def visible_things(objects: list[tuple[str, list]]) -> Iterator[dict]:
         pieces = visible.geoms if isinstance(visible, MultiPolygon) else [visible]
         outlines = [np.asarray(piece.exterior.coords) for piece in pieces]  # COCO's polygons have no holes
         x1, y1, x2, y2 = visible.bounds
-        yield dict(category_id=thing, iscrowd=int(label.endswith('group')),
-                   area=sum(Polygon(outline).area for outline in outlines), bbox=[x1, y1, x2 - x1, y2 - y1],
-                   segmentation=[outline.ravel().tolist() for outline in outlines])
+        yield dict(
+            category_id=thing,
+            iscrowd=int(label.endswith('group')),
+            area=sum(Polygon(outline).area for outline in outlines),
+            bbox=[x1, y1, x2 - x1, y2 - y1],
+            segmentation=[outline.ravel().tolist() for outline in outlines],
+        )

@@ -10,6 +10,7 @@ to what Mask2Former's preparation makes of them::
 
 for training and evaluating semantic models, with MMSegmentation for instance. Crowd regions have their class.
 """
+
 from functools import partial
 from pathlib import Path
 
@@ -29,11 +30,12 @@ def prepare(root: Path, workers: int) -> list[str]:
         FileNotFoundError: the panoptic annotations of neither split are there.
         BrokenPictures: names the pictures that cannot be read or contradict their JSON.
     """
-    found = [make(root, split, workers) for split in SPLITS
-             if (root / f'annotations/panoptic_{split}.json').is_file()]
+    found = [make(root, split, workers) for split in SPLITS if (root / f'annotations/panoptic_{split}.json').is_file()]
     if not found:
-        raise FileNotFoundError(f'{root}/annotations has no panoptic_{{{",".join(SPLITS)}}}.json; unpack '
-                                'panoptic_annotations_trainval2017.zip, and its PNGs, in the folder that is given')
+        raise FileNotFoundError(
+            f'{root}/annotations has no panoptic_{{{",".join(SPLITS)}}}.json; unpack '
+            'panoptic_annotations_trainval2017.zip, and its PNGs, in the folder that is given'
+        )
     return found
 
 
@@ -46,17 +48,21 @@ def make(root: Path, split: str, workers: int) -> str:
     if not missing:
         journal.unlink(missing_ok=True)
         return f'{out} is there already'
-    folder = next((path for path in (root / f'annotations/panoptic_{split}', root / f'panoptic_{split}')
-                   if path.is_dir()), None)
+    folder = next(
+        (path for path in (root / f'annotations/panoptic_{split}', root / f'panoptic_{split}') if path.is_dir()), None
+    )
     if folder is None:
         raise FileNotFoundError(f'{root} has no annotations/panoptic_{split}; unpack panoptic_{split}.zip there')
     print(f'{out}:')
     labels = {category['id']: label for label, category in enumerate(content['categories'])}
-    each_picture(partial(picture, folder, out, segments, labels), missing, out, workers,
-                 output=lambda name: out / name)
+    each_picture(partial(picture, folder, out, segments, labels), missing, out, workers, output=lambda name: out / name)
     journal.unlink()
-    return summary(content['categories'],
-                   [segment['category_id'] for each in segments.values() for segment in each], len(segments), str(out))
+    return summary(
+        content['categories'],
+        [segment['category_id'] for each in segments.values() for segment in each],
+        len(segments),
+        str(out),
+    )
 
 
 def picture(folder: Path, out: Path, segments: dict[str, list[dict]], labels: dict[int, int], name: str) -> dict:
@@ -66,8 +72,10 @@ def picture(folder: Path, out: Path, segments: dict[str, list[dict]], labels: di
     unknown = sorted(set(runs.ids().tolist()) - {0} - {segment['id'] for segment in listed})
     strange = [segment['category_id'] for segment in listed if segment['category_id'] not in labels]
     if unknown or strange:
-        raise ValueError(f'{folder / name} and its JSON disagree: segments {unknown[:10]} are not in the JSON, '
-                         f'categories {strange[:10]} not in its list')
+        raise ValueError(
+            f'{folder / name} and its JSON disagree: segments {unknown[:10]} are not in the JSON, '
+            f'categories {strange[:10]} not in its list'
+        )
     index = positions(runs.values, np.array([segment['id'] for segment in listed], np.int32))
     values = np.array([labels[segment['category_id']] for segment in listed] + [IGNORE], np.uint8)
     write_file(str(out / name), encode_png(runs.replace(values[index])))

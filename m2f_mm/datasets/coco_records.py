@@ -3,6 +3,7 @@
 pycocotools trusts its input: an RLE that ends early gives it uninitialized memory, a polygon with 1e9 takes 16 GB, one
 of two points becomes a box. Here every record of a file is looked at once; ``coco_faults`` says what is wrong.
 """
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from numbers import Integral, Real
@@ -12,10 +13,13 @@ import numpy as np
 
 from .faults import Fault
 
-_EXPECTED = ('expected are polygons [[x0, y0, x1, y1, x2, y2, ...], ...] in pixels or an RLE '
-             'dict(size=[height, width], counts=...)')
-COMPUTED = dict(bbox='boxes that the file lacks or has as 0, computed',
-                area='areas that the file lacks or has as 0, computed')
+_EXPECTED = (
+    'expected are polygons [[x0, y0, x1, y1, x2, y2, ...], ...] in pixels or an RLE '
+    'dict(size=[height, width], counts=...)'
+)
+COMPUTED = dict(
+    bbox='boxes that the file lacks or has as 0, computed', area='areas that the file lacks or has as 0, computed'
+)
 _MEND = 'Correct the annotation, or take it out of the file'
 
 
@@ -46,8 +50,9 @@ def _check_polygons(polygons: Sequence, height: int, width: int) -> None:
             flat = 'a flat list of numbers' if isinstance(polygon, Real) else f'a list of {type(polygon).__name__}'
             raise WrongMask(f'the segmentation is {flat}, {shown(polygons)}; {_EXPECTED}')
         if len(polygon) < 6 or len(polygon) % 2:
-            raise WrongMask(f'a polygon has {len(polygon)} numbers, {shown(polygon)}; it needs x and y of 3 points '
-                            'or more')
+            raise WrongMask(
+                f'a polygon has {len(polygon)} numbers, {shown(polygon)}; it needs x and y of 3 points or more'
+            )
         try:
             finite = isfinite(sum(polygon))  # NaN and infinity reach the sum
         except TypeError:
@@ -59,8 +64,10 @@ def _check_polygons(polygons: Sequence, height: int, width: int) -> None:
         for axis, values, length in (('x', polygon[0::2], width), ('y', polygon[1::2], height)):
             low, high = min(values), max(values)
             if low < -length or high > 2 * length:
-                raise WrongMask(f'a polygon reaches from {axis}={low:g} to {axis}={high:g}, far outside of the image '
-                                f'of {height}x{width} pixels (HxW)')
+                raise WrongMask(
+                    f'a polygon reaches from {axis}={low:g} to {axis}={high:g}, far outside of the image '
+                    f'of {height}x{width} pixels (HxW)'
+                )
 
 
 def rle_counts(rle: Mapping, height: int, width: int) -> np.ndarray:
@@ -92,8 +99,10 @@ def rle_counts(rle: Mapping, height: int, width: int) -> np.ndarray:
         raise WrongMask(f'an RLE has negative counts: {shown(runs.tolist())}')
     covered = int(sum(runs.tolist()))
     if covered != height * width:
-        raise WrongMask(f'the counts of an RLE cover {covered} pixels, but its image has {height * width} '
-                        f'({height}x{width}); the RLE is cut off or of another image')
+        raise WrongMask(
+            f'the counts of an RLE cover {covered} pixels, but its image has {height * width} '
+            f'({height}x{width}); the RLE is cut off or of another image'
+        )
     return runs
 
 
@@ -151,8 +160,13 @@ def records(content: Mapping, key: str, file: str, what: str) -> Iterator[tuple[
         if isinstance(record, dict):
             yield record, what_of(record, what, number)
         else:
-            yield Fault(f'entries of {key} that are no records', file, f'{key}[{number}]',
-                        f'it is {shown(record)}, not a JSON object', _MEND)
+            yield Fault(
+                f'entries of {key} that are no records',
+                file,
+                f'{key}[{number}]',
+                f'it is {shown(record)}, not a JSON object',
+                _MEND,
+            )
 
 
 def what_of(record: Mapping, what: str, number: int) -> str:
@@ -161,8 +175,9 @@ def what_of(record: Mapping, what: str, number: int) -> str:
     return f'{what} {key}' if is_id(key) else f'{what} number {number} of the list'
 
 
-def category_faults(content: Mapping, file: str, classes: Sequence[str] | None,
-                    in_order: bool = False) -> Iterator[Fault]:
+def category_faults(
+    content: Mapping, file: str, classes: Sequence[str] | None, in_order: bool = False
+) -> Iterator[Fault]:
     """Of categories, and of the classes of the metainfo that have none.
 
     Args:
@@ -180,14 +195,25 @@ def category_faults(content: Mapping, file: str, classes: Sequence[str] | None,
         category, where = found
         missing = [key for key in ('id', 'name') if key not in category]
         if missing:
-            yield Fault('categories that are not complete', file, where, f'category without {", ".join(missing)}: '
-                        f'{shown(category)}', _MEND)
+            yield Fault(
+                'categories that are not complete',
+                file,
+                where,
+                f'category without {", ".join(missing)}: {shown(category)}',
+                _MEND,
+            )
             continue
         if not is_integer(category.get('id')):
             yield Fault('categories without an integer as id', file, where, f'id is {shown(category.get("id"))}', _MEND)
         elif category['id'] in ids:
-            yield Fault('category ids that occur twice', file, where, f'id {category["id"]} occurs twice, for '
-                        f'{shown(names[ids.index(category["id"])])} and {shown(category.get("name"))}', _MEND)
+            yield Fault(
+                'category ids that occur twice',
+                file,
+                where,
+                f'id {category["id"]} occurs twice, for '
+                f'{shown(names[ids.index(category["id"])])} and {shown(category.get("name"))}',
+                _MEND,
+            )
         if not isinstance(category.get('name'), str) or not category['name'].strip():
             yield Fault('categories without a name', file, where, f'name is {shown(category.get("name"))}', _MEND)
             continue
@@ -214,8 +240,13 @@ def class_faults(names: Sequence[str], file: str, classes: Any, in_order: bool =
     if classes is None:
         return
     if isinstance(classes, str):
-        yield Fault('classes are one text', file, '', f'metainfo has classes={classes!r}, a text instead of a list',
-                    f"Write classes=({classes!r}, ), or the path of a file with a name in each line")
+        yield Fault(
+            'classes are one text',
+            file,
+            '',
+            f'metainfo has classes={classes!r}, a text instead of a list',
+            f'Write classes=({classes!r}, ), or the path of a file with a name in each line',
+        )
         return
     if not all(isinstance(name, str) for name in classes):
         yield Fault('classes that are no names', file, '', f'metainfo has classes={shown(classes)}', 'Write the names')
@@ -226,19 +257,27 @@ def class_faults(names: Sequence[str], file: str, classes: Any, in_order: bool =
     missing = [name for name in asked if name not in names]
     if missing:
         spelled = {name.strip().casefold(): name for name in names}
-        near = [f'{name!r} is {spelled[key]!r} there' for name in missing
-                if (key := name.strip().casefold()) in spelled]
+        near = [
+            f'{name!r} is {spelled[key]!r} there' for name in missing if (key := name.strip().casefold()) in spelled
+        ]
         yield Fault(
-            'classes that the file does not have', file, '',
+            'classes that the file does not have',
+            file,
+            '',
             f'it has no category {_names(missing)}, which metainfo asks for{": " + ", ".join(near) if near else ""}. '
             f'Categories of the file: {_names(names)}; classes of metainfo: {_names(classes)}',
-            'Set metainfo=dict(classes=(...)) to names of the file')
+            'Set metainfo=dict(classes=(...)) to names of the file',
+        )
         return
     expected = [name for name in names if name in asked]
     if in_order and asked != expected:
-        yield Fault('classes in another order than in the file', file, '', f'metainfo has classes={_names(asked)}, the '
-                    f"file's order is {_names(expected)}",
-                    "MMDetection numbers labels by the file's order, so names would go to wrong labels: list them so")
+        yield Fault(
+            'classes in another order than in the file',
+            file,
+            '',
+            f"metainfo has classes={_names(asked)}, the file's order is {_names(expected)}",
+            "MMDetection numbers labels by the file's order, so names would go to wrong labels: list them so",
+        )
 
 
 def _names(names: Sequence[str], limit: int = 20) -> str:
@@ -264,38 +303,61 @@ def image_faults(content: Mapping, file: str, key: str = 'images', names: str = 
         image, where = found
         missing = [name for name in ('id', names, 'height', 'width') if name not in image]
         if missing:
-            yield Fault(f'{key} that are not complete', file, where, f'{what} without {", ".join(missing)}: '
-                        f'{shown(image, 200)}', _MEND)
+            yield Fault(
+                f'{key} that are not complete',
+                file,
+                where,
+                f'{what} without {", ".join(missing)}: {shown(image, 200)}',
+                _MEND,
+            )
             continue
         if not is_id(image['id']):
             yield Fault(f'{key} without an id', file, where, f'id is {shown(image["id"])}', _MEND)
         elif image['id'] in seen_ids:
-            yield Fault(f'{what} ids that occur twice', file, where, f'{shown(seen_ids[image["id"]].get(names))} and '
-                        f'{shown(image.get(names))} both have the id {image["id"]!r}',
-                        'Annotations would go to the wrong one: give each its own id')
+            yield Fault(
+                f'{what} ids that occur twice',
+                file,
+                where,
+                f'{shown(seen_ids[image["id"]].get(names))} and '
+                f'{shown(image.get(names))} both have the id {image["id"]!r}',
+                'Annotations would go to the wrong one: give each its own id',
+            )
         else:
             seen_ids[image['id']] = image
         name = image.get(names)
-        good = all(isinstance(each, str) and each for each in name) if names == 'file_names' and isinstance(
-            name, list) else names == 'file_name' and isinstance(name, str) and name
+        good = (
+            all(isinstance(each, str) and each for each in name)
+            if names == 'file_names' and isinstance(name, list)
+            else names == 'file_name' and isinstance(name, str) and name
+        )
         if not good:
             yield Fault(f'{key} without {names}', file, where, f'{names} is {shown(name)}', _MEND)
         elif names == 'file_name':
             if name in seen_names and seen_names[name].get('id') != image.get('id'):
-                yield Fault(f'{what} files that are listed twice', file, where,
-                            f'{name!r} is {what} {seen_names[name].get("id")!r}, too',
-                            'Annotations of one would be missing in the other: join the two')
+                yield Fault(
+                    f'{what} files that are listed twice',
+                    file,
+                    where,
+                    f'{name!r} is {what} {seen_names[name].get("id")!r}, too',
+                    'Annotations of one would be missing in the other: join the two',
+                )
             seen_names.setdefault(name, image)
         sides = [image.get(side) for side in ('height', 'width')]
         if not all(is_integer(side) and side > 0 for side in sides):
-            yield Fault(f'{key} without a size', file, where, f'height is {shown(sides[0])}, width is '
-                        f'{shown(sides[1])}', 'Write the size of the file in pixels')
+            yield Fault(
+                f'{key} without a size',
+                file,
+                where,
+                f'height is {shown(sides[0])}, width is {shown(sides[1])}',
+                'Write the size of the file in pixels',
+            )
     if not content[key]:
         yield Fault(f'no {key}', file, '', f'the list of {key} is empty', 'Add them')
 
 
-def coco_faults(content: Mapping, file: str, classes: Sequence[str] | None = None, with_masks: bool = True,
-                training: bool = False) -> Iterator[Fault]:
+def coco_faults(
+    content: Mapping, file: str, classes: Sequence[str] | None = None, with_masks: bool = True, training: bool = False
+) -> Iterator[Fault]:
     """Everything that is wrong with COCO instance annotations, in one pass.
 
     Faults that would change a number are fatal. Annotations of images that are not listed, or of classes that are not
@@ -310,11 +372,17 @@ def coco_faults(content: Mapping, file: str, classes: Sequence[str] | None = Non
     """
     yield from image_faults(content, file)
     yield from category_faults(content, file, classes, in_order=True)
-    images = {image['id']: image for image in content['images']
-              if isinstance(image, dict) and is_id(image.get('id')) and _has_size(image)}
+    images = {
+        image['id']: image
+        for image in content['images']
+        if isinstance(image, dict) and is_id(image.get('id')) and _has_size(image)
+    }
     listed = {image.get('id') for image in content['images'] if isinstance(image, dict) and is_id(image.get('id'))}
-    names = {category['id']: category.get('name') for category in content['categories']
-             if isinstance(category, dict) and is_integer(category.get('id'))}
+    names = {
+        category['id']: category.get('name')
+        for category in content['categories']
+        if isinstance(category, dict) and is_integer(category.get('id'))
+    }
     asked = None if classes is None or isinstance(classes, str) else set(map(str, classes))
     seen: dict[Any, int] = {}
     usable = 0
@@ -327,63 +395,106 @@ def coco_faults(content: Mapping, file: str, classes: Sequence[str] | None = Non
             present.add(annotation['category_id'])
     if training and not usable:
         yield no_object(file, len(content['annotations']))
-    absent = [name for key, name in names.items() if key not in present and (
-        asked is None or isinstance(name, str) and name in asked)]
+    absent = [
+        name
+        for key, name in names.items()
+        if key not in present and (asked is None or isinstance(name, str) and name in asked)
+    ]
     if usable and absent:
         yield Fault('classes without any object', file, '', f'no object is a {_names(absent)}', fatal=False)
 
 
 def no_object(file: str, annotations: int) -> Fault:
-    return Fault('no object to train on', file, '', f'none of its {annotations} annotations is an object to train on, '
-                 'that is, of one of the classes, in a listed image, no crowd and not empty',
-                 'Check image_id, category_id, iscrowd and bbox of the annotations')
+    return Fault(
+        'no object to train on',
+        file,
+        '',
+        f'none of its {annotations} annotations is an object to train on, '
+        'that is, of one of the classes, in a listed image, no crowd and not empty',
+        'Check image_id, category_id, iscrowd and bbox of the annotations',
+    )
 
 
 def _has_size(image: Mapping) -> bool:
     return all(is_integer(image.get(side)) and image[side] > 0 for side in ('height', 'width'))
 
 
-def _annotation_faults(annotation: Any, number: int, file: str, images: Mapping, listed: set, names: Mapping,
-                       asked: set | None, with_masks: bool, seen: dict) -> Iterator[Fault]:
+def _annotation_faults(
+    annotation: Any,
+    number: int,
+    file: str,
+    images: Mapping,
+    listed: set,
+    names: Mapping,
+    asked: set | None,
+    with_masks: bool,
+    seen: dict,
+) -> Iterator[Fault]:
     """Of one annotation; ``seen`` remembers the ids."""
     if not isinstance(annotation, dict):
-        yield Fault('annotations that are no records', file, f'annotations[{number}]',
-                    f'it is {shown(annotation)}, not a JSON object', _MEND)
+        yield Fault(
+            'annotations that are no records',
+            file,
+            f'annotations[{number}]',
+            f'it is {shown(annotation)}, not a JSON object',
+            _MEND,
+        )
         return
     where = what_of(annotation, 'annotation', number)
     key, image_id, category = (annotation.get(name) for name in ('id', 'image_id', 'category_id'))
     if not is_id(key):
         yield Fault('annotations without an id', file, where, f'id is {shown(key)}', _MEND)
     elif seen.setdefault(key, number) != number:
-        yield Fault('annotation ids that occur twice', file, where, f'annotations[{seen[key]}] and '
-                    f'annotations[{number}] both have the id {key!r}', 'Give each its own id')
+        yield Fault(
+            'annotation ids that occur twice',
+            file,
+            where,
+            f'annotations[{seen[key]}] and annotations[{number}] both have the id {key!r}',
+            'Give each its own id',
+        )
     if not is_id(image_id):
         yield Fault('annotations without image_id', file, where, f'image_id is {shown(image_id)}', _MEND)
         return
     if image_id not in listed:
         other = type(next(iter(listed))) if listed else None
         if other is not None and not isinstance(image_id, other):
-            yield Fault('annotations with an image_id of another type', file, where, f'image_id is {image_id!r}, but '
-                        f'images have ids of type {other.__name__}', _MEND)
+            yield Fault(
+                'annotations with an image_id of another type',
+                file,
+                where,
+                f'image_id is {image_id!r}, but images have ids of type {other.__name__}',
+                _MEND,
+            )
         else:
-            yield Fault('annotations of images that the file does not list', file, where, f'its image {image_id!r} is '
-                        'not in the list, so it is left out', fatal=False)
+            yield Fault(
+                'annotations of images that the file does not list',
+                file,
+                where,
+                f'its image {image_id!r} is not in the list, so it is left out',
+                fatal=False,
+            )
         return
     where = f'{where} of image {image_id}'
     if not is_integer(category):
         yield Fault('annotations without category_id', file, where, f'category_id is {shown(category)}', _MEND)
         return
     if category not in names:
-        yield Fault('annotations of categories that the file does not list', file, where, f'category_id is {category}',
-                    _MEND)
+        yield Fault(
+            'annotations of categories that the file does not list', file, where, f'category_id is {category}', _MEND
+        )
         return
     if asked is not None and names[category] not in asked:
-        yield Fault(f'annotations of category {category}, {names[category]!r}, which is not among the classes', file,
-                    where, fatal=False)
+        yield Fault(
+            f'annotations of category {category}, {names[category]!r}, which is not among the classes',
+            file,
+            where,
+            fatal=False,
+        )
         return
     if annotation.get('iscrowd', 0) not in (0, 1):
-        yield Fault('odd values of iscrowd', file, where, f'iscrowd is {shown(annotation["iscrowd"])}; it is 0 or 1',
-                    _MEND)
+        yield Fault(
+            'odd values of iscrowd', file, where, f'iscrowd is {shown(annotation["iscrowd"])}; it is 0 or 1', _MEND
+        )
     image = images.get(image_id)
     if image is None:  # the image has no size, which was said
         return
@@ -395,8 +506,13 @@ def _extent_faults(annotation: Mapping, image: Mapping, file: str, where: str, w
     height, width = image['height'], image['width']
     if with_masks:
         if 'segmentation' not in annotation:
-            yield Fault('annotations without a mask', file, where, f'there is no segmentation; {_EXPECTED}',
-                        'Add it, or train on boxes alone: LoadAnnotations(with_mask=False)')
+            yield Fault(
+                'annotations without a mask',
+                file,
+                where,
+                f'there is no segmentation; {_EXPECTED}',
+                'Add it, or train on boxes alone: LoadAnnotations(with_mask=False)',
+            )
             return
         try:
             check_segmentation(annotation['segmentation'], height, width)
@@ -409,15 +525,22 @@ def _extent_faults(annotation: Mapping, image: Mapping, file: str, where: str, w
     if box is None and with_masks:
         return  # it is computed
     if not (isinstance(box, list) and len(box) == 4 and all(map(is_finite, box))):
-        yield Fault('boxes that are no boxes', file, where, f'bbox is {shown(box)}; expected is [x, y, width, height]',
-                    _MEND)
+        yield Fault(
+            'boxes that are no boxes', file, where, f'bbox is {shown(box)}; expected is [x, y, width, height]', _MEND
+        )
         return
     if min(box[2:]) < 0:
-        yield Fault('boxes of negative size', file, where, f'bbox is {shown(box)}; expected is [x, y, width, height]',
-                    _MEND)
+        yield Fault(
+            'boxes of negative size', file, where, f'bbox is {shown(box)}; expected is [x, y, width, height]', _MEND
+        )
     elif not with_masks and not _near(box, height, width):
-        yield Fault('boxes far outside of the image', file, where, f'bbox is {shown(box)}, the image has '
-                    f'{height}x{width} pixels (HxW)', _MEND)
+        yield Fault(
+            'boxes far outside of the image',
+            file,
+            where,
+            f'bbox is {shown(box)}, the image has {height}x{width} pixels (HxW)',
+            _MEND,
+        )
 
 
 def _near(box: Sequence[float], height: int, width: int) -> bool:
@@ -429,12 +552,21 @@ def _near(box: Sequence[float], height: int, width: int) -> bool:
 def _empty(box: Sequence[float], height: int, width: int) -> bool:
     """Whether MMDetection leaves out an object of this box: it is less than a pixel long or wide, or outside."""
     x, y, box_width, box_height = box
-    return box_width < 1 or box_height < 1 or min(x + box_width, width) <= max(x, 0) or min(
-        y + box_height, height) <= max(y, 0)
+    return (
+        box_width < 1
+        or box_height < 1
+        or min(x + box_width, width) <= max(x, 0)
+        or min(y + box_height, height) <= max(y, 0)
+    )
 
 
-def complete_records(content: Mapping, file: str, mask_area: Callable[[Any, int, int], float],
-                     mask_box: Callable[[Any, int, int], Sequence[float]], with_masks: bool = True) -> list[Fault]:
+def complete_records(
+    content: Mapping,
+    file: str,
+    mask_area: Callable[[Any, int, int], float],
+    mask_box: Callable[[Any, int, int], Sequence[float]],
+    with_masks: bool = True,
+) -> list[Fault]:
     """Compute area and box of annotations where a file has none or a mistaken one: an area that is not above 0, a box
     without extent around a mask that has one.
 
@@ -461,17 +593,44 @@ def complete_records(content: Mapping, file: str, mask_area: Callable[[Any, int,
             annotation['area'] = mask_area(mask, *size) if mask else float(np.prod(annotation['bbox'][2:]))
         for key, old in (('bbox', box), ('area', area)):
             if annotation.get(key) != old:
-                said.append(Fault(COMPUTED[key], file, _where(annotation, number),
-                                  f'{key} is {shown(old)}, computed is {shown(annotation[key])}', fatal=False))
-        reason = ('it is marked by ignore' if annotation.get('ignore') else
-                  f'bbox is {shown(annotation["bbox"])}' if _empty(annotation['bbox'], *size) else
-                  'its mask draws no pixel' if annotation['area'] <= 0 else '')
+                said.append(
+                    Fault(
+                        COMPUTED[key],
+                        file,
+                        _where(annotation, number),
+                        f'{key} is {shown(old)}, computed is {shown(annotation[key])}',
+                        fatal=False,
+                    )
+                )
+        reason = (
+            'it is marked by ignore'
+            if annotation.get('ignore')
+            else f'bbox is {shown(annotation["bbox"])}'
+            if _empty(annotation['bbox'], *size)
+            else 'its mask draws no pixel'
+            if annotation['area'] <= 0
+            else ''
+        )
         if reason:
-            said.append(Fault('objects without extent in the image or marked by ignore, left out', file,
-                              _where(annotation, number), f'left out, as {reason}', fatal=False))
+            said.append(
+                Fault(
+                    'objects without extent in the image or marked by ignore, left out',
+                    file,
+                    _where(annotation, number),
+                    f'left out, as {reason}',
+                    fatal=False,
+                )
+            )
         elif _no_pixel(mask):
-            said.append(Fault('objects with an empty mask', file, _where(annotation, number), 'no pixel is set in its '
-                              'RLE', fatal=False))
+            said.append(
+                Fault(
+                    'objects with an empty mask',
+                    file,
+                    _where(annotation, number),
+                    'no pixel is set in its RLE',
+                    fatal=False,
+                )
+            )
     return said
 
 

@@ -8,6 +8,7 @@ to what MaskFormer's preparation makes of the annotations::
 
     coco_stuff_10k/annotations_detectron2/{train,test}/*.png   0..170, things before stuff; 255 is unlabelled
 """
+
 from functools import partial
 from pathlib import Path
 
@@ -63,8 +64,10 @@ def picture(root: Path, out: Path, name: str) -> dict:
             raise ValueError(f'{path} is {labels.shape} pixels (H, W), but its picture {image.size[::-1]}')
     strange = [int(label) for label in np.unique(labels) if not UNLABELLED <= label < FIRST + NUM_CLASSES]
     if strange:
-        raise ValueError(f'{path} has the labels {strange[:10]}; those of v1.0 are {UNLABELLED} to '
-                         f'{FIRST + NUM_CLASSES - 1}. Is it another version?')
+        raise ValueError(
+            f'{path} has the labels {strange[:10]}; those of v1.0 are {UNLABELLED} to '
+            f'{FIRST + NUM_CLASSES - 1}. Is it another version?'
+        )
     classes = np.where(labels == UNLABELLED, IGNORE, labels.astype(np.int32) - FIRST)
     write_file(str(out / f'{name}.png'), encode_png(classes.astype(np.uint8)))
     return {}

@@ -3,6 +3,7 @@
 A reader yields ``Fault``s. Training and evaluation call ``raise_faults``, which stops at those that are fatal and
 warns once about the others; ``tools/check_dataset.py`` prints ``summary`` of all.
 """
+
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ class Fault(NamedTuple):
         fatal: whether training and evaluation refuse the data set. Otherwise the record is left out or taken as it is,
             as ``detail`` says, and one line tells so.
     """
+
     kind: str
     file: str
     record: str = ''

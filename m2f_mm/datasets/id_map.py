@@ -5,6 +5,7 @@
   padding. So OpenMMLab's resize, flip, crop and pad (which fills with 255) move it like any semantic map.
 - In a data sample: ``gt_segment_map`` int16, i is segment i, -1 is void.
 """
+
 import cv2
 import numpy as np
 
@@ -29,15 +30,14 @@ def _read_as_number(pixels: np.ndarray, to_rgba: int) -> np.ndarray:
         return np.zeros(pixels.shape[:2], np.int32)
     quads = cv2.cvtColor(np.ascontiguousarray(pixels), to_rgba)  # their bytes are the id, but for the last one
     ids = quads.view('<i4')[..., 0]
-    ids &= 0xffffff
+    ids &= 0xFFFFFF
     return ids
 
 
 def id_to_rgb(ids: np.ndarray) -> np.ndarray:
     """RGB picture uint8 (H, W, 3) of segment ids (H, W), 0 <= id < 2 ** 24."""
     if ids.size and (ids.min() < 0 or ids.max() >= 1 << 24):
-        raise ValueError(f'segment ids must lie in 0..{(1 << 24) - 1} to fit into a PNG, '
-                         f'got {ids.min()}..{ids.max()}')
+        raise ValueError(f'segment ids must lie in 0..{(1 << 24) - 1} to fit into a PNG, got {ids.min()}..{ids.max()}')
     return np.stack([(ids >> shift) & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
 
 

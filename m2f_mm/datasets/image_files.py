@@ -1,4 +1,5 @@
 """What the files of images say of themselves in their first bytes: size, mode, EXIF's orientation."""
+
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ MAX_PIXELS = 30_000 * 30_000  # of an image; what announces more is taken for br
 class Header(NamedTuple):
     """The header of an image: (height, width) as it is stored, mode of Pillow, how EXIF says that it is turned, 1 to 8,
     and the format's name."""
+
     size: tuple[int, int]
     mode: str
     orientation: int
@@ -72,8 +74,7 @@ def _open_header(local: Any, path: str) -> Header:
             size = image.size
             if image.format == 'TIFF':  # which newer versions of Pillow tell as it is shown
                 size = tuple(image.tag_v2.get(tag, side) for tag, side in zip((IMAGEWIDTH, IMAGELENGTH), size))
-            return Header(size[::-1], image.mode, orientation if orientation in range(1, 9) else 1,
-                          image.format or '')
+            return Header(size[::-1], image.mode, orientation if orientation in range(1, 9) else 1, image.format or '')
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} does not exist') from None
     except Exception as error:  # whatever Pillow raises for broken files
@@ -102,9 +103,11 @@ def reject_bomb(content: bytes, path: str) -> None:
     width, height, bits, kind = struct.unpack('>IIBB', content[16:26])
     size = height * width * bits * PNG_CHANNELS.get(kind, 1) // 8
     if height * width > MAX_PIXELS or size > MAX_COMPRESSION * len(content) + MAX_COMPRESSION:
-        raise ValueError(f'{path} is refused: its header announces {height}x{width} pixels (HxW), {size} bytes, but '
-                         f'the file has {len(content)}; more than {MAX_COMPRESSION} times as many, or {MAX_PIXELS} '
-                         'pixels, are no image. Replace it')
+        raise ValueError(
+            f'{path} is refused: its header announces {height}x{width} pixels (HxW), {size} bytes, but '
+            f'the file has {len(content)}; more than {MAX_COMPRESSION} times as many, or {MAX_PIXELS} '
+            'pixels, are no image. Replace it'
+        )
 
 
 def spread(items: Sequence, limit: int | None) -> list:
@@ -114,8 +117,13 @@ def spread(items: Sequence, limit: int | None) -> list:
     return [items[int(i)] for i in np.linspace(0, len(items) - 1, limit)]
 
 
-def size_faults(items: Sequence[dict], limit: int | None = None, backend_args: dict | None = None, files: bool = True,
-                turned: bool = True) -> Iterator[Fault]:
+def size_faults(
+    items: Sequence[dict],
+    limit: int | None = None,
+    backend_args: dict | None = None,
+    files: bool = True,
+    turned: bool = True,
+) -> Iterator[Fault]:
     """Images that are missing, broken, or of another size than their annotations say.
 
     Args:
@@ -130,20 +138,38 @@ def size_faults(items: Sequence[dict], limit: int | None = None, backend_args: d
                 yield fault
 
 
-def image_fault(path: str, listed: tuple[int, int], backend_args: dict | None = None,
-                turned: bool = True) -> Iterable[Fault]:
+def image_fault(
+    path: str, listed: tuple[int, int], backend_args: dict | None = None, turned: bool = True
+) -> Iterable[Fault]:
     """Of one image; see ``size_faults``."""
     try:
         header = read_header(path, backend_args)
     except FileNotFoundError:
-        return [Fault(MISSING, path, '', 'the file does not exist',
-                      'Check data_root and data_prefix, or take it out of the annotations')]
+        return [
+            Fault(
+                MISSING,
+                path,
+                '',
+                'the file does not exist',
+                'Check data_root and data_prefix, or take it out of the annotations',
+            )
+        ]
     except ValueError as error:
-        return [Fault(BROKEN, path, '', str(error).removeprefix(f'{path} '),
-                      'Replace it, or take it out of the annotations')]
+        return [
+            Fault(
+                BROKEN, path, '', str(error).removeprefix(f'{path} '), 'Replace it, or take it out of the annotations'
+            )
+        ]
     if header.size[0] * header.size[1] > MAX_PIXELS:
-        return [Fault('images of absurd size', path, '', f'its header announces {header.size[0]}x{header.size[1]} '
-                      'pixels (HxW)', 'Replace it, or take it out of the annotations')]
+        return [
+            Fault(
+                'images of absurd size',
+                path,
+                '',
+                f'its header announces {header.size[0]}x{header.size[1]} pixels (HxW)',
+                'Replace it, or take it out of the annotations',
+            )
+        ]
     if not turned or header.orientation == 1:
         loaded = header.size
     elif header.size == header.shown_size or header.format == 'JPEG':
@@ -154,8 +180,17 @@ def image_fault(path: str, listed: tuple[int, int], backend_args: dict | None = 
     if loaded != listed:
         return [size_fault(path, header, loaded, listed)]
     if turned and header.orientation > 1 and header.shown_size == header.size:
-        return [Fault(TURN, path, '', f'its EXIF orientation is {header.orientation}, which leaves the size '
-                      'as it is; it is taken as viewers show it', 'Check that it was annotated so', fatal=False)]
+        return [
+            Fault(
+                TURN,
+                path,
+                '',
+                f'its EXIF orientation is {header.orientation}, which leaves the size '
+                'as it is; it is taken as viewers show it',
+                'Check that it was annotated so',
+                fatal=False,
+            )
+        ]
     return []
 
 
@@ -184,11 +219,18 @@ def size_fault(path: str, header: Header, loaded: tuple[int, int], listed: tuple
         turned = f', turned as its EXIF orientation {header.orientation} says'
     cure = 'Annotate the file as it is, or put the original image there'
     if header.orientation >= 5 and listed == loaded[::-1]:
-        cure = ('The annotation was made without the turn of its EXIF orientation or with it twice: save the image '
-                'without the tag, or annotate it as viewers show it')
+        cure = (
+            'The annotation was made without the turn of its EXIF orientation or with it twice: save the image '
+            'without the tag, or annotate it as viewers show it'
+        )
     elif listed == loaded[::-1]:
         reason, cure = ': height and width are swapped', 'Swap height and width in the annotation'
     elif listed[0] * loaded[1] == listed[1] * loaded[0]:
         reason = ': it was resized'
-    return Fault(SIZE, path, '', f'it has {loaded[0]}x{loaded[1]} pixels (HxW){turned}, but its JSON says '
-                 f'{listed[0]}x{listed[1]}{reason}', cure)
+    return Fault(
+        SIZE,
+        path,
+        '',
+        f'it has {loaded[0]}x{loaded[1]} pixels (HxW){turned}, but its JSON says {listed[0]}x{listed[1]}{reason}',
+        cure,
+    )

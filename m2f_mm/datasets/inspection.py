@@ -1,4 +1,5 @@
 """What is wrong with a data set that is built, whatever its format: for ``check_dataset`` and before a run."""
+
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,11 +33,13 @@ def dataset_faults(dataset: Any, everything: bool = True) -> Iterator[Fault]:
         elif hasattr(part, 'reduce_zero_label') and hasattr(part, 'label_map'):  # MMSegmentation's
             yield from label_map_faults(part, maps)
         elif type(part).__name__ == 'CocoPanopticDataset':  # MMDetection's
-            yield from panoptic_faults(read_panoptic_json(part.ann_file, part.backend_args), part.ann_file,
-                                       part.metainfo.get('classes'))
+            yield from panoptic_faults(
+                read_panoptic_json(part.ann_file, part.backend_args), part.ann_file, part.metainfo.get('classes')
+            )
             yield from _images(part, images)
         elif hasattr(part, 'cat_ids'):  # MMDetection's of COCO
             from ..integrations.mmdet_datasets import CheckedCoco, checked_content
+
             if not isinstance(part, CheckedCoco):
                 yield from checked_content(part)[1]
             yield from _images(part, images)
@@ -65,10 +68,14 @@ def placed_datasets(dataset: Any, place: str) -> Iterator[tuple[Any, str]]:
 def _images(dataset: Any, limit: int | None) -> Iterator[Fault]:
     """Of a data set of MMDetection; its videos list their frames."""
     from ..integrations.mmdet_datasets import turned_by_exif
+
     items = [dataset.get_data_info(index) for index in spread(range(len(dataset)), limit)]
     frames = [frame for item in items for frame in item.get('images', [item])]
-    yield from size_faults(spread(frames, limit), backend_args=getattr(dataset, 'backend_args', None),
-                           turned=turned_by_exif(dataset.pipeline.transforms))
+    yield from size_faults(
+        spread(frames, limit),
+        backend_args=getattr(dataset, 'backend_args', None),
+        turned=turned_by_exif(dataset.pipeline.transforms),
+    )
 
 
 def _panoptic(dataset: PanopticDataset, limit: int | None) -> Iterator[Fault]:
@@ -82,8 +89,9 @@ def _panoptic(dataset: PanopticDataset, limit: int | None) -> Iterator[Fault]:
         if item['seg_map_path'] is not None and not wrong:  # a wrong size in the JSON is said once
             yield from _png_fault(item['seg_map_path'], size, dataset.backend_args)
     if not dataset.test_mode and not annotated:
-        yield Fault('no annotation to train on', dataset.ann_file, '', 'it has no annotations of these images',
-                    'Check ann_file')
+        yield Fault(
+            'no annotation to train on', dataset.ann_file, '', 'it has no annotations of these images', 'Check ann_file'
+        )
 
 
 def _png_fault(path: str, size: tuple[int, int], backend_args: dict | None) -> Iterator[Fault]:
@@ -97,18 +105,33 @@ def _png_fault(path: str, size: tuple[int, int], backend_args: dict | None) -> I
         yield Fault('panoptic PNGs that cannot be read', path, '', str(error).removeprefix(f'{path} '), _PNG_CURE)
         return
     if header.mode not in ('RGB', 'RGBA'):
-        yield Fault('panoptic PNGs of another mode', path, '', f'it is an image of mode {header.mode}, but a '
-                    'panoptic PNG keeps its ids in RGB', _PNG_CURE)
+        yield Fault(
+            'panoptic PNGs of another mode',
+            path,
+            '',
+            f'it is an image of mode {header.mode}, but a panoptic PNG keeps its ids in RGB',
+            _PNG_CURE,
+        )
     elif header.size != size:
         swapped = ': height and width are swapped' if header.size == size[::-1] else ''
-        yield Fault('panoptic PNGs of another size', path, '', f'it has {header.size[0]}x{header.size[1]} pixels '
-                    f'(HxW), but its JSON says {size[0]}x{size[1]}{swapped}', 'Write it at the size of the image')
+        yield Fault(
+            'panoptic PNGs of another size',
+            path,
+            '',
+            f'it has {header.size[0]}x{header.size[1]} pixels (HxW), but its JSON says {size[0]}x{size[1]}{swapped}',
+            'Write it at the size of the image',
+        )
 
 
 def _video(dataset: VideoInstanceDataset, limit: int | None) -> Iterator[Fault]:
     videos = [dataset.get_data_info(index) for index in spread(range(len(dataset)), limit)]
     frames = [frame for video in videos for frame in video['images']]
     if not dataset.test_mode and not any(frame['instances'] for frame in frames):
-        yield Fault('no object to train on', dataset.ann_file, '', 'no video that was looked at has an object',
-                    'Check ann_file and the classes of metainfo')
+        yield Fault(
+            'no object to train on',
+            dataset.ann_file,
+            '',
+            'no video that was looked at has an object',
+            'Check ann_file and the classes of metainfo',
+        )
     yield from size_faults(spread(frames, limit), backend_args=dataset.backend_args)

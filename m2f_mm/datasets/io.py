@@ -1,4 +1,5 @@
 """Annotations read with errors that name the file, and files written whole or not at all."""
+
 import io
 import json
 import os
@@ -44,11 +45,13 @@ def read_json(path: str, kind: str, form: str, needs: Sequence[str], backend_arg
     return content
 
 
-def read_panoptic_json(path: str, backend_args: dict | None = None,
-                       needs: Sequence[str] = ('images', 'annotations', 'categories')) -> dict:
+def read_panoptic_json(
+    path: str, backend_args: dict | None = None, needs: Sequence[str] = ('images', 'annotations', 'categories')
+) -> dict:
     """The COCO panoptic JSON at ``path``; see ``read_json``."""
-    return read_json(path, 'panoptic', 'COCO panoptic format (https://cocodataset.org/#format-data)', needs,
-                     backend_args)
+    return read_json(
+        path, 'panoptic', 'COCO panoptic format (https://cocodataset.org/#format-data)', needs, backend_args
+    )
 
 
 def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray:
@@ -61,8 +64,9 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
     try:
         content = fileio.get(path, backend_args=backend_args)
     except FileNotFoundError:
-        raise FileNotFoundError(f'panoptic PNG {path} does not exist; check data_prefix=dict(seg=...) and the '
-                                f'file_name of its annotation') from None
+        raise FileNotFoundError(
+            f'panoptic PNG {path} does not exist; check data_prefix=dict(seg=...) and the file_name of its annotation'
+        ) from None
     reject_bomb(content, path)
     if content[:8] == b'\x89PNG\r\n\x1a\n' and content[24:26] in _EIGHT_BIT_COLOURS:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -74,8 +78,10 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # of broken files
         raise ValueError(f'{path} cannot be read as a panoptic PNG: {error}') from error
     if mode not in ('RGB', 'RGBA'):
-        raise ValueError(f'{path} is a picture of mode {mode}, but a panoptic PNG keeps its ids in RGB '
-                         f'(id = R + 256 G + 65536 B); is it a semantic label map?')
+        raise ValueError(
+            f'{path} is a picture of mode {mode}, but a panoptic PNG keeps its ids in RGB '
+            f'(id = R + 256 G + 65536 B); is it a semantic label map?'
+        )
     return rgb_to_id(pixels[..., :3])
 
 
@@ -135,10 +141,18 @@ def inside(folder: str, name: str, record: str) -> str:
         ValueError: the name leads out of the folder, on this system or on another, or through a link in it.
     """
     windows = PureWindowsPath(name)
-    if (not name.strip() or '\0' in name or PurePosixPath(name).is_absolute() or windows.drive or windows.root
-            or '..' in windows.parts):
-        raise ValueError(f'{record}: the file name {name!r} leads out of its folder; nothing is written. Write it '
-                         'relative to the folder that the config names, without ..')
+    if (
+        not name.strip()
+        or '\0' in name
+        or PurePosixPath(name).is_absolute()
+        or windows.drive
+        or windows.root
+        or '..' in windows.parts
+    ):
+        raise ValueError(
+            f'{record}: the file name {name!r} leads out of its folder; nothing is written. Write it '
+            'relative to the folder that the config names, without ..'
+        )
     path = os.path.join(folder, *PurePosixPath(name.replace('\\', '/')).parts)
     top = os.path.realpath(folder)
     if not _within(os.path.realpath(os.path.dirname(path)), top):
@@ -171,8 +185,10 @@ def refuse_inputs(outputs: Sequence[str], inputs: Sequence[str], option: str, ar
                 relation = 'holds'
             else:
                 continue
-            raise ValueError(f'{option} would write {output}, which {relation} {given}, and that is read as data. '
-                             'Choose another place')
+            raise ValueError(
+                f'{option} would write {output}, which {relation} {given}, and that is read as data. '
+                'Choose another place'
+            )
 
 
 class DistinctFiles:
@@ -190,7 +206,7 @@ class DistinctFiles:
         folder, name = os.path.split(path)
         parents = Path(os.path.abspath(image)).parts[1:-1]
         for depth in range(len(parents) + 1):
-            chosen = os.path.join(folder, *parents[len(parents) - depth:], name)
+            chosen = os.path.join(folder, *parents[len(parents) - depth :], name)
             if self._images.setdefault(chosen, image) == image:
                 break
         refuse_inputs([chosen], [image], 'the folder of results')

@@ -1,4 +1,5 @@
 """Label maps: images whose pixel values are class numbers, read whole and checked before training."""
+
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,8 +15,10 @@ from .image_files import image_fault, read_header, spread
 IGNORE_16_BITS = 65535
 _LOSSY = ('JPEG', 'MPO')
 _INTEGERS = ('L', 'P', 'I;16', 'I;16B', 'I;16L', 'I', '1')
-_MODE_CURE = ('Labels are single-channel images of class numbers (8 or 16 bits, or a palette): convert colors by the '
-              "data set's color table, each color to the number of its class")
+_MODE_CURE = (
+    'Labels are single-channel images of class numbers (8 or 16 bits, or a palette): convert colors by the '
+    "data set's color table, each color to the number of its class"
+)
 _LOSSY_CURE = 'JPEG changes values along borders, so labels are lost: export the label maps as PNG'
 _FILE_CURE = 'Check data_root, data_prefix and seg_map_suffix; replace the file, or take the image out'
 _SIZE_CURE = 'Export the label map at the size of the image as it is shown'
@@ -50,20 +53,27 @@ def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
             form, mode = image.format, image.mode
             labels = np.array(image) if mode in _INTEGERS and form not in _LOSSY else None
     except Exception as error:  # whatever Pillow raises for broken files
-        raise WrongLabelMap(path, 'label maps that cannot be read', f'cannot be read ({error})',
-                            _FILE_CURE) from error
+        raise WrongLabelMap(path, 'label maps that cannot be read', f'cannot be read ({error})', _FILE_CURE) from error
     if labels is None:
         if mode not in _INTEGERS:
-            raise WrongLabelMap(path, f'label maps of mode {mode}', f'is a picture of mode {mode}, but labels must be '
-                                f'one of {", ".join(_INTEGERS)}', _MODE_CURE)
+            raise WrongLabelMap(
+                path,
+                f'label maps of mode {mode}',
+                f'is a picture of mode {mode}, but labels must be one of {", ".join(_INTEGERS)}',
+                _MODE_CURE,
+            )
         raise WrongLabelMap(path, f'label maps in {form} files', f'is a {form} file', _LOSSY_CURE)
     if mode == '1':
         return labels.astype(np.uint8)
     if labels.dtype == np.uint8:
         return labels
     if labels.size and (labels.min() < 0 or labels.max() > IGNORE_16_BITS):
-        raise WrongLabelMap(path, 'label maps with values beyond 16 bits', f'has values from {labels.min()} to '
-                            f'{labels.max()}, outside of 0..{IGNORE_16_BITS}', _MODE_CURE)
+        raise WrongLabelMap(
+            path,
+            'label maps with values beyond 16 bits',
+            f'has values from {labels.min()} to {labels.max()}, outside of 0..{IGNORE_16_BITS}',
+            _MODE_CURE,
+        )
     return labels.astype(np.uint16)
 
 
@@ -115,8 +125,13 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
     classes = dataset.metainfo.get('classes')
     name = dataset_name(dataset)
     if isinstance(classes, str):
-        yield Fault('classes are one text', name, '', f'metainfo has classes={classes!r}, a text instead of a list',
-                    f'Write classes=({classes!r}, ), or the path of a file with a name in each line')
+        yield Fault(
+            'classes are one text',
+            name,
+            '',
+            f'metainfo has classes={classes!r}, a text instead of a list',
+            f'Write classes=({classes!r}, ), or the path of a file with a name in each line',
+        )
         return
     if not len(dataset):
         yield Fault('no images', name, '', 'there is no image in it', 'Check data_root, data_prefix and img_suffix')
@@ -131,8 +146,13 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
     if ignored is None or ignored == IGNORE < num_classes:  # the stock default, which is a class here
         ignored = default_ignore_index(num_classes)
     elif ignored < num_classes and classes and ignored >= 0:
-        yield Fault('an ignored label that is a class', name, '', f'ignore_index={ignored} is the class '
-                    f'{classes[ignored]!r} of {num_classes}', 'Choose a value that no class has')
+        yield Fault(
+            'an ignored label that is a class',
+            name,
+            '',
+            f'ignore_index={ignored} is the class {classes[ignored]!r} of {num_classes}',
+            'Choose a value that no class has',
+        )
     for index in indices:
         item = dataset.get_data_info(index)
         path, backend_args = item.get('seg_map_path'), getattr(dataset, 'backend_args', None)
@@ -142,8 +162,13 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
         try:
             pixels = read_label_map(path, backend_args)
         except FileNotFoundError:
-            yield Fault('label maps that do not exist', path, '', f'the label map of {item["img_path"]} does not exist',
-                        _FILE_CURE)
+            yield Fault(
+                'label maps that do not exist',
+                path,
+                '',
+                f'the label map of {item["img_path"]} does not exist',
+                _FILE_CURE,
+            )
             continue
         except WrongLabelMap as error:
             yield error.fault
@@ -151,13 +176,22 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
         yield from _size_faults(item['img_path'], path, pixels.shape, backend_args)
         present = np.flatnonzero(np.bincount(pixels.reshape(-1)))
         if loader == 'LoadAnnotations' and len(present) and present[-1] > 255:
-            yield Fault('label maps of 16 bits for a loader of 8', path, '', f'it has the value {present[-1]}, of '
-                        "which MMSegmentation's LoadAnnotations keeps 8 bits",
-                        "Load it with dict(type='m2f_mm.LoadLabelMap')")
+            yield Fault(
+                'label maps of 16 bits for a loader of 8',
+                path,
+                '',
+                f"it has the value {present[-1]}, of which MMSegmentation's LoadAnnotations keeps 8 bits",
+                "Load it with dict(type='m2f_mm.LoadLabelMap')",
+            )
         if item.get('reduce_zero_label') and pixels.dtype == np.uint8 and num_classes > IGNORE and not present.all():
-            yield Fault('label maps of 8 bits whose 0 becomes a class', path, '', f'reduce_zero_label makes its 0 the '
-                        f'label {IGNORE}, which is the class {classes[IGNORE]!r} of {num_classes}',
-                        'Write the label maps with 16 bits, where 0 becomes 65535')
+            yield Fault(
+                'label maps of 8 bits whose 0 becomes a class',
+                path,
+                '',
+                f'reduce_zero_label makes its 0 the '
+                f'label {IGNORE}, which is the class {classes[IGNORE]!r} of {num_classes}',
+                'Write the label maps with 16 bits, where 0 becomes 65535',
+            )
         labels = renumber(present.astype(pixels.dtype), bool(item.get('reduce_zero_label')), item.get('label_map'))
         count += 1
         for value in present.tolist():
@@ -165,8 +199,13 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
         for label in np.unique(labels).tolist():
             seen.setdefault(label, []).append(path)
         if len(labels) and (labels == ignored).all():
-            yield Fault('label maps that are ignored everywhere', path, '', f'every pixel has the ignored label '
-                        f'{ignored}', fatal=False)
+            yield Fault(
+                'label maps that are ignored everywhere',
+                path,
+                '',
+                f'every pixel has the ignored label {ignored}',
+                fatal=False,
+            )
     if classes and count:
         yield from _unknown(seen, classes, ignored, count)
         if count == len(dataset):
@@ -176,8 +215,12 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
 def dataset_name(dataset: Any) -> str:
     """What messages call a data set of label maps: the folder of its label maps, else of its images."""
     prefix = getattr(dataset, 'data_prefix', None) or {}
-    return str(prefix.get('seg_map_path') or prefix.get('img_path') or getattr(dataset, 'data_root', None)
-               or type(dataset).__name__)
+    return str(
+        prefix.get('seg_map_path')
+        or prefix.get('img_path')
+        or getattr(dataset, 'data_root', None)
+        or type(dataset).__name__
+    )
 
 
 def _image_alone(path: str, backend_args: dict | None) -> Iterator[Fault]:
@@ -196,22 +239,28 @@ def _size_faults(image: str, path: str, shape: tuple[int, int], backend_args: di
         yield from image_fault(image, shape, backend_args)
         return
     if header.shown_size != tuple(shape):
-        yield Fault('label maps of another size than their images', path, '', 'it ' + size_mismatch(
-            shape, image, header.shown_size, header.orientation), _SIZE_CURE)
+        yield Fault(
+            'label maps of another size than their images',
+            path,
+            '',
+            'it ' + size_mismatch(shape, image, header.shown_size, header.orientation),
+            _SIZE_CURE,
+        )
 
 
 def size_mismatch(shape: Sequence[int], image: str, size: Sequence[int], orientation: int = 1) -> str:
     """Says how the sizes (height, width) of a label map and of its image differ."""
     swapped = ': height and width are swapped' if tuple(shape[::-1]) == tuple(size) else ''
     turned = f', turned as its EXIF orientation {orientation} says' if orientation != 1 else ''
-    return (f'has {shape[0]}x{shape[1]} pixels (HxW), but its image {image} has {size[0]}x{size[1]}{turned}{swapped}')
+    return f'has {shape[0]}x{shape[1]} pixels (HxW), but its image {image} has {size[0]}x{size[1]}{turned}{swapped}'
 
 
 def check_size(path: str, shape: Sequence[int], image: str, size: Sequence[int]) -> None:
     """Raise WrongLabelMap where a label map and its loaded image differ in height and width."""
     if tuple(shape) != tuple(size[:2]):
-        raise WrongLabelMap(path, 'label maps of another size than their images', size_mismatch(shape, image, size[:2]),
-                            _SIZE_CURE)
+        raise WrongLabelMap(
+            path, 'label maps of another size than their images', size_mismatch(shape, image, size[:2]), _SIZE_CURE
+        )
 
 
 def _unknown(seen: dict[int, list[str]], classes: Sequence[str], ignored: int, count: int) -> Iterator[Fault]:
@@ -222,11 +271,18 @@ def _unknown(seen: dict[int, list[str]], classes: Sequence[str], ignored: int, c
     shown = '; '.join(f'value {label} in {_files(seen[label], count)}' for label in unknown[:5])
     more = f'; and {len(unknown) - 5} more values up to {unknown[-1]}' if len(unknown) > 5 else ''
     known = f'{len(classes)} classes, 0 to {len(classes) - 1}' if len(classes) > 1 else '1 class, 0'
-    cure = (f'If it is to be ignored: model.decode_head.ignore_index={unknown[0]}; otherwise add its class'
-            if len(unknown) == 1 else
-            'Renumber the label maps: a pixel has the number of its class, or the ignored label')
-    yield Fault('label values that no class has', seen[unknown[0]][0], '',
-                f'{shown}{more}; there are {known}, and {ignored} is ignored', cure)
+    cure = (
+        f'If it is to be ignored: model.decode_head.ignore_index={unknown[0]}; otherwise add its class'
+        if len(unknown) == 1
+        else 'Renumber the label maps: a pixel has the number of its class, or the ignored label'
+    )
+    yield Fault(
+        'label values that no class has',
+        seen[unknown[0]][0],
+        '',
+        f'{shown}{more}; there are {known}, and {ignored} is ignored',
+        cure,
+    )
 
 
 def _files(paths: Sequence[str], count: int) -> str:
@@ -235,8 +291,15 @@ def _files(paths: Sequence[str], count: int) -> str:
     return f'{len(paths)} of {count} files ({", ".join(paths[:3])}{", ..." if len(paths) > 3 else ""})'
 
 
-def _absent(seen: dict[int, list[str]], values: dict[int, int], classes: Sequence[str], ignored: int, count: int,
-            name: str, training: bool) -> Iterator[Fault]:
+def _absent(
+    seen: dict[int, list[str]],
+    values: dict[int, int],
+    classes: Sequence[str],
+    ignored: int,
+    count: int,
+    name: str,
+    training: bool,
+) -> Iterator[Fault]:
     """Classes without a pixel in a whole data set; nothing can be learned where only one class occurs."""
     absent = [each for label, each in enumerate(classes) if label not in seen]
     if not absent:
@@ -244,7 +307,12 @@ def _absent(seen: dict[int, list[str]], values: dict[int, int], classes: Sequenc
     found = ', '.join(map(str, sorted(values)[:20])) + (', ...' if len(values) > 20 else '')
     shown = ', '.join(map(repr, absent[:10])) + (f' and {len(absent) - 10} more' if len(absent) > 10 else '')
     also = f'; {ignored} is ignored' if ignored in seen else ''
-    yield Fault('classes without a pixel in the whole data set', name, '',
-                f'no pixel of {count} label maps has the class {shown}; the files have the values {found}{also}',
-                f'A pixel has the number of its class, 0 to {len(classes) - 1}: renumber the label maps, or take the '
-                'classes out of metainfo', fatal=training and len(classes) - len(absent) < 2 <= len(classes))
+    yield Fault(
+        'classes without a pixel in the whole data set',
+        name,
+        '',
+        f'no pixel of {count} label maps has the class {shown}; the files have the values {found}{also}',
+        f'A pixel has the number of its class, 0 to {len(classes) - 1}: renumber the label maps, or take the '
+        'classes out of metainfo',
+        fatal=training and len(classes) - len(absent) < 2 <= len(classes),
+    )

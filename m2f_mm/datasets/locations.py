@@ -1,4 +1,5 @@
 """Where the data sets of the shipped configs lie, and how to get what is not there."""
+
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ class Location(NamedTuple):
         command: makes the data, or prepares a download, in the folder that takes the place of ``{}``; empty where a
             download is taken as it is.
     """
+
     variable: str
     default: str
     command: str = ''
@@ -66,8 +68,9 @@ def require_files(cfg: Config, parts: Sequence[str] = ('train', 'val', 'test')) 
                 if isinstance(path, str) and path and '://' not in path:
                     path = os.path.normpath(path if key == 'data_root' else os.path.join(root, path))
                     if not os.path.exists(path):
-                        raise FileNotFoundError(f'{place}.{key}: {path} does not exist (looked in {Path.cwd()}). '
-                                                f'{cure(path)}')
+                        raise FileNotFoundError(
+                            f'{place}.{key}: {path} does not exist (looked in {Path.cwd()}). {cure(path)}'
+                        )
 
 
 def cure(path: str, others: str = 'Check data_root, ann_file and data_prefix of the config') -> str:

@@ -1,4 +1,5 @@
 """Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each picture."""
+
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,8 +20,9 @@ from .faults import raise_faults
 from .io import read_panoptic_json
 from .panoptic_records import panoptic_faults
 
-STOCK_OPTIONS = dict(seg_map_suffix='.png', proposal_file=None, file_client_args=None, return_classes=False,
-                     caption_prompt=None)  # of MMDetection's data sets
+STOCK_OPTIONS = dict(
+    seg_map_suffix='.png', proposal_file=None, file_client_args=None, return_classes=False, caption_prompt=None
+)  # of MMDetection's data sets
 
 
 def check_panoptic_pipeline(transforms: Sequence[Any]) -> None:
@@ -30,18 +32,23 @@ def check_panoptic_pipeline(transforms: Sequence[Any]) -> None:
         ValueError: there is one; names it and what takes its place.
     """
     kinds = [type(part) for part in flattened(transforms)]
-    stock = {kind.__name__ for kind in kinds if kind.__module__.startswith(
-        ('mmdet.', 'mmcv.', 'm2f_mm.integrations.'))}  # the last: the same loaders behind checks
+    stock = {
+        kind.__name__ for kind in kinds if kind.__module__.startswith(('mmdet.', 'mmcv.', 'm2f_mm.integrations.'))
+    }  # the last: the same loaders behind checks
     own = {kind.__name__ for kind in kinds if kind.__module__.startswith('m2f_mm.datasets.')}
     for name in ('LoadPanopticAnnotations', 'LoadAnnotations'):
         if name in stock:
-            raise ValueError(f"{name} of MMDetection does not read the records of m2f_mm's panoptic data sets: take "
-                             'm2f_mm.LoadPanopticAnnotations, or m2f_mm.LoadPanopticSegments with '
-                             'm2f_mm.PackPanopticInputs')
+            raise ValueError(
+                f"{name} of MMDetection does not read the records of m2f_mm's panoptic data sets: take "
+                'm2f_mm.LoadPanopticAnnotations, or m2f_mm.LoadPanopticSegments with '
+                'm2f_mm.PackPanopticInputs'
+            )
     if 'PackDetInputs' in stock and 'LoadPanopticSegments' in own:
-        raise ValueError('PackDetInputs of MMDetection loses the labels of the segments that '
-                         'm2f_mm.LoadPanopticSegments loads: take m2f_mm.PackPanopticInputs in its place, or '
-                         'm2f_mm.LoadPanopticAnnotations')
+        raise ValueError(
+            'PackDetInputs of MMDetection loses the labels of the segments that '
+            'm2f_mm.LoadPanopticSegments loads: take m2f_mm.PackPanopticInputs in its place, or '
+            'm2f_mm.LoadPanopticAnnotations'
+        )
 
 
 def flattened(transforms: Sequence[Any]) -> Iterator[Any]:
@@ -83,19 +90,26 @@ class PanopticDataset(BaseDataset):
             or the metainfo; the message names file, picture and ids.
     """
 
-    def __init__(self,
-                 ann_file: str,
-                 metainfo: dict | None = None,
-                 data_prefix: dict | None = None,
-                 backend_args: dict | None = None,
-                 lazy_init: bool = False,
-                 **kwargs):
+    def __init__(
+        self,
+        ann_file: str,
+        metainfo: dict | None = None,
+        data_prefix: dict | None = None,
+        backend_args: dict | None = None,
+        lazy_init: bool = False,
+        **kwargs,
+    ):
         self.backend_args = backend_args
         for key, only in STOCK_OPTIONS.items():
             if kwargs.pop(key, only) != only:
                 raise ValueError(f'{type(self).__name__}: {key} is not supported, only {only!r}')
-        super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix or dict(img='', seg=''),
-                         lazy_init=True, **kwargs)
+        super().__init__(
+            ann_file=ann_file,
+            metainfo=metainfo,
+            data_prefix=data_prefix or dict(img='', seg=''),
+            lazy_init=True,
+            **kwargs,
+        )
         check_panoptic_pipeline(self.pipeline.transforms)
         given = {key: value for key, value in self._metainfo.items() if key in (metainfo or {})}
         # The JSON is read once: the classes are wanted now, the items at full_init. An inferencer wants the classes
@@ -112,11 +126,14 @@ class PanopticDataset(BaseDataset):
         labels = category_labels(content['categories'], self._metainfo['classes'], self.ann_file)
         wanted = {label: category_id for category_id, label in labels.items() if label >= 0}
         self.category_ids = [wanted[label] for label in range(len(wanted))]  # of each label
-        things = self.category_ids[:len(self._metainfo['thing_classes'])]
+        things = self.category_ids[: len(self._metainfo['thing_classes'])]
         if things != sorted(things):
-            warnings.warn(f'The thing classes {self._metainfo["thing_classes"]} are not in the order of the category '
-                          f'ids in {self.ann_file} ({things}). Panoptic quality counts them right, but MMDetection\'s '
-                          'CocoMetric does not: list them by id where mask AP is wanted', stacklevel=2)
+            warnings.warn(
+                f'The thing classes {self._metainfo["thing_classes"]} are not in the order of the category '
+                f"ids in {self.ann_file} ({things}). Panoptic quality counts them right, but MMDetection's "
+                'CocoMetric does not: list them by id where mask AP is wanted',
+                stacklevel=2,
+            )
         annotations = {annotation['image_id']: annotation for annotation in content.get('annotations', [])}
         return [self._item(image, annotations.get(image['id']), labels) for image in content['images']]
 
@@ -129,9 +146,16 @@ class PanopticDataset(BaseDataset):
         return content
 
     def _item(self, image: dict, annotation: dict | None, labels: dict[int, int]) -> dict:
-        item = dict(img_path=join_path(self.data_prefix.get('img', ''), self._picture(image)), img_id=image['id'],
-                    height=image['height'], width=image['width'], seg_map_path=None, seg_map_name=None,
-                    segments_info=[], void_ids=[])
+        item = dict(
+            img_path=join_path(self.data_prefix.get('img', ''), self._picture(image)),
+            img_id=image['id'],
+            height=image['height'],
+            width=image['width'],
+            seg_map_path=None,
+            seg_map_name=None,
+            segments_info=[],
+            void_ids=[],
+        )
         if annotation is None:
             return item
         item['seg_map_name'] = annotation['file_name']
@@ -143,14 +167,17 @@ class PanopticDataset(BaseDataset):
                 item['void_ids'].append(segment['id'])
                 continue
             crowd = bool(segment.get('iscrowd', False))
-            item['segments_info'].append(dict(id=segment['id'], category=label, iscrowd=crowd,
-                                              is_thing=label < num_things and not crowd))  # as MMDetection has it
+            item['segments_info'].append(
+                dict(id=segment['id'], category=label, iscrowd=crowd, is_thing=label < num_things and not crowd)
+            )  # as MMDetection has it
         boxes = {segment['id']: segment.get('bbox') for segment in annotation['segments_info']}
         if self.test_mode and all(isinstance(box, list) and len(box) == 4 for box in boxes.values()):
             item['instances'] = [  # what MMDetection's tools of analysis look for
                 dict(bbox=[x, y, x + width, y + height], bbox_label=segment['category'], ignore_flag=0)
-                for segment in item['segments_info'] if segment['is_thing']
-                for x, y, width, height in [boxes[segment['id']]]]
+                for segment in item['segments_info']
+                if segment['is_thing']
+                for x, y, width, height in [boxes[segment['id']]]
+            ]
         return item
 
     def _picture(self, image: dict) -> str:
@@ -161,12 +188,15 @@ class PanopticDataset(BaseDataset):
         rules = {} if self.test_mode else self.filter_cfg or {}
         min_size, filter_empty = rules.get('min_size', 0), rules.get('filter_empty_gt', False)
         kept = [
-            item for item in self.data_list if min(item['height'], item['width']) >= min_size and not (
-                filter_empty and all(segment['iscrowd'] for segment in item['segments_info']))
+            item
+            for item in self.data_list
+            if min(item['height'], item['width']) >= min_size
+            and not (filter_empty and all(segment['iscrowd'] for segment in item['segments_info']))
         ]
         if not kept:
-            raise ValueError(f'{self.ann_file}: none of its {len(self.data_list)} pictures is left after '
-                             f'filter_cfg={rules}')
+            raise ValueError(
+                f'{self.ann_file}: none of its {len(self.data_list)} pictures is left after filter_cfg={rules}'
+            )
         return kept
 
     def get_cat_ids(self, idx: int) -> list[int]:
@@ -177,12 +207,14 @@ class PanopticDataset(BaseDataset):
 @DATASETS.register_module()
 class CocoPanopticDataset(PanopticDataset):
     """COCO panoptic: 80 things, 53 stuff."""
+
     METAINFO = COCO_PANOPTIC
 
 
 @DATASETS.register_module()
 class ADE20KPanopticDataset(PanopticDataset):
     """ADE20K's scene parsing benchmark with instances: 100 things, 50 stuff."""
+
     METAINFO = ADE20K_PANOPTIC
 
 
@@ -190,6 +222,7 @@ class ADE20KPanopticDataset(PanopticDataset):
 class CityscapesPanopticDataset(PanopticDataset):
     """Cityscapes: 8 things, 11 stuff. The JSON is that of cityscapesScripts' ``createPanopticImgs``, the pictures lie
     in a folder per city."""
+
     METAINFO = CITYSCAPES_PANOPTIC
 
     def _picture(self, image: dict) -> str:
@@ -200,4 +233,5 @@ class CityscapesPanopticDataset(PanopticDataset):
 @DATASETS.register_module()
 class MapillaryPanopticDataset(PanopticDataset):
     """Mapillary Vistas v1.2: 37 things, 28 stuff."""
+
     METAINFO = MAPILLARY_PANOPTIC

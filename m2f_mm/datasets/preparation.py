@@ -1,4 +1,5 @@
 """Work through the pictures of a data set: in parallel, with a progress bar, resumable, complete or not at all."""
+
 import argparse
 import json
 import multiprocessing
@@ -22,8 +23,13 @@ class BrokenPictures(ValueError):
     """What is wrong with which pictures; nothing was written in their place."""
 
 
-def each_picture(work: Callable[[str], dict], names: Sequence[str], result: Path, workers: int,
-                 output: Callable[[str], Path] | None = None) -> list[dict]:
+def each_picture(
+    work: Callable[[str], dict],
+    names: Sequence[str],
+    result: Path,
+    workers: int,
+    output: Callable[[str], Path] | None = None,
+) -> list[dict]:
     """``work(name)`` for every picture, in the order of the names.
 
     What is done is noted in a journal beside ``result``, so that a run that was broken off goes on from there; the
@@ -60,8 +66,10 @@ def each_picture(work: Callable[[str], dict], names: Sequence[str], result: Path
     if bar:
         print()
     if broken:
-        raise BrokenPictures(f'{len(broken)} of {len(names)} pictures are broken; mend or remove them and start again, '
-                             'the others will not be made twice:\n' + '\n'.join(broken))
+        raise BrokenPictures(
+            f'{len(broken)} of {len(names)} pictures are broken; mend or remove them and start again, '
+            'the others will not be made twice:\n' + '\n'.join(broken)
+        )
     return [done[name] for name in names]
 
 
@@ -71,13 +79,12 @@ def finish(result: Path, content: dict) -> None:
     Path(f'{result}{JOURNAL}').unlink(missing_ok=True)
 
 
-def _results(work: Callable[[str], dict], names: Sequence[str],
-             workers: int) -> Iterator[tuple[str, dict | None, str]]:
+def _results(work: Callable[[str], dict], names: Sequence[str], workers: int) -> Iterator[tuple[str, dict | None, str]]:
     """Name, record and error of each picture."""
     if workers == 0:
         yield from (_done(work, name) for name in names)
         return
-    with multiprocessing.get_context('spawn').Pool(workers, _start, (work, )) as pool:
+    with multiprocessing.get_context('spawn').Pool(workers, _start, (work,)) as pool:
         yield from pool.imap_unordered(_in_process, names, chunksize=4)
 
 
@@ -103,7 +110,7 @@ def _entries(journal: Path) -> Iterator[tuple[str, dict]]:
     if not journal.is_file():
         return
     content = journal.read_bytes()
-    whole = content[:content.rfind(b'\n') + 1]
+    whole = content[: content.rfind(b'\n') + 1]
     if len(whole) < len(content):
         write_file(str(journal), whole)
     for line in whole.decode().splitlines():
@@ -117,7 +124,7 @@ def names_in(folder: Path, suffix: str) -> list[str]:
     Raises:
         FileNotFoundError: there is none.
     """
-    names = sorted(str(path.relative_to(folder))[:-len(suffix)] for path in folder.rglob(f'*{suffix}'))
+    names = sorted(str(path.relative_to(folder))[: -len(suffix)] for path in folder.rglob(f'*{suffix}'))
     if not names:
         raise FileNotFoundError(f'{folder} has no *{suffix}; is the data set unpacked, and the folder the right one?')
     return names
@@ -187,8 +194,10 @@ def summary(categories: Sequence[dict], labels: Sequence[int], pictures: int, wh
     absent = [name for label, name in names.items() if label not in counts]
     lines = [f'{what}: {pictures} pictures, {len(labels)} segments of {len(counts)} classes ({most or "none"})']
     if absent:
-        lines.append(f'  without any segment: {"; ".join(absent[:10])}'
-                     f'{f" and {len(absent) - 10} more" if len(absent) > 10 else ""}')
+        lines.append(
+            f'  without any segment: {"; ".join(absent[:10])}'
+            f'{f" and {len(absent) - 10} more" if len(absent) > 10 else ""}'
+        )
     return '\n'.join(lines)
 
 

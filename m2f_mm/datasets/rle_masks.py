@@ -1,4 +1,5 @@
 """Masks as COCO's RLE where OpenMMLab's and other tools expect a stack of bitmaps."""
+
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,4 +1,5 @@
 """COCO's ways to write a mask down."""
+
 from pycocotools import mask as coco_masks
 
 

@@ -3,6 +3,7 @@ picture and come back.
 
 Shapes: T frames of H x W.
 """
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ class ShapeVideoSpec:
         difficulty: 0 (easy) to 1: number and smallness of objects, noise, and how far colours stray from their class.
         speed: of the fastest objects, in shares of the picture's smaller side for each frame.
     """
+
     height: int = 96
     width: int = 128
     length: int = 16
@@ -49,6 +51,7 @@ class Actor:
         bounds: largest x and y of the way; the smallest is minus ``margin``.
         margin: how far beyond the picture it goes, pixels.
     """
+
     thing: int
     radius: float
     colour: np.ndarray
@@ -92,9 +95,17 @@ class ShapeVideo:
         direction, speed = rng.uniform(0, 2 * np.pi), size * spec.speed * rng.uniform(0.2, 1)
         sides = np.array([spec.width, spec.height], float)
         colour = self.canvas.object_colour(thing) * rng.uniform(0.35, 1)  # two of a kind can be told apart
-        return Actor(thing, radius, colour, rng.uniform(0, 1, 2) * sides,
-                     speed * np.array([np.cos(direction), np.sin(direction)]), rng.uniform(0, 2 * np.pi),
-                     rng.normal(0, 0.1), sides + 1.5 * radius, 1.5 * radius)
+        return Actor(
+            thing,
+            radius,
+            colour,
+            rng.uniform(0, 1, 2) * sides,
+            speed * np.array([np.cos(direction), np.sin(direction)]),
+            rng.uniform(0, 2 * np.pi),
+            rng.normal(0, 0.1),
+            sides + 1.5 * radius,
+            1.5 * radius,
+        )
 
     def __len__(self) -> int:
         return self.spec.length
@@ -107,8 +118,14 @@ class ShapeVideo:
         for frame in range(spec.length):
             canvas.image, canvas.segments = still.copy(), ground.copy()
             for segment, actor in enumerate(self.actors, self.num_stuff):
-                canvas.paint_shape(actor.thing, tuple(actor.centre(frame)), actor.radius,
-                                   actor.angle + frame * actor.turn, actor.colour, segment)
+                canvas.paint_shape(
+                    actor.thing,
+                    tuple(actor.centre(frame)),
+                    actor.radius,
+                    actor.angle + frame * actor.turn,
+                    actor.colour,
+                    segment,
+                )
             noise = canvas.rng.normal(0, 3 + 10 * spec.difficulty, canvas.image.shape)
             yield np.clip(canvas.image * light + noise, 0, 255).astype(np.uint8), canvas.segments
         canvas.image, canvas.segments = still, ground

@@ -5,6 +5,7 @@ small objects, heaps of touching objects of one class, holes, crowd regions, voi
 
 Shapes: H x W the picture, h x w the window around one object.
 """
+
 import colorsys
 from dataclasses import dataclass
 
@@ -14,8 +15,15 @@ import numpy as np
 THINGS = ('disc', 'square', 'triangle', 'ring')
 STUFF = ('sky', 'ground', 'water')
 CLASSES = THINGS + STUFF
-PALETTE = [(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200), (150, 200, 250), (130, 100, 60),
-           (40, 130, 140)]
+PALETTE = [
+    (220, 60, 50),
+    (70, 90, 230),
+    (240, 200, 40),
+    (190, 70, 200),
+    (150, 200, 250),
+    (130, 100, 60),
+    (40, 130, 140),
+]
 # Classes have a favourite hue, so that a short training gets off the ground; `difficulty` blurs it.
 THING_HUES = (0.0, 0.33, 0.14, 0.85)
 STUFF_COLOURS = ((160, 195, 230), (140, 120, 85), (40, 100, 140))  # RGB
@@ -33,6 +41,7 @@ class ShapesSpec:
         void: share of pictures with an unlabelled patch.
         heap: share of pictures with a heap of touching objects of one class.
     """
+
     height: int = 128
     width: int = 128
     difficulty: float = 0.4
@@ -58,6 +67,7 @@ class Scene:
         labels: class of each segment, an index of ``CLASSES``.
         crowd: whether the segment is a crowd region.
     """
+
     image: np.ndarray
     segments: np.ndarray
     labels: list[int]
@@ -112,13 +122,16 @@ class Canvas:
         """Sky above an uneven horizon; ground below it, or water, or ground with a lake."""
         spec, rng = self.spec, self.rng
         x, y = np.arange(spec.width), np.arange(spec.height)[:, None]
-        horizon = spec.height * (rng.uniform(0.3, 0.6)
-                                 + 0.04 * np.sin(x * rng.uniform(4, 12) / spec.width + rng.uniform(0, 6)))
+        horizon = spec.height * (
+            rng.uniform(0.3, 0.6) + 0.04 * np.sin(x * rng.uniform(4, 12) / spec.width + rng.uniform(0, 6))
+        )
         below = y >= horizon
         lake = below & (self.smooth_noise(4) > 0) if rng.random() < 0.6 else below & (rng.random() < 0.3)
-        textures = (20 * self.smooth_noise(6, 2) - 30 * (1 - y / spec.height),
-                    18 * self.smooth_noise(32) + 15 * self.smooth_noise(8),
-                    12 * np.sin(y * 40 / self.size + 2 * self.smooth_noise(6)) + 8 * self.smooth_noise(16, 8))
+        textures = (
+            20 * self.smooth_noise(6, 2) - 30 * (1 - y / spec.height),
+            18 * self.smooth_noise(32) + 15 * self.smooth_noise(8),
+            12 * np.sin(y * 40 / self.size + 2 * self.smooth_noise(6)) + 8 * self.smooth_noise(16, 8),
+        )
         for stuff, region in enumerate((~below, below & ~lake, lake)):
             if region.any():
                 colour = np.array(STUFF_COLOURS[stuff]) + rng.normal(0, 4 + 12 * spec.difficulty, 3)
@@ -129,16 +142,18 @@ class Canvas:
         """Paint an object of random angle and colour, as a segment of its own unless one is given."""
         if self.window(centre, radius) is not None:
             angle, colour = self.rng.uniform(0, 2 * np.pi), self.object_colour(thing)
-            self.paint_shape(thing, centre, radius, angle, colour,
-                             self.new_segment(thing) if segment is None else segment)
+            self.paint_shape(
+                thing, centre, radius, angle, colour, self.new_segment(thing) if segment is None else segment
+            )
 
     def window(self, centre: tuple[float, float], radius: float) -> tuple[slice, slice] | None:
         """Rows and columns that an object may touch, None where it is outside of the picture."""
         rows, columns = (slice(max(int(c - radius - 2), 0), max(int(c + radius + 3), 0)) for c in reversed(centre))
         return (rows, columns) if self.segments[rows, columns].size else None
 
-    def paint_shape(self, thing: int, centre: tuple[float, float], radius: float, angle: float, colour: np.ndarray,
-                    segment: int) -> None:
+    def paint_shape(
+        self, thing: int, centre: tuple[float, float], radius: float, angle: float, colour: np.ndarray, segment: int
+    ) -> None:
         """Paint a shaded, outlined shape over everything."""
         window = self.window(centre, radius)
         if window is None:
@@ -147,8 +162,9 @@ class Canvas:
         y0, x0 = (side.start for side in window)
         dx = np.arange(x0, x0 + w, dtype=np.float32) - centre[0]
         dy = np.arange(y0, y0 + h, dtype=np.float32)[:, None] - centre[1]
-        distance = _distance(thing, dx * np.cos(angle) - dy * np.sin(angle), dx * np.sin(angle) + dy * np.cos(angle),
-                             radius)
+        distance = _distance(
+            thing, dx * np.cos(angle) - dy * np.sin(angle), dx * np.sin(angle) + dy * np.cos(angle), radius
+        )
         shade = 1 - 0.25 * (dx + dy) / (2 * radius)  # light from the upper left
         shade = shade * np.where(distance > -max(1.0, 0.12 * radius), 0.55, 1)  # dark rim: touching objects can be told
         alpha = np.clip(0.5 - distance, 0, 1)[..., None]
@@ -168,8 +184,11 @@ class Canvas:
         for row in range(rng.integers(2, 4)):
             for column in range(rng.integers(2, 5)):
                 shake = rng.normal(0, 0.15 * radius, 2)
-                self.paint_object(thing, (left + 1.8 * radius * column + shake[0], top + 1.8 * radius * row + shake[1]),
-                                  radius * rng.uniform(0.85, 1.1))
+                self.paint_object(
+                    thing,
+                    (left + 1.8 * radius * column + shake[0], top + 1.8 * radius * row + shake[1]),
+                    radius * rng.uniform(0.85, 1.1),
+                )
 
     def paint_crowd(self) -> None:
         """Many tiny objects of one class that are annotated together."""
@@ -183,7 +202,7 @@ class Canvas:
         """A patch of chequers that nobody labelled."""
         x, y = (int(c) for c in self.random_centre())
         h, w = self.rng.integers(self.size // 12, self.size // 5, 2)
-        window = np.s_[y:y + h, x:x + w]
+        window = np.s_[y : y + h, x : x + w]
         rows, columns = np.indices(self.segments[window].shape)
         self.image[window] = np.where((rows // 3 + columns // 3) % 2, 200, 60)[..., None]
         self.segments[window] = -1
@@ -204,7 +223,7 @@ class Canvas:
 
 def smallest_area(segments: np.ndarray) -> int:
     """Pixels of a map (H, W) that a segment needs to be annotated; annotators leave remnants out."""
-    return max(4, round(min(segments.shape)**2 * 0.0008))
+    return max(4, round(min(segments.shape) ** 2 * 0.0008))
 
 
 def _distance(thing: int, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:

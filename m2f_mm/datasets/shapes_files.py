@@ -15,6 +15,7 @@ and of videos, whose categories are the things and the stuff::
     {train,val}.json
     {train,val}/JPEGImages/0000/00000.jpg
 """
+
 import io
 import json
 import os
@@ -35,8 +36,15 @@ FORMAT = 1  # raise it when the same parameters would give other files, so that 
 VIDEO_FORMAT = 2  # the same for videos
 
 
-def write_shapes(out: str, spec: ShapesSpec, seed: int = 0, train: int = 500, val: int = 60,
-                 overwrite: bool = False, progress: bool = True) -> bool:
+def write_shapes(
+    out: str,
+    spec: ShapesSpec,
+    seed: int = 0,
+    train: int = 500,
+    val: int = 60,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> bool:
     """Generate the data set in the folder ``out`` unless it is there already.
 
     The folder appears in one step when it is complete. Picture i of a split depends on seed, split and i only.
@@ -47,6 +55,7 @@ def write_shapes(out: str, spec: ShapesSpec, seed: int = 0, train: int = 500, va
     Raises:
         FileExistsError: ``out`` holds something else and ``overwrite`` is off.
     """
+
     def write(partial: str) -> None:
         for index, (split, number) in enumerate((('train', train), ('val', val))):
             scenes = (make_scene(spec, np.random.default_rng([seed, index, i])) for i in range(number))
@@ -55,9 +64,17 @@ def write_shapes(out: str, spec: ShapesSpec, seed: int = 0, train: int = 500, va
     return _write_once(out, dict(format=FORMAT, seed=seed, train=train, val=val, **asdict(spec)), overwrite, write)
 
 
-def write_shape_videos(out: str, spec: ShapeVideoSpec, seed: int = 0, train: int = 400, val: int = 60,
-                       overwrite: bool = False, progress: bool = True) -> bool:
+def write_shape_videos(
+    out: str,
+    spec: ShapeVideoSpec,
+    seed: int = 0,
+    train: int = 400,
+    val: int = 60,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> bool:
     """Generate the videos in the folder ``out`` unless they are there already; otherwise as ``write_shapes``."""
+
     def write(partial: str) -> None:
         for index, (split, number) in enumerate((('train', train), ('val', val))):
             videos = (ShapeVideo(spec, np.random.default_rng([seed, index, i])) for i in range(number))
@@ -82,9 +99,11 @@ def _write_once(out: str, parameters: dict, overwrite: bool, write: Callable[[st
         if found == parameters:
             return False
         if not (overwrite and found):  # never delete a folder that this function has not made
-            raise FileExistsError(f'{out} is not empty and holds '
-                                  f'{f"shapes with other parameters, {found}" if found else "other files"}; choose '
-                                  f'another folder{" or pass --overwrite" if found else ""} to get {parameters}')
+            raise FileExistsError(
+                f'{out} is not empty and holds '
+                f'{f"shapes with other parameters, {found}" if found else "other files"}; choose '
+                f'another folder{" or pass --overwrite" if found else ""} to get {parameters}'
+            )
     partial = f'{out}.partial'
     shutil.rmtree(partial, ignore_errors=True)
     write(partial)
@@ -103,8 +122,16 @@ def _read_marker(out: str) -> dict:
 
 
 def _categories() -> list[dict]:
-    return [dict(id=i + 1, name=name, supercategory='thing' if i < len(THINGS) else 'stuff',
-                 isthing=int(i < len(THINGS)), color=list(PALETTE[i])) for i, name in enumerate(CLASSES)]
+    return [
+        dict(
+            id=i + 1,
+            name=name,
+            supercategory='thing' if i < len(THINGS) else 'stuff',
+            isthing=int(i < len(THINGS)),
+            color=list(PALETTE[i]),
+        )
+        for i, name in enumerate(CLASSES)
+    ]
 
 
 def _write_videos(root: str, split: str, videos: Iterable[ShapeVideo]) -> None:
@@ -120,27 +147,43 @@ def _write_videos(root: str, split: str, videos: Iterable[ShapeVideo]) -> None:
         for label, codes in zip(video.labels, zip(*frames)):
             if any(codes):
                 areas, boxes = ([code and of(code) for code in codes] for of in (_area, _box))
-                annotations.append(dict(id=len(annotations) + 1, video_id=number + 1, category_id=label + 1, iscrowd=0,
-                                        segmentations=list(codes), areas=areas, bboxes=boxes, **size))
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,
+                        video_id=number + 1,
+                        category_id=label + 1,
+                        iscrowd=0,
+                        segmentations=list(codes),
+                        areas=areas,
+                        bboxes=boxes,
+                        **size,
+                    )
+                )
     write_json(f'{root}/{split}.json', dict(videos=records, annotations=annotations, categories=_categories()))
 
 
 def segment_codes(segments: np.ndarray, labels: list[int]) -> list[dict | None]:
     """Of each segment of a map int32 (H, W) COCO's compressed code, None where too little of it can be seen."""
     from pycocotools import mask as coco_mask
+
     masks = np.asfortranarray((segments[..., None] == np.arange(len(labels))).astype(np.uint8))
-    return [dict(size=[int(side) for side in code['size']], counts=code['counts'].decode())
-            if mask.sum() >= smallest_area(segments) else None
-            for code, mask in zip(coco_mask.encode(masks), masks.transpose(2, 0, 1))]
+    return [
+        dict(size=[int(side) for side in code['size']], counts=code['counts'].decode())
+        if mask.sum() >= smallest_area(segments)
+        else None
+        for code, mask in zip(coco_mask.encode(masks), masks.transpose(2, 0, 1))
+    ]
 
 
 def _area(code: dict) -> int:
     from pycocotools import mask as coco_mask
+
     return int(coco_mask.area(code))
 
 
 def _box(code: dict) -> list[float]:
     from pycocotools import mask as coco_mask
+
     return coco_mask.toBbox(code).tolist()
 
 
@@ -157,10 +200,13 @@ def _write_split(root: str, split: str, scenes: Iterable[Scene]) -> None:
         write_file(f'{root}/img_dir/{split}/{name}.jpg', _encode_jpeg(scene.image))
         write_file(f'{root}/ann_dir/{split}/{name}.png', encode_png(_semantic(scene)))
         write_panoptic_png(f'{root}/annotations/panoptic_{split}/{name}.png', ids)
-    write_json(f'{root}/annotations/panoptic_{split}.json',
-               dict(images=images, annotations=panoptic, categories=categories))
-    write_json(f'{root}/annotations/instances_{split}.json',
-               dict(images=images, annotations=instances, categories=categories[:len(THINGS)]))
+    write_json(
+        f'{root}/annotations/panoptic_{split}.json', dict(images=images, annotations=panoptic, categories=categories)
+    )
+    write_json(
+        f'{root}/annotations/instances_{split}.json',
+        dict(images=images, annotations=instances, categories=categories[: len(THINGS)]),
+    )
 
 
 def _segments_info(scene: Scene) -> tuple[np.ndarray, list[dict]]:
@@ -173,14 +219,22 @@ def _segments_info(scene: Scene) -> tuple[np.ndarray, list[dict]]:
         mask = scene.segments == i
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
-        records.append(dict(id=int(lookup[i]), category_id=label + 1, iscrowd=int(crowd), area=int(mask.sum()),
-                            bbox=[int(side) for side in box]))
+        records.append(
+            dict(
+                id=int(lookup[i]),
+                category_id=label + 1,
+                iscrowd=int(crowd),
+                area=int(mask.sum()),
+                bbox=[int(side) for side in box],
+            )
+        )
     return lookup[scene.segments], records
 
 
 def _instances(scene: Scene, records: list[dict], image_id: int, first_id: int) -> list[dict]:
     """The things again, with their visible masks as compressed RLE."""
     from pycocotools import mask as coco_mask
+
     things = [i for i, label in enumerate(scene.labels) if label < len(THINGS)]
     if not things:
         return []

@@ -1,4 +1,5 @@
 """Data sets in the format of YouTube-VIS: a JSON of videos and of objects with a mask, or none, for each frame."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,20 +40,28 @@ class VideoInstanceDataset(BaseDataset):
         ValueError: the annotations contradict themselves or the metainfo; names file, video and annotation.
     """
 
-    def __init__(self,
-                 ann_file: str,
-                 metainfo: dict | None = None,
-                 data_prefix: dict | None = None,
-                 backend_args: dict | None = None,
-                 **kwargs):
+    def __init__(
+        self,
+        ann_file: str,
+        metainfo: dict | None = None,
+        data_prefix: dict | None = None,
+        backend_args: dict | None = None,
+        **kwargs,
+    ):
         self.backend_args = backend_args
         self._selected = 'classes' in (metainfo or {})
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix or dict(img_path=''), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         content = self._read()
-        raise_faults(video_faults(content, self.ann_file, self._metainfo['classes'] if self._selected else None,
-                                  training=not self.test_mode))
+        raise_faults(
+            video_faults(
+                content,
+                self.ann_file,
+                self._metainfo['classes'] if self._selected else None,
+                training=not self.test_mode,
+            )
+        )
         labels = self._labels(content['categories'])
         objects = {}
         for annotation in content.get('annotations') or []:
@@ -65,8 +74,10 @@ class VideoInstanceDataset(BaseDataset):
 
     def _read(self) -> dict:
         needs = ('videos', 'categories') if self.test_mode else ('videos', 'annotations', 'categories')
-        form = ("the format of YouTube-VIS (MMDetection's YouTubeVISDataset reads what its converter makes of the "
-                'published file, this data set the file itself)')
+        form = (
+            "the format of YouTube-VIS (MMDetection's YouTubeVISDataset reads what its converter makes of the "
+            'published file, this data set the file itself)'
+        )
         return read_json(self.ann_file, 'video', form, needs, self.backend_args)
 
     def _labels(self, categories: Sequence[dict]) -> dict[int, int]:
@@ -75,8 +86,10 @@ class VideoInstanceDataset(BaseDataset):
         if not self._selected:
             expected = self.METAINFO.get('classes')
             if expected is not None and len(expected) != len(categories):
-                raise ValueError(f'{self.ann_file} has {len(categories)} categories, but {type(self).__name__} has '
-                                 f'{len(expected)} classes: take VideoInstanceDataset for other classes')
+                raise ValueError(
+                    f'{self.ann_file} has {len(categories)} categories, but {type(self).__name__} has '
+                    f'{len(expected)} classes: take VideoInstanceDataset for other classes'
+                )
             self._metainfo['classes'] = tuple(category['name'] for category in categories)
         labels = category_labels(categories, self._metainfo['classes'], self.ann_file)
         ids = {label: category_id for category_id, label in labels.items() if label >= 0}
@@ -86,27 +99,46 @@ class VideoInstanceDataset(BaseDataset):
 
     def _item(self, video: dict, annotations: Sequence[dict], labels: dict[int, int], number: int) -> dict:
         length = len(video['file_names'])
-        frames = [dict(img_path=join_path(self.data_prefix.get('img_path', ''), name), img_id=number + t, frame_id=t,
-                       height=video['height'], width=video['width'], instances=[])
-                  for t, name in enumerate(video['file_names'])]
+        frames = [
+            dict(
+                img_path=join_path(self.data_prefix.get('img_path', ''), name),
+                img_id=number + t,
+                frame_id=t,
+                height=video['height'],
+                width=video['width'],
+                instances=[],
+            )
+            for t, name in enumerate(video['file_names'])
+        ]
         for annotation in annotations:
             label = labels[annotation['category_id']]
             boxes = annotation.get('bboxes') or [None] * length
             for frame, mask, box in zip(frames, annotation['segmentations'], boxes if label >= 0 else ()):
                 if mask:
                     x, y, width, height = box or (0, 0, video['width'], video['height'])
-                    frame['instances'].append(dict(
-                        mask=mask, bbox=[x, y, x + width, y + height], bbox_label=label,
-                        instance_id=annotation['id'], ignore_flag=int(bool(annotation.get('iscrowd', False)))))
+                    frame['instances'].append(
+                        dict(
+                            mask=mask,
+                            bbox=[x, y, x + width, y + height],
+                            bbox_label=label,
+                            instance_id=annotation['id'],
+                            ignore_flag=int(bool(annotation.get('iscrowd', False))),
+                        )
+                    )
         return dict(video_id=video['id'], video_length=length, images=frames)
 
     def filter_data(self) -> list[dict]:
         filter_empty = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)
-        kept = [item for item in self.data_list if item['images'] and not (
-            filter_empty and not any(frame['instances'] for frame in item['images']))]
+        kept = [
+            item
+            for item in self.data_list
+            if item['images'] and not (filter_empty and not any(frame['instances'] for frame in item['images']))
+        ]
         if not kept:
-            raise ValueError(f'{self.ann_file}: none of its {len(self.data_list)} videos is left: they have no frames, '
-                             f'or no objects and filter_cfg={self.filter_cfg}')
+            raise ValueError(
+                f'{self.ann_file}: none of its {len(self.data_list)} videos is left: they have no frames, '
+                f'or no objects and filter_cfg={self.filter_cfg}'
+            )
         return kept
 
     def prepare_data(self, idx: int) -> Any:
@@ -115,29 +147,35 @@ class VideoInstanceDataset(BaseDataset):
         if not self.test_mode:
             return self.pipeline(item)
         length = len(item['images'])
-        frames = [dict(frame, video_id=item['video_id'], video_length=length, ori_video_length=length)
-                  for frame in item['images']]
+        frames = [
+            dict(frame, video_id=item['video_id'], video_length=length, ori_video_length=length)
+            for frame in item['images']
+        ]
         return self.pipeline({key: [frame[key] for frame in frames] for key in frames[0]})
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels in a video, which MMEngine's ``ClassBalancedDataset`` asks for."""
-        return [instance['bbox_label'] for frame in self.get_data_info(idx)['images']
-                for instance in frame['instances']]
+        return [
+            instance['bbox_label'] for frame in self.get_data_info(idx)['images'] for instance in frame['instances']
+        ]
 
 
 @DATASETS.register_module()
 class YouTubeVIS2019Dataset(VideoInstanceDataset):
     """YouTube-VIS 2019: 40 classes."""
+
     METAINFO = dict(classes=YOUTUBE_VIS_2019)
 
 
 @DATASETS.register_module()
 class YouTubeVIS2021Dataset(VideoInstanceDataset):
     """YouTube-VIS 2021: 40 classes, other ones."""
+
     METAINFO = dict(classes=YOUTUBE_VIS_2021)
 
 
 @DATASETS.register_module()
 class OVISDataset(VideoInstanceDataset):
     """OVIS, occluded video instance segmentation: 25 classes."""
+
     METAINFO = dict(classes=OVIS)

@@ -3,6 +3,9 @@ from .hooks import CheckpointHook, ClassCountHook, VideoVisualizationHook
 from .optim_wrapper_constructor import Mask2FormerOptimWrapperConstructor
 
 __all__ = [
-    'CheckpointHook', 'ClassCountHook', 'Mask2FormerOptimWrapperConstructor', 'VideoVisualizationHook',
-    'check_class_counts'
+    'CheckpointHook',
+    'ClassCountHook',
+    'Mask2FormerOptimWrapperConstructor',
+    'VideoVisualizationHook',
+    'check_class_counts',
 ]

@@ -3,6 +3,7 @@
 A head with too few classes fails deep inside a CUDA kernel, one with too many, or with others of the same number,
 trains silently to a wrong result.
 """
+
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from mmengine.registry import DATASETS, DefaultScope
 class HeadClasses(NamedTuple):
     """Classes of one head; ``things`` and ``stuff`` are None for a purely semantic one, ``names`` where only numbers
     are known."""
+
     place: str
     total: int | None
     things: int | None
@@ -23,6 +25,7 @@ class HeadClasses(NamedTuple):
 
 class DataClasses(NamedTuple):
     """Names that one data set lists; None where it does not say."""
+
     place: str
     classes: tuple[str, ...] | None
     thing_classes: tuple[str, ...] | None
@@ -33,20 +36,26 @@ class DataClasses(NamedTuple):
 def compare(head: HeadClasses, data: DataClasses) -> list[str]:
     """Every disagreement between a head and a data set, each naming both places and both values."""
     if data.text is not None:
-        return [f'{data.place} has classes={data.text!r}, a text instead of a list; write classes=({data.text!r}, ), '
-                'or the path of a file with a name in each line']
+        return [
+            f'{data.place} has classes={data.text!r}, a text instead of a list; write classes=({data.text!r}, ), '
+            'or the path of a file with a name in each line'
+        ]
     pairs = []
     # Without the split, e.g. an instance data set, only the sum can be compared.
     if data.thing_classes is not None and data.stuff_classes is not None:
-        pairs = [('num_things_classes', head.things, 'thing_classes', data.thing_classes),
-                 ('num_stuff_classes', head.stuff, 'stuff_classes', data.stuff_classes)]
+        pairs = [
+            ('num_things_classes', head.things, 'thing_classes', data.thing_classes),
+            ('num_stuff_classes', head.stuff, 'stuff_classes', data.stuff_classes),
+        ]
     total = head.total if head.things is None or head.stuff is None else head.things + head.stuff
     if not any(count not in (None, len(names)) for _, count, _, names in pairs):
         label = 'num_classes' if head.things is None else 'num_things_classes + num_stuff_classes'
         pairs.append((label, total, 'classes', data.classes))
-    counts = [f'{head.place}.{field} is {count}, but {data.place} lists {len(names)} {key} ({shorten(names)})'
-              for field, count, key, names in pairs
-              if count is not None and names is not None and count != len(names)]
+    counts = [
+        f'{head.place}.{field} is {count}, but {data.place} lists {len(names)} {key} ({shorten(names)})'
+        for field, count, key, names in pairs
+        if count is not None and names is not None and count != len(names)
+    ]
     return counts or compare_names(head, data)
 
 
@@ -55,13 +64,16 @@ def compare_names(head: HeadClasses, data: DataClasses) -> list[str]:
     if head.names is None or data.classes is None or len(head.names) != len(data.classes):
         return []
     ours, theirs = ([str(name).strip() for name in names] for names in (head.names, data.classes))
-    differing = [f'{label}: {one!r} and {other!r}' for label, (one, other) in enumerate(zip(ours, theirs))
-                 if one != other]
+    differing = [
+        f'{label}: {one!r} and {other!r}' for label, (one, other) in enumerate(zip(ours, theirs)) if one != other
+    ]
     if not differing:
         return []
     how = 'the same names in another order' if sorted(ours) == sorted(theirs) else 'other names'
-    return [f'{head.place} has the classes {shorten(ours, 20)}, but {data.place} has {how}: {shorten(theirs, 20)} '
-            f'(class {"; ".join(differing[:3])}{"; ..." if len(differing) > 3 else ""})']
+    return [
+        f'{head.place} has the classes {shorten(ours, 20)}, but {data.place} has {how}: {shorten(theirs, 20)} '
+        f'(class {"; ".join(differing[:3])}{"; ..." if len(differing) > 3 else ""})'
+    ]
 
 
 def shorten(names: Sequence[str], limit: int = 3) -> str:
@@ -73,9 +85,12 @@ def require_agreement(heads: list[HeadClasses], data: list[DataClasses]) -> None
     """Raise ValueError, naming all disagreements, when there is one."""
     problems = [problem for item in data for head in heads for problem in compare(head, item)]
     if problems:
-        raise ValueError('The classes of model and data disagree:\n  ' + '\n  '.join(dict.fromkeys(problems))
-                         + '\nSet the model\'s classes, or the data set\'s metainfo (classes, thing_classes, '
-                           'stuff_classes), so that both say the same.')
+        raise ValueError(
+            'The classes of model and data disagree:\n  '
+            + '\n  '.join(dict.fromkeys(problems))
+            + "\nSet the model's classes, or the data set's metainfo (classes, thing_classes, "
+            'stuff_classes), so that both say the same.'
+        )
 
 
 def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
@@ -99,8 +114,10 @@ def counts_of(head: Any, name: str) -> tuple[int | None, int | None, int | None,
     """Classes, things, stuff and names of a built head or of its config, which may name a metainfo instead."""
     if isinstance(head, dict) and head.get('metainfo') is not None:
         from m2f_mm.integrations.options import class_counts  # not needed where the numbers are given
-        counts = class_counts(name, *(head.get(key) for key in ('metainfo', 'num_things_classes', 'num_stuff_classes',
-                                                                'num_classes')))
+
+        counts = class_counts(
+            name, *(head.get(key) for key in ('metainfo', 'num_things_classes', 'num_stuff_classes', 'num_classes'))
+        )
         split = counts.things > 0  # a purely semantic head has classes only
         return len(counts.is_thing), counts.things if split else None, counts.stuff if split else None, counts.names
     numbers = (count_or_none(read(head, key)) for key in ('num_classes', 'num_things_classes', 'num_stuff_classes'))
@@ -142,8 +159,9 @@ def configured_data(dataset: dict, place: str, scope: str | None) -> Iterator[Da
     inner = dataset.get('datasets') or ([dataset['dataset']] if isinstance(dataset.get('dataset'), dict) else None)
     if inner:
         for index, part in enumerate(inner):
-            yield from configured_data(part, f'{place}.datasets[{index}]' if len(inner) > 1 else f'{place}.dataset',
-                                       scope)
+            yield from configured_data(
+                part, f'{place}.datasets[{index}]' if len(inner) > 1 else f'{place}.dataset', scope
+            )
         return
     kind = dataset.get('type')
     if isinstance(kind, str):
@@ -164,8 +182,12 @@ def check_class_counts(cfg: Config, parts: tuple[str, ...] = ('train', 'val', 't
     naming both places and both values.
     """
     scope = cfg.get('default_scope')
-    data = [item for part in parts if cfg.get(f'{part}_dataloader')
-            for item in configured_data(cfg[f'{part}_dataloader']['dataset'], f'{part}_dataloader.dataset', scope)]
+    data = [
+        item
+        for part in parts
+        if cfg.get(f'{part}_dataloader')
+        for item in configured_data(cfg[f'{part}_dataloader']['dataset'], f'{part}_dataloader.dataset', scope)
+    ]
     with DefaultScope.overwrite_default_scope(scope):
         heads = heads_of(cfg.model)
     require_agreement(heads, data)

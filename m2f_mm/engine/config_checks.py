@@ -2,6 +2,7 @@
 
 Nothing here stops a run; each warning names both values, their places, and what to change.
 """
+
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ READ = frozenset(
     'optim_wrapper param_scheduler val_evaluator test_evaluator default_hooks custom_hooks data_preprocessor load_from '
     'resume launcher env_cfg log_processor log_level visualizer default_scope randomness experiment_name '
     'model_wrapper_cfg runner_type custom_imports tta_model tta_pipeline activation_checkpointing '
-    'efficient_conv_bn_eval compile find_unused_parameters strategy'.split())
-ENDLESS = 10 ** 9  # MMEngine's default end of a scheduler
+    'efficient_conv_bn_eval compile find_unused_parameters strategy'.split()
+)
+ENDLESS = 10**9  # MMEngine's default end of a scheduler
 
 
 def training_warnings(cfg: Config, world_size: int = 1, options: Mapping[str, Any] | None = None) -> list[str]:
@@ -27,8 +29,13 @@ def training_warnings(cfg: Config, world_size: int = 1, options: Mapping[str, An
         world_size: processes of the job.
         options: what ``--cfg-options`` said.
     """
-    return [*schedule_warnings(cfg), *batch_warnings(cfg, world_size), *size_warnings(cfg),
-            *unread_warnings(cfg, options or {}), *palette_warnings(cfg)]
+    return [
+        *schedule_warnings(cfg),
+        *batch_warnings(cfg, world_size),
+        *size_warnings(cfg),
+        *unread_warnings(cfg, options or {}),
+        *palette_warnings(cfg),
+    ]
 
 
 def schedule_warnings(cfg: Config) -> Iterator[str]:
@@ -44,8 +51,10 @@ def schedule_warnings(cfg: Config) -> Iterator[str]:
     for place, scheduler in _schedulers(cfg.get('param_scheduler')):
         if scheduler.get('by_epoch', True) is not by_epoch:
             if not by_epoch:
-                yield (f'{place}.by_epoch is True, but the training counts iterations: the scheduler never takes a '
-                       'step. Set by_epoch=False, with begin, end and milestones in iterations')
+                yield (
+                    f'{place}.by_epoch is True, but the training counts iterations: the scheduler never takes a '
+                    'step. Set by_epoch=False, with begin, end and milestones in iterations'
+                )
             continue
         begin, end = scheduler.get('begin', 0), scheduler.get('end', ENDLESS)
         if end < ENDLESS:
@@ -54,8 +63,10 @@ def schedule_warnings(cfg: Config) -> Iterator[str]:
             yield f'{here}, but {place} ({_type(scheduler)}) begins at {begin}: it never does'
         late = [step for step in scheduler.get('milestones', ()) if step >= length]
         if late:
-            yield (f'{here}, but {place}.milestones has {", ".join(map(str, late))}: the learning rate does not fall '
-                   'there. Give milestones within the training')
+            yield (
+                f'{here}, but {place}.milestones has {", ".join(map(str, late))}: the learning rate does not fall '
+                'there. Give milestones within the training'
+            )
     if ends and max(ends.values()) != length:
         place = max(ends, key=ends.get)
         what = 'does not come to its end' if ends[place] > length else 'stays as it is from there on'
@@ -67,13 +78,17 @@ def schedule_warnings(cfg: Config) -> Iterator[str]:
     if checkpoint.get('by_epoch', True) is by_epoch and checkpoint.get('interval', 1) > length:
         saved = 'is one checkpoint, at the end' if checkpoint.get('save_last', True) else 'are no checkpoints'
         yield f'{here}, but default_hooks.checkpoint.interval is {checkpoint.interval}: there {saved}'
-    sampler = ((cfg.get('train_dataloader') or {}).get('sampler') or {})
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
     if by_epoch and _type(sampler) == 'InfiniteSampler':
-        yield (f'train_cfg counts epochs ({_type(train)}), but train_dataloader.sampler is InfiniteSampler: an epoch '
-               "has no end. Set sampler=dict(type='DefaultSampler', shuffle=True)")
+        yield (
+            f'train_cfg counts epochs ({_type(train)}), but train_dataloader.sampler is InfiniteSampler: an epoch '
+            "has no end. Set sampler=dict(type='DefaultSampler', shuffle=True)"
+        )
     if not by_epoch and checkpoint.get('by_epoch', True) and checkpoint:
-        yield (f'train_cfg counts iterations ({_type(train)}), but default_hooks.checkpoint.by_epoch is True: there is '
-               'one checkpoint, at the end. Set by_epoch=False')
+        yield (
+            f'train_cfg counts iterations ({_type(train)}), but default_hooks.checkpoint.by_epoch is True: there is '
+            'one checkpoint, at the end. Set by_epoch=False'
+        )
 
 
 def batch_warnings(cfg: Config, world_size: int) -> Iterator[str]:
@@ -85,20 +100,27 @@ def batch_warnings(cfg: Config, world_size: int) -> Iterator[str]:
     steps = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
     images = batch * world_size * steps
     if images != scale['base_batch_size']:
-        yield (f'a step has {images} images (train_dataloader.batch_size={batch}, processes: {world_size}, '
-               f'accumulative_counts={steps}), but the learning rate is meant for '
-               f'auto_scale_lr.base_batch_size={scale["base_batch_size"]}. --auto-scale-lr scales it; if it is meant '
-               f'for {images}, set base_batch_size={images}')
+        yield (
+            f'a step has {images} images (train_dataloader.batch_size={batch}, processes: {world_size}, '
+            f'accumulative_counts={steps}), but the learning rate is meant for '
+            f'auto_scale_lr.base_batch_size={scale["base_batch_size"]}. --auto-scale-lr scales it; if it is meant '
+            f'for {images}, set base_batch_size={images}'
+        )
 
 
 def size_warnings(cfg: Config) -> Iterator[str]:
     """Size of the training images in the pipeline against that of the batch and of the sliding window."""
     if not cfg.get('train_dataloader'):
         return
-    made = {f'{_type(step)}.{key}': tuple(step[key]) for pipeline in _pipelines(cfg.train_dataloader.get('dataset'))
-            for step in _steps(pipeline) for key in ('crop_size', 'size', 'image_size')
-            if _type(step) in ('RandomCrop', 'Pad', 'LargeScaleJitter', 'FixedSizeCrop')
-            and isinstance(step.get(key), list | tuple) and step.get('crop_type', 'absolute') == 'absolute'}
+    made = {
+        f'{_type(step)}.{key}': tuple(step[key])
+        for pipeline in _pipelines(cfg.train_dataloader.get('dataset'))
+        for step in _steps(pipeline)
+        for key in ('crop_size', 'size', 'image_size')
+        if _type(step) in ('RandomCrop', 'Pad', 'LargeScaleJitter', 'FixedSizeCrop')
+        and isinstance(step.get(key), list | tuple)
+        and step.get('crop_type', 'absolute') == 'absolute'
+    }
     model = cfg.get('model') or {}
     processor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     batched = {}
@@ -122,14 +144,21 @@ def palette_warnings(cfg: Config) -> Iterator[str]:
             if not isinstance(palette, list | tuple) or not isinstance(classes, list | tuple):
                 continue
             if len(palette) != len(classes):
-                yield (f'{place}: the palette has {len(palette)} colors, classes {len(classes)} names. Give '
-                       'metainfo a palette for your classes (or _delete_=True, to inherit none)')
+                yield (
+                    f'{place}: the palette has {len(palette)} colors, classes {len(classes)} names. Give '
+                    'metainfo a palette for your classes (or _delete_=True, to inherit none)'
+                )
                 return
-            if old and list(old.get('palette') or ()) == list(palette) and list(old.get('classes') or ()) != list(
-                    classes):
-                yield (f'{place}: the palette is that of the base config for {", ".join(map(str, old["classes"][:3]))}'
-                       f', ..., but classes are {", ".join(map(str, classes[:3]))}, .... Give metainfo a palette for '
-                       'your classes (or _delete_=True, to inherit none)')
+            if (
+                old
+                and list(old.get('palette') or ()) == list(palette)
+                and list(old.get('classes') or ()) != list(classes)
+            ):
+                yield (
+                    f'{place}: the palette is that of the base config for {", ".join(map(str, old["classes"][:3]))}'
+                    f', ..., but classes are {", ".join(map(str, classes[:3]))}, .... Give metainfo a palette for '
+                    'your classes (or _delete_=True, to inherit none)'
+                )
                 return
 
 
@@ -139,16 +168,23 @@ def tta_warnings(cfg: Config) -> Iterator[str]:
     if not pipelines:
         return
     test, tta = list(_steps(pipelines[0])), list(_steps(cfg.get('tta_pipeline') or ()))
-    sizes = {name: sorted({tuple(scale) for step in steps for scale in _scales(step)}) for name, steps in (
-        ('test_pipeline', test), ('tta_pipeline', tta))}
+    sizes = {
+        name: sorted({tuple(scale) for step in steps for scale in _scales(step)})
+        for name, steps in (('test_pipeline', test), ('tta_pipeline', tta))
+    }
     short = {name: {min(size) for size in found} for name, found in sizes.items()}
     if short['test_pipeline'] and short['tta_pipeline'] and not short['test_pipeline'] & short['tta_pipeline']:
-        yield (f'--tta: tta_pipeline resizes to {_listed(sizes["tta_pipeline"])}, the test pipeline to '
-               f'{_listed(sizes["test_pipeline"])}. Give the config a tta_pipeline with sizes of its own')
+        yield (
+            f'--tta: tta_pipeline resizes to {_listed(sizes["tta_pipeline"])}, the test pipeline to '
+            f'{_listed(sizes["test_pipeline"])}. Give the config a tta_pipeline with sizes of its own'
+        )
     varied = ('Resize', 'RandomFlip', 'TestTimeAug', 'Pad')
-    differ = [step for steps, others in ((test, tta), (tta, test)) for step in steps
-              if not any(name in _type(step) for name in varied) and not _type(step).startswith('Pack')
-              and step not in others]
+    differ = [
+        step
+        for steps, others in ((test, tta), (tta, test))
+        for step in steps
+        if not any(name in _type(step) for name in varied) and not _type(step).startswith('Pack') and step not in others
+    ]
     if differ:
         said = ', '.join(dict.fromkeys(str(dict(step)) for step in differ))
         yield f'--tta: tta_pipeline and the test pipeline differ in {said}. Give the config a tta_pipeline of its own'
@@ -159,7 +195,8 @@ def unread_warnings(cfg: Config, options: Mapping[str, Any]) -> Iterator[str]:
     value stays where the base had put it."""
     base = inherited(cfg)
     changed = {name: cfg.get(name) for name in _own_unused_names(cfg)} | {
-        name: value for name, value in options.items() if '.' not in name}
+        name: value for name, value in options.items() if '.' not in name
+    }
     for name, value in changed.items():
         old = base.get(name) if name in base else None
         if name in READ or old is None or isinstance(old, bool) or old == value or old in ('', (), [], {}):
@@ -168,9 +205,11 @@ def unread_warnings(cfg: Config, options: Mapping[str, Any]) -> Iterator[str]:
         if places:
             shown = old if isinstance(old, int | float | str) or len(repr(old)) < 60 else 'that of the base config'
             new = value if len(repr(value)) < 60 else 'another value'
-            yield (f'{name} was changed to {new}, but nothing reads it: '
-                   f'{places[0]} is still {shown}{f", and {len(places) - 1} more" if len(places) > 1 else ""}. '
-                   'Change that')
+            yield (
+                f'{name} was changed to {new}, but nothing reads it: '
+                f'{places[0]} is still {shown}{f", and {len(places) - 1} more" if len(places) > 1 else ""}. '
+                'Change that'
+            )
 
 
 def inherited(cfg: Config) -> Config | dict:
@@ -194,14 +233,20 @@ def _own_unused_names(cfg: Config) -> list[str]:
         tree = ast.parse(Path(cfg.filename).read_text(encoding='utf-8'))
     except SyntaxError:  # '{{ _base_.name }}' in a place that Python does not know
         return []
-    names = [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
-             if isinstance(target, ast.Name)]
+    names = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     return [name for name in dict.fromkeys(names) if name not in used and name != '_base_']
 
 
 def _places(cfg: Config, name: str, old: Any) -> Iterator[str]:
     """Where the runner's part of a config still has an old value."""
+
     def search(value: Any, path: str) -> Iterator[str]:
         if isinstance(value, Mapping):
             for key, inner in value.items():

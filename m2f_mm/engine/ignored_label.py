@@ -1,4 +1,5 @@
 """The label that is ignored is said once, by the head: data sets, padding, preprocessor and metric follow it."""
+
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from .class_counts import counts_of, read
 
 class Setting(NamedTuple):
     """A place where an ignored label is said."""
+
     place: str
     value: int | None
     change: Callable[[int], None]  # to another value
@@ -59,8 +61,9 @@ def _set_fill(step: Any, value: int) -> None:
     step.pad_val = {**step.pad_val, 'seg': value}  # the dict may be the config's
 
 
-def use_one_ignored_label(model: Any, dataset: Any, place: str, metrics: Sequence[Any] = (),
-                          training: bool = False) -> None:
+def use_one_ignored_label(
+    model: Any, dataset: Any, place: str, metrics: Sequence[Any] = (), training: bool = False
+) -> None:
     """Let data set, metrics and padding ignore the label that the decode head ignores.
 
     Those that say nothing else, that is, the default 255, follow the head; it is logged.
@@ -87,24 +90,41 @@ def use_one_ignored_label(model: Any, dataset: Any, place: str, metrics: Sequenc
         if training:
             settings += paddings(part.pipeline, f'{where}.pipeline')
             if ignored > IGNORE and label_loader(part.pipeline) == 'LoadAnnotations':
-                raise ValueError(f'{first} = {ignored} needs 16 bits, of which the LoadAnnotations of {where}.pipeline '
-                                 "keeps 8. Load label maps with dict(type='m2f_mm.LoadLabelMap')")
-    settings += [Setting(f'{type(metric).__name__}.ignore_index', metric.ignore_index,
-                         partial(setattr, metric, 'ignore_index'))
-                 for metric in metrics if hasattr(metric, 'ignore_index')]
+                raise ValueError(
+                    f'{first} = {ignored} needs 16 bits, of which the LoadAnnotations of {where}.pipeline '
+                    "keeps 8. Load label maps with dict(type='m2f_mm.LoadLabelMap')"
+                )
+    settings += [
+        Setting(f'{type(metric).__name__}.ignore_index', metric.ignore_index, partial(setattr, metric, 'ignore_index'))
+        for metric in metrics
+        if hasattr(metric, 'ignore_index')
+    ]
     preprocessor = read(read(model, 'module') or model, 'data_preprocessor')
     if training and isinstance(read(preprocessor, 'seg_pad_val'), int):
-        settings.append(Setting('model.data_preprocessor.seg_pad_val', preprocessor.seg_pad_val,
-                                partial(setattr, preprocessor, 'seg_pad_val')))
+        settings.append(
+            Setting(
+                'model.data_preprocessor.seg_pad_val',
+                preprocessor.seg_pad_val,
+                partial(setattr, preprocessor, 'seg_pad_val'),
+            )
+        )
     others = [setting for setting in settings if setting.value != ignored]
     if {setting.value for setting in others} - {None, IGNORE} or 0 <= ignored < num_classes:
-        lines = [f'{where} = {value}' + (', which is a class' if 0 <= value < num_classes else '')
-                 for where, value, _ in [heads[0][0], *settings] if value is not None]
-        raise ValueError('Not one label is ignored, but several:\n  ' + '\n  '.join(lines) + f'\nSet {first} to the '
-                         'value of the label maps that stands for no class; what is not set elsewhere follows it')
+        lines = [
+            f'{where} = {value}' + (', which is a class' if 0 <= value < num_classes else '')
+            for where, value, _ in [heads[0][0], *settings]
+            if value is not None
+        ]
+        raise ValueError(
+            'Not one label is ignored, but several:\n  ' + '\n  '.join(lines) + f'\nSet {first} to the '
+            'value of the label maps that stands for no class; what is not set elsewhere follows it'
+        )
     for setting in others:
         setting.change(ignored)
     others = [setting for setting in others if setting.value is not None]
     if others:
-        print_log(f'The label {ignored} is ignored, as {first} says; so it is in '
-                  f'{", ".join(setting.place for setting in others)}', 'current')
+        print_log(
+            f'The label {ignored} is ignored, as {first} says; so it is in '
+            f'{", ".join(setting.place for setting in others)}',
+            'current',
+        )

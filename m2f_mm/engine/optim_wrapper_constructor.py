@@ -3,6 +3,7 @@
 Source: Mask2Former ``train_net.py: build_optimizer``. MMEngine's ``paramwise_cfg`` can only say it by listing every
 norm and embedding of a given model by name.
 """
+
 from typing import Any
 
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -35,16 +36,24 @@ class Mask2FormerOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
-        options = dict(backbone_lr_mult=0.1, embed_decay_mult=0.0, norm_decay_mult=0.0,
-                       decayed_embeddings=('pixel_decoder.level_encoding', ))
+        options = dict(
+            backbone_lr_mult=0.1,
+            embed_decay_mult=0.0,
+            norm_decay_mult=0.0,
+            decayed_embeddings=('pixel_decoder.level_encoding',),
+        )
         unknown = sorted(set(paramwise_cfg or {}) - set(options))
         if unknown:
-            raise ValueError(f'paramwise_cfg of {type(self).__name__} has unknown keys {unknown}; it knows '
-                             f'{sorted(options)}. For others use MMEngine\'s DefaultOptimWrapperConstructor')
+            raise ValueError(
+                f'paramwise_cfg of {type(self).__name__} has unknown keys {unknown}; it knows '
+                f"{sorted(options)}. For others use MMEngine's DefaultOptimWrapperConstructor"
+            )
         super().__init__(optim_wrapper_cfg, {**options, **(paramwise_cfg or {})})
         if self.base_lr is None or self.base_wd is None:
-            raise ValueError(f'{type(self).__name__} needs lr and weight_decay in optim_wrapper.optimizer, got '
-                             f'lr={self.base_lr}, weight_decay={self.base_wd}')
+            raise ValueError(
+                f'{type(self).__name__} needs lr and weight_decay in optim_wrapper.optimizer, got '
+                f'lr={self.base_lr}, weight_decay={self.base_wd}'
+            )
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs: Any) -> None:
         """Append one group per (lr, weight_decay) to ``params``; MMEngine calls this with the whole model."""

@@ -1,4 +1,5 @@
 """States of the random generators of a worker, in a form that a checkpoint may hold."""
+
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,8 +11,11 @@ import torch
 def random_states() -> dict[str, Any]:
     """Of Python's, NumPy's and torch's generators, and that of the current GPU if it is in use."""
     name, key, *rest = np.random.get_state()
-    states = dict(python=random.getstate(), numpy=(name, torch.from_numpy(key.astype(np.int64)), *rest),
-                  torch=torch.get_rng_state())
+    states = dict(
+        python=random.getstate(),
+        numpy=(name, torch.from_numpy(key.astype(np.int64)), *rest),
+        torch=torch.get_rng_state(),
+    )
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         states['cuda'] = torch.cuda.get_rng_state()
     return states

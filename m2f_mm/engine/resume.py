@@ -1,4 +1,5 @@
 """Which checkpoint a training goes on from."""
+
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ NEEDED = ('meta', 'state_dict', 'message_hub')  # by MMEngine's resume
 class Resumable(NamedTuple):
     """A checkpoint that was read and is whole. Of one that lies elsewhere than on a disk, or is a folder, only where it
     is is known."""
+
     path: str
     iteration: int = -1
     seed: int | None = None
@@ -35,7 +37,7 @@ def newest_checkpoint(work_dir: str, folder: str | None = None, template: str | 
         ValueError: there are checkpoints, but none can be used; says why of each.
     """
     unusable: list[str] = []
-    templates = TEMPLATES if template in (None, *TEMPLATES) else (template, )
+    templates = TEMPLATES if template in (None, *TEMPLATES) else (template,)
     newest = [next(_usable(Path(folder or work_dir), name, unusable), None) for name in templates]
     best = max(filter(None, newest), key=lambda found: found.iteration, default=None)
     pointer = Path(work_dir, POINTER)
@@ -48,8 +50,10 @@ def newest_checkpoint(work_dir: str, folder: str | None = None, template: str | 
         else:
             unusable.append(f'{said}, which {pointer} names, is not there')
     if best is None and unusable:
-        raise ValueError(f'no checkpoint in {folder or work_dir} can be used to resume: {"; ".join(unusable)}. Give a '
-                         f'whole one by its path, or remove them, and {pointer}, to start from the first iteration')
+        raise ValueError(
+            f'no checkpoint in {folder or work_dir} can be used to resume: {"; ".join(unusable)}. Give a '
+            f'whole one by its path, or remove them, and {pointer}, to start from the first iteration'
+        )
     for reason in unusable:
         print_log(f'Passed over for resuming: {reason}', 'current', 30)
     return best
@@ -59,8 +63,11 @@ def _usable(folder: Path, template: str, unusable: list[str]) -> Iterator[Resuma
     """Those of one form of name that can be read, the newest first."""
     before, _, after = template.partition('{}')
     names = re.compile(rf'{re.escape(before)}(\d+){re.escape(after)}')
-    numbered = [(int(match[1]), path) for path in (folder.iterdir() if folder.is_dir() else ())
-                if (match := names.fullmatch(path.name))]
+    numbered = [
+        (int(match[1]), path)
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if (match := names.fullmatch(path.name))
+    ]
     for number, path in sorted(numbered, reverse=True):
         found = Resumable(str(path), number) if path.is_dir() else _read(path, unusable)  # DeepSpeed's are folders
         if found is not None:
@@ -69,6 +76,7 @@ def _usable(folder: Path, template: str, unusable: list[str]) -> Iterator[Resuma
 
 def _read(path: Path, unusable: list[str]) -> Resumable | None:
     from m2f_mm.checkpoints.reading import read_checkpoint
+
     try:
         content = read_checkpoint(path)
     except (ValueError, OSError) as error:

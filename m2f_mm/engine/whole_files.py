@@ -1,4 +1,5 @@
 """Local files that are written whole or not at all, also where the process or the machine dies meanwhile."""
+
 import os
 from pathlib import Path
 

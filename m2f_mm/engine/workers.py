@@ -1,4 +1,5 @@
 """Processes of data loaders that end with the training, also where that is killed."""
+
 import os
 import threading
 import time
@@ -21,7 +22,7 @@ class EndsWithParent:
         self.init = init
 
     def __call__(self, worker_id: int) -> None:
-        threading.Thread(target=end_with, args=(os.getppid(), ), daemon=True).start()
+        threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
         if self.init is not None:
             self.init(worker_id)
 

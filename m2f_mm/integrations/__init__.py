@@ -1,11 +1,15 @@
 """The only room that knows the data samples of MMDetection and MMSegmentation; each part needs its own stack alone."""
+
 import warnings
 from importlib.util import find_spec
 
 
 def _broken(name: str, error: ImportError) -> None:
-    warnings.warn(f'{name} is installed but cannot be imported ({error}), so the parts of m2f_mm for it are missing; '
-                  'tools/doctor.py says what to do', stacklevel=2)
+    warnings.warn(
+        f'{name} is installed but cannot be imported ({error}), so the parts of m2f_mm for it are missing; '
+        'tools/doctor.py says what to do',
+        stacklevel=2,
+    )
 
 
 if find_spec('mmdet') is not None:

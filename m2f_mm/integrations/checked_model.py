@@ -1,5 +1,6 @@
 """What our detectors and segmentors check and prepare around a stock model: channels and types of images, numbers that
 are not finite, and backbones that are partly frozen."""
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -64,16 +65,22 @@ def check_channels(preprocessor: nn.Module, args: tuple, kwargs: dict) -> None:
         name = image_name(index, data.get('data_samples'))
         if means not in (1, channels):
             number = channels if channels in (1, 3) else 1  # MMEngine takes no others; one is for all channels
-            raise ValueError(f'{name} has {channels} channels, but the data_preprocessor has {means} means: load the '
-                             f'images with {means} channels (color_type), or set data_preprocessor=dict(mean=[...], '
-                             f'std=[...]) with {number} number{"s" * (number > 1)} each and '
-                             f'backbone=dict(in_channels={channels})')
+            raise ValueError(
+                f'{name} has {channels} channels, but the data_preprocessor has {means} means: load the '
+                f'images with {means} channels (color_type), or set data_preprocessor=dict(mean=[...], '
+                f'std=[...]) with {number} number{"s" * (number > 1)} each and '
+                f'backbone=dict(in_channels={channels})'
+            )
         if ordered and channels != 3:
-            raise ValueError(f'{name} has {channels} channels, but the data_preprocessor changes the order of 3: set '
-                             'its bgr_to_rgb=False and rgb_to_bgr=False')
+            raise ValueError(
+                f'{name} has {channels} channels, but the data_preprocessor changes the order of 3: set '
+                'its bgr_to_rgb=False and rgb_to_bgr=False'
+            )
         if channels != inputs[0].shape[-3]:
-            raise ValueError(f'{name} has {channels} channels, but {image_name(0, data.get("data_samples"))} has '
-                             f'{inputs[0].shape[-3]}: bring the images of a data set to one number of channels')
+            raise ValueError(
+                f'{name} has {channels} channels, but {image_name(0, data.get("data_samples"))} has '
+                f'{inputs[0].shape[-3]}: bring the images of a data set to one number of channels'
+            )
 
 
 def image_name(index: int, samples: Any) -> str:
@@ -100,9 +107,11 @@ def explained_channels(images: Tensor, backbone: nn.Module) -> Iterator[None]:
         first = next((module for module in backbone.modules() if isinstance(module, nn.Conv2d)), None)
         if first is None or first.in_channels == images.shape[1] or 'channels' not in str(error):
             raise
-        raise ValueError(f'the images have {images.shape[1]} channels, but the backbone takes {first.in_channels}: '
-                         f'set backbone=dict(in_channels={images.shape[1]}), or load the images with '
-                         f'{first.in_channels} channels') from error
+        raise ValueError(
+            f'the images have {images.shape[1]} channels, but the backbone takes {first.in_channels}: '
+            f'set backbone=dict(in_channels={images.shape[1]}), or load the images with '
+            f'{first.in_channels} channels'
+        ) from error
 
 
 @contextmanager
@@ -127,8 +136,10 @@ def broken_images(images: Tensor | Sequence[Tensor] | None, samples: Any) -> str
     if not broken:
         return ''
     names = ', '.join(image_name(i, samples) for i in broken[:3]) + (', ...' if len(broken) > 3 else '')
-    return (f'Pixels of {names} are not finite once the data_preprocessor has normalised them: mend or leave out the '
-            'file, and look at std of the data_preprocessor')
+    return (
+        f'Pixels of {names} are not finite once the data_preprocessor has normalised them: mend or leave out the '
+        'file, and look at std of the data_preprocessor'
+    )
 
 
 def broken_weights(model: nn.Module) -> str:
@@ -138,8 +149,10 @@ def broken_weights(model: nn.Module) -> str:
     if not broken:
         return ''
     more = f' and {len(broken) - 3} more' if len(broken) > 3 else ''
-    return (f'Weights of the model are not finite: {", ".join(broken[:3])}{more}. Its training has diverged, or the '
-            'checkpoint is broken: take an earlier one')
+    return (
+        f'Weights of the model are not finite: {", ".join(broken[:3])}{more}. Its training has diverged, or the '
+        'checkpoint is broken: take an earlier one'
+    )
 
 
 def check_predictions(predictions: MaskPredictions) -> None:
@@ -148,7 +161,10 @@ def check_predictions(predictions: MaskPredictions) -> None:
     Raises:
         NonFinitePrediction: the last prediction is not finite; says which part.
     """
-    parts = {'class logits': predictions.class_logits[-1], 'mask embeddings': predictions.mask_embeds[-1],
-             'mask features': predictions.mask_features}
+    parts = {
+        'class logits': predictions.class_logits[-1],
+        'mask embeddings': predictions.mask_embeds[-1],
+        'mask features': predictions.mask_features,
+    }
     if not finite_sum(*parts.values()).isfinite():
         raise_non_finite(parts)

@@ -1,4 +1,5 @@
 """What the heads for MMDetection and MMSegmentation have in common: a network and a criterion from their options."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,50 +54,72 @@ class ConfiguredHead:
             ``loss_dice`` are of no use then.
         **network: further options of the network.
     """
+
     method: Method = MASK2FORMER
     encoding = 'SinePositionalEncoding'
 
-    def __init__(self,
-                 where: str,
-                 counts: ClassCounts,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int = 256,
-                 num_queries: int = 100,
-                 num_transformer_feat_level: int | None = None,
-                 pixel_decoder: dict | None = None,
-                 transformer_decoder: dict | None = None,
-                 enforce_decoder_input_project: bool = False,
-                 deep_supervision: bool = True,
-                 checkpointing: str = 'norms',
-                 positional_encoding: dict | None = None,
-                 loss_cls: dict | None = None,
-                 loss_mask: dict | None = None,
-                 loss_dice: dict | None = None,
-                 train_cfg: dict | None = None,
-                 strides: Sequence[int] = (4, 8, 16, 32),
-                 init_cfg: dict | None = None,
-                 loss_bbox: dict | None = None,
-                 loss_iou: dict | None = None,
-                 criterion: dict[str, Any] | None = None,
-                 predict_masks: bool = True,
-                 **network: Any):
+    def __init__(
+        self,
+        where: str,
+        counts: ClassCounts,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        feat_channels: int = 256,
+        out_channels: int = 256,
+        num_queries: int = 100,
+        num_transformer_feat_level: int | None = None,
+        pixel_decoder: dict | None = None,
+        transformer_decoder: dict | None = None,
+        enforce_decoder_input_project: bool = False,
+        deep_supervision: bool = True,
+        checkpointing: str = 'norms',
+        positional_encoding: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_mask: dict | None = None,
+        loss_dice: dict | None = None,
+        train_cfg: dict | None = None,
+        strides: Sequence[int] = (4, 8, 16, 32),
+        init_cfg: dict | None = None,
+        loss_bbox: dict | None = None,
+        loss_iou: dict | None = None,
+        criterion: dict[str, Any] | None = None,
+        predict_masks: bool = True,
+        **network: Any,
+    ):
         if not predict_masks:
             if not self.predicts_boxes:
-                raise ValueError(f'{where}: predict_masks=False is for heads that predict boxes, which '
-                                 f'{type(self).__name__} does not')
+                raise ValueError(
+                    f'{where}: predict_masks=False is for heads that predict boxes, which '
+                    f'{type(self).__name__} does not'
+                )
             out_channels = None
         refuse_encoding(f'{where}.positional_encoding', positional_encoding, self.encoding)
         num_levels = num_transformer_feat_level or self.method.num_levels
-        criterion = build_criterion(len(counts.is_thing), self.method, loss_cls, loss_mask, loss_dice, train_cfg,
-                                    loss_bbox, loss_iou, **(criterion or {}))
+        criterion = build_criterion(
+            len(counts.is_thing),
+            self.method,
+            loss_cls,
+            loss_mask,
+            loss_dice,
+            train_cfg,
+            loss_bbox,
+            loss_iou,
+            **(criterion or {}),
+        )
         super().__init__(
-            build_pixel_decoder(pixel_decoder, self.method, in_channels, feat_channels, out_channels, num_levels,
-                                checkpointing),
+            build_pixel_decoder(
+                pixel_decoder, self.method, in_channels, feat_channels, out_channels, num_levels, checkpointing
+            ),
             build_transformer_decoder(transformer_decoder, self.method, num_levels, checkpointing),
-            len(counts.is_thing), num_queries, num_levels, mask_channels=out_channels,
-            project_memory=enforce_decoder_input_project, deep_supervision=deep_supervision,
-            no_object=criterion.class_weight is not None, init_cfg=init_cfg, **network)
+            len(counts.is_thing),
+            num_queries,
+            num_levels,
+            mask_channels=out_channels,
+            project_memory=enforce_decoder_input_project,
+            deep_supervision=deep_supervision,
+            no_object=criterion.class_weight is not None,
+            init_cfg=init_cfg,
+            **network,
+        )
         self.criterion = criterion
 
     def losses(self, feats: Sequence[Tensor], targets: Sequence[SegTargets], **options: Any) -> dict[str, Tensor]:

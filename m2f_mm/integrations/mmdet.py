@@ -2,6 +2,7 @@
 
 Shapes: B images, Q queries, C classes.
 """
+
 from collections.abc import Iterator, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -46,6 +47,7 @@ class DetectorHead(ConfiguredHead):
         test_cfg: read by the fusion head; checked here, too, where that is another one.
         **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
     """
+
     slot = 'panoptic_head'
     test_options = DETECTOR_OPTIONS
     _stock_options: dict[str, Any] = MappingProxyType({})  # of the network, for what a stock head gives
@@ -54,12 +56,14 @@ class DetectorHead(ConfiguredHead):
     def _stock_form(*parts: list[Tensor]) -> tuple:
         return parts
 
-    def __init__(self,
-                 num_things_classes: int | None = None,
-                 num_stuff_classes: int | None = None,
-                 metainfo: dict | str | None = None,
-                 test_cfg: dict | None = None,
-                 **options):
+    def __init__(
+        self,
+        num_things_classes: int | None = None,
+        num_stuff_classes: int | None = None,
+        metainfo: dict | str | None = None,
+        test_cfg: dict | None = None,
+        **options,
+    ):
         read_test_cfg(test_cfg, self.test_options)
         tell_stock_tools()
         check_stock_types()
@@ -75,9 +79,13 @@ class DetectorHead(ConfiguredHead):
         """Features fine to coarse to ``MaskPredictions``; the stock interface's samples are not needed."""
         return super().__call__(x, **options)
 
-    def forward(self, x: Sequence[Tensor], *data_samples: Sequence[DetDataSample],
-                targets: Sequence[SegTargets] | None = None,
-                **options: Any) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
+    def forward(
+        self,
+        x: Sequence[Tensor],
+        *data_samples: Sequence[DetDataSample],
+        targets: Sequence[SegTargets] | None = None,
+        **options: Any,
+    ) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
         """The same; but with samples the stock head's class and mask logits of every layer, see ``stock_outputs``, for
         the stock detectors call ``forward`` with them where ``mode='tensor'``."""
         if not data_samples:
@@ -102,6 +110,7 @@ class Mask2FormerHead(DetectorHead, MaskTransformer):
 
     The options are those of ``DetectorHead`` and ``ConfiguredHead``.
     """
+
     _stock_options = MappingProxyType(dict(every_layer=True))
 
 
@@ -111,6 +120,7 @@ class MaskFormerHead(Mask2FormerHead):
 
     Unlike the stock head, and like the official one, it attends to padding as if it were image.
     """
+
     method = MASKFORMER
 
     @staticmethod
@@ -125,6 +135,7 @@ class MaskDINOHead(DetectorHead, MaskDINO):
     The options are those of ``DetectorHead``, ``ConfiguredHead`` and the network ``MaskDINO``. ``loss_cls`` is a
     ``FocalLoss`` of C classes by default, or a ``CrossEntropyLoss`` of these and no-object.
     """
+
     method = MASK_DINO
 
 
@@ -141,8 +152,13 @@ class PromisedMasks:
         network: what has predicted them, if that is known; an error looks at its weights.
     """
 
-    def __init__(self, predictions: MaskPredictions, padded: Sequence[int], is_thing: Sequence[bool] | None = None,
-                 network: nn.Module | None = None):
+    def __init__(
+        self,
+        predictions: MaskPredictions,
+        padded: Sequence[int],
+        is_thing: Sequence[bool] | None = None,
+        network: nn.Module | None = None,
+    ):
         self.predictions = predictions
         self.padded = tuple(padded)
         self.is_thing = is_thing
@@ -174,13 +190,15 @@ class MaskFormerFusionHead(BaseModule):
         loss_panoptic: the stock option; must be None.
     """
 
-    def __init__(self,
-                 num_things_classes: int | None = None,
-                 num_stuff_classes: int | None = None,
-                 metainfo: dict | str | None = None,
-                 test_cfg: dict | None = None,
-                 loss_panoptic: None = None,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        num_things_classes: int | None = None,
+        num_stuff_classes: int | None = None,
+        metainfo: dict | str | None = None,
+        test_cfg: dict | None = None,
+        loss_panoptic: None = None,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         if loss_panoptic is not None:
             raise ValueError(f'panoptic_fusion_head: loss_panoptic={loss_panoptic!r} is not supported, only None')
@@ -219,16 +237,25 @@ class MaskFormerFusionHead(BaseModule):
         options = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS)
         wanted = {key: options[key] for key in ('panoptic_on', 'semantic_on', 'instance_on')}
         if not predicts_masks and list(wanted.values()) != [False, False, True]:
-            raise ValueError('test_cfg has ' + ', '.join(f'{key}={value}' for key, value in wanted.items()) +
-                             ', but the head has predict_masks=False: set panoptic_on=False, semantic_on=False, '
-                             'instance_on=True')
+            raise ValueError(
+                'test_cfg has '
+                + ', '.join(f'{key}={value}' for key, value in wanted.items())
+                + ', but the head has predict_masks=False: set panoptic_on=False, semantic_on=False, '
+                'instance_on=True'
+            )
         if options.instance_on and not predicts_boxes and options.instance_masks is None:
-            raise ValueError("test_cfg: instance_masks=None is for heads that predict boxes; take 'rle' for masks in "
-                             'little memory')
+            raise ValueError(
+                "test_cfg: instance_masks=None is for heads that predict boxes; take 'rle' for masks in little memory"
+            )
 
     @torch.no_grad()
-    def predict(self, mask_cls_results: Tensor, mask_pred_results: PromisedMasks | Tensor,
-                batch_data_samples: Sequence[DetDataSample], rescale: bool = False) -> list[dict]:
+    def predict(
+        self,
+        mask_cls_results: Tensor,
+        mask_pred_results: PromisedMasks | Tensor,
+        batch_data_samples: Sequence[DetDataSample],
+        rescale: bool = False,
+    ) -> list[dict]:
         """
         Args:
             mask_cls_results: (B, Q, C + 1), or C of sigmoids.
@@ -247,15 +274,19 @@ class MaskFormerFusionHead(BaseModule):
         predictions, padded = mask_pred_results.predictions, mask_pred_results.padded
         if self.is_thing is None:
             if mask_pred_results.is_thing is None:
-                raise ValueError('panoptic_fusion_head does not know its classes, and a head of MMDetection does not '
-                                 'tell them: give it metainfo (the one of the data set, or its type) or '
-                                 'num_things_classes and num_stuff_classes')
+                raise ValueError(
+                    'panoptic_fusion_head does not know its classes, and a head of MMDetection does not '
+                    'tell them: give it metainfo (the one of the data set, or its type) or '
+                    'num_things_classes and num_stuff_classes'
+                )
             self.take_classes(ClassCounts(list(mask_pred_results.is_thing)))
             self.to(predictions.device)
         self.check(predictions.mask_features is not None, predictions.boxes is not None)
         with explained(mask_pred_results.network or self):
-            results = [self._results(predictions, b, sample_sizes(sample, padded, rescale))
-                       for b, sample in enumerate(batch_data_samples)]
+            results = [
+                self._results(predictions, b, sample_sizes(sample, padded, rescale))
+                for b, sample in enumerate(batch_data_samples)
+            ]
             options = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS)
             if options.semantic_on and not options.panoptic_on and not (options.instance_on and options.instance_masks):
                 check_predictions(predictions)  # the others have done so on their way
@@ -269,23 +300,32 @@ class MaskFormerFusionHead(BaseModule):
         boxes = None if predictions.boxes is None else predictions.boxes[-1][b]
         boxes_alone = predictions.mask_features is None or options.instance_masks is None
         if options.instance_on and boxes_alone:
-            results['ins_results'] = instance_result(box_detection(class_logits, boxes, sizes, **chosen), sizes,
-                                                     options.score_thr)
+            results['ins_results'] = instance_result(
+                box_detection(class_logits, boxes, sizes, **chosen), sizes, options.score_thr
+            )
         if predictions.mask_features is None:
             return results
         promise = class_logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes
         if options.panoptic_on:
             codes, _ = panoptic_segmentation(
-                *promise, self.is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score,
-                partial(panoptic_codes, num_classes=self.num_classes), classes=classes)
+                *promise,
+                self.is_thing,
+                options.object_mask_thr,
+                options.iou_thr,
+                options.filter_low_score,
+                partial(panoptic_codes, num_classes=self.num_classes),
+                classes=classes,
+            )
             results['pan_results'] = PixelData(sem_seg=codes[None])
         if options.instance_on and not boxes_alone:
-            instances = instance_segmentation(*promise, **chosen, mask_form=options.instance_masks, boxes=boxes,
-                                              rate_masks=options.rate_masks)
+            instances = instance_segmentation(
+                *promise, **chosen, mask_form=options.instance_masks, boxes=boxes, rate_masks=options.rate_masks
+            )
             results['ins_results'] = instance_result(instances, sizes, options.score_thr)
         if options.semantic_on:
-            labels = semantic_segmentation(*promise, resize_masks=options.panoptic_on or options.instance_on,
-                                           classes=classes)
+            labels = semantic_segmentation(
+                *promise, resize_masks=options.panoptic_on or options.instance_on, classes=classes
+            )
             results['sem_results'] = semantic_result(labels)
         return results
 
@@ -305,21 +345,24 @@ class Mask2Former(CheckedModel, StockMask2Former):
     under their own names.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 panoptic_head: dict,
-                 panoptic_fusion_head: dict | None = None,
-                 neck: dict | None = None,
-                 train_cfg: dict | None = None,
-                 test_cfg: dict | None = None,
-                 data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        backbone: dict,
+        panoptic_head: dict,
+        panoptic_fusion_head: dict | None = None,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
         panoptic_head = ConfigDict(panoptic_head)
         panoptic_fusion_head = ConfigDict(panoptic_fusion_head or dict(type='m2f_mm.MaskFormerFusionHead'))
         parts = dict(panoptic_head=panoptic_head, panoptic_fusion_head=panoptic_fusion_head)
-        train_cfg, test_cfg = (joined_cfg(name, dict(model=own, **{where: part.pop(name, None) for where, part in
-                                                                   parts.items()}))
-                               for name, own in (('train_cfg', train_cfg), ('test_cfg', test_cfg)))
+        train_cfg, test_cfg = (
+            joined_cfg(name, dict(model=own, **{where: part.pop(name, None) for where, part in parts.items()}))
+            for name, own in (('train_cfg', train_cfg), ('test_cfg', test_cfg))
+        )
         super().__init__(
             backbone=backbone,
             neck=neck,
@@ -327,7 +370,8 @@ class Mask2Former(CheckedModel, StockMask2Former):
             train_cfg=train_cfg,
             test_cfg=test_cfg or ConfigDict(),
             data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self._check_results()
 
     def _check_results(self) -> None:
@@ -335,19 +379,26 @@ class Mask2Former(CheckedModel, StockMask2Former):
         head, fusion_head = self.panoptic_head, self.panoptic_fusion_head
         if isinstance(fusion_head, MaskFormerFusionHead):
             if fusion_head.is_thing is None:
-                fusion_head.take_classes(ClassCounts(getattr(head, 'is_thing', None) or [True] * head.num_things_classes
-                                                     + [False] * head.num_stuff_classes))
+                fusion_head.take_classes(
+                    ClassCounts(
+                        getattr(head, 'is_thing', None)
+                        or [True] * head.num_things_classes + [False] * head.num_stuff_classes
+                    )
+                )
             fusion_head.check(getattr(head, 'predicts_masks', True), getattr(head, 'predicts_boxes', False))
         elif getattr(head, 'predicts_boxes', False):
-            raise ValueError(f'panoptic_fusion_head is a {type(fusion_head).__name__}, which reads neither boxes nor '
-                             'classes of sigmoids: set panoptic_fusion_head=None, and the one that fits is taken')
+            raise ValueError(
+                f'panoptic_fusion_head is a {type(fusion_head).__name__}, which reads neither boxes nor '
+                'classes of sigmoids: set panoptic_fusion_head=None, and the one that fits is taken'
+            )
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
         translate(state_dict, self, 'panoptic_head')
         super()._load_from_state_dict(state_dict, *args)
 
-    def add_pred_to_datasample(self, data_samples: Sequence[DetDataSample],
-                               results_list: Sequence[dict]) -> Sequence[DetDataSample]:
+    def add_pred_to_datasample(
+        self, data_samples: Sequence[DetDataSample], results_list: Sequence[dict]
+    ) -> Sequence[DetDataSample]:
         """Results under MMDetection's names: ``pred_panoptic_seg``, ``pred_instances``, ``pred_sem_seg``."""
         for sample, results in zip(data_samples, results_list):
             if 'sem_results' in results:

@@ -1,4 +1,5 @@
 """MMDetection's COCO-like data sets and their loader, behind the checks of ``datasets.coco_records``."""
+
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import partial
@@ -36,8 +37,10 @@ from m2f_mm.datasets.run_lengths import compressed
 from m2f_mm.datasets.transforms.stock_types import TakenForStock
 from m2f_mm.registry import DATASETS, TRANSFORMS
 
-STOCK_READERS = {kind.load_data_list for kind in (StockCocoDataset, StockObjects365V1Dataset, StockObjects365V2Dataset,
-                                                  BaseVideoDataset)}
+STOCK_READERS = {
+    kind.load_data_list
+    for kind in (StockCocoDataset, StockObjects365V1Dataset, StockObjects365V2Dataset, BaseVideoDataset)
+}
 COCO_FORM = 'COCO instance format (https://cocodataset.org/#format-data)'
 
 
@@ -55,8 +58,10 @@ def steps_of(pipeline: Any) -> Iterator[Any]:
 
 def reads_masks(pipeline: Any) -> bool:
     """Whether some step of a pipeline loads masks."""
-    return any(step.get('with_mask') if isinstance(step, dict) else getattr(step, 'with_mask', False)
-               for step in steps_of(pipeline))
+    return any(
+        step.get('with_mask') if isinstance(step, dict) else getattr(step, 'with_mask', False)
+        for step in steps_of(pipeline)
+    )
 
 
 def checked_content(dataset: StockCocoDataset) -> tuple[dict, list[Fault]]:
@@ -71,24 +76,48 @@ def checked_content(dataset: StockCocoDataset) -> tuple[dict, list[Fault]]:
     needs = ('images', 'categories') if dataset.test_mode else ('images', 'annotations', 'categories')
     content = read_json(dataset.ann_file, 'COCO', COCO_FORM, needs, dataset.backend_args)
     if not isinstance(content.setdefault('annotations', []), list):
-        read_json(dataset.ann_file, 'COCO', COCO_FORM, ('annotations', ), dataset.backend_args)  # raises
+        read_json(dataset.ann_file, 'COCO', COCO_FORM, ('annotations',), dataset.backend_args)  # raises
     steps = dataset.pipeline.transforms
     with_masks = reads_masks(steps)
-    faults = list(coco_faults(content, dataset.ann_file, dataset.metainfo.get('classes'), with_masks,
-                              training=not dataset.test_mode))
-    if any(isinstance(each, dict) and isinstance(each.get('segmentation'), dict) and not each.get('iscrowd')
-           for each in content['annotations']):
-        faults += [Fault('a loader that ignores RLE masks', dataset.ann_file, '', f'there are RLE masks, but the '
-                         f"pipeline has MMDetection's {type(step).__name__}(poly2mask=False)",
-                         f"Use type='m2f_mm.{type(step).__name__}', or poly2mask=True")
-                   for step in steps_of(steps) if isinstance(step, StockLoadAnnotations) and step.with_mask
-                   and not step.poly2mask and not isinstance(step, SafeMasks)]
+    faults = list(
+        coco_faults(
+            content, dataset.ann_file, dataset.metainfo.get('classes'), with_masks, training=not dataset.test_mode
+        )
+    )
+    if any(
+        isinstance(each, dict) and isinstance(each.get('segmentation'), dict) and not each.get('iscrowd')
+        for each in content['annotations']
+    ):
+        faults += [
+            Fault(
+                'a loader that ignores RLE masks',
+                dataset.ann_file,
+                '',
+                f"there are RLE masks, but the pipeline has MMDetection's {type(step).__name__}(poly2mask=False)",
+                f"Use type='m2f_mm.{type(step).__name__}', or poly2mask=True",
+            )
+            for step in steps_of(steps)
+            if isinstance(step, StockLoadAnnotations)
+            and step.with_mask
+            and not step.poly2mask
+            and not isinstance(step, SafeMasks)
+        ]
     if not any(fault.fatal for fault in faults):
         found = clean(content, dataset.ann_file, with_masks)
-        faults += found if ours else [
-            fault._replace(fatal=True, cure="MMDetection's data set leaves such objects out: "
-                           "use type='m2f_mm.CocoDataset', or mend the file")
-            if fault.kind in COMPUTED.values() else fault for fault in found]
+        faults += (
+            found
+            if ours
+            else [
+                fault._replace(
+                    fatal=True,
+                    cure="MMDetection's data set leaves such objects out: "
+                    "use type='m2f_mm.CocoDataset', or mend the file",
+                )
+                if fault.kind in COMPUTED.values()
+                else fault
+                for fault in found
+            ]
+        )
     return content, faults
 
 
@@ -137,15 +166,26 @@ class CheckedCoco:
     def filter_data(self) -> list[dict]:
         kept = super().filter_data()
         if not kept:
-            raise ValueError(f'{self.ann_file}: none of its {len(self.data_list)} images is left after '
-                             f'filter_cfg={self.filter_cfg}')
+            raise ValueError(
+                f'{self.ann_file}: none of its {len(self.data_list)} images is left after filter_cfg={self.filter_cfg}'
+            )
         if len(kept) < len(self.data_list):
             ids = {item['img_id'] for item in kept}
             lost = [item['img_path'] for item in self.data_list if item['img_id'] not in ids]
-            print_log(f'{self.ann_file}: {len(lost)} of {len(self.data_list)} images are left out by '
-                      f'filter_cfg={dict(self.filter_cfg)}: {", ".join(lost[:3])}', logger='current')
-        raise_faults(size_faults(kept, limit=2000, backend_args=self.backend_args, files=False,
-                                 turned=turned_by_exif(self.pipeline.transforms)))
+            print_log(
+                f'{self.ann_file}: {len(lost)} of {len(self.data_list)} images are left out by '
+                f'filter_cfg={dict(self.filter_cfg)}: {", ".join(lost[:3])}',
+                logger='current',
+            )
+        raise_faults(
+            size_faults(
+                kept,
+                limit=2000,
+                backend_args=self.backend_args,
+                files=False,
+                turned=turned_by_exif(self.pipeline.transforms),
+            )
+        )
         return kept
 
 
@@ -207,8 +247,9 @@ class SafeMasks:
                 check_segmentation(instance.get('mask'), height, width)
             except WrongMask as error:
                 raise ValueError(f'{results.get("img_path")}: object {number}: {error}') from error
-        if self.poly2mask or all(instance['ignore_flag'] or isinstance(instance['mask'], list)
-                                 for instance in instances):
+        if self.poly2mask or all(
+            instance['ignore_flag'] or isinstance(instance['mask'], list) for instance in instances
+        ):
             super()._load_masks(results)
             return
         masks = [self._poly2mask(instance['mask'], height, width) for instance in instances]
@@ -219,6 +260,7 @@ class SafeMasks:
 @TRANSFORMS.register_module()
 class LoadAnnotations(SafeMasks, StockLoadAnnotations, metaclass=TakenForStock):
     """MMDetection's ``LoadAnnotations``, which takes masks of every form, see ``SafeMasks``."""
+
     taken_for = 'LoadAnnotations'
 
 
@@ -234,9 +276,13 @@ def check_stock_types() -> None:
     KeyError where a record lacks something, and a stock loader passes over masks in silence. A class that somebody else
     has put under such a name stays.
     """
-    for registry, kinds in ((MMDET_DATASETS, (CocoDataset, CityscapesDataset, ADE20KInstanceDataset,
-                                              Objects365V1Dataset, Objects365V2Dataset)),
-                            (MMDET_TRANSFORMS, (LoadAnnotations, LoadTrackAnnotations))):
+    for registry, kinds in (
+        (
+            MMDET_DATASETS,
+            (CocoDataset, CityscapesDataset, ADE20KInstanceDataset, Objects365V1Dataset, Objects365V2Dataset),
+        ),
+        (MMDET_TRANSFORMS, (LoadAnnotations, LoadTrackAnnotations)),
+    ):
         for kind in kinds:
             name = kind.__name__
             if registry.module_dict.get(name) in kind.__mro__[1:]:

@@ -1,5 +1,6 @@
 """MMDetection's AP behind checks: faster where that is installed, and for panoptic models whose things have numbers of
 their own."""
+
 import os
 import pickle
 import tempfile
@@ -50,8 +51,12 @@ class Truth(COCO):
             area = annotation['area']
             if not 0 < area <= LARGEST and 'bbox' in annotation:
                 area = float(np.prod(annotation['bbox'][2:]))
-            annotation.update(id=number, image_id=self.image_numbers[annotation['image_id']], area=area,
-                              iscrowd=annotation.get('iscrowd', 0))
+            annotation.update(
+                id=number,
+                image_id=self.image_numbers[annotation['image_id']],
+                area=area,
+                iscrowd=annotation.get('iscrowd', 0),
+            )
         self.dataset = content
         self.createIndex()
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
@@ -94,14 +99,18 @@ class CocoMetric(StockCocoMetric):
             the messages name file and record. Or ``outfile_prefix`` would replace the annotations.
     """
 
-    def __init__(self, ann_file: str | None = None, *args, faster: bool = True, sort_categories: bool = False,
-                 **kwargs):
+    def __init__(
+        self, ann_file: str | None = None, *args, faster: bool = True, sort_categories: bool = False, **kwargs
+    ):
         super().__init__(None, *args, **kwargs)
         self.faster = faster
         self.ann_file = ann_file
         if self.outfile_prefix is not None:
-            refuse_inputs([f'{self.outfile_prefix}.{kind}.json' for kind in ('bbox', 'segm', 'gt')],
-                          [] if ann_file is None else [ann_file], 'outfile_prefix')
+            refuse_inputs(
+                [f'{self.outfile_prefix}.{kind}.json' for kind in ('bbox', 'segm', 'gt')],
+                [] if ann_file is None else [ann_file],
+                'outfile_prefix',
+            )
         if ann_file is not None:
             self._coco_api = self._read(sort_categories)
 
@@ -112,8 +121,10 @@ class CocoMetric(StockCocoMetric):
             content['annotations'] = []
         with_masks = 'segm' in self.metrics
         if not with_masks:  # then nothing reads them, whatever they are
-            content['annotations'] = [{key: value for key, value in each.items() if key != 'segmentation'}
-                                      if isinstance(each, dict) else each for each in content['annotations']]
+            content['annotations'] = [
+                {key: value for key, value in each.items() if key != 'segmentation'} if isinstance(each, dict) else each
+                for each in content['annotations']
+            ]
         faults = coco_faults(content, self.ann_file, with_masks=with_masks)
         raise_faults(fault._replace(fatal=False) if fault.kind == LISTED_TWICE else fault for fault in faults)
         if sort_categories:
@@ -129,9 +140,15 @@ class CocoMetric(StockCocoMetric):
             objects = truth.imgToAnns.get(image['id'], ())
             most = max(np.unique([each['category_id'] for each in objects], return_counts=True)[1], default=0)
             if most > COUNTED:
-                faults.append(Fault(f'images with more than {COUNTED} objects of a class', self.ann_file,
-                                    f'image {image.get("file_name")}', f'it has {most}; mAP counts the {COUNTED} best '
-                                    'results, as COCO defines it', fatal=False))
+                faults.append(
+                    Fault(
+                        f'images with more than {COUNTED} objects of a class',
+                        self.ann_file,
+                        f'image {image.get("file_name")}',
+                        f'it has {most}; mAP counts the {COUNTED} best results, as COCO defines it',
+                        fatal=False,
+                    )
+                )
         return faults
 
     @property
@@ -160,8 +177,14 @@ class CocoMetric(StockCocoMetric):
         """Raise ValueError unless the images of a data set are those of the annotations."""
         if self._coco_api is not None:
             images = self._coco_api.imgs
-            require_listed(dataset, {key: (images[number]['height'], images[number]['width'])
-                                     for key, number in self._coco_api.image_numbers.items()}, self.ann_file)
+            require_listed(
+                dataset,
+                {
+                    key: (images[number]['height'], images[number]['width'])
+                    for key, number in self._coco_api.image_numbers.items()
+                },
+                self.ann_file,
+            )
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
@@ -172,8 +195,10 @@ class CocoMetric(StockCocoMetric):
         """Raise unless a result is one for these annotations."""
         found = sample['pred_instances']
         if 'segm' in self.metrics and 'masks' not in found:
-            raise ValueError(f'{type(self).__name__} has metric={self.metrics}, but the results are boxes without '
-                             "masks: set metric=['bbox']")
+            raise ValueError(
+                f'{type(self).__name__} has metric={self.metrics}, but the results are boxes without '
+                "masks: set metric=['bbox']"
+            )
         shape = tuple(sample['ori_shape'][:2])
         where = f'image {sample["img_id"]!r} ({sample.get("img_path")})'
         for name in ('scores', 'bboxes'):
@@ -182,28 +207,37 @@ class CocoMetric(StockCocoMetric):
         masks = found['masks'] if 'masks' in found else ()
         sizes = {tuple(mask['size'] if isinstance(mask, dict) else mask.shape) for mask in masks}
         if sizes - {shape}:
-            raise ValueError(f'{where} has {shape[0]}x{shape[1]} pixels (HxW), but predicted masks have the sizes '
-                             f'{sorted(sizes)}')
+            raise ValueError(
+                f'{where} has {shape[0]}x{shape[1]} pixels (HxW), but predicted masks have the sizes {sorted(sizes)}'
+            )
         if self._coco_api is None:
             return
         number = self._coco_api.image_numbers.get(sample['img_id'])
         if number is None:
-            raise ValueError(f'{where} is not in {self.ann_file}; evaluator and data loader must use the same '
-                             'annotation file')
+            raise ValueError(
+                f'{where} is not in {self.ann_file}; evaluator and data loader must use the same annotation file'
+            )
         image = self._coco_api.imgs[number]
-        names = [os.path.splitext(os.path.basename(name or ''))[0] for name in (
-            sample.get('img_path'), image['file_name'])]
+        names = [
+            os.path.splitext(os.path.basename(name or ''))[0] for name in (sample.get('img_path'), image['file_name'])
+        ]
         if all(names) and names[0] != names[1]:
-            raise ValueError(f'{where} is {image["file_name"]} in {self.ann_file}; evaluator and data loader must use '
-                             'the same annotation file')
+            raise ValueError(
+                f'{where} is {image["file_name"]} in {self.ann_file}; evaluator and data loader must use '
+                'the same annotation file'
+            )
         if shape != (image['height'], image['width']):
             swapped = ', height and width swapped' if shape == (image['width'], image['height']) else ''
-            raise ValueError(f'{where} has {shape[0]}x{shape[1]} pixels (HxW), but {self.ann_file} says '
-                             f'{image["height"]}x{image["width"]}{swapped}. Correct height and width there')
+            raise ValueError(
+                f'{where} has {shape[0]}x{shape[1]} pixels (HxW), but {self.ann_file} says '
+                f'{image["height"]}x{image["width"]}{swapped}. Correct height and width there'
+            )
         highest = int(found['labels'].max()) if len(found['labels']) else 0
         if self.cat_ids is not None and highest >= len(self.cat_ids):
-            raise ValueError(f'{where}: the model predicts the label {highest}, but there are {len(self.cat_ids)} '
-                             f'classes in {self.ann_file}')
+            raise ValueError(
+                f'{where}: the model predicts the label {highest}, but there are {len(self.cat_ids)} '
+                f'classes in {self.ann_file}'
+            )
 
     def compute_metrics(self, results: list) -> dict:
         if not results:
@@ -212,8 +246,12 @@ class CocoMetric(StockCocoMetric):
         if self._coco_api is not None:
             return self._compute(results)
         with tempfile.TemporaryDirectory() as folder:
-            content = read_json(self.gt_to_coco_json([truth for truth, _ in results], f'{folder}/results'), 'COCO',
-                                COCO_FORM, ('images', 'categories'))
+            content = read_json(
+                self.gt_to_coco_json([truth for truth, _ in results], f'{folder}/results'),
+                'COCO',
+                COCO_FORM,
+                ('images', 'categories'),
+            )
         content.setdefault('annotations', [])
         self._coco_api = Truth(content)
         try:
@@ -251,6 +289,7 @@ def faster_evaluation() -> AbstractContextManager:
     if find_spec('faster_coco_eval') is None:
         return nullcontext()
     from faster_coco_eval import COCOeval_faster
+
     return patch.object(coco_metric, 'COCOeval', partial(COCOeval_faster, print_function=print))
 
 
@@ -268,12 +307,15 @@ class ThingMetric(CocoMetric):
     def _categories(self, dataset_meta: dict) -> list[int]:
         ids = dataset_meta.get('thing_ids')
         if ids is None:
-            raise ValueError('ThingMetric needs thing_ids in the metainfo of the data set; use CocoMetric, which goes '
-                             'by the names of the classes')
+            raise ValueError(
+                'ThingMetric needs thing_ids in the metainfo of the data set; use CocoMetric, which goes '
+                'by the names of the classes'
+            )
         missing = sorted(set(ids) - set(self._coco_api.get_cat_ids()))
         if missing:
-            raise ValueError(f'the annotations of ThingMetric have no categories {missing}, which are things of the '
-                             'data set')
+            raise ValueError(
+                f'the annotations of ThingMetric have no categories {missing}, which are things of the data set'
+            )
         return list(ids)
 
     def compute_metrics(self, results: list) -> dict:

@@ -1,4 +1,5 @@
 """MMDetection's data samples to and from this package's structures."""
+
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -19,8 +20,9 @@ from m2f_mm.postprocess import Instances, Segment, Sizes
 from m2f_mm.structures import NO_CLASS, SegTargets, box_between
 
 
-def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device,
-               take_boxes: bool = False) -> list[SegTargets]:
+def to_targets(
+    samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device, take_boxes: bool = False
+) -> list[SegTargets]:
     """The objects of every image, padded with nothing to the size of the batch.
 
     Reads what this package's loader delivers (``gt_segment_map`` and ``gt_segments``) and what MMDetection's own do
@@ -38,15 +40,23 @@ def to_targets(samples: Sequence[DetDataSample], is_thing: Sequence[bool], devic
     """
     for sample in samples:
         if 'gt_sem_seg' in sample and sample.gt_sem_seg.sem_seg.dtype == torch.uint16:
-            raise ValueError(f'{_name(sample)}: m2f_mm.LoadPanopticSegments has loaded a map of segments, and '
-                             'PackDetInputs has lost their labels: take m2f_mm.PackPanopticInputs in its place, or '
-                             'm2f_mm.LoadPanopticAnnotations before it')
-    maps = {i: sample.gt_sem_seg.sem_seg.to(device) for i, sample in enumerate(samples)
-            if 'gt_sem_seg' in sample and 'gt_segment_map' not in sample
-            and not all(is_thing)}  # (1, h, w); a head without stuff has no use for them
+            raise ValueError(
+                f'{_name(sample)}: m2f_mm.LoadPanopticSegments has loaded a map of segments, and '
+                'PackDetInputs has lost their labels: take m2f_mm.PackPanopticInputs in its place, or '
+                'm2f_mm.LoadPanopticAnnotations before it'
+            )
+    maps = {
+        i: sample.gt_sem_seg.sem_seg.to(device)
+        for i, sample in enumerate(samples)
+        if 'gt_sem_seg' in sample and 'gt_segment_map' not in sample and not all(is_thing)
+    }  # (1, h, w); a head without stuff has no use for them
     stuff = _stuff_labels({i: (samples[i], semantic) for i, semantic in maps.items()}, is_thing) if maps else {}
-    return [_boxes_alone(sample, device) if take_boxes and i not in maps and _has_boxes_alone(sample) else
-            _to_target(sample, maps.get(i), stuff.get(i), device) for i, sample in enumerate(samples)]
+    return [
+        _boxes_alone(sample, device)
+        if take_boxes and i not in maps and _has_boxes_alone(sample)
+        else _to_target(sample, maps.get(i), stuff.get(i), device)
+        for i, sample in enumerate(samples)
+    ]
 
 
 def _has_boxes_alone(sample: DetDataSample) -> bool:
@@ -61,8 +71,9 @@ def _boxes_alone(sample: DetDataSample, device: torch.device) -> SegTargets:
     return SegTargets(instances.labels.long().to(device), None, box_between(x0, y0, x1, y1), name=_name(sample))
 
 
-def _to_target(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | None,
-               device: torch.device) -> SegTargets:
+def _to_target(
+    sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | None, device: torch.device
+) -> SegTargets:
     name = _name(sample)
     if 'gt_segment_map' in sample:
         segment_map = sample.gt_segment_map.data.to(device)  # (1, h, w)
@@ -77,8 +88,9 @@ def _to_target(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | N
     return SegTargets(labels.long(), masks, name=name)
 
 
-def clip_targets(clips: Sequence[TrackDataSample], device: torch.device,
-                 last_frame_labels: bool = True) -> list[SegTargets]:
+def clip_targets(
+    clips: Sequence[TrackDataSample], device: torch.device, last_frame_labels: bool = True
+) -> list[SegTargets]:
     """The objects of each clip, joined over its frames by their ids, in the order of these. The host waits once for the
     ids and labels of all clips, once to copy the labels of their objects, and for the copy of each one's masks.
 
@@ -96,22 +108,26 @@ def clip_targets(clips: Sequence[TrackDataSample], device: torch.device,
     frames = _tracked([frame for clip in clips for frame in clip.video_data_samples])
     joined = [_joined(clip, list(islice(frames, len(clip))), last_frame_labels) for clip in clips]
     every = torch.tensor([label for labels, _ in joined for label in labels], dtype=torch.long).to(device)
-    return [SegTargets(labels, masks.to(device, non_blocking=True), name=_name(clip[0]))
-            for labels, (_, masks), clip in zip(every.split([len(labels) for labels, _ in joined]), joined, clips)]
+    return [
+        SegTargets(labels, masks.to(device, non_blocking=True), name=_name(clip[0]))
+        for labels, (_, masks), clip in zip(every.split([len(labels) for labels, _ in joined]), joined, clips)
+    ]
 
 
-def _joined(clip: TrackDataSample, frames: Sequence[dict[int, tuple[int, Tensor]]],
-            last_frame_labels: bool) -> tuple[list[int], Tensor]:
+def _joined(
+    clip: TrackDataSample, frames: Sequence[dict[int, tuple[int, Tensor]]], last_frame_labels: bool
+) -> tuple[list[int], Tensor]:
     """Label and masks bool (N, T, H, W) of each object of a clip, of whose frames ``_tracked`` has told the objects."""
     found = sorted(set().union(*frames))
-    masks = torch.zeros((len(found), len(frames), *clip[0].get('batch_input_shape', clip[0].img_shape[:2])),
-                        dtype=torch.bool)
+    masks = torch.zeros(
+        (len(found), len(frames), *clip[0].get('batch_input_shape', clip[0].img_shape[:2])), dtype=torch.bool
+    )
     labels = [NO_CLASS] * len(found)
     for t, objects in enumerate(frames):
         for row, key in enumerate(found):
             if key in objects:
                 labels[row], mask = objects[key]
-                masks[row, t, :mask.shape[0], :mask.shape[1]] = mask
+                masks[row, t, : mask.shape[0], : mask.shape[1]] = mask
             elif last_frame_labels:
                 labels[row] = NO_CLASS
     return labels, masks
@@ -122,8 +138,10 @@ def _tracked(frames: Sequence[DetDataSample]) -> Iterator[dict[int, tuple[int, T
     for sample in frames:
         missing = [key for key in ('masks', 'labels', 'instances_ids') if key not in sample.gt_instances]
         if missing:
-            raise ValueError(f'The annotations of {_name(sample) or "a frame"} have no {", ".join(missing)}. Load them '
-                             'with dict(type="LoadTrackAnnotations", with_mask=True)')
+            raise ValueError(
+                f'The annotations of {_name(sample) or "a frame"} have no {", ".join(missing)}. Load them '
+                'with dict(type="LoadTrackAnnotations", with_mask=True)'
+            )
     every = [sample.gt_instances for sample in frames]
     numbers = torch.cat([torch.stack((each.instances_ids.long(), each.labels.long())) for each in every], 1).T.tolist()
     numbers = iter(numbers)
@@ -131,8 +149,11 @@ def _tracked(frames: Sequence[DetDataSample]) -> Iterator[dict[int, tuple[int, T
         objects = {}
         for (key, label), mask in zip(islice(numbers, len(instances)), _bitmaps(instances.masks)):
             if key in objects:
-                warnings.warn(f'{_name(sample) or "A frame"}, frame {sample.get("frame_id", "?")}, has two objects of '
-                              f'the id {key}; the last one counts', stacklevel=2)
+                warnings.warn(
+                    f'{_name(sample) or "A frame"}, frame {sample.get("frame_id", "?")}, has two objects of '
+                    f'the id {key}; the last one counts',
+                    stacklevel=2,
+                )
             if mask.any():
                 objects[key] = label, mask
         yield objects
@@ -154,16 +175,19 @@ def _stuff_labels(annotated: dict[int, tuple[DetDataSample, Tensor]], is_thing: 
     stuff = []
     for (sample, _), seen_here in zip(annotated.values(), seen.tolist()):
         if seen_here[num_classes]:
-            raise ValueError(f'gt_sem_seg of {_name(sample) or "an image"} has labels that are neither one of the '
-                             f'{num_classes} classes nor its ignore_index. Number the classes 0..{num_classes - 1}, '
-                             'and set ignore_index to what stands for void')
+            raise ValueError(
+                f'gt_sem_seg of {_name(sample) or "an image"} has labels that are neither one of the '
+                f'{num_classes} classes nor its ignore_index. Number the classes 0..{num_classes - 1}, '
+                'and set ignore_index to what stands for void'
+            )
         stuff.append([label for label in range(num_classes) if seen_here[label] and not is_thing[label]])
     labels = torch.tensor(sum(stuff, []), dtype=torch.long, device=semantic.device)
     return dict(zip(annotated, labels.split([len(s) for s in stuff])))
 
 
-def _stock_annotations(sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | None,
-                       device: torch.device) -> tuple[Tensor, Tensor]:
+def _stock_annotations(
+    sample: DetDataSample, semantic: Tensor | None, stuff: Tensor | None, device: torch.device
+) -> tuple[Tensor, Tensor]:
     instances = sample.gt_instances
     if 'masks' in instances:
         masks = _bitmaps(instances.masks).to(device, non_blocking=True)
@@ -172,15 +196,19 @@ def _stock_annotations(sample: DetDataSample, semantic: Tensor | None, stuff: Te
         masks = semantic.new_zeros((0, *semantic.shape[-2:]), dtype=torch.bool)
         labels = torch.zeros(0, dtype=torch.long, device=device)
     else:
-        raise ValueError(f'The annotations of {_name(sample) or "an image"} have no masks (only '
-                         f'{sorted(instances.keys())}). Load them with dict(type="LoadAnnotations", with_mask=True), '
-                         'or panoptic ones with dict(type="m2f_mm.LoadPanopticSegments")')
+        raise ValueError(
+            f'The annotations of {_name(sample) or "an image"} have no masks (only '
+            f'{sorted(instances.keys())}). Load them with dict(type="LoadAnnotations", with_mask=True), '
+            'or panoptic ones with dict(type="m2f_mm.LoadPanopticSegments")'
+        )
     if semantic is not None:
         if semantic.shape[-2:] != masks.shape[-2:]:  # the preprocessor padded one of them
             height, width = (max(a, b) for a, b in zip(semantic.shape[-2:], masks.shape[-2:]))
             ignored = sample.gt_sem_seg.get('ignore_index', 255)
-            semantic, masks = (F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=fill)
-                               for x, fill in ((semantic, ignored), (masks, False)))
+            semantic, masks = (
+                F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=fill)
+                for x, fill in ((semantic, ignored), (masks, False))
+            )
         labels = torch.cat((labels, stuff))
         masks = torch.cat((masks, semantic == stuff[:, None, None]))
     return labels, masks

@@ -2,6 +2,7 @@
 
 Shapes: B clips, T frames, Q queries, C classes, N objects of a clip, H x W the padded input.
 """
+
 from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -58,13 +59,20 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             ``iou_thr`` (0.8) and ``filter_low_score`` (True) as for ``MaskFormerFusionHead``.
         **options: those of ``DetectorHead`` and ``ConfiguredHead``.
     """
+
     slot = 'track_head'
     encoding = 'SinePositionalEncoding3D'
     test_options = VIDEO_OPTIONS
     _stock_options = MappingProxyType(dict(every_layer=True))
 
-    def __init__(self, num_classes: int | None = None, num_frames: int | None = None, last_frame_labels: bool = True,
-                 test_cfg: dict | None = None, **options):
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        num_frames: int | None = None,
+        last_frame_labels: bool = True,
+        test_cfg: dict | None = None,
+        **options,
+    ):
         if num_classes is not None:
             options.setdefault('num_things_classes', num_classes)
         super().__init__(test_cfg=test_cfg, **options)
@@ -73,8 +81,10 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         self.test_cfg = test_cfg or {}
         tests = self.options
         if not self.per_frame and tests.window_size and tests.window_overlap >= tests.window_size:
-            raise ValueError(f'test_cfg: windows of window_size={tests.window_size} frames cannot share '
-                             f'{tests.window_overlap} (window_overlap)')
+            raise ValueError(
+                f'test_cfg: windows of window_size={tests.window_size} frames cannot share '
+                f'{tests.window_overlap} (window_overlap)'
+            )
         self.register_buffer('things', torch.tensor(self.is_thing), persistent=False)
 
     @property
@@ -82,8 +92,9 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         """Those of ``test_cfg``, with defaults."""
         return read_test_cfg(self.test_cfg, VIDEO_OPTIONS)
 
-    def forward(self, x: Sequence[Tensor], *data_samples: Sequence[TrackDataSample] | TrackDataSample,
-                **options: Any) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
+    def forward(
+        self, x: Sequence[Tensor], *data_samples: Sequence[TrackDataSample] | TrackDataSample, **options: Any
+    ) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
         """As ``DetectorHead.forward``; samples, of the clips or of a single one, say how many frames each has."""
         if data_samples and 'num_frames' not in options:
             samples = data_samples[0]
@@ -99,8 +110,10 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         """
         num_frames = len(x[0]) // len(data_samples)
         if self.num_frames not in (None, num_frames):
-            raise ValueError(f'track_head: num_frames={self.num_frames}, but the clips have {num_frames} frames: make '
-                             'it agree with the frame sampling in the pipeline, or leave it out')
+            raise ValueError(
+                f'track_head: num_frames={self.num_frames}, but the clips have {num_frames} frames: make '
+                'it agree with the frame sampling in the pipeline, or leave it out'
+            )
         targets = clip_targets(data_samples, x[0].device, self.last_frame_labels)
         return self.losses(x, targets, num_frames=num_frames)
 
@@ -113,8 +126,13 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         """For a video that is to be predicted in windows, see ``add_window``."""
         panoptic = PanopticVideo(self.is_thing, *self._panoptic_options()) if self.panoptic_on else None
         options = self.options
-        return VideoTracks(options.max_per_video, self.things, options.kept_tracks, panoptic=panoptic,
-                           score_threshold=options.score_thr)
+        return VideoTracks(
+            options.max_per_video,
+            self.things,
+            options.kept_tracks,
+            panoptic=panoptic,
+            score_threshold=options.score_thr,
+        )
 
     @property
     def panoptic_on(self) -> bool:
@@ -129,13 +147,20 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         """MMDetection's encoding, see ``panoptic_codes``."""
         return panoptic_codes(segments, self.num_classes)
 
-    def panoptic_maps(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
-                      rescale: bool = True) -> list[Tensor]:
+    def panoptic_maps(
+        self, predictions: MaskPredictions, index: int, clip: TrackDataSample, rescale: bool = True
+    ) -> list[Tensor]:
         """T maps (H, W) of clip ``index`` of a batch, in MMDetection's encoding; arguments as for ``results``."""
         sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
         maps, _ = clip_panoptic(
-            predictions.class_logits[-1][index].float(), predictions.mask_embeds[-1][index],
-            predictions.mask_features[index], sizes, self.is_thing, *self._panoptic_options(), self.panoptic_codes)
+            predictions.class_logits[-1][index].float(),
+            predictions.mask_embeds[-1][index],
+            predictions.mask_features[index],
+            sizes,
+            self.is_thing,
+            *self._panoptic_options(),
+            self.panoptic_codes,
+        )
         return maps
 
     def add_window(self, tracks: VideoTracks, x: Sequence[Tensor], sizes: Sizes, window: Window) -> None:
@@ -152,9 +177,15 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         else:
             predictions, parts = self(x, num_frames=len(x[0])), range(1)
         for index in parts:
-            tracks.add(predictions.class_logits[-1][index].float(), predictions.mask_embeds[-1][index],
-                       predictions.mask_features[index], predictions.queries[index], sizes, window.known,
-                       window.shared)
+            tracks.add(
+                predictions.class_logits[-1][index].float(),
+                predictions.mask_embeds[-1][index],
+                predictions.mask_features[index],
+                predictions.queries[index],
+                sizes,
+                window.known,
+                window.shared,
+            )
 
     @property
     def per_frame(self) -> bool:
@@ -172,8 +203,9 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             return cut(frames, options.window_size or 20)
         return cut(frames, options.window_size, options.window_overlap)
 
-    def results(self, predictions: MaskPredictions, index: int, clip: TrackDataSample,
-                rescale: bool = True) -> Iterator[InstanceData]:
+    def results(
+        self, predictions: MaskPredictions, index: int, clip: TrackDataSample, rescale: bool = True
+    ) -> Iterator[InstanceData]:
         """Results of clip ``index`` of a batch, frame after frame, with ``instances_id`` that hold for the whole clip.
 
         Args:
@@ -183,8 +215,14 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
         options = self.options
         frames = clip_segmentation(
-            predictions.class_logits[-1][index].float(), predictions.mask_embeds[-1][index],
-            predictions.mask_features[index], sizes, options.max_per_video, self.things, options.instance_masks)
+            predictions.class_logits[-1][index].float(),
+            predictions.mask_embeds[-1][index],
+            predictions.mask_features[index],
+            sizes,
+            options.max_per_video,
+            self.things,
+            options.instance_masks,
+        )
         for frame in frames:
             result = instance_result(frame, sizes, options.score_thr)
             result.instances_id = torch.arange(len(result), device=result.labels.device)
@@ -205,19 +243,22 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
             frames of a video (``m2f_mm.apis.video.predict_video`` does not).
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 track_head: dict,
-                 neck: dict | None = None,
-                 train_cfg: dict | None = None,
-                 test_cfg: dict | None = None,
-                 data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        backbone: dict,
+        track_head: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
         track_head = ConfigDict(track_head)
         for name, given in (('train_cfg', train_cfg), ('test_cfg', test_cfg)):
             track_head[name] = joined_cfg(name, dict(model=given, track_head=track_head.get(name)))
-        super().__init__(backbone=backbone, track_head=track_head, data_preprocessor=data_preprocessor,
-                         init_cfg=init_cfg)
+        super().__init__(
+            backbone=backbone, track_head=track_head, data_preprocessor=data_preprocessor, init_cfg=init_cfg
+        )
         if neck is not None:
             self.neck = MODELS.build(neck)
         self.test_cfg = track_head.test_cfg or {}
@@ -243,14 +284,17 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
         """
         return self.track_head.loss(self.extract_feat(inputs.flatten(0, 1)), data_samples)
 
-    def _forward(self, inputs: Tensor,
-                 data_samples: Sequence[TrackDataSample] | None = None) -> tuple[list[Tensor], list[Tensor]]:
+    def _forward(
+        self, inputs: Tensor, data_samples: Sequence[TrackDataSample] | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """The stock head's class and mask logits of every layer, for clips (B, T, 3, H, W)."""
-        return self.track_head.forward(self.extract_feat(inputs.flatten(0, 1)), data_samples,
-                                       num_frames=inputs.shape[1])
+        return self.track_head.forward(
+            self.extract_feat(inputs.flatten(0, 1)), data_samples, num_frames=inputs.shape[1]
+        )
 
-    def predict(self, inputs: Tensor, data_samples: Sequence[TrackDataSample],
-                rescale: bool = True) -> Sequence[TrackDataSample]:
+    def predict(
+        self, inputs: Tensor, data_samples: Sequence[TrackDataSample], rescale: bool = True
+    ) -> Sequence[TrackDataSample]:
         """The samples with ``pred_track_instances`` in each of their frames.
 
         Args:
@@ -301,5 +345,10 @@ def track_results(tracks: Sequence[Track], sizes: Sizes, length: int) -> Iterato
         codes = [track.masks[t] or nothing for track in tracks]
         boxes = torch.tensor(np.array([coco_masks.toBbox(code) for code in codes]).reshape(-1, 4), dtype=torch.float32)
         boxes[:, 2:] += boxes[:, :2]
-        yield InstanceData(bboxes=boxes, labels=labels, scores=scores, masks=RLEMasks(codes, sizes.output),
-                           instances_id=torch.arange(len(codes)))
+        yield InstanceData(
+            bboxes=boxes,
+            labels=labels,
+            scores=scores,
+            masks=RLEMasks(codes, sizes.output),
+            instances_id=torch.arange(len(codes)),
+        )

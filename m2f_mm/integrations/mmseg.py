@@ -2,6 +2,7 @@
 
 Shapes: B images, C classes, H x W the size of the input or, after post-processing, of the file.
 """
+
 from collections.abc import Callable, Sequence
 
 import torch
@@ -38,17 +39,23 @@ def ignored_label(num_classes: int, ignore_index: int | None) -> int:
         ValueError: it is a class or no value of a label map, or there is one class alone, which would be every pixel.
     """
     if num_classes < 2:
-        raise ValueError(f'decode_head has {num_classes} class: a label map gives every pixel a class, so each would '
-                         "be it. Add one for the rest, metainfo=dict(classes=('background', ...)) in model and data, "
-                         'with pixels of 0 for background and 1 for the class')
+        raise ValueError(
+            f'decode_head has {num_classes} class: a label map gives every pixel a class, so each would '
+            "be it. Add one for the rest, metainfo=dict(classes=('background', ...)) in model and data, "
+            'with pixels of 0 for background and 1 for the class'
+        )
     if ignore_index is None:
         return default_ignore_index(num_classes)
     if not 0 <= ignore_index <= IGNORE_16_BITS:
-        raise ValueError(f'decode_head: ignore_index={ignore_index} is no value of a label map, which has 0 to '
-                         f'{IGNORE_16_BITS}; choose one that no class has, such as 255')
+        raise ValueError(
+            f'decode_head: ignore_index={ignore_index} is no value of a label map, which has 0 to '
+            f'{IGNORE_16_BITS}; choose one that no class has, such as 255'
+        )
     if ignore_index < num_classes:
-        raise ValueError(f'decode_head: ignore_index={ignore_index} is one of the {num_classes} classes, 0 to '
-                         f'{num_classes - 1}; choose a value that no class has; data sets, metric and padding follow')
+        raise ValueError(
+            f'decode_head: ignore_index={ignore_index} is one of the {num_classes} classes, 0 to '
+            f'{num_classes - 1}; choose a value that no class has; data sets, metric and padding follow'
+        )
     return ignore_index
 
 
@@ -65,14 +72,16 @@ class SegmentorHead(ConfiguredHead):
         **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
     """
 
-    def __init__(self,
-                 num_classes: int | None = None,
-                 metainfo: dict | str | None = None,
-                 ignore_index: int | None = None,
-                 align_corners: bool = False,
-                 in_index: Sequence[int] | None = None,
-                 temperature: float | None = 0.06,
-                 **options):
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        metainfo: dict | str | None = None,
+        ignore_index: int | None = None,
+        align_corners: bool = False,
+        in_index: Sequence[int] | None = None,
+        temperature: float | None = 0.06,
+        **options,
+    ):
         check_stock_options(align_corners, in_index, len(options.get('in_channels', range(4))))
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
         if not options.get('predict_masks', True):
@@ -84,23 +93,30 @@ class SegmentorHead(ConfiguredHead):
         self.classes = class_scores(self.cls_embed.out_features, self.num_classes, temperature)
         self.out_channels = self.num_classes  # what the segmentor reads: channels of the scores
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
-             train_cfg: dict | None = None) -> dict[str, Tensor]:
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample], train_cfg: dict | None = None
+    ) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""
         targets = [semantic_targets(sample, self.ignore_index, x[0].device) for sample in batch_data_samples]
         return self.losses(x, targets)
 
-    def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict],
-                test_cfg: dict | None = None) -> Tensor:
+    def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict], test_cfg: dict | None = None) -> Tensor:
         """Class scores (B, C, H, W) at the size of the network's input, a crop of the image in slide inference."""
         read_test_cfg(test_cfg, SEGMENTOR_OPTIONS)
         size = input_size(x[0], batch_img_metas[0])
         predictions = self(x)
-        scores = torch.stack([
-            semantic_scores(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
-                            predictions.mask_features[b], Sizes(size, size, size), classes=self.classes)
-            for b in range(len(predictions.mask_features))
-        ])
+        scores = torch.stack(
+            [
+                semantic_scores(
+                    predictions.class_logits[-1][b].float(),
+                    predictions.mask_embeds[-1][b],
+                    predictions.mask_features[b],
+                    Sizes(size, size, size),
+                    classes=self.classes,
+                )
+                for b in range(len(predictions.mask_features))
+            ]
+        )
         with explained(self):
             check_predictions(predictions)
         return scores
@@ -120,6 +136,7 @@ class MaskFormerSegHead(Mask2FormerSegHead):
 
     Unlike the stock head, and like the official one, it attends to padding as if it were image.
     """
+
     method = MASKFORMER
 
 
@@ -130,6 +147,7 @@ class MaskDINOSegHead(SegmentorHead, MaskDINO):
     The options are those of ``SegmentorHead``, ``ConfiguredHead`` and the network ``MaskDINO``. The published models
     have a ``CrossEntropyLoss`` for ``loss_cls`` and ``two_stage=False``.
     """
+
     method = MASK_DINO
 
 
@@ -175,8 +193,11 @@ class Apart:
         inputs = data['inputs']
         if len({tuple(image.shape) for image in inputs}) == 1:
             return step(data)
-        return [sample for index in range(len(inputs))
-                for sample in step({key: value[index:index + 1] for key, value in data.items()})]
+        return [
+            sample
+            for index in range(len(inputs))
+            for sample in step({key: value[index : index + 1] for key, value in data.items()})
+        ]
 
     def _forward(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> tuple:
         """Class and mask logits of every layer, as MMDetection's heads give them; of other heads what they give."""
@@ -210,8 +231,9 @@ class MaskSegmentor(Apart, CheckedModel, StockEncoderDecoder):
         ValueError: ``train_cfg`` or ``test_cfg`` has an option that nothing reads.
     """
 
-    def __init__(self, *args, keep_logits: bool = False, train_cfg: dict | None = None, test_cfg: dict | None = None,
-                 **kwargs):
+    def __init__(
+        self, *args, keep_logits: bool = False, train_cfg: dict | None = None, test_cfg: dict | None = None, **kwargs
+    ):
         for key, value in (train_cfg or {}).items():
             raise unknown_option('train_cfg of the segmentor', key, value, ['decode_head.train_cfg'])
         options = read_test_cfg(test_cfg, SEGMENTOR_OPTIONS)
@@ -220,8 +242,9 @@ class MaskSegmentor(Apart, CheckedModel, StockEncoderDecoder):
                 if options[key] is None:
                     raise ValueError(f"test_cfg: mode='slide' needs {key}=(height, width)")
             if any(step > length for step, length in zip(options.stride, options.crop_size)):
-                raise ValueError(f'test_cfg: stride={options.stride} leaves gaps between crops of '
-                                 f'crop_size={options.crop_size}')
+                raise ValueError(
+                    f'test_cfg: stride={options.stride} leaves gaps between crops of crop_size={options.crop_size}'
+                )
         super().__init__(*args, train_cfg=train_cfg, test_cfg=options, **kwargs)
         self.keep_logits = keep_logits
 
@@ -243,8 +266,13 @@ class MaskSegmentor(Apart, CheckedModel, StockEncoderDecoder):
         predictions = self.decode_head(Expendable(self.extract_feat(inputs)))
         for b, sample in enumerate(data_samples):
             sizes = segmentor_sizes(inputs, sample)
-            labels = semantic_segmentation(predictions.class_logits[-1][b].float(), predictions.mask_embeds[-1][b],
-                                           predictions.mask_features[b], sizes, classes=self.decode_head.classes)
+            labels = semantic_segmentation(
+                predictions.class_logits[-1][b].float(),
+                predictions.mask_embeds[-1][b],
+                predictions.mask_features[b],
+                sizes,
+                classes=self.decode_head.classes,
+            )
             sample.set_data(dict(pred_sem_seg=PixelData(data=flip_back(labels[None], sample))))
         check_predictions(predictions)
         return data_samples
@@ -255,8 +283,10 @@ def segmentor_sizes(inputs: Tensor, sample: SegDataSample) -> Sizes:
     padded = tuple(inputs.shape[-2:])
     left, right, top, bottom = sample.get('img_padding_size', sample.get('padding_size', (0, 0, 0, 0)))
     if left or top:
-        raise ValueError(f'{sample.get("img_path", "an image")} is padded by {left} on the left and {top} at the top; '
-                         'only padding to the right and bottom is supported')
+        raise ValueError(
+            f'{sample.get("img_path", "an image")} is padded by {left} on the left and {top} at the top; '
+            'only padding to the right and bottom is supported'
+        )
     return Sizes(padded, (padded[0] - bottom, padded[1] - right), tuple(sample.ori_shape[:2]))
 
 
@@ -291,7 +321,8 @@ class SegTTAModel(BaseTTAModel):
         for samples in data_samples_list:
             scores = sum(sample.seg_logits.data for sample in samples) / len(samples)
             result = samples[0]
-            result.set_data(dict(seg_logits=PixelData(data=scores),
-                                 pred_sem_seg=PixelData(data=scores.argmax(0, keepdim=True))))
+            result.set_data(
+                dict(seg_logits=PixelData(data=scores), pred_sem_seg=PixelData(data=scores.argmax(0, keepdim=True)))
+            )
             merged.append(result)
         return merged

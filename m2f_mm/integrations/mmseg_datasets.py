@@ -1,4 +1,5 @@
 """Data sets of MMSegmentation with the classes that the published models have."""
+
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import Resize
 
@@ -18,8 +19,11 @@ class ADE20KFullDataset(BaseSegDataset):
         ignore_index: label of pixels of other classes.
         kwargs: see ``BaseSegDataset``.
     """
-    METAINFO = dict(classes=ade20k_full_categories.NAMES,
-                    palette=[list(colour) for colour in distinct_colours(len(ade20k_full_categories.NAMES))])
+
+    METAINFO = dict(
+        classes=ade20k_full_categories.NAMES,
+        palette=[list(colour) for colour in distinct_colours(len(ade20k_full_categories.NAMES))],
+    )
 
     def __init__(self, img_suffix: str = '.jpg', seg_map_suffix: str = '.tif', ignore_index: int = 65535, **kwargs):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, ignore_index=ignore_index, **kwargs)
@@ -35,6 +39,7 @@ class MapillaryDataset(BaseSegDataset):
         img_suffix, seg_map_suffix: endings of the files.
         kwargs: see ``BaseSegDataset``.
     """
+
     METAINFO = dict(classes=NAMES, palette=[list(colour) for colour in PALETTE])
 
     def __init__(self, img_suffix: str = '.jpg', seg_map_suffix: str = '.png', **kwargs):

@@ -1,4 +1,5 @@
 """MMSegmentation's IoU with any number of classes, and label maps as files."""
+
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -42,9 +43,11 @@ class IoUMetric(StockIoUMetric):
                 unknown = target[(target != ignored) & ((target < 0) | (target >= num_classes))]
                 if unknown.numel():
                     value = int(unknown[0])
-                    raise ValueError(f'{sample.get("seg_map_path") or sample.get("img_path")} has the label {value}, '
-                                     f'but there are {num_classes} classes, 0 to {num_classes - 1}, and {ignored} is '
-                                     f'ignored. If {value} is to be ignored: ignore_index={value}')
+                    raise ValueError(
+                        f'{sample.get("seg_map_path") or sample.get("img_path")} has the label {value}, '
+                        f'but there are {num_classes} classes, 0 to {num_classes - 1}, and {ignored} is '
+                        f'ignored. If {value} is to be ignored: ignore_index={value}'
+                    )
                 self.results.append(self.intersect_and_union(labels, target, num_classes, ignored))
             if self.output_dir is not None:
                 self._write(sample, labels.cpu().numpy(), num_classes)
@@ -60,8 +63,10 @@ class IoUMetric(StockIoUMetric):
     def _claim(self, path: str, image: str) -> None:
         """Take a file for an image."""
         if self._written.setdefault(path, image) != image:
-            raise ValueError(f'{path} is the file of two images: {self._written[path]} and {image}. Evaluate their '
-                             'folders one by one')
+            raise ValueError(
+                f'{path} is the file of two images: {self._written[path]} and {image}. Evaluate their '
+                'folders one by one'
+            )
 
     def _write(self, sample: dict, labels: np.ndarray, num_classes: int) -> None:
         offset = int(bool(sample.get('reduce_zero_label')))  # files count from 1 then, as those of the data set

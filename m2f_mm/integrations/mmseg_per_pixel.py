@@ -2,6 +2,7 @@
 
 Shapes: B images, C classes, h x w the mask features, H x W the labels.
 """
+
 from collections.abc import Sequence
 
 import torch
@@ -26,23 +27,28 @@ STRIDE = 4  # of the mask features
 class PerPixel:
     """Losses and predictions of a head whose ``forward`` gives one map of class logits (B, C, h, w), or several that
     are supervised alike, the last one being the output."""
+
     align_corners = False
     ignore_index: int
 
-    def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
-             train_cfg: dict | None = None) -> dict[str, Tensor]:
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample], train_cfg: dict | None = None
+    ) -> dict[str, Tensor]:
         """Cross-entropy over the pixels that have a label: ``loss_ce``, and ``d{i}.loss_ce`` of auxiliary maps."""
         maps = self(x)
         labels = torch.cat([sample.gt_sem_seg.data.long() for sample in batch_data_samples]).to(maps[0].device)
-        losses = [checkpoint(self._cross_entropy, logits, labels, use_reentrant=False, preserve_rng_state=False)
-                  for logits in maps]  # maps of the labels' size are not kept
+        losses = [
+            checkpoint(self._cross_entropy, logits, labels, use_reentrant=False, preserve_rng_state=False)
+            for logits in maps
+        ]  # maps of the labels' size are not kept
         prefixes = [f'd{layer}.' for layer in range(len(losses) - 1)] + ['']
         return {f'{prefix}loss_ce': value for prefix, value in zip(prefixes, losses)}
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
-            total = F.cross_entropy(enlarged(logits, labels.shape[-2:]), labels, ignore_index=self.ignore_index,
-                                    reduction='sum')
+            total = F.cross_entropy(
+                enlarged(logits, labels.shape[-2:]), labels, ignore_index=self.ignore_index, reduction='sum'
+            )
             return total / (labels != self.ignore_index).sum().clamp(min=1)
 
     def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict], test_cfg: dict | None = None) -> Tensor:
@@ -58,7 +64,7 @@ def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Class logits at four times their size, of which ``size`` is kept, at least in float32."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logits = F.interpolate(logits, scale_factor=STRIDE, mode='bilinear', align_corners=False)
-    return logits[..., :size[0], :size[1]]
+    return logits[..., : size[0], : size[1]]
 
 
 @MODELS.register_module()
@@ -71,26 +77,29 @@ class PerPixelSegHead(PerPixel, BaseModule):
             default.
     """
 
-    def __init__(self,
-                 num_classes: int | None = None,
-                 metainfo: dict | str | None = None,
-                 ignore_index: int | None = None,
-                 align_corners: bool = False,
-                 in_index: Sequence[int] | None = None,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int = 256,
-                 pixel_decoder: dict | None = None,
-                 checkpointing: str = 'norms',
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        metainfo: dict | str | None = None,
+        ignore_index: int | None = None,
+        align_corners: bool = False,
+        in_index: Sequence[int] | None = None,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        feat_channels: int = 256,
+        out_channels: int = 256,
+        pixel_decoder: dict | None = None,
+        checkpointing: str = 'norms',
+        init_cfg: dict | None = None,
+    ):
         check_stock_options(align_corners, in_index, len(in_channels))
         super().__init__(init_cfg)
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
         self.num_classes = self.out_channels = len(counts.is_thing)
         self.class_names = counts.names
         self.ignore_index = ignored_label(self.num_classes, ignore_index)
-        self.pixel_decoder = build_pixel_decoder(pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels,
-                                                 MASKFORMER.num_levels, checkpointing)
+        self.pixel_decoder = build_pixel_decoder(
+            pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels, MASKFORMER.num_levels, checkpointing
+        )
         self.conv_seg = nn.Conv2d(out_channels, self.num_classes, 1)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
@@ -115,29 +124,43 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
         Others: as for ``PerPixelSegHead``.
     """
 
-    def __init__(self,
-                 num_classes: int | None = None,
-                 metainfo: dict | str | None = None,
-                 ignore_index: int | None = None,
-                 align_corners: bool = False,
-                 in_index: Sequence[int] | None = None,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int = 256,
-                 pixel_decoder: dict | None = None,
-                 transformer_decoder: dict | None = None,
-                 enforce_decoder_input_project: bool = False,
-                 checkpointing: str = 'norms',
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        metainfo: dict | str | None = None,
+        ignore_index: int | None = None,
+        align_corners: bool = False,
+        in_index: Sequence[int] | None = None,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        feat_channels: int = 256,
+        out_channels: int = 256,
+        pixel_decoder: dict | None = None,
+        transformer_decoder: dict | None = None,
+        enforce_decoder_input_project: bool = False,
+        checkpointing: str = 'norms',
+        init_cfg: dict | None = None,
+    ):
         check_stock_options(align_corners, in_index, len(in_channels))
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
         classes = len(counts.is_thing)
         super().__init__(
-            build_pixel_decoder(pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels,
-                                MASKFORMER.num_levels, checkpointing),
-            build_transformer_decoder(transformer_decoder, MASKFORMER, MASKFORMER.num_levels, checkpointing), classes,
-            num_queries=classes, num_levels=MASKFORMER.num_levels, mask_channels=out_channels,
-            project_memory=enforce_decoder_input_project, init_cfg=init_cfg)
+            build_pixel_decoder(
+                pixel_decoder,
+                MASKFORMER,
+                in_channels,
+                feat_channels,
+                out_channels,
+                MASKFORMER.num_levels,
+                checkpointing,
+            ),
+            build_transformer_decoder(transformer_decoder, MASKFORMER, MASKFORMER.num_levels, checkpointing),
+            classes,
+            num_queries=classes,
+            num_levels=MASKFORMER.num_levels,
+            mask_channels=out_channels,
+            project_memory=enforce_decoder_input_project,
+            init_cfg=init_cfg,
+        )
         self.cls_embed = nn.Identity()  # a query's class is known
         self.out_channels = classes
         self.class_names = counts.names
@@ -146,5 +169,7 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Features fine to coarse to a map (B, C, h, w) for every layer in training, otherwise for the last one."""
         predictions = super().forward(x)
-        return [torch.cat([masks.transpose(0, 1) for masks in predictions.mask_logits(layer)])
-                for layer in range(predictions.num_layers)]
+        return [
+            torch.cat([masks.transpose(0, 1) for masks in predictions.mask_logits(layer)])
+            for layer in range(predictions.num_layers)
+        ]

@@ -4,6 +4,7 @@ An existing project changes ``type=`` and nothing else, so the nested options of
 Ours say the same with fewer words: ``transformer_decoder=dict(num_layers=9)``. An option that would have to be
 ignored is refused.
 """
+
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -26,6 +27,7 @@ from m2f_mm.registry import DATASETS, MODELS
 
 class ClassCounts(NamedTuple):
     """What a head has to know of the classes: how many, which are things, and where published weights have them."""
+
     is_thing: list[bool]
     class_ids: tuple[int, ...] | None = None  # place of each in the published order; None where that is the same
     names: tuple[str, ...] | None = None  # None where only numbers are known
@@ -39,8 +41,13 @@ class ClassCounts(NamedTuple):
         return len(self.is_thing) - self.things
 
 
-def class_counts(where: str, metainfo: dict | str | None = None, num_things: int | None = None,
-                 num_stuff: int | None = None, num_classes: int | None = None) -> ClassCounts:
+def class_counts(
+    where: str,
+    metainfo: dict | str | None = None,
+    num_things: int | None = None,
+    num_stuff: int | None = None,
+    num_classes: int | None = None,
+) -> ClassCounts:
     """From a data set's metainfo, or from numbers; from both only where they agree.
 
     Args:
@@ -60,14 +67,18 @@ def class_counts(where: str, metainfo: dict | str | None = None, num_things: int
     elif counted is not None:
         return counted
     else:
-        raise ValueError(f'{where} does not know its classes: give it metainfo (the one of the data set, or its type) '
-                         'or the numbers (num_things_classes and num_stuff_classes, or num_classes)')
+        raise ValueError(
+            f'{where} does not know its classes: give it metainfo (the one of the data set, or its type) '
+            'or the numbers (num_things_classes and num_stuff_classes, or num_classes)'
+        )
     if counted is not None:
         same = len(counted.is_thing) == len(numbers) and (num_classes is not None or counted.things == sum(numbers))
         if not same:
-            raise ValueError(f'{where}: the numbers say {sum(numbers)} things and {len(numbers) - sum(numbers)} other '
-                             f'classes, but its metainfo lists {counted.things} thing classes among '
-                             f'{len(counted.is_thing)}. Leave the numbers out')
+            raise ValueError(
+                f'{where}: the numbers say {sum(numbers)} things and {len(numbers) - sum(numbers)} other '
+                f'classes, but its metainfo lists {counted.things} thing classes among '
+                f'{len(counted.is_thing)}. Leave the numbers out'
+            )
         return counted
     return ClassCounts(numbers)
 
@@ -86,8 +97,10 @@ def _of_metainfo(where: str, metainfo) -> ClassCounts:
         try:
             classes = list_from_file(classes)
         except OSError as error:
-            raise ValueError(f'{where}: metainfo has classes={classes!r}, a text instead of a list, and no file '
-                             f'of names has that path. Write classes=({classes!r}, )') from error
+            raise ValueError(
+                f'{where}: metainfo has classes={classes!r}, a text instead of a list, and no file '
+                f'of names has that path. Write classes=({classes!r}, )'
+            ) from error
     if classes is None:
         if things is None:
             raise ValueError(f'{where}: metainfo has neither classes nor thing_classes, only {sorted(metainfo)}')
@@ -111,6 +124,7 @@ class Method(NamedTuple):
         box_weights: of distance and generalised IoU; None where there are no boxes.
         pixel_options: of the pixel decoder.
     """
+
     pixel_decoder: str
     transformer_decoder: str
     num_levels: int
@@ -124,16 +138,34 @@ class Method(NamedTuple):
     pixel_options: dict[str, Any] = MappingProxyType({})
 
 
-MASK2FORMER = Method('MSDeformAttnPixelDecoder', 'Mask2FormerTransformerDecoder', 3, 'pyramid', (2.0, 5.0, 5.0),
-                     'cross_entropy', 12544)
+MASK2FORMER = Method(
+    'MSDeformAttnPixelDecoder', 'Mask2FormerTransformerDecoder', 3, 'pyramid', (2.0, 5.0, 5.0), 'cross_entropy', 12544
+)
 MASKFORMER = Method('FPNPixelDecoder', 'MaskFormerTransformerDecoder', 1, 'coarsest', (1.0, 20.0, 1.0), 'focal', None)
-MASK_DINO = Method('MSDeformAttnPixelDecoder', 'MaskDINOTransformerDecoder', 4, 'pyramid', (4.0, 5.0, 5.0),
-                   'cross_entropy', 12544, 'FocalLoss', 'focal', (5.0, 2.0),
-                   dict(num_extra_levels=1, fine_first=True, always_fpn=True, feedforward_channels=2048))
+MASK_DINO = Method(
+    'MSDeformAttnPixelDecoder',
+    'MaskDINOTransformerDecoder',
+    4,
+    'pyramid',
+    (4.0, 5.0, 5.0),
+    'cross_entropy',
+    12544,
+    'FocalLoss',
+    'focal',
+    (5.0, 2.0),
+    dict(num_extra_levels=1, fine_first=True, always_fpn=True, feedforward_channels=2048),
+)
 
 
-def build_pixel_decoder(cfg: dict[str, Any] | None, method: Method, in_channels: Sequence[int], feat_channels: int,
-                        out_channels: int | None, num_levels: int, checkpointing: str) -> nn.Module:
+def build_pixel_decoder(
+    cfg: dict[str, Any] | None,
+    method: Method,
+    in_channels: Sequence[int],
+    feat_channels: int,
+    out_channels: int | None,
+    num_levels: int,
+    checkpointing: str,
+) -> nn.Module:
     """One of ours by name, the stock decoders' options on ours, or any registered neck.
 
     Without ``out_channels`` there are no mask features.
@@ -141,12 +173,15 @@ def build_pixel_decoder(cfg: dict[str, Any] | None, method: Method, in_channels:
     cfg = dict(cfg or {})
     kind = cfg.pop('type', method.pixel_decoder)
     name = dict(PixelDecoder='FPNPixelDecoder').get(_name(kind), _name(kind))  # MMDetection's name for the same module
-    defaults = dict(num_outs=num_levels, in_channels=list(in_channels), feat_channels=feat_channels,
-                    out_channels=out_channels)
+    defaults = dict(
+        num_outs=num_levels, in_channels=list(in_channels), feat_channels=feat_channels, out_channels=out_channels
+    )
     ours = MODELS.module_dict.get(name)
     if out_channels is None and name != 'MSDeformAttnPixelDecoder':
-        raise ValueError(f'pixel_decoder: type={name!r} always makes mask features; predict_masks=False needs '
-                         'MSDeformAttnPixelDecoder')
+        raise ValueError(
+            f'pixel_decoder: type={name!r} always makes mask features; predict_masks=False needs '
+            'MSDeformAttnPixelDecoder'
+        )
     if ours is None:
         return NeckPixelDecoder(dict(cfg, type=kind), **defaults)
     if name == 'MSDeformAttnPixelDecoder':
@@ -157,8 +192,12 @@ def build_pixel_decoder(cfg: dict[str, Any] | None, method: Method, in_channels:
         cfg = _deformable_options(cfg) if 'encoder' in cfg else cfg
     elif name in ('FPNPixelDecoder', 'TransformerEncoderPixelDecoder'):
         defaults['memory'] = method.memory
-        _refuse('pixel_decoder', {key: cfg.pop(key) for key in ('act_cfg', 'init_cfg') if key in cfg},
-                act_cfg=dict(type='ReLU'), init_cfg=None)
+        _refuse(
+            'pixel_decoder',
+            {key: cfg.pop(key) for key in ('act_cfg', 'init_cfg') if key in cfg},
+            act_cfg=dict(type='ReLU'),
+            init_cfg=None,
+        )
         if name == 'TransformerEncoderPixelDecoder':
             defaults['checkpointing'] = checkpointing
             cfg = _plain_encoder_options(cfg, feat_channels) if 'encoder' in cfg else cfg
@@ -183,7 +222,8 @@ def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
         num_outs=cfg.pop('num_outs', 3),
         norm_cfg=norm_cfg,
         input_norm_cfg=norm_cfg,
-        **{name: cfg.pop(name) for name in ('deform_attn_backend', 'checkpointing') if name in cfg})
+        **{name: cfg.pop(name) for name in ('deform_attn_backend', 'checkpointing') if name in cfg},
+    )
     _refuse('pixel_decoder', cfg, act_cfg=dict(type='ReLU'), init_cfg=None)
     _refuse('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
     _refuse('pixel_decoder.encoder.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
@@ -197,20 +237,23 @@ def _plain_encoder_options(cfg: dict[str, Any], feat_channels: int) -> dict[str,
     cfg = dict(cfg)
     encoder = dict(cfg.pop('encoder'))
     refuse_encoding('pixel_decoder.positional_encoding', cfg.pop('positional_encoding', None))
-    layers = _layer_options('pixel_decoder.encoder', encoder, ('self_attn_cfg', ))
+    layers = _layer_options('pixel_decoder.encoder', encoder, ('self_attn_cfg',))
     if layers.pop('embed_dims') != feat_channels:
         raise ValueError(f'pixel_decoder.encoder: embed_dims must be feat_channels={feat_channels}')
     _refuse('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
     return {**cfg, **layers}
 
 
-def build_transformer_decoder(cfg: dict[str, Any] | None, method: Method, num_levels: int,
-                              checkpointing: str) -> nn.Module:
+def build_transformer_decoder(
+    cfg: dict[str, Any] | None, method: Method, num_levels: int, checkpointing: str
+) -> nn.Module:
     """From the stock nested options or from ours."""
     cfg = dict(cfg or {})
     kind = cfg.pop('type', method.transformer_decoder)
-    decoders = {decoder.__name__: decoder for decoder in
-                (Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, MaskDINOTransformerDecoder)}
+    decoders = {
+        decoder.__name__: decoder
+        for decoder in (Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, MaskDINOTransformerDecoder)
+    }
     if _name(kind) not in decoders:
         return MODELS.build(dict(cfg, type=kind))
     decoder = decoders[_name(kind)]
@@ -227,8 +270,9 @@ def build_transformer_decoder(cfg: dict[str, Any] | None, method: Method, num_le
     return decoder(**options)
 
 
-def _layer_options(where: str, cfg: dict[str, Any], attentions: Sequence[str],
-                   dropout: float | None = None) -> dict[str, Any]:
+def _layer_options(
+    where: str, cfg: dict[str, Any], attentions: Sequence[str], dropout: float | None = None
+) -> dict[str, Any]:
     """The stock options of a stack of transformer layers, taken off ``cfg``, in our words.
 
     Args:
@@ -246,7 +290,8 @@ def _layer_options(where: str, cfg: dict[str, Any], attentions: Sequence[str],
         embed_dims=first.get('embed_dims', 256),
         num_heads=first.get('num_heads', 8),
         feedforward_channels=ffn.pop('feedforward_channels', 1024),  # mmcv's
-        dropout=first.get('dropout', first.get('attn_drop', 0.0)) if dropout is None else dropout)
+        dropout=first.get('dropout', first.get('attn_drop', 0.0)) if dropout is None else dropout,
+    )
     _refuse(f'{where}.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
     for name, part in parts.items():
         if 'dropout' not in part:
@@ -256,9 +301,17 @@ def _layer_options(where: str, cfg: dict[str, Any], attentions: Sequence[str],
     return options
 
 
-def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, loss_mask: dict | None,
-                    loss_dice: dict | None, train_cfg: dict | None, loss_bbox: dict | None = None,
-                    loss_iou: dict | None = None, **options: Any) -> SetCriterion:
+def build_criterion(
+    num_classes: int,
+    method: Method,
+    loss_cls: dict | None,
+    loss_mask: dict | None,
+    loss_dice: dict | None,
+    train_cfg: dict | None,
+    loss_bbox: dict | None = None,
+    loss_iou: dict | None = None,
+    **options: Any,
+) -> SetCriterion:
     """The losses and the assigner of the stock options; what is not given has the paper's value.
 
     ``loss_cls.class_weight`` may be left out: 1 for every class, ``no_object_weight`` (0.1) for the last.
@@ -267,13 +320,17 @@ def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, los
         options: further ones of ``SetCriterion``.
     """
     loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou = (
-        dict(loss or {}) for loss in (loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou))
+        dict(loss or {}) for loss in (loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou)
+    )
     train = dict(train_cfg or {})
     if not method.box_weights and (loss_bbox or loss_iou):
         raise ValueError('loss_bbox and loss_iou: this head predicts no boxes')
-    weights = [loss.pop('loss_weight', default) for loss, default in
-               zip((loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou),
-                   (*method.loss_weights, *(method.box_weights or ())))]
+    weights = [
+        loss.pop('loss_weight', default)
+        for loss, default in zip(
+            (loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou), (*method.loss_weights, *(method.box_weights or ()))
+        )
+    ]
     _refuse('loss_bbox', loss_bbox, type='L1Loss', reduction='mean')
     _refuse('loss_iou', loss_iou, type='GIoULoss', reduction='mean', eps=1e-6)
     class_loss = method.class_loss
@@ -286,8 +343,9 @@ def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, los
         _refuse('loss_cls', loss_cls, use_sigmoid=True, gamma=2.0, alpha=0.25, reduction='mean')
     else:
         class_weight = _class_weight(loss_cls, num_classes)
-        _refuse('loss_cls', {'type': class_loss, **loss_cls}, type='CrossEntropyLoss', use_sigmoid=False,
-                reduction='mean')
+        _refuse(
+            'loss_cls', {'type': class_loss, **loss_cls}, type='CrossEntropyLoss', use_sigmoid=False, reduction='mean'
+        )
     mask_term, mask_type = method.mask_term, loss_mask.pop('type', None)
     if mask_type is not None:
         mask_term = MASK_TERMS.get(_name(mask_type))
@@ -295,25 +353,43 @@ def build_criterion(num_classes: int, method: Method, loss_cls: dict | None, los
         raise ValueError(f'loss_mask: type={_name(mask_type)!r} is not supported, only {" and ".join(MASK_TERMS)}')
     focal = dict(gamma=2.0, alpha=0.25) if mask_term == 'focal' else {}
     _refuse('loss_mask', loss_mask, use_sigmoid=True, reduction='mean', **focal)
-    _refuse('loss_dice', loss_dice, type='DiceLoss', use_sigmoid=True, activate=True, reduction='mean',
-            naive_dice=True, eps=1.0)
+    _refuse(
+        'loss_dice',
+        loss_dice,
+        type='DiceLoss',
+        use_sigmoid=True,
+        activate=True,
+        reduction='mean',
+        naive_dice=True,
+        eps=1.0,
+    )
     points = train.pop('num_points', method.num_points)
     useless = {'oversample_ratio', 'importance_sample_ratio'} & train.keys()
     if points is None and useless:
-        raise ValueError(f'train_cfg: {" and ".join(sorted(useless))} say where points are drawn, but with '
-                         'num_points=None masks are compared at every pixel; leave them out, or set num_points')
+        raise ValueError(
+            f'train_cfg: {" and ".join(sorted(useless))} say where points are drawn, but with '
+            'num_points=None masks are compared at every pixel; leave them out, or set num_points'
+        )
     costs, mask_cost = _costs(train.pop('assigner', None), weights, mask_term, method.class_cost)
     boxes = dict(zip(('box_weight', 'overlap_weight'), costs[3:]))
-    assigner = HungarianAssigner(*costs[:3], num_points=points, mask_term=mask_cost, class_term=method.class_cost,
-                                 no_object=class_weight is not None, **boxes)
+    assigner = HungarianAssigner(
+        *costs[:3],
+        num_points=points,
+        mask_term=mask_cost,
+        class_term=method.class_cost,
+        no_object=class_weight is not None,
+        **boxes,
+    )
     options.update(zip(('loss_box', 'loss_overlap'), weights[3:]))
-    sampling = dict(oversample_ratio=train.pop('oversample_ratio', 3.0),
-                    importance_ratio=train.pop('importance_sample_ratio', 0.75))
+    sampling = dict(
+        oversample_ratio=train.pop('oversample_ratio', 3.0), importance_ratio=train.pop('importance_sample_ratio', 0.75)
+    )
     _refuse('train_cfg.sampler', dict(train.pop('sampler', None) or {}), type='MaskPseudoSampler')
     for key, value in train.items():
         raise unknown_option('train_cfg', key, value, TRAIN_OPTIONS)
-    return SetCriterion(assigner, class_weight, *weights[:3], mask_term=mask_term, num_points=points, **sampling,
-                        **options)
+    return SetCriterion(
+        assigner, class_weight, *weights[:3], mask_term=mask_term, num_points=points, **sampling, **options
+    )
 
 
 TRAIN_OPTIONS = 'num_points', 'oversample_ratio', 'importance_sample_ratio', 'assigner', 'sampler'
@@ -324,9 +400,11 @@ def _class_weight(loss_cls: dict[str, Any], num_classes: int) -> list[float]:
     no_object = loss_cls.pop('no_object_weight', 0.1)
     class_weight = loss_cls.pop('class_weight', None) or [1.0] * num_classes + [no_object]
     if len(class_weight) != num_classes + 1:
-        raise ValueError(f'loss_cls.class_weight has {len(class_weight)} numbers, but the head has {num_classes} '
-                         f'classes and no-object: it needs {num_classes + 1}. Leave it out: it follows from the '
-                         'classes')
+        raise ValueError(
+            f'loss_cls.class_weight has {len(class_weight)} numbers, but the head has {num_classes} '
+            f'classes and no-object: it needs {num_classes + 1}. Leave it out: it follows from the '
+            'classes'
+        )
     return class_weight
 
 
@@ -335,8 +413,9 @@ MASK_TERMS = dict(CrossEntropyLoss='cross_entropy', FocalLoss='focal')
 MASK_COSTS = dict(CrossEntropyLossCost='cross_entropy', FocalLossCost='focal')
 
 
-def _costs(assigner: dict | None, loss_weights: Sequence[float], mask_term: str,
-           class_cost: str) -> tuple[list[float], str]:
+def _costs(
+    assigner: dict | None, loss_weights: Sequence[float], mask_term: str, class_cost: str
+) -> tuple[list[float], str]:
     """Weights of class, mask and dice cost, with boxes of their distance and overlap, and what the mask cost is; as the
     losses unless the assigner says otherwise."""
     if assigner is None:
@@ -348,8 +427,10 @@ def _costs(assigner: dict | None, loss_weights: Sequence[float], mask_term: str,
     assigner = dict(assigner)
     costs = assigner.pop('match_costs', None)
     if not costs:
-        raise ValueError('train_cfg.assigner has no match_costs, so nothing would decide which query gets which '
-                         'object. Leave the assigner out: the weights of the losses are then those of the costs')
+        raise ValueError(
+            'train_cfg.assigner has no match_costs, so nothing would decide which query gets which '
+            'object. Leave the assigner out: the weights of the losses are then those of the costs'
+        )
     _refuse('train_cfg.assigner', assigner, type='HungarianAssigner')
     seen = {}
     for cost in costs:
@@ -361,16 +442,21 @@ def _costs(assigner: dict | None, loss_weights: Sequence[float], mask_term: str,
         if name == 'FocalLossCost' and not cost.get('binary_input'):
             place = 0  # of classes
         if place == 0 and (name == 'FocalLossCost') != (class_cost == 'focal'):
-            raise ValueError(f'train_cfg.assigner: the cost of classes is a {class_cost} cost here, so {name} '
-                             f'{"" if name != "FocalLossCost" else "without binary_input=True "}is not supported')
+            raise ValueError(
+                f'train_cfg.assigner: the cost of classes is a {class_cost} cost here, so {name} '
+                f'{"" if name != "FocalLossCost" else "without binary_input=True "}is not supported'
+            )
         if place in seen:
-            raise ValueError(f'train_cfg.assigner: {seen[place]} and {name} are two costs of the same kind; leave one '
-                             'out')
+            raise ValueError(
+                f'train_cfg.assigner: {seen[place]} and {name} are two costs of the same kind; leave one out'
+            )
         seen[place] = name
         weights[place] = cost.pop('weight', 1.0)
         known = dict(
             FocalLossCost=dict(binary_input=place == 1, alpha=0.25, gamma=2, eps=1e-12 if place else 1e-8),
-            BBoxL1Cost=dict(box_format='xywh'), IoUCost=dict(iou_mode='giou')).get(name, dict(eps=1.0))
+            BBoxL1Cost=dict(box_format='xywh'),
+            IoUCost=dict(iou_mode='giou'),
+        ).get(name, dict(eps=1.0))
         _refuse(f'train_cfg.assigner {name}', cost, use_sigmoid=True, pred_act=True, naive_dice=True, **known)
     return weights, MASK_COSTS.get(seen.get(1), mask_term)
 
@@ -388,6 +474,7 @@ class Option(NamedTuple):
         valid: whether a value is possible.
         expected: which values are, for the error message.
     """
+
     default: Any
     valid: Callable[[Any], bool]
     expected: str
@@ -416,25 +503,47 @@ def _choice(*values: str | None) -> Option:
 
 def _pair() -> Option:
     def valid(value: Any) -> bool:
-        return value is None or isinstance(value, Sequence) and len(value) == 2 and all(
-            isinstance(side, Integral) and side > 0 for side in value)
+        return (
+            value is None
+            or isinstance(value, Sequence)
+            and len(value) == 2
+            and all(isinstance(side, Integral) and side > 0 for side in value)
+        )
 
     return Option(None, valid, 'two whole numbers from 1, height and width')
 
 
 PANOPTIC_OPTIONS = dict(object_mask_thr=_share(0.8), iou_thr=_share(0.8))
 DETECTOR_OPTIONS = dict(
-    panoptic_on=_switch(True), instance_on=_switch(False), semantic_on=_switch(False), **PANOPTIC_OPTIONS,
-    filter_low_score=_switch(False), max_per_image=_count(100), score_thr=_share(0.0),
-    instance_masks=_choice('bitmap', 'rle', None), rate_masks=_switch(True),
-    temperature=Option(0.06, lambda value: value is None or isinstance(value, Real) and value > 0,
-                       'a number above 0 or None'))
+    panoptic_on=_switch(True),
+    instance_on=_switch(False),
+    semantic_on=_switch(False),
+    **PANOPTIC_OPTIONS,
+    filter_low_score=_switch(False),
+    max_per_image=_count(100),
+    score_thr=_share(0.0),
+    instance_masks=_choice('bitmap', 'rle', None),
+    rate_masks=_switch(True),
+    temperature=Option(
+        0.06, lambda value: value is None or isinstance(value, Real) and value > 0, 'a number above 0 or None'
+    ),
+)
 VIDEO_OPTIONS = dict(
-    panoptic_on=_switch(False), **PANOPTIC_OPTIONS, filter_low_score=_switch(True), max_per_video=_count(10),
-    score_thr=_share(0.0), instance_masks=_choice('bitmap', 'rle'), association=_choice('clip', 'frames'),
-    window_size=_count(None), window_overlap=_count(0, least=0), kept_tracks=_count(30), frames_at_once=_count(None))
-SEGMENTOR_OPTIONS = dict(mode=_choice('whole', 'slide'), crop_size=_pair(), stride=_pair(),
-                         rescale=_choice(True))  # MMSegmentation always does
+    panoptic_on=_switch(False),
+    **PANOPTIC_OPTIONS,
+    filter_low_score=_switch(True),
+    max_per_video=_count(10),
+    score_thr=_share(0.0),
+    instance_masks=_choice('bitmap', 'rle'),
+    association=_choice('clip', 'frames'),
+    window_size=_count(None),
+    window_overlap=_count(0, least=0),
+    kept_tracks=_count(30),
+    frames_at_once=_count(None),
+)
+SEGMENTOR_OPTIONS = dict(
+    mode=_choice('whole', 'slide'), crop_size=_pair(), stride=_pair(), rescale=_choice(True)
+)  # MMSegmentation always does
 
 
 def read_test_cfg(cfg: Mapping[str, Any] | None, options: Mapping[str, Option]) -> ConfigDict:
@@ -469,8 +578,10 @@ def joined_cfg(name: str, given: Mapping[str, Mapping[str, Any] | None]) -> Conf
     for place, cfg in given.items():
         for key, value in (cfg or {}).items():
             if key in joined and joined[key] != value:
-                raise ValueError(f'{places[key]}.{name} has {key}={joined[key]!r}, but {place}.{name} has '
-                                 f'{key}={value!r}: leave one of them out')
+                raise ValueError(
+                    f'{places[key]}.{name} has {key}={joined[key]!r}, but {place}.{name} has '
+                    f'{key}={value!r}: leave one of them out'
+                )
             joined[key], places[key] = value, place
     return None if all(cfg is None for cfg in given.values()) else joined
 
@@ -503,10 +614,30 @@ def _refuse(where: str, left: dict[str, Any], **known: Any) -> None:
 
 
 def _refuse_attention(where: str, left: dict[str, Any], dropout: float = 0.0, **known: Any) -> None:
-    _refuse(where, left, embed_dims=..., dropout=dropout, attn_drop=dropout, proj_drop=dropout, batch_first=True,
-            norm_cfg=None, dropout_layer=None, init_cfg=None, **known)
+    _refuse(
+        where,
+        left,
+        embed_dims=...,
+        dropout=dropout,
+        attn_drop=dropout,
+        proj_drop=dropout,
+        batch_first=True,
+        norm_cfg=None,
+        dropout_layer=None,
+        init_cfg=None,
+        **known,
+    )
 
 
 def _refuse_ffn(where: str, left: dict[str, Any], dropout: float = 0.0) -> None:
-    _refuse(where, left, embed_dims=..., num_fcs=2, ffn_drop=dropout, act_cfg=dict(type='ReLU'), add_identity=True,
-            dropout_layer=None, init_cfg=None)
+    _refuse(
+        where,
+        left,
+        embed_dims=...,
+        num_fcs=2,
+        ffn_drop=dropout,
+        act_cfg=dict(type='ReLU'),
+        add_identity=True,
+        dropout_layer=None,
+        init_cfg=None,
+    )

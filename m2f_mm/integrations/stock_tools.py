@@ -1,4 +1,5 @@
 """What MMDetection's own tools have to be told to work with this package."""
+
 import sys
 from typing import Any
 

@@ -15,7 +15,16 @@ from .transformer_decoders import (
 )
 
 __all__ = [
-    'FPNPixelDecoder', 'FrozenBN', 'MSDeformAttn', 'MSDeformAttnPixelDecoder', 'Mask2FormerTransformerDecoder',
-    'MaskDINO', 'MaskDINOTransformerDecoder', 'MaskFormerTransformerDecoder', 'MaskTransformer', 'NeckPixelDecoder',
-    'RandomNoise', 'TransformerEncoderPixelDecoder'
+    'FPNPixelDecoder',
+    'FrozenBN',
+    'MSDeformAttn',
+    'MSDeformAttnPixelDecoder',
+    'Mask2FormerTransformerDecoder',
+    'MaskDINO',
+    'MaskDINOTransformerDecoder',
+    'MaskFormerTransformerDecoder',
+    'MaskTransformer',
+    'NeckPixelDecoder',
+    'RandomNoise',
+    'TransformerEncoderPixelDecoder',
 ]

@@ -2,6 +2,7 @@
 
 Shapes: B images, E channels, C classes, G groups, M the largest number of objects of an image, N of all.
 """
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ class NoisedQueries(NamedTuple):
         reference_logits: boxes (B, G * M, 4) before the sigmoid; zero likewise.
         groups: G.
     """
+
     content: Tensor
     reference_logits: Tensor
     groups: int
@@ -52,8 +54,9 @@ class NoisedQueries(NamedTuple):
         return (same | (group == self.groups))[None, None]
 
 
-def noised_queries(targets: Sequence[SegTargets], embedding: nn.Embedding, budget: int, scale: float,
-                   draw: RandomNoise) -> NoisedQueries | None:
+def noised_queries(
+    targets: Sequence[SegTargets], embedding: nn.Embedding, budget: int, scale: float, draw: RandomNoise
+) -> NoisedQueries | None:
     """As many groups as the budget has room for; None where there is nothing, or where one group is more than it.
 
     Args:

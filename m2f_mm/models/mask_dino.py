@@ -2,6 +2,7 @@
 
 Shapes: B images, Q queries, E channels, V tokens of all levels, C classes, h x w the mask features.
 """
+
 from collections.abc import Sequence
 
 import torch
@@ -38,31 +39,42 @@ class MaskDINO(MaskNetwork):
 
     predicts_boxes = True
 
-    def __init__(self,
-                 pixel_decoder: nn.Module,
-                 transformer_decoder: nn.Module,
-                 num_classes: int,
-                 num_queries: int = 300,
-                 num_levels: int = 4,
-                 two_stage: bool = True,
-                 learned_content: bool = False,
-                 boxes_from_masks: str = 'mask2box',
-                 denoising_queries: int = 100,
-                 noise_scale: float = 0.4,
-                 initial_prediction: bool = True,
-                 draw: RandomNoise | None = None,
-                 no_object: bool = False,
-                 mask_channels: int | None = 256,
-                 **options):
+    def __init__(
+        self,
+        pixel_decoder: nn.Module,
+        transformer_decoder: nn.Module,
+        num_classes: int,
+        num_queries: int = 300,
+        num_levels: int = 4,
+        two_stage: bool = True,
+        learned_content: bool = False,
+        boxes_from_masks: str = 'mask2box',
+        denoising_queries: int = 100,
+        noise_scale: float = 0.4,
+        initial_prediction: bool = True,
+        draw: RandomNoise | None = None,
+        no_object: bool = False,
+        mask_channels: int | None = 256,
+        **options,
+    ):
         if boxes_from_masks not in BOXES_FROM_MASKS:
             raise ValueError(f'boxes_from_masks must be one of {", ".join(BOXES_FROM_MASKS)}, got {boxes_from_masks!r}')
         if boxes_from_masks != 'no' and mask_channels is None:
-            raise ValueError(f'boxes_from_masks={boxes_from_masks!r} needs masks, but none are predicted: set '
-                             "boxes_from_masks='no'")
+            raise ValueError(
+                f"boxes_from_masks={boxes_from_masks!r} needs masks, but none are predicted: set boxes_from_masks='no'"
+            )
         self.two_stage = two_stage
         self.learned_content = learned_content or not two_stage
-        super().__init__(pixel_decoder, transformer_decoder, num_classes, num_queries, num_levels, mask_channels,
-                         no_object=no_object, **options)
+        super().__init__(
+            pixel_decoder,
+            transformer_decoder,
+            num_classes,
+            num_queries,
+            num_levels,
+            mask_channels,
+            no_object=no_object,
+            **options,
+        )
         dims = transformer_decoder.embed_dims
         self.boxes_from_masks = boxes_from_masks
         self.denoising_queries = denoising_queries
@@ -70,7 +82,8 @@ class MaskDINO(MaskNetwork):
         self.initial_prediction = initial_prediction
         self.draw = draw or RandomNoise()
         self.box_embed = nn.Sequential(
-            nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, 4))
+            nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, 4)
+        )
         if denoising_queries:
             self.label_embed = nn.Embedding(num_classes, dims)
 
@@ -128,11 +141,19 @@ class MaskDINO(MaskNetwork):
     def _around_masks(self, embeds: Tensor, features: Tensor) -> Tensor:
         """Boxes (B, Q, 4) in 0..1 around the masks, made image by image."""
         exclusive = self.boxes_from_masks == 'bitmask'
-        return torch.stack([boxes_around(contract(*image)[:, 0] > 0, exclusive)
-                            for image in zip(embeds, features)]).to(torch.promote_types(features.dtype, torch.float32))
+        return torch.stack([boxes_around(contract(*image)[:, 0] > 0, exclusive) for image in zip(embeds, features)]).to(
+            torch.promote_types(features.dtype, torch.float32)
+        )
 
-    def _decode(self, content: Tensor, reference: Tensor, tokens: Tensor, shapes: Shapes, made: 'Predicted',
-                noised: NoisedQueries | None) -> MaskPredictions:
+    def _decode(
+        self,
+        content: Tensor,
+        reference: Tensor,
+        tokens: Tensor,
+        shapes: Shapes,
+        made: 'Predicted',
+        noised: NoisedQueries | None,
+    ) -> MaskPredictions:
         """All predictions of the decoder."""
         mask, number = None, 0
         if noised is not None:

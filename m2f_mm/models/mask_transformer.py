@@ -2,6 +2,7 @@
 
 Shapes: B images or clips, T frames (1 for images), Q queries, E channels, D mask channels, C classes.
 """
+
 from collections.abc import Sequence
 
 import torch
@@ -33,19 +34,22 @@ class MaskNetwork(BaseModule):
         deep_supervision: give the predictions before the last one, too, in training.
         no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
     """
+
     predicts_boxes = False
 
-    def __init__(self,
-                 pixel_decoder: nn.Module,
-                 transformer_decoder: nn.Module,
-                 num_classes: int,
-                 num_queries: int = 100,
-                 num_levels: int = 3,
-                 mask_channels: int | None = 256,
-                 project_memory: bool = False,
-                 deep_supervision: bool = True,
-                 no_object: bool = True,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        pixel_decoder: nn.Module,
+        transformer_decoder: nn.Module,
+        num_classes: int,
+        num_queries: int = 100,
+        num_levels: int = 3,
+        mask_channels: int | None = 256,
+        project_memory: bool = False,
+        deep_supervision: bool = True,
+        no_object: bool = True,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         dims = transformer_decoder.embed_dims
         self.num_classes = num_classes
@@ -53,22 +57,26 @@ class MaskNetwork(BaseModule):
         self.deep_supervision = deep_supervision
         self.pixel_decoder = pixel_decoder
         project_memory = project_memory or pixel_decoder.embed_dims != dims
-        projections = [nn.Conv2d(pixel_decoder.embed_dims, dims, 1) if project_memory else nn.Identity()
-                       for _ in range(num_levels)]
+        projections = [
+            nn.Conv2d(pixel_decoder.embed_dims, dims, 1) if project_memory else nn.Identity() for _ in range(num_levels)
+        ]
         if not transformer_decoder.single_memory:
             self.decoder_input_projs = ModuleList(projections)
         elif num_levels == 1:
-            self.decoder_input_proj, = projections
+            (self.decoder_input_proj,) = projections
         else:
-            raise ValueError(f'{type(transformer_decoder).__name__} attends to one memory, got {num_levels}: set '
-                             'num_transformer_feat_level=1')
+            raise ValueError(
+                f'{type(transformer_decoder).__name__} attends to one memory, got {num_levels}: set '
+                'num_transformer_feat_level=1'
+            )
         self.transformer_decoder = transformer_decoder
         self._make_queries(num_queries, num_levels, dims)
         self.cls_embed = nn.Linear(dims, num_classes + no_object)
         self.predicts_masks = mask_channels is not None
         if self.predicts_masks:
             self.mask_embed = nn.Sequential(
-                nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, mask_channels))
+                nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, mask_channels)
+            )
 
     @property
     def input_projections(self) -> Sequence[nn.Module]:
@@ -91,9 +99,11 @@ class MaskNetwork(BaseModule):
         options = {} if self.mask_projection is None else dict(project=False)
         mask_features, memories = self.pixel_decoder(feats, **options)
         if len(memories) != len(self.input_projections):
-            raise ValueError(f'{type(self.pixel_decoder).__name__} gives {len(memories)} memories, but the transformer '
-                             f'decoder attends to {len(self.input_projections)}: make num_outs of the one (of an FPN '
-                             'with memory=\'pyramid\') and num_transformer_feat_level of the other agree')
+            raise ValueError(
+                f'{type(self.pixel_decoder).__name__} gives {len(memories)} memories, but the transformer '
+                f'decoder attends to {len(self.input_projections)}: make num_outs of the one (of an FPN '
+                "with memory='pyramid') and num_transformer_feat_level of the other agree"
+            )
         if mask_features is not None:
             mask_features = mask_features.unflatten(0, (-1, num_frames))
         return mask_features, [project(memory) for project, memory in zip(self.input_projections, memories)]
@@ -132,8 +142,13 @@ class MaskTransformer(MaskNetwork):
         if self.transformer_decoder.level_embeddings:
             self.level_embed = nn.Embedding(num_levels, dims)
 
-    def forward(self, feats: Sequence[Tensor], targets: Sequence[SegTargets] | None = None,
-                num_frames: int = 1, every_layer: bool = False) -> MaskPredictions:
+    def forward(
+        self,
+        feats: Sequence[Tensor],
+        targets: Sequence[SegTargets] | None = None,
+        num_frames: int = 1,
+        every_layer: bool = False,
+    ) -> MaskPredictions:
         """
         Args:
             feats: backbone features (B * T, c, h, w), fine to coarse, frames of a clip one after the other.

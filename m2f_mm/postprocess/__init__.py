@@ -7,8 +7,25 @@ from .tiles import Sizes
 from .tracks import PanopticVideo, VideoTracks, Window, cut
 
 __all__ = [
-    'ClassScores', 'Instances', 'NonFinitePrediction', 'PanopticVideo', 'Segment', 'SigmoidClasses', 'Sizes',
-    'SoftmaxClasses', 'VideoTracks', 'Window', 'box_detection', 'class_scores', 'clip_panoptic', 'clip_segmentation',
-    'cut', 'finite_sum', 'instance_segmentation', 'panoptic_segmentation', 'raise_non_finite', 'semantic_scores',
-    'semantic_segmentation'
+    'ClassScores',
+    'Instances',
+    'NonFinitePrediction',
+    'PanopticVideo',
+    'Segment',
+    'SigmoidClasses',
+    'Sizes',
+    'SoftmaxClasses',
+    'VideoTracks',
+    'Window',
+    'box_detection',
+    'class_scores',
+    'clip_panoptic',
+    'clip_segmentation',
+    'cut',
+    'finite_sum',
+    'instance_segmentation',
+    'panoptic_segmentation',
+    'raise_non_finite',
+    'semantic_scores',
+    'semantic_segmentation',
 ]

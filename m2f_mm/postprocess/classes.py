@@ -2,6 +2,7 @@
 
 Shapes: Q queries, C classes.
 """
+
 from torch import Tensor
 
 

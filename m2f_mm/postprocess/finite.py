@@ -1,4 +1,5 @@
 """Predictions that are no numbers, found without waiting for the device once more."""
+
 from collections.abc import Mapping
 
 import torch
@@ -22,5 +23,7 @@ def raise_non_finite(parts: Mapping[str, Tensor | None]) -> None:
     """
     names = [name for name, part in parts.items() if part is not None and not part.isfinite().all()]
     kinds = {str(part.dtype).removeprefix('torch.') for part in parts.values() if part is not None}
-    raise NonFinitePrediction(f'The {" and ".join(names)} that the network predicts are not finite: a weight or a pixel'
-                              f' is not, or a value is too large for {" or ".join(sorted(kinds))}')
+    raise NonFinitePrediction(
+        f'The {" and ".join(names)} that the network predicts are not finite: a weight or a pixel'
+        f' is not, or a value is too large for {" or ".join(sorted(kinds))}'
+    )

@@ -3,6 +3,7 @@
 Shapes: Q queries, K results, n masks (a query may appear with several classes), C classes, D mask channels, T frames of
 a clip, h x w the mask features, H x W the output.
 """
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,23 +32,26 @@ class Instances:
         boxes: (K, 4) as x0, y0, x1, y1 in output pixels: those that were predicted, which may reach beyond the picture,
             or tight around the masks, x1 and y1 exclusive, zero for an empty mask.
     """
+
     scores: Tensor
     labels: Tensor
     masks: Tensor | list[dict] | None
     boxes: Tensor
 
 
-def instance_segmentation(class_logits: Tensor,
-                          mask_embeds: Tensor,
-                          mask_features: Tensor,
-                          sizes: Sizes,
-                          max_per_image: int = 100,
-                          is_thing: Sequence[bool] | Tensor | None = None,
-                          mask_form: str = 'bitmap',
-                          tile_bytes: int | None = None,
-                          classes: ClassScores = SOFTMAX,
-                          boxes: Tensor | None = None,
-                          rate_masks: bool = True) -> Instances:
+def instance_segmentation(
+    class_logits: Tensor,
+    mask_embeds: Tensor,
+    mask_features: Tensor,
+    sizes: Sizes,
+    max_per_image: int = 100,
+    is_thing: Sequence[bool] | Tensor | None = None,
+    mask_form: str = 'bitmap',
+    tile_bytes: int | None = None,
+    classes: ClassScores = SOFTMAX,
+    boxes: Tensor | None = None,
+    rate_masks: bool = True,
+) -> Instances:
     """The best (query, class) pairs with their masks; a query may appear with several classes.
 
     The device is waited for once, for the numbers of results and masks, and once more to fetch masks as codes.
@@ -66,21 +70,36 @@ def instance_segmentation(class_logits: Tensor,
         boxes: predicted with the masks, (Q, 4) as cx, cy, w, h in 0..1 of the padded input.
         rate_masks: count the masks' own probabilities into the scores; without, they are those of boxes.
     """
-    return next(clip_segmentation(class_logits, mask_embeds, mask_features, sizes, max_per_image, is_thing, mask_form,
-                                  tile_bytes, classes, boxes, rate_masks))
+    return next(
+        clip_segmentation(
+            class_logits,
+            mask_embeds,
+            mask_features,
+            sizes,
+            max_per_image,
+            is_thing,
+            mask_form,
+            tile_bytes,
+            classes,
+            boxes,
+            rate_masks,
+        )
+    )
 
 
-def clip_segmentation(class_logits: Tensor,
-                      mask_embeds: Tensor,
-                      mask_features: Tensor,
-                      sizes: Sizes,
-                      max_per_clip: int = 10,
-                      is_thing: Sequence[bool] | Tensor | None = None,
-                      mask_form: str = 'bitmap',
-                      tile_bytes: int | None = None,
-                      classes: ClassScores = SOFTMAX,
-                      boxes: Tensor | None = None,
-                      rate_masks: bool = False) -> Iterator[Instances]:
+def clip_segmentation(
+    class_logits: Tensor,
+    mask_embeds: Tensor,
+    mask_features: Tensor,
+    sizes: Sizes,
+    max_per_clip: int = 10,
+    is_thing: Sequence[bool] | Tensor | None = None,
+    mask_form: str = 'bitmap',
+    tile_bytes: int | None = None,
+    classes: ClassScores = SOFTMAX,
+    boxes: Tensor | None = None,
+    rate_masks: bool = False,
+) -> Iterator[Instances]:
     """The best (query, class) pairs of a clip, frame after frame: row k of every frame is the same object, with an
     empty mask where it is not seen.
 
@@ -94,8 +113,12 @@ def clip_segmentation(class_logits: Tensor,
     """
     if mask_form not in STORES:
         raise ValueError(f'mask_form must be one of {", ".join(STORES)}, got {mask_form!r}')
-    parts = {'class logits': class_logits, 'mask embeddings': mask_embeds, 'mask features': mask_features,
-             'boxes': boxes}
+    parts = {
+        'class logits': class_logits,
+        'mask embeddings': mask_embeds,
+        'mask features': mask_features,
+        'boxes': boxes,
+    }
     scores, labels, source, queries = choose(classes.instance(class_logits), max_per_clip, is_thing, parts)
     embeds = mask_embeds[queries]
     if boxes is not None:
@@ -107,8 +130,9 @@ def clip_segmentation(class_logits: Tensor,
         yield Instances(rated, labels, store.finish(), (around if boxes is None else boxes)[source])
 
 
-def draw(store: Bitmaps | RunLengths, embeds: Tensor, features: Tensor, sizes: Sizes,
-         tile_bytes: int | None = None) -> tuple[Tensor, Tensor]:
+def draw(
+    store: Bitmaps | RunLengths, embeds: Tensor, features: Tensor, sizes: Sizes, tile_bytes: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Put the masks of one frame into a store.
 
     Returns:
@@ -128,12 +152,14 @@ def draw(store: Bitmaps | RunLengths, embeds: Tensor, features: Tensor, sizes: S
     return quality, torch.stack((span(columns > 0), span(area > 0)), 2).flatten(1).float()
 
 
-def box_detection(class_logits: Tensor,
-                  boxes: Tensor,
-                  sizes: Sizes,
-                  max_per_image: int = 100,
-                  is_thing: Sequence[bool] | Tensor | None = None,
-                  classes: ClassScores = SOFTMAX) -> Instances:
+def box_detection(
+    class_logits: Tensor,
+    boxes: Tensor,
+    sizes: Sizes,
+    max_per_image: int = 100,
+    is_thing: Sequence[bool] | Tensor | None = None,
+    classes: ClassScores = SOFTMAX,
+) -> Instances:
     """The best (query, class) pairs with their boxes alone, scored by their classes.
 
     Arguments as for ``instance_segmentation``.
@@ -143,9 +169,12 @@ def box_detection(class_logits: Tensor,
     return Instances(scores, labels, None, output_boxes(boxes[queries].float(), sizes)[source])
 
 
-def choose(probabilities: Tensor, max_per_image: int,
-           is_thing: Sequence[bool] | Tensor | None,
-           parts: Mapping[str, Tensor | None] | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def choose(
+    probabilities: Tensor,
+    max_per_image: int,
+    is_thing: Sequence[bool] | Tensor | None,
+    parts: Mapping[str, Tensor | None] | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Scores, labels and index of the mask of the K best pairs, and the n queries whose masks they are.
 
     Args:
@@ -175,7 +204,6 @@ def choose(probabilities: Tensor, max_per_image: int,
 
 def output_boxes(boxes: Tensor, sizes: Sizes) -> Tensor:
     """Boxes (..., 4) as cx, cy, w, h in 0..1 of the padded input to x0, y0, x1, y1 in output pixels."""
-    height, width = (padded / image * output for padded, image, output in
-                     zip(sizes.padded, sizes.image, sizes.output))
+    height, width = (padded / image * output for padded, image, output in zip(sizes.padded, sizes.image, sizes.output))
     corners = [side for corner in box_corners(boxes) for side in (corner[..., 0] * width, corner[..., 1] * height)]
     return torch.stack(corners, -1)

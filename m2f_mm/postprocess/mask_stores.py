@@ -2,6 +2,7 @@
 
 Shapes: K results, n masks, H x W the output; q masks and r rows of a tile.
 """
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class Bitmaps:
         self.source = source
         self.places = results.new_full((count,), len(source)).scatter_reduce_(0, source, results, 'amin')
         repeated = self.places[source] != results
-        self.copies = (~repeated).to(torch.uint8).argsort(stable=True)[:len(source) - count]
+        self.copies = (~repeated).to(torch.uint8).argsort(stable=True)[: len(source) - count]
         self.masks = torch.zeros(len(source), height, width, dtype=torch.bool, device=source.device)
 
     def put(self, chunk: slice, rows: slice, masks: Tensor) -> None:
@@ -57,6 +58,7 @@ class RunLengths:
     def finish(self) -> list[dict]:
         """K codes ``dict(size=[H, W], counts=bytes)``, equal to ``pycocotools.mask.encode`` of the bitmaps."""
         from pycocotools import mask as coco_masks
+
         codes = []
         for packed in self.bits.cpu().numpy():
             pixels = np.unpackbits(np.ascontiguousarray(packed.T), axis=1, count=self.height)  # (W, H)

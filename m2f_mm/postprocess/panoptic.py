@@ -4,6 +4,7 @@ and clips.
 Shapes: Q queries, K kept queries, C classes, D mask channels, T frames of a clip, h x w the mask features, H x W the
 output; q queries and r rows of a tile.
 """
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,23 +19,26 @@ from .tiles import Sizes, first_argmax, sigmoid_, tiles
 @dataclass
 class Segment:
     """One segment: its id in the map, its class, whether it is a thing, and the class probability of its query."""
+
     id: int
     label: int
     is_thing: bool
     score: float
 
 
-def panoptic_segmentation(class_logits: Tensor,
-                          mask_embeds: Tensor,
-                          mask_features: Tensor,
-                          sizes: Sizes,
-                          is_thing: Sequence[bool],
-                          object_threshold: float = 0.8,
-                          overlap_threshold: float = 0.8,
-                          filter_low_score: bool = True,
-                          codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None,
-                          tile_bytes: int | None = None,
-                          classes: ClassScores = SOFTMAX) -> tuple[Tensor, list[Segment]]:
+def panoptic_segmentation(
+    class_logits: Tensor,
+    mask_embeds: Tensor,
+    mask_features: Tensor,
+    sizes: Sizes,
+    is_thing: Sequence[bool],
+    object_threshold: float = 0.8,
+    overlap_threshold: float = 0.8,
+    filter_low_score: bool = True,
+    codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None,
+    tile_bytes: int | None = None,
+    classes: ClassScores = SOFTMAX,
+) -> tuple[Tensor, list[Segment]]:
     """Every pixel to the query that claims it most, queries that lost too much of their mask dropped.
 
     Three times the device is waited for: for the number of kept queries, for the areas, and to send what they mean.
@@ -55,22 +59,35 @@ def panoptic_segmentation(class_logits: Tensor,
     Returns:
         int32 (H, W) map of segment ids, 0 is void, and the segments, ids 1, 2, ... in the order of the queries.
     """
-    maps, segments = clip_panoptic(class_logits, mask_embeds, mask_features, sizes, is_thing, object_threshold,
-                                   overlap_threshold, filter_low_score, codes, tile_bytes, classes)
+    maps, segments = clip_panoptic(
+        class_logits,
+        mask_embeds,
+        mask_features,
+        sizes,
+        is_thing,
+        object_threshold,
+        overlap_threshold,
+        filter_low_score,
+        codes,
+        tile_bytes,
+        classes,
+    )
     return maps[0], segments
 
 
-def clip_panoptic(class_logits: Tensor,
-                  mask_embeds: Tensor,
-                  mask_features: Tensor,
-                  sizes: Sizes,
-                  is_thing: Sequence[bool],
-                  object_threshold: float = 0.8,
-                  overlap_threshold: float = 0.8,
-                  filter_low_score: bool = True,
-                  codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None,
-                  tile_bytes: int | None = None,
-                  classes: ClassScores = SOFTMAX) -> tuple[list[Tensor], list[Segment]]:
+def clip_panoptic(
+    class_logits: Tensor,
+    mask_embeds: Tensor,
+    mask_features: Tensor,
+    sizes: Sizes,
+    is_thing: Sequence[bool],
+    object_threshold: float = 0.8,
+    overlap_threshold: float = 0.8,
+    filter_low_score: bool = True,
+    codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None,
+    tile_bytes: int | None = None,
+    classes: ClassScores = SOFTMAX,
+) -> tuple[list[Tensor], list[Segment]]:
     """The same of a clip: what a query owns and claims is counted over all frames, and a segment has one id in all of
     them.
 
@@ -91,16 +108,26 @@ def clip_panoptic(class_logits: Tensor,
         raise_non_finite(parts)
     kept = (~keep).to(torch.uint8).argsort(stable=True)[:count]
     scores, labels = scores[kept], labels[kept]
-    owners, counts = zip(*(owners_of(scores, mask_embeds[kept], frame, sizes, filter_low_score, tile_bytes)
-                           for frame in mask_features.split(1)))
+    owners, counts = zip(
+        *(
+            owners_of(scores, mask_embeds[kept], frame, sizes, filter_low_score, tile_bytes)
+            for frame in mask_features.split(1)
+        )
+    )
     lookup, segments = decide(sum(counts), labels, scores, is_thing, overlap_threshold, filter_low_score)
     meanings = list(codes(segments)) if codes else [0, *(segment.id for segment in segments)]
     lookup = torch.tensor([meanings[0], *(meanings[i] for i in lookup)], dtype=torch.int32).to(scores.device)
     return [lookup.index_select(0, owner.flatten()).view(sizes.output) for owner in owners], segments
 
 
-def owners_of(scores: Tensor, embeds: Tensor, features: Tensor, sizes: Sizes, filter_low_score: bool,
-              tile_bytes: int | None = None) -> tuple[Tensor, Tensor]:
+def owners_of(
+    scores: Tensor,
+    embeds: Tensor,
+    features: Tensor,
+    sizes: Sizes,
+    filter_low_score: bool,
+    tile_bytes: int | None = None,
+) -> tuple[Tensor, Tensor]:
     """The winner of every pixel among K queries, and what each has.
 
     Returns:
@@ -130,8 +157,14 @@ def owners_of(scores: Tensor, embeds: Tensor, features: Tensor, sizes: Sizes, fi
     return owners, counts
 
 
-def decide(counts: Tensor, labels: Tensor, scores: Tensor, is_thing: Sequence[bool], overlap_threshold: float,
-           filter_low_score: bool) -> tuple[list[int], list[Segment]]:
+def decide(
+    counts: Tensor,
+    labels: Tensor,
+    scores: Tensor,
+    is_thing: Sequence[bool],
+    overlap_threshold: float,
+    filter_low_score: bool,
+) -> tuple[list[int], list[Segment]]:
     """Which of K queries becomes which segment: ids by query, 0 for none, and the segments.
 
     Args:

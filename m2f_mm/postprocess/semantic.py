@@ -2,6 +2,7 @@
 
 Shapes: Q queries, C classes, D mask channels, h x w the mask features, H x W the output.
 """
+
 from collections.abc import Iterator
 
 import torch
@@ -11,13 +12,15 @@ from .classes import SOFTMAX, ClassScores
 from .tiles import ROWS, Blocks, RowResize, Sizes, first_argmax, resize_columns, sigmoid_, tiles
 
 
-def semantic_blocks(class_logits: Tensor,
-                    mask_embeds: Tensor,
-                    mask_features: Tensor,
-                    sizes: Sizes,
-                    resize_masks: bool = False,
-                    tile_bytes: int | None = None,
-                    classes: ClassScores = SOFTMAX) -> Iterator[Tensor]:
+def semantic_blocks(
+    class_logits: Tensor,
+    mask_embeds: Tensor,
+    mask_features: Tensor,
+    sizes: Sizes,
+    resize_masks: bool = False,
+    tile_bytes: int | None = None,
+    classes: ClassScores = SOFTMAX,
+) -> Iterator[Tensor]:
     """Class scores (C, rows, W), block after block of a few output rows from the top.
 
     The score of a class is the sum over queries of class probability times mask probability; it is not normalised.
@@ -37,8 +40,9 @@ def semantic_blocks(class_logits: Tensor,
         yield from _combined(weights, mask_embeds, mask_features, sizes, tile_bytes)
         return
     height, width = sizes.output
-    at_image = Blocks(_combined(weights, mask_embeds, mask_features, Sizes(sizes.padded, sizes.image, sizes.image),
-                                tile_bytes))
+    at_image = Blocks(
+        _combined(weights, mask_embeds, mask_features, Sizes(sizes.padded, sizes.image, sizes.image), tile_bytes)
+    )
     to_output = RowResize(sizes.image[0], height, mask_features.device)
     for start in range(0, height, ROWS):
         stop = min(start + ROWS, height)
@@ -46,8 +50,9 @@ def semantic_blocks(class_logits: Tensor,
         yield to_output(resize_columns(at_image(top, bottom), width), start, stop, top)
 
 
-def _combined(weights: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
-              tile_bytes: int | None) -> Iterator[Tensor]:
+def _combined(
+    weights: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes, tile_bytes: int | None
+) -> Iterator[Tensor]:
     """Sums over queries at the size of the output, ``ROWS`` rows each; ``weights``: (Q, C)."""
     last = len(mask_embeds)
     for _, queries, logits in tiles(mask_embeds, mask_features, sizes, tile_bytes):
@@ -60,28 +65,40 @@ def _combined(weights: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes
             yield from (score.unflatten(1, (-1, sizes.output[1])) for score in scores)
 
 
-def semantic_scores(class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
-                    resize_masks: bool = False, tile_bytes: int | None = None,
-                    classes: ClassScores = SOFTMAX) -> Tensor:
+def semantic_scores(
+    class_logits: Tensor,
+    mask_embeds: Tensor,
+    mask_features: Tensor,
+    sizes: Sizes,
+    resize_masks: bool = False,
+    tile_bytes: int | None = None,
+    classes: ClassScores = SOFTMAX,
+) -> Tensor:
     """The whole (C, H, W) map of class scores; arguments as ``semantic_blocks``."""
     blocks = semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes, classes)
     result, start = None, 0
     for scores in blocks:
         if result is None:
             result = scores.new_empty(len(scores), *sizes.output)
-        result[:, start:start + scores.shape[1]] = scores
+        result[:, start : start + scores.shape[1]] = scores
         start += scores.shape[1]
     return result
 
 
-def semantic_segmentation(class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes,
-                          resize_masks: bool = False, tile_bytes: int | None = None,
-                          classes: ClassScores = SOFTMAX) -> Tensor:
+def semantic_segmentation(
+    class_logits: Tensor,
+    mask_embeds: Tensor,
+    mask_features: Tensor,
+    sizes: Sizes,
+    resize_masks: bool = False,
+    tile_bytes: int | None = None,
+    classes: ClassScores = SOFTMAX,
+) -> Tensor:
     """The label map (H, W), int64, without the (C, H, W) map; arguments as ``semantic_blocks``."""
     blocks = semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes, classes)
     result = torch.empty(sizes.output, dtype=torch.long, device=mask_features.device)
     start = 0
     for scores in blocks:
-        result[start:start + scores.shape[1]] = first_argmax(scores)[1]
+        result[start : start + scores.shape[1]] = first_argmax(scores)[1]
         start += scores.shape[1]
     return result

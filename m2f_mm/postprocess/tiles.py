@@ -11,6 +11,7 @@ products have one shape, whatever the tile: ``FEATURE_ROWS`` rows of the feature
 
 Shapes: n queries, D mask channels, h x w the mask features, H x W the output, q queries and r rows of a tile.
 """
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import floor
@@ -37,6 +38,7 @@ class Sizes:
         image: its part that is image.
         output: what the caller wants, usually the size of the file.
     """
+
     padded: tuple[int, int]
     image: tuple[int, int]
     output: tuple[int, int]
@@ -62,7 +64,7 @@ class Blocks:
             self.end += self.held[-1].shape[1]
             self._forget(start)
         rows = torch.cat(self.held, 1) if len(self.held) > 1 else self.held[0]
-        return rows[:, start - self.first:stop - self.first]
+        return rows[:, start - self.first : stop - self.first]
 
     def _forget(self, start: int) -> None:
         while self.held and self.first + self.held[0].shape[1] <= start:
@@ -88,14 +90,16 @@ class RowResize:
         """
         if self.identity:
             return start, stop
-        first, last = (max(floor((row + 0.5) * self.ratio - 0.5 + margin), 0)
-                       for row, margin in ((start, -MARGIN), (stop - 1, MARGIN)))
+        first, last = (
+            max(floor((row + 0.5) * self.ratio - 0.5 + margin), 0)
+            for row, margin in ((start, -MARGIN), (stop - 1, MARGIN))
+        )
         return first, min(last + 2, self.source)
 
     def __call__(self, x: Tensor, start: int, stop: int, offset: int) -> Tensor:
         """Targets start..stop - 1 from ``x`` (n, rows, width), whose first row is source row ``offset``."""
         if self.identity:
-            return x[:, start - offset:stop - offset]
+            return x[:, start - offset : stop - offset]
         weight = self.weight[start:stop].to(x.dtype)
         low = x.index_select(1, self.low[start:stop] - offset)
         high = x.index_select(1, self.high[start:stop] - offset)
@@ -109,8 +113,9 @@ def resize_columns(x: Tensor, width: int) -> Tensor:
     return F.interpolate(x[None], (x.shape[1], width), mode='bilinear', align_corners=False)[0]
 
 
-def tiles(embeds: Tensor, features: Tensor, sizes: Sizes,
-          tile_bytes: int | None = None) -> Iterator[tuple[slice, slice, Tensor]]:
+def tiles(
+    embeds: Tensor, features: Tensor, sizes: Sizes, tile_bytes: int | None = None
+) -> Iterator[tuple[slice, slice, Tensor]]:
     """Mask logits at output size.
 
     Args:
@@ -137,7 +142,7 @@ def tiles(embeds: Tensor, features: Tensor, sizes: Sizes,
         top, bottom = to_output.needed(start, stop)
         low, high = to_padded.needed(top, bottom)
         for queries, rows in zip(chunks, masks):
-            logits = resize_columns(rows(low, high), sizes.padded[1])[..., :sizes.image[1]]
+            logits = resize_columns(rows(low, high), sizes.padded[1])[..., : sizes.image[1]]
             logits = to_padded(resize_columns(logits, width), top, bottom, low)  # columns first: there are fewer rows
             logits = to_output(logits, start, stop, top)
             yield slice(start, stop), queries, logits.clone() if untouched else logits
@@ -146,7 +151,7 @@ def tiles(embeds: Tensor, features: Tensor, sizes: Sizes,
 def _products(embeds: Tensor, features: Tensor) -> Iterator[Tensor]:
     """Mask logits (q, ``FEATURE_ROWS``, w) at the size of the features, from the top."""
     for row in range(0, features.shape[2], FEATURE_ROWS):
-        yield contract(embeds, features[:, :, row:row + FEATURE_ROWS])[:, 0]
+        yield contract(embeds, features[:, :, row : row + FEATURE_ROWS])[:, 0]
 
 
 def _bands(sizes: Sizes, queries: int, tile_bytes: int) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,7 @@ the likeliest tracks, so memory hardly grows with the video.
 Shapes: Q queries and tracks, E channels of a query, C classes, D mask channels, T frames of a window, h x w the mask
 features.
 """
+
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -45,14 +46,16 @@ class VideoTracks:
         score_threshold: results with a lower score are left out.
     """
 
-    def __init__(self,
-                 max_per_video: int = 10,
-                 is_thing: Sequence[bool] | Tensor | None = None,
-                 kept: int = 30,
-                 mask_weight: float = 1.0,
-                 classes: ClassScores = SOFTMAX,
-                 panoptic: 'PanopticVideo | None' = None,
-                 score_threshold: float = 0.0):
+    def __init__(
+        self,
+        max_per_video: int = 10,
+        is_thing: Sequence[bool] | Tensor | None = None,
+        kept: int = 30,
+        mask_weight: float = 1.0,
+        classes: ClassScores = SOFTMAX,
+        panoptic: 'PanopticVideo | None' = None,
+        score_threshold: float = 0.0,
+    ):
         self.max_per_video = max_per_video
         self.is_thing = is_thing
         self.kept = max(kept, max_per_video)
@@ -66,8 +69,16 @@ class VideoTracks:
         self.queries: Tensor | None = None  # (Q, E), of the last window
         self.tail: Tensor | None = None  # bool (Q, O, h, w), masks of its last frames
 
-    def add(self, class_logits: Tensor, mask_embeds: Tensor, mask_features: Tensor, queries: Tensor, sizes: Sizes,
-            known: int = 0, shared: int = 0) -> None:
+    def add(
+        self,
+        class_logits: Tensor,
+        mask_embeds: Tensor,
+        mask_features: Tensor,
+        queries: Tensor,
+        sizes: Sizes,
+        known: int = 0,
+        shared: int = 0,
+    ) -> None:
         """The next window.
 
         Args:
@@ -82,8 +93,12 @@ class VideoTracks:
         Raises:
             NonFinitePrediction: what the network predicts is not finite.
         """
-        parts = {'class logits': class_logits, 'mask embeddings': mask_embeds, 'mask features': mask_features,
-                 'queries': queries}
+        parts = {
+            'class logits': class_logits,
+            'mask embeddings': mask_embeds,
+            'mask features': mask_features,
+            'queries': queries,
+        }
         order = self._order(mask_embeds, mask_features[:known], queries, parts)
         class_logits, mask_embeds, self.queries = (part[order] for part in (class_logits, mask_embeds, queries))
         new = mask_features[known:]
@@ -100,7 +115,7 @@ class VideoTracks:
             self.codes.append({track: code for track, code in zip(tracks, store.finish()) if not is_empty(code)})
         if self.panoptic is not None:
             self.panoptic.add(class_logits, mask_embeds, new, sizes)
-        self.tail = low_masks(mask_embeds, mask_features[len(mask_features) - shared:])
+        self.tail = low_masks(mask_embeds, mask_features[len(mask_features) - shared :])
 
     def _order(self, mask_embeds: Tensor, features: Tensor, queries: Tensor, parts: dict[str, Tensor]) -> Tensor:
         """The query of each track, (Q,); an assignment needs costs that are finite, as all ``parts`` should be."""
@@ -108,8 +123,9 @@ class VideoTracks:
             return torch.arange(len(queries), device=queries.device)
         cost = 1 - likeness(self.queries, queries)
         if len(features) and self.mask_weight:
-            cost = cost + self.mask_weight * (1 - mask_iou(self.tail[:, -len(features):],
-                                                           low_masks(mask_embeds, features)))
+            cost = cost + self.mask_weight * (
+                1 - mask_iou(self.tail[:, -len(features) :], low_masks(mask_embeds, features))
+            )
         cost = cost.cpu().numpy()
         if not np.isfinite(cost).all():
             raise_non_finite(parts)
@@ -153,12 +169,14 @@ class PanopticVideo:
         classes: what the class logits mean.
     """
 
-    def __init__(self,
-                 is_thing: Sequence[bool],
-                 object_threshold: float = 0.8,
-                 overlap_threshold: float = 0.8,
-                 filter_low_score: bool = True,
-                 classes: ClassScores = SOFTMAX):
+    def __init__(
+        self,
+        is_thing: Sequence[bool],
+        object_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+        filter_low_score: bool = True,
+        classes: ClassScores = SOFTMAX,
+    ):
         self.is_thing = is_thing
         self.object_threshold = object_threshold
         self.overlap_threshold = overlap_threshold
@@ -185,8 +203,9 @@ class PanopticVideo:
         self.logits = self.logits + class_logits.float() * keep[:, None] * len(mask_features)
         self.frames = self.frames + keep * len(mask_features)
 
-    def finish(self, codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None
-               ) -> tuple[Iterator[Tensor], list[Segment]]:
+    def finish(
+        self, codes: Callable[[Sequence[Segment]], Sequence[int]] | None = None
+    ) -> tuple[Iterator[Tensor], list[Segment]]:
         """Maps int32 (H, W), frame after frame, and the segments.
 
         Args:
@@ -197,18 +216,26 @@ class PanopticVideo:
         logits = self.logits / self.frames.clamp(min=1)[:, None]
         scores, labels, keep = self.classes.panoptic(logits, self.object_threshold)
         kept = (keep & (self.frames > 0)).nonzero()[:, 0]
-        ids, segments = decide(self.counts[:, kept], labels[kept], scores[kept], self.is_thing,
-                               self.overlap_threshold, self.filter_low_score)
+        ids, segments = decide(
+            self.counts[:, kept],
+            labels[kept],
+            scores[kept],
+            self.is_thing,
+            self.overlap_threshold,
+            self.filter_low_score,
+        )
         meanings = list(codes(segments)) if codes else [0, *(segment.id for segment in segments)]
         lookup = np.full(len(scores) + 1, meanings[0], np.int32)
         lookup[kept.cpu().numpy() + 1] = [meanings[i] for i in ids]
-        return (torch.from_numpy(lookup[np.frombuffer(zlib.decompress(packed), np.int16)].reshape(self.size))
-                for packed in self.owners), segments
-
+        return (
+            torch.from_numpy(lookup[np.frombuffer(zlib.decompress(packed), np.int16)].reshape(self.size))
+            for packed in self.owners
+        ), segments
 
     def segment_tracks(self) -> tuple[list[Segment], list[Track]]:
         """The segments, and of each what it covers, frame after frame; no pixel belongs to two."""
         from pycocotools import mask as coco_masks
+
         maps, segments = self.finish()
         tracks = [Track(segment.label, [], segment.score) for segment in segments]
         for frame in maps:
@@ -222,6 +249,7 @@ class PanopticVideo:
 class Window(NamedTuple):
     """Frames ``first`` to ``end - 1`` of a video; ``known`` of them at the beginning are in the window before, and
     ``shared`` at the end in the next one."""
+
     first: int
     end: int
     known: int
@@ -237,8 +265,9 @@ def cut(frames: Iterable[Frame], size: int | None, overlap: int = 0) -> Iterator
         overlap: less than ``size``.
     """
     if size is not None and not 0 <= overlap < size:
-        raise ValueError(f'windows of {size} frames cannot share {overlap}: make the overlap smaller, or the windows '
-                         'larger')
+        raise ValueError(
+            f'windows of {size} frames cannot share {overlap}: make the overlap smaller, or the windows larger'
+        )
     frames = iter(frames)
     held, first, known = list(islice(frames, size)), 0, 0
     while held:
@@ -247,7 +276,7 @@ def cut(frames: Iterable[Frame], size: int | None, overlap: int = 0) -> Iterator
         yield held, Window(first, end, known, shared)
         if not following:
             return
-        held = [*held[len(held) - shared:], *following, *islice(frames, size - shared - 1)]
+        held = [*held[len(held) - shared :], *following, *islice(frames, size - shared - 1)]
         first, known = end - shared, shared
 
 
@@ -261,7 +290,7 @@ def low_masks(embeds: Tensor, features: Tensor) -> Tensor:
     """Masks at the size of the features, bool (Q, T, h, w), a frame at a time."""
     masks = features.new_empty((len(embeds), len(features), *features.shape[-2:]), dtype=torch.bool)
     for t in range(len(features)):
-        masks[:, t] = contract(embeds, features[t:t + 1])[:, 0] > 0
+        masks[:, t] = contract(embeds, features[t : t + 1])[:, 0] > 0
     return masks
 
 
@@ -276,4 +305,5 @@ def mask_iou(a: Tensor, b: Tensor) -> Tensor:
 def is_empty(code: dict) -> bool:
     """Whether a mask has no pixel."""
     from pycocotools import mask as coco_masks
+
     return not coco_masks.area(code)

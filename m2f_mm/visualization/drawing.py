@@ -2,6 +2,7 @@
 
 Shapes: H x W the picture, N segments. Colours and pictures are RGB.
 """
+
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Segments:
         numbers: (N,), by which colours vary instead of by the position: things of a panoptic video have theirs in every
             frame.
     """
+
     masks: np.ndarray | None
     labels: np.ndarray
     scores: np.ndarray | None = None
@@ -50,8 +52,9 @@ class Segments:
         return classes[self.labels[index]] + ('' if self.scores is None else f' {self.scores[index]:.2f}')
 
 
-def draw_segments(image: np.ndarray, segments: Segments, classes: Sequence[str], palette: Sequence,
-                  alpha: float = 0.5) -> np.ndarray:
+def draw_segments(
+    image: np.ndarray, segments: Segments, classes: Sequence[str], palette: Sequence, alpha: float = 0.5
+) -> np.ndarray:
     """The picture uint8 (H, W, 3) with its segments; large ones first, so that small ones stay visible."""
     if segments.masks is None:
         return draw_boxes(image, segments, classes, palette)
@@ -83,8 +86,14 @@ def draw_boxes(image: np.ndarray, segments: Segments, classes: Sequence[str], pa
         colour = tuple(int(value) for value in segments.colour(i, palette).clip(0, 255))
         draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=max(2, font.size // 8))
         top = y0 - font.size - 2 if y0 > font.size + 2 else y0 + 1
-        draw.text((x0 + 2, top), segments.name(i, classes), 'white', font, stroke_width=max(1, font.size // 8),
-                  stroke_fill=colour)
+        draw.text(
+            (x0 + 2, top),
+            segments.name(i, classes),
+            'white',
+            font,
+            stroke_width=max(1, font.size // 8),
+            stroke_fill=colour,
+        )
     return np.asarray(canvas)
 
 
@@ -134,8 +143,9 @@ def _draw_name(canvas: Image.Image, mask: np.ndarray, text: str) -> None:
     width, height = font.getlength(text), font.size
     left = float(np.clip(x - width / 2, 1, max(canvas.width - width - 1, 1)))
     top = float(np.clip(y - height / 2, 1, max(canvas.height - height - 1, 1)))
-    ImageDraw.Draw(canvas).text((left, top), text, 'white', font, stroke_width=max(1, font.size // 8),
-                                stroke_fill='black')
+    ImageDraw.Draw(canvas).text(
+        (left, top), text, 'white', font, stroke_width=max(1, font.size // 8), stroke_fill='black'
+    )
 
 
 @lru_cache

@@ -1,4 +1,5 @@
 """A visualizer for the visualization hooks of MMDetection and MMSegmentation; panopticapi is not needed."""
+
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -41,17 +42,19 @@ class PanopticVisualizer(Visualizer):
         self._files = DistinctFiles()
 
     @master_only
-    def add_datasample(self,
-                       name: str,
-                       image: np.ndarray,
-                       data_sample: BaseDataElement | None = None,
-                       draw_gt: bool = True,
-                       draw_pred: bool = True,
-                       show: bool = False,
-                       wait_time: float = 0,
-                       out_file: str | None = None,
-                       pred_score_thr: float = 0.3,
-                       step: int = 0) -> None:
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: BaseDataElement | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        pred_score_thr: float = 0.3,
+        step: int = 0,
+    ) -> None:
         """Draw a data sample and show it, write it to ``out_file``, or give it to the backends.
 
         Args:
@@ -82,8 +85,14 @@ class PanopticVisualizer(Visualizer):
         else:
             self.add_image(name, drawn, step)
 
-    def draw(self, image: np.ndarray, data_sample: BaseDataElement | None, draw_gt: bool = True,
-             draw_pred: bool = True, pred_score_thr: float = 0.3) -> np.ndarray:
+    def draw(
+        self,
+        image: np.ndarray,
+        data_sample: BaseDataElement | None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        pred_score_thr: float = 0.3,
+    ) -> np.ndarray:
         """The drawn picture, RGB uint8; see ``add_datasample``."""
         panels = {} if data_sample is None else self._panels(data_sample.cpu(), draw_gt, draw_pred, pred_score_thr)
         if not panels:
@@ -105,22 +114,31 @@ class PanopticVisualizer(Visualizer):
             height = row[0].shape[0]
             rows.append(np.concatenate([np.broadcast_to(p, (height, *p.shape[1:])) for p in row[:-1]], axis=1))
         font_size = max(12, self.shortest_side // 28)
-        entries = [(classes[label], tuple(palette[label])) for label in sorted(
-            {int(label) for segments in panels.values() if segments.colours is None for label in segments.labels})]
-        entries += dict.fromkeys((classes[label], tuple(colour)) for segments in panels.values()
-                                 if segments.colours is not None
-                                 for label, colour in zip(segments.labels, segments.colours.tolist()))
+        entries = [
+            (classes[label], tuple(palette[label]))
+            for label in sorted(
+                {int(label) for segments in panels.values() if segments.colours is None for label in segments.labels}
+            )
+        ]
+        entries += dict.fromkeys(
+            (classes[label], tuple(colour))
+            for segments in panels.values()
+            if segments.colours is not None
+            for label, colour in zip(segments.labels, segments.colours.tolist())
+        )
         rows.append(legend(rows[0].shape[1], entries, font_size))
         return np.concatenate(rows)
 
-    def _panels(self, sample: BaseDataElement, draw_gt: bool, draw_pred: bool,
-                pred_score_thr: float) -> dict[tuple[str, str], Segments]:
+    def _panels(
+        self, sample: BaseDataElement, draw_gt: bool, draw_pred: bool, pred_score_thr: float
+    ) -> dict[tuple[str, str], Segments]:
         found = {}
         if draw_gt:
             column = 'ground truth'
             if 'gt_segment_map' in sample:
-                found['panoptic', column] = _from_segment_map(np.asarray(sample.gt_segment_map.data)[0],
-                                                              np.asarray(sample.gt_segments.labels))
+                found['panoptic', column] = _from_segment_map(
+                    np.asarray(sample.gt_segment_map.data)[0], np.asarray(sample.gt_segments.labels)
+                )
             elif 'gt_panoptic_seg' in sample:
                 found['panoptic', column] = self._from_panoptic(sample.gt_panoptic_seg)
             if 'gt_instances' in sample and _drawable(sample.gt_instances):
@@ -161,8 +179,10 @@ class PanopticVisualizer(Visualizer):
         if segments.masks is None:
             return replace(segments, boxes=segments.boxes * factor)
         if segments.masks.shape[1:] != image.shape[:2]:
-            raise ValueError(f'{what} is {segments.masks.shape[1:]} pixels (H, W), but the picture {image.shape[:2]}; '
-                             f'load annotations after the resize in the test pipeline')
+            raise ValueError(
+                f'{what} is {segments.masks.shape[1:]} pixels (H, W), but the picture {image.shape[:2]}; '
+                f'load annotations after the resize in the test pipeline'
+            )
         masks = segments.masks.repeat(factor, 1).repeat(factor, 2)
         return replace(segments, masks=masks)
 
@@ -177,8 +197,10 @@ class PanopticVisualizer(Visualizer):
     def _num_classes(self) -> int:
         classes = (self.dataset_meta or {}).get('classes')
         if classes is None:
-            raise ValueError('a panoptic map can be drawn only when the number of classes is known, which is the value '
-                             'of void in it; set visualizer.dataset_meta = dict(classes=(...))')
+            raise ValueError(
+                'a panoptic map can be drawn only when the number of classes is known, which is the value '
+                'of void in it; set visualizer.dataset_meta = dict(classes=(...))'
+            )
         return len(classes)
 
     def _from_panoptic(self, panoptic_seg: BaseDataElement) -> Segments:
@@ -220,6 +242,7 @@ def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments
     else:
         if isinstance(masks, list):  # run-length codes
             from pycocotools import mask as coco_masks
+
             masks = coco_masks.decode(masks).transpose(2, 0, 1)
         masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's own containers
         segments.masks = masks.astype(bool)
@@ -229,16 +252,26 @@ def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments
         return segments
     segments.scores = np.asarray(torch.as_tensor(instances.scores).float())
     kept = segments.scores >= score_thr
-    return replace(segments, **{name: value[kept] for name in ('masks', 'labels', 'scores', 'boxes', 'colours')
-                                if (value := getattr(segments, name)) is not None})
+    return replace(
+        segments,
+        **{
+            name: value[kept]
+            for name in ('masks', 'labels', 'scores', 'boxes', 'colours')
+            if (value := getattr(segments, name)) is not None
+        },
+    )
 
 
 def _from_annotations(instances: Sequence[dict], height: int, width: int) -> Segments:
     """Objects of a frame as a video data set lists them."""
     from pycocotools import mask as coco_masks
+
     masks = coco_masks.decode([compressed(each['mask'], height, width) for each in instances]).transpose(2, 0, 1)
-    return Segments(masks.astype(bool), np.array([each['bbox_label'] for each in instances]),
-                    colours=_colours([each['instance_id'] for each in instances]))
+    return Segments(
+        masks.astype(bool),
+        np.array([each['bbox_label'] for each in instances]),
+        colours=_colours([each['instance_id'] for each in instances]),
+    )
 
 
 def _colours(ids: Sequence[int]) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Videos in, tracks and videos out: whole files or none, frames that cannot be read, and the tool itself."""
+
 import importlib
 import json
 import sys
@@ -93,7 +94,14 @@ def test_numbers_in_names_count(tmp_path):
     for name in ('10', '9', '1', '009', 'x2y10', 'x2y9', '\N{SUPERSCRIPT TWO}'):
         cv2.imwrite(str(tmp_path / f'{name}.png'), shown(1)[0])
     assert open_video(tmp_path).frames == [
-        '1.png', '009.png', '9.png', '10.png', 'x2y9.png', 'x2y10.png', '\N{SUPERSCRIPT TWO}.png']
+        '1.png',
+        '009.png',
+        '9.png',
+        '10.png',
+        'x2y9.png',
+        'x2y10.png',
+        '\N{SUPERSCRIPT TWO}.png',
+    ]
 
 
 def test_odd_sides_and_impossible_rates(tmp_path):
@@ -147,8 +155,12 @@ def test_nothing_beside_the_video_is_written_over(video_demo, folder, tmp_path, 
     """Neither the video itself nor what somebody else has put there under its name."""
     write_video(tmp_path / 'clip.mp4', shown(3), 25)
     before = (tmp_path / 'clip.mp4').read_bytes()
-    for video, options, name in ((tmp_path / 'clip.mp4', (), 'clip.mp4'), (folder, (), 'clip.mp4'),
-                                 (folder, ('--frames',), 'clip'), (folder, ('--no-video',), 'clip.json')):
+    for video, options, name in (
+        (tmp_path / 'clip.mp4', (), 'clip.mp4'),
+        (folder, (), 'clip.mp4'),
+        (folder, ('--frames',), 'clip'),
+        (folder, ('--no-video',), 'clip.json'),
+    ):
         if name == 'clip.json':
             (tmp_path / name).write_text('annotations')
         with pytest.raises(SystemExit, match=f'{name} lies beside the video, or is'):
@@ -159,16 +171,23 @@ def test_nothing_beside_the_video_is_written_over(video_demo, folder, tmp_path, 
     assert (tmp_path / 'clip.mp4').read_bytes() == before and (tmp_path / 'clip.json').is_file()
 
 
-@pytest.mark.parametrize('config, line, expected', [
-    ({}, '', dict(window_size=20, window_overlap=5)),
-    ({}, '--window 0', dict(window_size=None, window_overlap=0)),
-    (dict(window_size=8), '', dict(window_size=8)),
-    (dict(window_size=8), '--window 4', dict(window_size=4, window_overlap=3)),
-    ({}, '--window 30', dict(window_size=30, window_overlap=5)),
-    (dict(window_size=8, window_overlap=2), '--window 6', dict(window_size=6, window_overlap=2)),
-    (dict(association='frames'), '--max-tracks 3', dict(association='frames', max_per_video=3, window_size=20,
-                                                        window_overlap=5)),
-    ({}, '--per-frame', dict(association='frames', window_size=20, window_overlap=5))])
+@pytest.mark.parametrize(
+    'config, line, expected',
+    [
+        ({}, '', dict(window_size=20, window_overlap=5)),
+        ({}, '--window 0', dict(window_size=None, window_overlap=0)),
+        (dict(window_size=8), '', dict(window_size=8)),
+        (dict(window_size=8), '--window 4', dict(window_size=4, window_overlap=3)),
+        ({}, '--window 30', dict(window_size=30, window_overlap=5)),
+        (dict(window_size=8, window_overlap=2), '--window 6', dict(window_size=6, window_overlap=2)),
+        (
+            dict(association='frames'),
+            '--max-tracks 3',
+            dict(association='frames', max_per_video=3, window_size=20, window_overlap=5),
+        ),
+        ({}, '--per-frame', dict(association='frames', window_size=20, window_overlap=5)),
+    ],
+)
 def test_the_command_line_goes_before_the_config(video_demo, config, line, expected):
     video_demo.configure(config, video_demo.parse_args(['c', 'w', 'v', *line.split()]))
     assert config == expected
@@ -207,6 +226,7 @@ def untrained(config, folder, name='model.pth'):
     """A checkpoint of a model that has not learned anything."""
     pytest.importorskip('mmdet.models')
     from mmengine.registry import MODELS, DefaultScope
+
     cfg = Config.fromfile(config)
     with DefaultScope.overwrite_default_scope('mmdet'):
         torch.manual_seed(0)
@@ -221,8 +241,9 @@ def checkpoint(tmp_path_factory):
     return untrained(CONFIG, tmp_path_factory.mktemp('weights'))
 
 
-@pytest.mark.parametrize('options', [(), ('--window', '4', '--overlap', '1'), ('--window', '0'), ('--per-frame',)],
-                         ids=' '.join)
+@pytest.mark.parametrize(
+    'options', [(), ('--window', '4', '--overlap', '1'), ('--window', '0'), ('--per-frame',)], ids=' '.join
+)
 def test_the_tool(video_demo, folder, tmp_path, checkpoint, monkeypatch, options):
     run(video_demo, monkeypatch, CONFIG, checkpoint, folder, '--out-dir', tmp_path / 'out', '--score-thr', 0, *options)
     found = json.loads((tmp_path / 'out' / 'clip.json').read_text())
@@ -248,8 +269,17 @@ THRESHOLDS = {'model.test_cfg.object_mask_thr': 0.05, 'model.test_cfg.iou_thr': 
 def test_the_tool_with_a_model_of_images(video_demo, folder, tmp_path, monkeypatch):
     """Things with one number and merged stuff, drawn and written."""
     weights, out = untrained(IMAGES, tmp_path), tmp_path / 'out'
-    run(video_demo, monkeypatch, IMAGES, weights, folder, '--out-dir', out, '--cfg-options',
-        *(f'{key}={value}' for key, value in THRESHOLDS.items()))
+    run(
+        video_demo,
+        monkeypatch,
+        IMAGES,
+        weights,
+        folder,
+        '--out-dir',
+        out,
+        '--cfg-options',
+        *(f'{key}={value}' for key, value in THRESHOLDS.items()),
+    )
     found = json.loads((out / 'clip.json').read_text())
     assert len(found['tracks']) == 10 and len(found['segments']) > 1
     assert all(segment['isthing'] == (segment['label'] < 4) for segment in found['segments'])
@@ -269,6 +299,7 @@ def test_the_tool_with_a_model_of_images(video_demo, folder, tmp_path, monkeypat
 def test_a_frame_is_a_picture_to_a_model_of_images(folder, tmp_path):
     """The panoptic map of a video of one frame is MMDetection's of the picture."""
     from mmdet.apis import inference_detector, init_detector
+
     weights = str(untrained(IMAGES, tmp_path))
     cfg = Config.fromfile(IMAGES)
     cfg.merge_from_dict(THRESHOLDS)
@@ -285,11 +316,15 @@ def test_a_frame_is_a_picture_to_a_model_of_images(folder, tmp_path):
     np.testing.assert_array_equal(codes, expected)
 
 
-@pytest.mark.parametrize('config, association, classes', [
-    ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py', 'frames', ('person', 133)),
-    ('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', 'frames', ('person', 80)),
-    ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py', None, ('person', 40)),
-    ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021.py', None, ('airplane', 40))])
+@pytest.mark.parametrize(
+    'config, association, classes',
+    [
+        ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py', 'frames', ('person', 133)),
+        ('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', 'frames', ('person', 80)),
+        ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019.py', None, ('person', 40)),
+        ('mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2021.py', None, ('airplane', 40)),
+    ],
+)
 def test_stock_configs(config, association, classes, tmp_path):
     """Models of MMDetection's own configs become ours; the config that was given does not change."""
     mmdet = pytest.importorskip('mmdet')
@@ -312,13 +347,15 @@ def test_stock_configs(config, association, classes, tmp_path):
 def test_configs_of_other_forms(tmp_path):
     """Preprocessor beside the model, data in a wrapper, types as classes, entries that are None."""
     from m2f_mm.datasets import VideoInstanceDataset
+
     weights = str(untrained(CONFIG, tmp_path))
     cfg = Config.fromfile(CONFIG)
     cfg.data_preprocessor = cfg.model.pop('data_preprocessor')
     cfg.model.test_cfg = None
     cfg.model.track_head.test_cfg = dict(window_size=7)
-    cfg.test_dataloader.dataset = dict(type='RepeatDataset', times=1, dataset=dict(
-        cfg.test_dataloader.dataset, type=VideoInstanceDataset))
+    cfg.test_dataloader.dataset = dict(
+        type='RepeatDataset', times=1, dataset=dict(cfg.test_dataloader.dataset, type=VideoInstanceDataset)
+    )
     model = load_video_model(cfg, weights)
     assert model.dataset_meta['classes'] == ('disc', 'square', 'triangle', 'ring')
     assert model.track_head.test_cfg == dict(window_size=7)
@@ -333,44 +370,80 @@ def test_configs_of_other_forms(tmp_path):
         load_video_model(cfg, weights)
 
 
-@pytest.mark.parametrize('change, named', [
-    (dict(track_head=dict(num_things_classes=7, metainfo=None)), 'track_head.cls_embed.weight'),
-    (dict(backbone=dict(depth=34)), 'backbone.layer1.2.conv1.weight')], ids=['classes', 'backbone'])
+@pytest.mark.parametrize(
+    'change, named',
+    [
+        (dict(track_head=dict(num_things_classes=7, metainfo=None)), 'track_head.cls_embed.weight'),
+        (dict(backbone=dict(depth=34)), 'backbone.layer1.2.conv1.weight'),
+    ],
+    ids=['classes', 'backbone'],
+)
 def test_checkpoints_of_other_models(change, named, tmp_path):
     """No reason to guess."""
     cfg = Config.fromfile(CONFIG)
     cfg.merge_from_dict(dict(model=change))
-    cfg.test_dataloader.dataset.metainfo = dict(classes=('one',) * 7) if 'track_head' in change else dict(
-        classes=('one',) * 4)
+    cfg.test_dataloader.dataset.metainfo = (
+        dict(classes=('one',) * 7) if 'track_head' in change else dict(classes=('one',) * 4)
+    )
     with pytest.raises(ValueError, match=f'has no weights of the right shape for .*{named}'):
         load_video_model(cfg, str(untrained(CONFIG, tmp_path)))
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (('CONFIG', 'CHECKPOINT', 'nowhere'), "no video or folder of frames 'nowhere'"),
-    (('CONFIG', 'nowhere.pth', 'VIDEO'), "there is no file 'nowhere.pth'"),
-    (('OTHER', 'CHECKPOINT', 'VIDEO'), 'MaskFormer with MaskFormerHead cannot track'),
-    (('SEMANTIC', 'CHECKPOINT', 'VIDEO'), 'MaskSegmentor with Mask2FormerSegHead cannot track'),
-    (('CONFIG', 'CHECKPOINT', 'VIDEO', '--cfg-options', 'model.track_head.num_things_classes=5',
-      'model.track_head.metainfo=None'), 'the model has 5 classes, but the data set .* names 4'),
-    (('CONFIG', 'CHECKPOINT', 'VIDEO', '--window', '3', '--overlap', '3'), 'cannot share 3')])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (('CONFIG', 'CHECKPOINT', 'nowhere'), "no video or folder of frames 'nowhere'"),
+        (('CONFIG', 'nowhere.pth', 'VIDEO'), "there is no file 'nowhere.pth'"),
+        (('OTHER', 'CHECKPOINT', 'VIDEO'), 'MaskFormer with MaskFormerHead cannot track'),
+        (('SEMANTIC', 'CHECKPOINT', 'VIDEO'), 'MaskSegmentor with Mask2FormerSegHead cannot track'),
+        (
+            (
+                'CONFIG',
+                'CHECKPOINT',
+                'VIDEO',
+                '--cfg-options',
+                'model.track_head.num_things_classes=5',
+                'model.track_head.metainfo=None',
+            ),
+            'the model has 5 classes, but the data set .* names 4',
+        ),
+        (('CONFIG', 'CHECKPOINT', 'VIDEO', '--window', '3', '--overlap', '3'), 'cannot share 3'),
+    ],
+)
 def test_mistakes_are_messages(video_demo, folder, tmp_path, checkpoint, monkeypatch, arguments, message):
-    names = dict(CONFIG=CONFIG, CHECKPOINT=checkpoint,
-                 OTHER=ROOT / 'configs' / 'demo' / 'maskformer_r18_shapes-panoptic.py', VIDEO=folder,
-                 SEMANTIC=ROOT / 'configs' / 'mask2former' / 'mask2former_r50_8xb2-160k_ade20k-512x512.py')
+    names = dict(
+        CONFIG=CONFIG,
+        CHECKPOINT=checkpoint,
+        OTHER=ROOT / 'configs' / 'demo' / 'maskformer_r18_shapes-panoptic.py',
+        VIDEO=folder,
+        SEMANTIC=ROOT / 'configs' / 'mask2former' / 'mask2former_r50_8xb2-160k_ade20k-512x512.py',
+    )
     with pytest.raises(SystemExit, match=message):
-        run(video_demo, monkeypatch, *(names.get(each, each) for each in arguments[:3]), '--out-dir', tmp_path / 'out',
-            *arguments[3:])
+        run(
+            video_demo,
+            monkeypatch,
+            *(names.get(each, each) for each in arguments[:3]),
+            '--out-dir',
+            tmp_path / 'out',
+            *arguments[3:],
+        )
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('way', [dict(window_size=6, window_overlap=2), dict(window_size=6, association='frames'),
-                                 dict(window_size=6, window_overlap=2, panoptic_on=True, object_mask_thr=0.1)],
-                         ids=['clips', 'frames', 'panoptic'])
+@pytest.mark.parametrize(
+    'way',
+    [
+        dict(window_size=6, window_overlap=2),
+        dict(window_size=6, association='frames'),
+        dict(window_size=6, window_overlap=2, panoptic_on=True, object_mask_thr=0.1),
+    ],
+    ids=['clips', 'frames', 'panoptic'],
+)
 def test_memory_does_not_grow_with_the_video(checkpoint, way):
     """Five times as many frames, by allocation; and no more of them are alive than two windows and the next one."""
     pytest.importorskip('mmdet.models')
     from benchmarks.harness import peak_memory
+
     cfg = Config.fromfile(CONFIG)
     cfg.model.test_cfg.update(way)
     model = load_video_model(cfg, str(checkpoint))

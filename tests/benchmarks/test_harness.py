@@ -1,4 +1,5 @@
 """The measuring tools: memory exact to the byte, and no measurement of what is not equal."""
+
 import pytest
 import torch
 
@@ -49,8 +50,15 @@ def same(ours, theirs):
 
 def test_unequal_results_are_not_measured():
     calls = []
-    rows = compare('case', 'part', 'peer', lambda: calls.append('ours') or 1, lambda: calls.append('theirs') or 2, same,
-                   targets=dict(memory=0.5))
+    rows = compare(
+        'case',
+        'part',
+        'peer',
+        lambda: calls.append('ours') or 1,
+        lambda: calls.append('theirs') or 2,
+        same,
+        targets=dict(memory=0.5),
+    )
     assert calls == ['ours', 'theirs']
     assert [row.metric for row in rows] == ['memory', 'time']
     for row in rows:
@@ -61,8 +69,17 @@ def test_unequal_results_are_not_measured():
 
 def test_sides_take_turns():
     calls = []
-    rows = compare('case', 'part', 'peer', lambda: calls.append('ours') and 1, lambda: calls.append('theirs') and 1,
-                   same, metrics=('time',), repeats=4, before=lambda: calls.append('before'))
+    rows = compare(
+        'case',
+        'part',
+        'peer',
+        lambda: calls.append('ours') and 1,
+        lambda: calls.append('theirs') and 1,
+        same,
+        metrics=('time',),
+        repeats=4,
+        before=lambda: calls.append('before'),
+    )
     assert calls[:3] == ['before', 'ours', 'theirs']
     assert calls[3:] == ['before', 'ours', 'before', 'theirs'] * 4
     (row,) = rows
@@ -71,20 +88,32 @@ def test_sides_take_turns():
 
 
 def test_memory_of_both_sides():
-    (row,) = compare('case', 'part', 'peer', lambda: len(block(100)), lambda: len(torch.cat([block(50)] * 2)), same,
-                     metrics=('memory',), targets=dict(memory=0.7), limits=dict(memory=99))
+    (row,) = compare(
+        'case',
+        'part',
+        'peer',
+        lambda: len(block(100)),
+        lambda: len(torch.cat([block(50)] * 2)),
+        same,
+        metrics=('memory',),
+        targets=dict(memory=0.7),
+        limits=dict(memory=99),
+    )
     assert (row.ours, row.theirs) == (100, 150)
     assert row.reached is False, 'the ratio is met, the limit is not'
 
 
-@pytest.mark.parametrize('values, reached', [
-    (dict(ours=1, theirs=2, target=0.5), True),
-    (dict(ours=1.1, theirs=2, target=0.5), False),
-    (dict(ours=8, limit=8), True),
-    (dict(ours=9, theirs=200, limit=8), False),
-    (dict(ours=1, theirs=2), None),
-    (dict(target=0.5), None),
-])
+@pytest.mark.parametrize(
+    'values, reached',
+    [
+        (dict(ours=1, theirs=2, target=0.5), True),
+        (dict(ours=1.1, theirs=2, target=0.5), False),
+        (dict(ours=8, limit=8), True),
+        (dict(ours=9, theirs=200, limit=8), False),
+        (dict(ours=1, theirs=2), None),
+        (dict(target=0.5), None),
+    ],
+)
 def test_reached(values, reached):
     assert Row('case', 'part', 'syncs', 'peer', **values).reached is reached
 

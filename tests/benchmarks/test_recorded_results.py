@@ -1,4 +1,5 @@
 """From rows to the JSON file and the page; the cases that are found; equal inputs for all."""
+
 import importlib
 import inspect
 import json
@@ -11,7 +12,7 @@ from benchmarks import run, table
 from benchmarks.harness import Row, environment, left_out
 
 HALF = Row('head', 'a step', 'memory', 'mmdet', 2 * 2**20, 4 * 2**20, True, '3 losses within 1e-06', target=0.4)
-TIME = Row('head', 'a step', 'time', 'mmdet', 1., 4., True, '3 losses within 1e-06', target=0.35, spread=(0.2, 0.3))
+TIME = Row('head', 'a step', 'time', 'mmdet', 1.0, 4.0, True, '3 losses within 1e-06', target=0.35, spread=(0.2, 0.3))
 WAITS = Row('syncs', 'prediction', 'syncs', 'mmdet', 9, 300, True, limit=8, note='9 x item')
 MISSING = left_out('head', 'another', 'time', 'transformers', 'not installed')
 
@@ -71,6 +72,7 @@ def test_a_case_runs():
 
 def test_bench_gpu_says_what_is_missing(monkeypatch):
     from benchmarks import gpu
+
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     assert 'needs a GPU' in gpu.requirements('cuda') and gpu.requirements('cpu') == ''
 
@@ -78,15 +80,23 @@ def test_bench_gpu_says_what_is_missing(monkeypatch):
 @pytest.mark.parametrize('objects', [1, 5, 14, 60, 100])
 def test_every_object_has_pixels(objects):
     from benchmarks.peers import segment_map
+
     assert np.array_equal(np.unique(segment_map(128, 160, objects, seed=objects)), np.arange(objects))
 
 
 def test_points_are_replayed_in_order():
     from benchmarks.peers import FixedPoints
+
     points = FixedPoints()
     device = torch.device('cpu')
-    drawn = {layer: [points.matching(layer, 2, 8, device), points.candidates(layer, 3, 24, device),
-                     points.uniform(layer, 3, 2, device)] for layer in (0, 1)}
+    drawn = {
+        layer: [
+            points.matching(layer, 2, 8, device),
+            points.candidates(layer, 3, 24, device),
+            points.uniform(layer, 3, 2, device),
+        ]
+        for layer in (0, 1)
+    }
     assert points.candidates(1, 3, 24, device) is drawn[1][1], 'the second step gets the points of the first'
     with points.replayed([1, 0]):
         for layer in (1, 0):
@@ -112,16 +122,17 @@ def test_weights_through_a_converter_of_the_other_direction():
 
 def test_equal_losses_and_gradients():
     from benchmarks.training import equal_gradients, equal_losses
-    losses = dict(loss=torch.tensor(2.), other=torch.tensor([1.]))
-    assert '2 terms within 0e+00' in equal_losses(losses, dict(loss=torch.tensor(2.), other=torch.tensor(1.)))
+
+    losses = dict(loss=torch.tensor(2.0), other=torch.tensor([1.0]))
+    assert '2 terms within 0e+00' in equal_losses(losses, dict(loss=torch.tensor(2.0), other=torch.tensor(1.0)))
     with pytest.raises(AssertionError, match='a loss differs'):  # the total agrees
         equal_losses(losses, dict(loss=torch.tensor(2.01), other=torch.tensor(0.99)))
     with pytest.raises(AssertionError, match='total loss'):
-        equal_losses(losses, dict(loss=torch.tensor(2.001), other=torch.tensor(1.)))
+        equal_losses(losses, dict(loss=torch.tensor(2.001), other=torch.tensor(1.0)))
     with pytest.raises(AssertionError, match='different losses'):
-        equal_losses(losses, dict(loss=torch.tensor(2.)))
+        equal_losses(losses, dict(loss=torch.tensor(2.0)))
     with pytest.raises(AssertionError, match='total loss'):
-        equal_losses(losses, dict(loss=torch.tensor(float('nan')), other=torch.tensor(1.)), loose=True)
+        equal_losses(losses, dict(loss=torch.tensor(float('nan')), other=torch.tensor(1.0)), loose=True)
     gradients = dict(a=torch.ones(4), b=torch.ones(3))
     with pytest.raises(AssertionError, match='a gradient differs'):
         equal_gradients(gradients, dict(a=torch.ones(4), b=1.1 * torch.ones(3)))
@@ -131,15 +142,18 @@ def test_equal_results():
     from mmengine.structures import InstanceData
 
     from benchmarks.prediction import equal_instances, equal_labels, equal_panoptic
+
     panoptic = torch.tensor([[1005, 2005, 3007, 90]])
     assert '4 segments' in equal_panoptic(panoptic, torch.tensor([[1005, 3005, 4007, 90]])), 'numbers may have gaps'
     with pytest.raises(AssertionError, match='25.0% of the panoptic map'):
         equal_panoptic(panoptic, torch.tensor([[1005, 2005, 3008, 90]]))
-    instances = InstanceData(scores=torch.tensor([0.5, 0.9]), labels=torch.tensor([3, 4]),
-                             masks=torch.eye(2, dtype=torch.bool)[:, None])
+    instances = InstanceData(
+        scores=torch.tensor([0.5, 0.9]), labels=torch.tensor([3, 4]), masks=torch.eye(2, dtype=torch.bool)[:, None]
+    )
     assert '2 instances' in equal_instances(instances, instances[[1, 0]]), 'there is no order'
     with pytest.raises(AssertionError, match='of the pixels of the instances'):
-        equal_instances(instances, InstanceData(scores=instances.scores, labels=instances.labels,
-                                                masks=~instances.masks))
+        equal_instances(
+            instances, InstanceData(scores=instances.scores, labels=instances.labels, masks=~instances.masks)
+        )
     with pytest.raises(AssertionError, match='proves nothing'):
         equal_labels(torch.zeros(2, 2), torch.zeros(2, 2))

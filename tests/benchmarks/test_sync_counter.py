@@ -1,4 +1,5 @@
 """The counter of waits sees what a device would be waited for, and nothing that is on the host anyway."""
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +31,7 @@ WAITS = dict(
     make=(1, lambda: torch.tensor([1, 2], device=DEVICE)),
     new_tensor=(1, lambda: X.new_tensor([1, 2])),
     from_numpy=(1, lambda: torch.from_numpy(np.zeros(3)).to(DEVICE)),
-    host_to_device=(1, lambda: torch.tensor([1., 2.]).flip(0).to(DEVICE, non_blocking=True)),
+    host_to_device=(1, lambda: torch.tensor([1.0, 2.0]).flip(0).to(DEVICE, non_blocking=True)),
     there_and_back=(2, lambda: X.cpu().to(DEVICE) + X),
     loop=(2, lambda: [int(n) for n in X.argmax(1)[:2]]),
 )
@@ -38,8 +39,8 @@ FREE = dict(
     arithmetic=lambda: (X.square().sum() + torch.zeros(4, device=DEVICE)).sum().backward(),
     same_device=lambda: X.to(DEVICE),
     dtype=lambda: X.to(torch.float64),
-    fill=lambda: POSITIVE.clone().__setitem__(POSITIVE > 0, 0.),
-    masked_fill=lambda: POSITIVE.masked_fill(POSITIVE > 0, 0.),
+    fill=lambda: POSITIVE.clone().__setitem__(POSITIVE > 0, 0.0),
+    masked_fill=lambda: POSITIVE.masked_fill(POSITIVE > 0, 0.0),
     output_size=lambda: X.repeat_interleave(torch.ones(4, dtype=torch.long, device=DEVICE), 0, output_size=4),
     index=lambda: X[X.argmax(0)],
     slices=lambda: X[1:, None, ..., 0],

@@ -1,4 +1,5 @@
 """Backbone weights by name: found locally, or refused with a message that helps."""
+
 import hashlib
 import pickle
 import subprocess
@@ -19,9 +20,11 @@ def load(name):
 
 
 def test_known_once_a_model_was_asked_for():
-    code = ("from m2f_mm.registry import MODELS; MODELS.get('FrozenBN'); "
-            "from mmengine.runner.checkpoint import CheckpointLoader as c; "
-            "print(c._get_checkpoint_loader('m2f_mm://resnet50').__name__)")
+    code = (
+        "from m2f_mm.registry import MODELS; MODELS.get('FrozenBN'); "
+        'from mmengine.runner.checkpoint import CheckpointLoader as c; '
+        "print(c._get_checkpoint_loader('m2f_mm://resnet50').__name__)"
+    )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == 'load_named'
 
@@ -54,8 +57,9 @@ def test_released_weights_by_the_name_of_a_config(tmp_path, monkeypatch):
     content = dict(model={'sem_seg_head.predictor.query_feat.weight': np.ones((2, 3), np.float32)})
     (tmp_path / 'model_final_94dc52.pkl').write_bytes(pickle.dumps(content))
     monkeypatch.setenv(loading.FOLDER_VARIABLE, str(tmp_path))
-    assert torch.equal(load(f'm2f_mm://{name}')['state_dict']['sem_seg_head.predictor.query_feat.weight'],
-                       torch.ones(2, 3))
+    assert torch.equal(
+        load(f'm2f_mm://{name}')['state_dict']['sem_seg_head.predictor.query_feat.weight'], torch.ones(2, 3)
+    )
 
 
 def test_download_is_checked_and_whole_or_not_there(tmp_path, monkeypatch):
@@ -73,10 +77,19 @@ def test_swin_file_is_the_official_backbone_without_its_classifier(tmp_path, mon
     """Loaded by MMDetection's module: same output as the official names say, output norms left alone."""
     pytest.importorskip('mmdet')
     from mmdet.models import SwinTransformer
-    swin = SwinTransformer(embed_dims=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), window_size=2,
-                           init_cfg=ConfigDict(type='Pretrained', checkpoint='m2f_mm://swin_tiny_patch4_window7_224'))
-    theirs = {official_name(name): torch.randn_like(value) if value.is_floating_point() else value
-              for name, value in swin.state_dict().items() if not name.startswith('norm')}
+
+    swin = SwinTransformer(
+        embed_dims=12,
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 2, 4, 8),
+        window_size=2,
+        init_cfg=ConfigDict(type='Pretrained', checkpoint='m2f_mm://swin_tiny_patch4_window7_224'),
+    )
+    theirs = {
+        official_name(name): torch.randn_like(value) if value.is_floating_point() else value
+        for name, value in swin.state_dict().items()
+        if not name.startswith('norm')
+    }
     extra = {'head.weight': torch.ones(3), 'norm.weight': torch.ones(3), 'layers.0.blocks.1.attn_mask': torch.ones(3)}
     torch.save(dict(model={**theirs, **extra}), tmp_path / 'swin_tiny_patch4_window7_224.pth')
     monkeypatch.setenv(loading.FOLDER_VARIABLE, str(tmp_path))
@@ -92,7 +105,12 @@ def test_swin_file_is_the_official_backbone_without_its_classifier(tmp_path, mon
 
 
 def official_name(name):
-    for ours, official in (('stages.', 'layers.'), ('patch_embed.projection', 'patch_embed.proj'),
-                           ('attn.w_msa', 'attn'), ('ffn.layers.0.0', 'mlp.fc1'), ('ffn.layers.1', 'mlp.fc2')):
+    for ours, official in (
+        ('stages.', 'layers.'),
+        ('patch_embed.projection', 'patch_embed.proj'),
+        ('attn.w_msa', 'attn'),
+        ('ffn.layers.0.0', 'mlp.fc1'),
+        ('ffn.layers.1', 'mlp.fc2'),
+    ):
         name = name.replace(ours, official)
     return name

@@ -1,4 +1,5 @@
 """MMDetection's DINO starts Mask DINO: what both have computes the same."""
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -18,6 +19,7 @@ def stock(layers=2):
     their heads of boxes, as in Mask DINO."""
     import mmdet
     from mmdet.models.layers.transformer.utils import MLP
+
     model = stock_config(mmdet, 'dino/dino-4scale_r50_8xb2-12e_coco.py').model
     thin_backbone(model.backbone)
     model.neck.update(in_channels=CHANNELS[1:], out_channels=DIMS)
@@ -40,14 +42,26 @@ def stock(layers=2):
 
 
 def ours(layers=3, **options):
-    cfg = Config(dict(
-        type='m2f_mm.MaskDINO', backbone=stock_config(__import__('mmdet'), 'dino/dino-4scale_r50_8xb2-12e_coco.py')
-        .model.backbone.to_dict(), test_cfg=dict(panoptic_on=False, instance_on=True),
-        panoptic_head=dict(
-            type='m2f_mm.MaskDINOHead', num_things_classes=80, num_stuff_classes=0, in_channels=CHANNELS,
-            feat_channels=DIMS, out_channels=48, num_queries=12,
-            pixel_decoder={**dict(num_layers=2, feedforward_channels=HIDDEN), **options},
-            transformer_decoder=dict(num_layers=layers, embed_dims=DIMS, feedforward_channels=HIDDEN))))
+    cfg = Config(
+        dict(
+            type='m2f_mm.MaskDINO',
+            backbone=stock_config(
+                __import__('mmdet'), 'dino/dino-4scale_r50_8xb2-12e_coco.py'
+            ).model.backbone.to_dict(),
+            test_cfg=dict(panoptic_on=False, instance_on=True),
+            panoptic_head=dict(
+                type='m2f_mm.MaskDINOHead',
+                num_things_classes=80,
+                num_stuff_classes=0,
+                in_channels=CHANNELS,
+                feat_channels=DIMS,
+                out_channels=48,
+                num_queries=12,
+                pixel_decoder={**dict(num_layers=2, feedforward_channels=HIDDEN), **options},
+                transformer_decoder=dict(num_layers=layers, embed_dims=DIMS, feedforward_channels=HIDDEN),
+            ),
+        )
+    )
     thin_backbone(cfg.backbone)
     cfg.backbone.out_indices = (0, 1, 2, 3)
     with DefaultScope.overwrite_default_scope('mmdet'):
@@ -79,9 +93,20 @@ def test_what_is_shared(pair):
     assert all(own[name].shape == value.shape and torch.equal(own[name], value) for name, value in translated.items())
     kept = {name for name in own if name not in translated}
     assert all(torch.equal(own[name], before[name]) for name in kept)
-    assert all(any(part in name for part in (
-        'mask_embed', 'mask_feature', 'lateral_convs', 'output_convs', 'transformer_decoder.layers.2',
-        'conv.bias')) for name in kept), kept
+    assert all(
+        any(
+            part in name
+            for part in (
+                'mask_embed',
+                'mask_feature',
+                'lateral_convs',
+                'output_convs',
+                'transformer_decoder.layers.2',
+                'conv.bias',
+            )
+        )
+        for name in kept
+    ), kept
     assert torch.equal(own['panoptic_head.cls_embed.weight'], detector.bbox_head.cls_branches[1].weight)
     assert torch.equal(own['panoptic_head.label_embed.weight'], detector.dn_query_generator.label_embedding.weight)
 
@@ -89,6 +114,7 @@ def test_what_is_shared(pair):
 @torch.no_grad()
 def test_encoder_computes_the_same(pair):
     from mmdet.structures import DetDataSample
+
     detector, model, _ = pair
     picture = torch.randn(2, 3, 128, 192)
     samples = [DetDataSample(metainfo=dict(batch_input_shape=(128, 192), img_shape=(128, 192)))] * 2
@@ -103,6 +129,7 @@ def test_encoder_computes_the_same(pair):
 def test_decoder_computes_the_same(pair, monkeypatch):
     """With the levels in the order of each."""
     from mmdet.models.layers.transformer import dino_layers
+
     encoding = dino_layers.coordinate_to_encoding
     monkeypatch.setattr(dino_layers, 'coordinate_to_encoding', lambda x, **_: encoding(x, num_feats=DIMS // 2))
     detector, model, _ = pair
@@ -112,12 +139,20 @@ def test_decoder_computes_the_same(pair, monkeypatch):
     sizes = torch.tensor(shapes)
     start = torch.cat((sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]))
     queries, references = detector.decoder(
-        query, torch.cat(levels, 1), key_padding_mask=None, self_attn_mask=None, reference_points=boxes,
-        spatial_shapes=sizes, level_start_index=start, valid_ratios=torch.ones(2, 4, 2),
-        reg_branches=detector.bbox_head.reg_branches)
+        query,
+        torch.cat(levels, 1),
+        key_padding_mask=None,
+        self_attn_mask=None,
+        reference_points=boxes,
+        spatial_shapes=sizes,
+        level_start_index=start,
+        valid_ratios=torch.ones(2, 4, 2),
+        reg_branches=detector.bbox_head.reg_branches,
+    )
     head = model.panoptic_head
-    decoded = head.transformer_decoder(query, (boxes / (1 - boxes)).log(), torch.cat(levels[::-1], 1), shapes[::-1],
-                                       head.box_embed)
+    decoded = head.transformer_decoder(
+        query, (boxes / (1 - boxes)).log(), torch.cat(levels[::-1], 1), shapes[::-1], head.box_embed
+    )
     for found, expected in zip(decoded.queries, queries):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(decoded.references[1], references[1], atol=1e-5, rtol=1e-4)

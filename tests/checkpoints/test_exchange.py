@@ -1,4 +1,5 @@
 """Weights of the official code, of Hugging Face and of checkpoints with other batch norms: all keys, or a message."""
+
 import pytest
 import torch
 from mmengine.runner import load_checkpoint, save_checkpoint
@@ -16,8 +17,9 @@ def detector(norm):
     return build_detector(cfg)
 
 
-@pytest.mark.parametrize('source, target', [('BN', 'm2f_mm.FrozenBN'), ('m2f_mm.FrozenBN', 'BN'),
-                                            ('m2f_mm.FrozenBN', 'm2f_mm.FrozenBN')])
+@pytest.mark.parametrize(
+    'source, target', [('BN', 'm2f_mm.FrozenBN'), ('m2f_mm.FrozenBN', 'BN'), ('m2f_mm.FrozenBN', 'm2f_mm.FrozenBN')]
+)
 def test_frozen_and_plain_batch_norms_share_checkpoints(source, target, tmp_path):
     """Through a file and MMEngine's strict loading; num_batches_tracked is no obstacle in either direction."""
     one, other = detector(source).eval(), detector(target).eval()
@@ -33,24 +35,33 @@ def test_frozen_and_plain_batch_norms_share_checkpoints(source, target, tmp_path
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize('key, name', [
-    ('backbone.stem.conv1.weight', 'backbone.conv1.weight'),
-    ('backbone.stem.conv1.norm.running_var', 'backbone.bn1.running_var'),
-    ('backbone.res5.2.conv3.norm.bias', 'backbone.layer4.2.bn3.bias'),
-    ('backbone.res2.0.shortcut.norm.weight', 'backbone.layer1.0.downsample.1.weight'),
-    ('backbone.layers.2.blocks.5.attn.relative_position_bias_table',
-     'backbone.stages.2.blocks.5.attn.w_msa.relative_position_bias_table'),
-    ('backbone.layers.0.downsample.reduction.weight', 'backbone.stages.0.downsample.reduction.weight'),
-    ('backbone.norm3.bias', 'backbone.norm3.bias'),
-    ('sem_seg_head.pixel_decoder.transformer.level_embed', 'HEAD.pixel_decoder.level_encoding.weight'),
-    ('sem_seg_head.pixel_decoder.transformer.encoder.layers.3.norm2.weight',
-     'HEAD.pixel_decoder.encoder.layers.3.norms.1.weight'),
-    ('sem_seg_head.predictor.static_query.weight', 'HEAD.query_feat.weight'),
-    ('sem_seg_head.predictor.query_feat.weight', 'HEAD.query_feat.weight'),
-    ('sem_seg_head.predictor.mask_embed.layers.2.weight', 'HEAD.mask_embed.4.weight'),
-    ('sem_seg_head.predictor.transformer_ffn_layers.8.linear2.bias',
-     'HEAD.transformer_decoder.layers.8.ffn.layers.1.bias'),
-])
+@pytest.mark.parametrize(
+    'key, name',
+    [
+        ('backbone.stem.conv1.weight', 'backbone.conv1.weight'),
+        ('backbone.stem.conv1.norm.running_var', 'backbone.bn1.running_var'),
+        ('backbone.res5.2.conv3.norm.bias', 'backbone.layer4.2.bn3.bias'),
+        ('backbone.res2.0.shortcut.norm.weight', 'backbone.layer1.0.downsample.1.weight'),
+        (
+            'backbone.layers.2.blocks.5.attn.relative_position_bias_table',
+            'backbone.stages.2.blocks.5.attn.w_msa.relative_position_bias_table',
+        ),
+        ('backbone.layers.0.downsample.reduction.weight', 'backbone.stages.0.downsample.reduction.weight'),
+        ('backbone.norm3.bias', 'backbone.norm3.bias'),
+        ('sem_seg_head.pixel_decoder.transformer.level_embed', 'HEAD.pixel_decoder.level_encoding.weight'),
+        (
+            'sem_seg_head.pixel_decoder.transformer.encoder.layers.3.norm2.weight',
+            'HEAD.pixel_decoder.encoder.layers.3.norms.1.weight',
+        ),
+        ('sem_seg_head.predictor.static_query.weight', 'HEAD.query_feat.weight'),
+        ('sem_seg_head.predictor.query_feat.weight', 'HEAD.query_feat.weight'),
+        ('sem_seg_head.predictor.mask_embed.layers.2.weight', 'HEAD.mask_embed.4.weight'),
+        (
+            'sem_seg_head.predictor.transformer_ffn_layers.8.linear2.bias',
+            'HEAD.transformer_decoder.layers.8.ffn.layers.1.bias',
+        ),
+    ],
+)
 @pytest.mark.parametrize('head', ['panoptic_head', 'decode_head'])
 def test_official_names(key, name, head):
     some = ['sem_seg_head.pixel_decoder.transformer.level_embed', key]
@@ -59,12 +70,20 @@ def test_official_names(key, name, head):
 
 def test_old_official_keys():
     """From before the pixel decoder had a module of its own, and with what does not belong to the model."""
-    old = official.key_map(['sem_seg_head.mask_features.weight', 'sem_seg_head.transformer.level_embed',
-                            'sem_seg_head.adapter_1.weight', 'criterion.empty_weight', 'pixel_mean'])
+    old = official.key_map(
+        [
+            'sem_seg_head.mask_features.weight',
+            'sem_seg_head.transformer.level_embed',
+            'sem_seg_head.adapter_1.weight',
+            'criterion.empty_weight',
+            'pixel_mean',
+        ]
+    )
     assert old == {
         'sem_seg_head.mask_features.weight': 'panoptic_head.pixel_decoder.mask_feature.weight',
         'sem_seg_head.transformer.level_embed': 'panoptic_head.pixel_decoder.level_encoding.weight',
-        'sem_seg_head.adapter_1.weight': 'panoptic_head.pixel_decoder.lateral_convs.0.conv.weight'}
+        'sem_seg_head.adapter_1.weight': 'panoptic_head.pixel_decoder.lateral_convs.0.conv.weight',
+    }
 
 
 def test_patch_merging_is_reordered():
@@ -84,20 +103,29 @@ def test_patch_merging_is_reordered():
 ENCODER = 'model.pixel_level_module.encoder.'
 
 
-@pytest.mark.parametrize('key, name', [
-    (ENCODER + '_backbone.layer1.0.downsample.0.weight', 'backbone.layer1.0.downsample.0.weight'),
-    (ENCODER + '_backbone.bn1.running_mean', 'backbone.bn1.running_mean'),
-    (ENCODER + 'encoder.stages.3.layers.1.layer.2.normalization.weight', 'backbone.layer4.1.bn3.weight'),
-    (ENCODER + 'encoder.layers.1.blocks.0.attention.self.key.bias',
-     'backbone.stages.1.blocks.0.attn.w_msa.qkv.bias#1'),
-    (ENCODER + 'swin.encoder.layers.1.blocks.0.attention.v_proj.weight',
-     'backbone.stages.1.blocks.0.attn.w_msa.qkv.weight#2'),
-    (ENCODER + 'encoder.layers.1.blocks.0.attention.output.dense.weight',
-     'backbone.stages.1.blocks.0.attn.w_msa.proj.weight'),
-    (ENCODER + 'encoder.layers.1.blocks.0.output.dense.weight', 'backbone.stages.1.blocks.0.ffn.layers.1.weight'),
-    (ENCODER + 'hidden_states_norms.stage4.weight', 'backbone.norm3.weight'),
-    ('class_predictor.bias', 'panoptic_head.cls_embed.bias'),
-])
+@pytest.mark.parametrize(
+    'key, name',
+    [
+        (ENCODER + '_backbone.layer1.0.downsample.0.weight', 'backbone.layer1.0.downsample.0.weight'),
+        (ENCODER + '_backbone.bn1.running_mean', 'backbone.bn1.running_mean'),
+        (ENCODER + 'encoder.stages.3.layers.1.layer.2.normalization.weight', 'backbone.layer4.1.bn3.weight'),
+        (
+            ENCODER + 'encoder.layers.1.blocks.0.attention.self.key.bias',
+            'backbone.stages.1.blocks.0.attn.w_msa.qkv.bias#1',
+        ),
+        (
+            ENCODER + 'swin.encoder.layers.1.blocks.0.attention.v_proj.weight',
+            'backbone.stages.1.blocks.0.attn.w_msa.qkv.weight#2',
+        ),
+        (
+            ENCODER + 'encoder.layers.1.blocks.0.attention.output.dense.weight',
+            'backbone.stages.1.blocks.0.attn.w_msa.proj.weight',
+        ),
+        (ENCODER + 'encoder.layers.1.blocks.0.output.dense.weight', 'backbone.stages.1.blocks.0.ffn.layers.1.weight'),
+        (ENCODER + 'hidden_states_norms.stage4.weight', 'backbone.norm3.weight'),
+        ('class_predictor.bias', 'panoptic_head.cls_embed.bias'),
+    ],
+)
 def test_hugging_face_names(key, name):
     """Of both generations of the library, and with timm's ResNet; the rest is tested with the library at hand."""
     assert huggingface.key_map([key]) == {key: name}
@@ -108,7 +136,13 @@ def test_queries_keys_and_values_become_one_matrix():
     parts = {f'{prefix}{part}_proj.weight': torch.full((2, 2), float(i)) for i, part in enumerate('qkv')}
     found = huggingface.to_openmmlab(dict(reversed(parts.items())))
     assert found['panoptic_head.transformer_decoder.layers.0.self_attn.attn.in_proj_weight'][:, 0].tolist() == [
-        0, 0, 1, 1, 2, 2]
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
 
 
 @pytest.mark.parametrize('module', [official, huggingface])

@@ -1,5 +1,6 @@
 """No file of weights runs code while our tools run, whatever it is called and wherever it lies; files of other
 libraries are read as ever while they do not."""
+
 import functools
 import http.server
 import io
@@ -39,9 +40,12 @@ class Evil:
 def evils(marker):
     """Objects that would run something, by name."""
     command = f'touch {marker}'
-    return dict(system=Evil(os.system, command), path=Evil(Path.touch, Path(marker)),
-                text=Evil(eval, f'__import__("os").system("{command}")'),
-                attribute=Evil(getattr, HistoryBuffer, '__init__'))
+    return dict(
+        system=Evil(os.system, command),
+        path=Evil(Path.touch, Path(marker)),
+        text=Evil(eval, f'__import__("os").system("{command}")'),
+        attribute=Evil(getattr, HistoryBuffer, '__init__'),
+    )
 
 
 def content(evil):
@@ -60,7 +64,6 @@ def write(path, kind, evil):
 
 
 class Linear(BaseModule):
-
     def __init__(self, init_cfg=None):
         super().__init__(init_cfg)
         self.linear = torch.nn.Linear(1, 1)
@@ -80,10 +83,10 @@ def web(tmp_path, monkeypatch):
 
         def copyfile(self, source, outputfile):
             body = source.read()
-            outputfile.write(body[:len(body) // 2] if Quiet.cut else body)
+            outputfile.write(body[: len(body) // 2] if Quiet.cut else body)
 
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, args=(0.01, ), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     yield folder, f'http://127.0.0.1:{server.server_port}', Quiet
@@ -110,7 +113,8 @@ WAYS = dict(
     load_from=lambda name: load_checkpoint(Linear(), name, map_location='cpu'),
     init_cfg=lambda name: Linear(dict(type='Pretrained', checkpoint=name)).init_weights(),
     prefix=lambda name: Linear(dict(type='Pretrained', checkpoint=name, prefix='linear.')).init_weights(),
-    loader=lambda name: CheckpointLoader.load_checkpoint(name))
+    loader=lambda name: CheckpointLoader.load_checkpoint(name),
+)
 
 
 @pytest.mark.parametrize('way', WAYS)
@@ -126,11 +130,15 @@ def test_nothing_runs_by_any_way_to_a_file(way, suffix, web, tmp_path):
     assert list((tmp_path / 'hub' / 'checkpoints').iterdir()) == []
 
 
-@pytest.mark.parametrize('load', [
-    lambda name, address: torch.load(name, weights_only=False),
-    lambda name, address: torch.hub.load_state_dict_from_url(address, map_location='cpu'),
-    lambda name, address: CheckpointLoader.load_checkpoint('torchvision://resnet50'),
-    lambda name, address: CheckpointLoader.load_checkpoint('mmcls://resnet50')])
+@pytest.mark.parametrize(
+    'load',
+    [
+        lambda name, address: torch.load(name, weights_only=False),
+        lambda name, address: torch.hub.load_state_dict_from_url(address, map_location='cpu'),
+        lambda name, address: CheckpointLoader.load_checkpoint('torchvision://resnet50'),
+        lambda name, address: CheckpointLoader.load_checkpoint('mmcls://resnet50'),
+    ],
+)
 def test_nothing_runs_from_what_others_load_meanwhile(load, web, tmp_path, monkeypatch):
     folder, address, _ = web
     path = write(folder / 'a.pth', 'zip', Evil(os.system, f'touch {tmp_path / MARKER}'))
@@ -155,8 +163,11 @@ def test_loading_is_as_before_when_the_tool_is_done(tmp_path):
 @pytest.mark.parametrize('safely', [False, True])
 def test_files_of_torch_keep_all_that_they_hold(suffix, safely, tmp_path):
     """Names that look like a backbone's stay, too: a file of another library is its own matter."""
-    saved = dict(meta=dict(epoch=1, names=('a', 'b')), optimizer=dict(state={}, param_groups=[dict(lr=0.1)]),
-                 state_dict={'patch_embed.proj.weight': torch.ones(2), 'layers.0.blocks.1.x': torch.zeros(1)})
+    saved = dict(
+        meta=dict(epoch=1, names=('a', 'b')),
+        optimizer=dict(state={}, param_groups=[dict(lr=0.1)]),
+        state_dict={'patch_embed.proj.weight': torch.ones(2), 'layers.0.blocks.1.x': torch.zeros(1)},
+    )
     torch.save(saved, tmp_path / f'a{suffix}')
     if safely:
         with safe_loading():
@@ -185,11 +196,13 @@ class TakenMemory:
     """An array of objects made of bytes: their addresses are the file's choice."""
 
     def __reduce__(self):
-        return np.ndarray, ((1, ), 'O', np.full(8, 0x41, 'u1'))
+        return np.ndarray, ((1,), 'O', np.full(8, 0x41, 'u1'))
 
 
-@pytest.mark.parametrize('forged', [TakenMemory(), np.array([{}], object), np.zeros(2, [('f', 'f4')]),
-                                    np.dtype('f8').newbyteorder(), np.dtype('O')])
+@pytest.mark.parametrize(
+    'forged',
+    [TakenMemory(), np.array([{}], object), np.zeros(2, [('f', 'f4')]), np.dtype('f8').newbyteorder(), np.dtype('O')],
+)
 @pytest.mark.parametrize('kind', ['zip', 'legacy'])
 def test_arrays_in_files_of_torch_are_of_numbers_or_texts(forged, kind, tmp_path):
     path = write(tmp_path / 'a.pth', kind, forged)
@@ -293,7 +306,7 @@ def test_a_file_that_was_changed_in_the_cache_is_fetched_again(web, tmp_path):
     folder, address, _ = web
     save(folder / 'model.pth', 1)
     assert weight(f'{address}/model.pth') == 1
-    cached, = (path for path in (tmp_path / 'hub' / 'checkpoints').iterdir() if path.suffix == '.pth')
+    (cached,) = (path for path in (tmp_path / 'hub' / 'checkpoints').iterdir() if path.suffix == '.pth')
     save(cached, 9)
     assert weight(f'{address}/model.pth') == 1
     save(cached, 9)

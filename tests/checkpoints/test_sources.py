@@ -1,4 +1,5 @@
 """Weights of any source: read without running anything, recognised by name, loaded and converted."""
+
 import hashlib
 import pickle
 import subprocess
@@ -69,8 +70,9 @@ def official_weights(model, head, name=''):
 
 def as_pickle(state, path, protocol=2):
     """A file as detectron2 writes it."""
-    content = dict(model={key: value.numpy() for key, value in state.items()}, __author__='someone',
-                   matching_heuristics=True)
+    content = dict(
+        model={key: value.numpy() for key, value in state.items()}, __author__='someone', matching_heuristics=True
+    )
     path.write_bytes(pickle.dumps(content, protocol=protocol))
     return str(path)
 
@@ -100,7 +102,7 @@ class Evil:
         self.path = path
 
     def __reduce__(self):
-        return Path.touch, (self.path, )
+        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize('name', ['evil.pkl', 'evil.pth'])
@@ -119,11 +121,12 @@ class Forged:
     """Asks NumPy for objects in the place of bytes, which would crash or worse."""
 
     def __reduce__(self):
-        return np.ndarray, ((1, ), 'O', np.full(8, 0x41, 'u1')), None, None, iter([(0, 'x')])
+        return np.ndarray, ((1,), 'O', np.full(8, 0x41, 'u1')), None, None, iter([(0, 'x')])
 
 
-@pytest.mark.parametrize('forged', [Forged(), np.array([{}, 'text'], object), np.zeros(2, 'V8'),
-                                    np.zeros(2, [('f', 'f4')])])
+@pytest.mark.parametrize(
+    'forged', [Forged(), np.array([{}, 'text'], object), np.zeros(2, 'V8'), np.zeros(2, [('f', 'f4')])]
+)
 def test_arrays_of_anything_but_numbers_are_refused(tmp_path, forged):
     (tmp_path / 'a.pkl').write_bytes(pickle.dumps(dict(model={'a.weight': forged})))
     with pytest.raises(ValueError, match='a.pkl is refused'):
@@ -131,9 +134,15 @@ def test_arrays_of_anything_but_numbers_are_refused(tmp_path, forged):
 
 
 def test_every_kind_of_number_keeps_type_shape_and_order(tmp_path):
-    arrays = dict(scalar=np.array(7), half=np.ones((2, 1), np.float16), flags=np.array([True, False]),
-                  empty=np.zeros((0, 3)), columns=np.asfortranarray(np.arange(6.).reshape(2, 3)),
-                  big=np.arange(3, dtype='>i4'), one=np.int64(5))
+    arrays = dict(
+        scalar=np.array(7),
+        half=np.ones((2, 1), np.float16),
+        flags=np.array([True, False]),
+        empty=np.zeros((0, 3)),
+        columns=np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        big=np.arange(3, dtype='>i4'),
+        one=np.int64(5),
+    )
     (tmp_path / 'a.pkl').write_bytes(pickle.dumps(dict(model=arrays), protocol=2))
     found = read_state_dict(tmp_path / 'a.pkl')
     for name, array in arrays.items():
@@ -141,8 +150,14 @@ def test_every_kind_of_number_keeps_type_shape_and_order(tmp_path):
     assert found['half'].dtype == torch.float16 and found['flags'].dtype == torch.bool
 
 
-BROKEN = [b'', b'\x8e' + b'\xff' * 8, b'no pickle at all', pickle.dumps(dict(model=dict(a=np.zeros(3))))[:40],
-          pickle.dumps([1, 2]), pickle.dumps(dict(model=dict(a='text')))]
+BROKEN = [
+    b'',
+    b'\x8e' + b'\xff' * 8,
+    b'no pickle at all',
+    pickle.dumps(dict(model=dict(a=np.zeros(3))))[:40],
+    pickle.dumps([1, 2]),
+    pickle.dumps(dict(model=dict(a='text'))),
+]
 
 
 @pytest.mark.parametrize('content', BROKEN)
@@ -155,12 +170,19 @@ def test_files_without_weights_are_named(tmp_path, content, name):
         read_state_dict(tmp_path / 'nowhere.pkl')
 
 
-@pytest.mark.parametrize('keys, word', [
-    (['criterion.empty_weight', 'sem_seg_head.predictor.query_feat.weight', 'backbone.res2.0.conv1.bias'], 'official'),
-    (['model.pixel_level_module.encoder.x', 'class_predictor.bias'], 'Hugging'),
-    (['backbone.conv1.weight', 'panoptic_head.query_feat.weight'], 'MMDetection'),
-    (['stem.conv1.weight', 'stem.fc.weight'], 'backbone'),
-    (['patch_embed.proj.bias', 'head.weight'], 'backbone')])
+@pytest.mark.parametrize(
+    'keys, word',
+    [
+        (
+            ['criterion.empty_weight', 'sem_seg_head.predictor.query_feat.weight', 'backbone.res2.0.conv1.bias'],
+            'official',
+        ),
+        (['model.pixel_level_module.encoder.x', 'class_predictor.bias'], 'Hugging'),
+        (['backbone.conv1.weight', 'panoptic_head.query_feat.weight'], 'MMDetection'),
+        (['stem.conv1.weight', 'stem.fc.weight'], 'backbone'),
+        (['patch_embed.proj.bias', 'head.weight'], 'backbone'),
+    ],
+)
 def test_names_say_the_source(keys, word):
     assert word in source_of(keys)
 
@@ -173,11 +195,17 @@ def test_unknown_names_are_refused():
         to_ours({'sem_seg_head.predictor.query_feat.weight': torch.zeros(1), 'sem_seg_head.predictor.other.weight': 1})
 
 
-@pytest.mark.parametrize('name, head', [
-    ('lsj-50e_coco-panoptic', 'panoptic_head'), ('160k_ade20k-panoptic', 'panoptic_head'),
-    ('160k_ade20k-512x512', 'decode_head'), ('maskformer_r50_64xb1-ms-300e_coco-panoptic', 'panoptic_head'),
-    ('maskformer_r101_8xb2-720k_ade20k-panoptic', 'panoptic_head'),
-    ('maskformer_r101c_8xb2-160k_ade20k-512x512', 'decode_head')])
+@pytest.mark.parametrize(
+    'name, head',
+    [
+        ('lsj-50e_coco-panoptic', 'panoptic_head'),
+        ('160k_ade20k-panoptic', 'panoptic_head'),
+        ('160k_ade20k-512x512', 'decode_head'),
+        ('maskformer_r50_64xb1-ms-300e_coco-panoptic', 'panoptic_head'),
+        ('maskformer_r101_8xb2-720k_ade20k-panoptic', 'panoptic_head'),
+        ('maskformer_r101c_8xb2-160k_ade20k-512x512', 'decode_head'),
+    ],
+)
 @pytest.mark.parametrize('way', ['pkl', 'pth', 'load_state_dict'])
 def test_load_from_takes_official_weights(name, head, way, tmp_path):
     """Every tensor arrives; the classes of ADE20K panoptic are in another order there."""
@@ -205,11 +233,19 @@ def test_load_from_takes_official_weights(name, head, way, tmp_path):
 
 
 @pytest.mark.parametrize('head', ['panoptic_head', 'decode_head'])
-@pytest.mark.parametrize('backbone, names, number', [
-    (resnet_keys, head_keys(), None), (swin_keys, head_keys(), None),
-    (resnet_keys, maskformer_head_keys(True), 482), (resnet_keys, maskformer_head_keys(False), 410),
-    (resnet101_keys, maskformer_head_keys(True), 737), (resnet101_keys, maskformer_head_keys(False), 665),
-    (resnet101c_keys, maskformer_head_keys(False), 675), (swin_keys, maskformer_head_keys(False), 334 - 12)])
+@pytest.mark.parametrize(
+    'backbone, names, number',
+    [
+        (resnet_keys, head_keys(), None),
+        (swin_keys, head_keys(), None),
+        (resnet_keys, maskformer_head_keys(True), 482),
+        (resnet_keys, maskformer_head_keys(False), 410),
+        (resnet101_keys, maskformer_head_keys(True), 737),
+        (resnet101_keys, maskformer_head_keys(False), 665),
+        (resnet101c_keys, maskformer_head_keys(False), 675),
+        (swin_keys, maskformer_head_keys(False), 334 - 12),
+    ],
+)
 @pytest.mark.parametrize('class_ids', [None, (2, 0, 3, 1)])
 def test_way_there_and_back(head, backbone, names, number, class_ids):
     """Official to ours to official, name by name and number by number; the patch merging and the classes are moved.
@@ -221,7 +257,8 @@ def test_way_there_and_back(head, backbone, names, number, class_ids):
     ours = to_ours(there, head, class_ids)
     assert source_of(ours) != source_of(there)
     assert torch.equal(ours[f'{head}.cls_embed.weight'], there['sem_seg_head.predictor.class_embed.weight']) == (
-        class_ids is None)
+        class_ids is None
+    )
     back = to_official(ours, head, class_ids)
     assert back.keys() == there.keys()
     assert back._metadata['sem_seg_head'] == back._metadata['sem_seg_head.predictor'] == dict(version=2)
@@ -230,8 +267,11 @@ def test_way_there_and_back(head, backbone, names, number, class_ids):
     assert again.keys() == ours.keys() and all(torch.equal(again[key], ours[key]) for key in ours)
 
 
-@pytest.mark.parametrize('names', [head_keys(), maskformer_head_keys(True), maskformer_head_keys(False)],
-                         ids=['Mask2Former', 'MaskFormer', 'MaskFormer, FPN'])
+@pytest.mark.parametrize(
+    'names',
+    [head_keys(), maskformer_head_keys(True), maskformer_head_keys(False)],
+    ids=['Mask2Former', 'MaskFormer', 'MaskFormer, FPN'],
+)
 def test_names_from_before_the_pixel_decoder_was_a_module(names):
     older = {key.replace('sem_seg_head.pixel_decoder.', 'sem_seg_head.'): key for key in names}
     assert key_map(older) == {old: key_map(names)[key] for old, key in older.items()}
@@ -245,8 +285,10 @@ def test_what_has_no_official_name_is_named():
 def test_detectron2_backbone_in_init_cfg(tmp_path):
     cfg = recipe('lsj-50e_coco-panoptic')
     model = build(cfg)
-    state = {key: draw(key, tuple(model.backbone.state_dict()[name].shape)) for key, name in
-             to_ours_names(resnet_keys()).items()}
+    state = {
+        key: draw(key, tuple(model.backbone.state_dict()[name].shape))
+        for key, name in to_ours_names(resnet_keys()).items()
+    }
     path = as_pickle({**state, 'stem.fc.weight': torch.zeros(2), 'stem.fc.bias': torch.zeros(2)}, tmp_path / 'R-50.pkl')
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=path)
     model = build(cfg)
@@ -257,13 +299,16 @@ def test_detectron2_backbone_in_init_cfg(tmp_path):
 
 def to_ours_names(keys):
     """Official to our names of a backbone, through the converter: each tensor holds its own number."""
-    numbered = {key: torch.full((4, ), number) for number, key in enumerate(keys)}
+    numbered = {key: torch.full((4,), number) for number, key in enumerate(keys)}
     return {keys[int(number[0])]: name for name, number in to_ours(numbered).items()}
 
 
 def convert(*arguments):
-    return subprocess.run([sys.executable, str(ROOT / 'tools/convert_checkpoint.py'), *map(str, arguments)],
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, str(ROOT / 'tools/convert_checkpoint.py'), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -320,9 +365,13 @@ def test_checkpoints_of_videos_are_converted(tmp_path):
 @pytest.mark.parametrize('no_object', [False, True])
 def test_rows_of_classes_change_places(no_object):
     """Those of Mask DINO's class layer, with or without no-object, and of the labels that it denoises."""
-    rows = 10. * torch.arange(3 + no_object)
-    state = {'decode_head.cls_embed.weight': rows[:, None].expand(-1, 2), 'decode_head.cls_embed.bias': rows,
-             'decode_head.label_embed.weight': rows[:3, None], 'decode_head.query_feat.weight': rows[:3, None]}
+    rows = 10.0 * torch.arange(3 + no_object)
+    state = {
+        'decode_head.cls_embed.weight': rows[:, None].expand(-1, 2),
+        'decode_head.cls_embed.bias': rows,
+        'decode_head.label_embed.weight': rows[:3, None],
+        'decode_head.query_feat.weight': rows[:3, None],
+    }
     found = in_order(state, 'decode_head', (2, 0, 1))
     expected = [20, 0, 10] + [30] * no_object
     assert found['decode_head.cls_embed.weight'][:, 1].tolist() == expected
@@ -350,8 +399,11 @@ def test_swin_of_imagenet_is_converted(tmp_path):
     cfg = Config.fromfile(ROOT / 'configs/mask2former/mask2former_swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic.py')
     names = to_ours_names(swin_keys())
     model = build(cfg)
-    state = {key: draw(key, tuple(model.state_dict()[name].shape)) for key, name in names.items()
-             if not name.startswith('backbone.norm')}
+    state = {
+        key: draw(key, tuple(model.state_dict()[name].shape))
+        for key, name in names.items()
+        if not name.startswith('backbone.norm')
+    }
     torch.save(dict(model={**state, 'head.weight': torch.ones(3), 'norm.bias': torch.ones(3)}), tmp_path / 'swin.pth')
     cfg.dump(str(tmp_path / 'config.py'))
     done = convert(tmp_path / 'swin.pth', tmp_path / 'out.pth', '--config', tmp_path / 'config.py')

@@ -1,4 +1,5 @@
 """The model index points somewhere, says what the configs say, and claims nothing that was not run."""
+
 import re
 
 import pytest
@@ -25,7 +26,8 @@ def test_entry(model):
     assert re.fullmatch(
         r'https://dl\.fbaipublicfiles\.com/maskformer/\S+/model_final_[0-9a-f]{6}\.pkl|'
         r'https://github\.com/IDEA-Research/detrex-storage/releases/download/maskdino-v0\.1\.0/maskdino_\S+\.pth',
-        model.weights)
+        model.weights,
+    )
     about = re.match(r'(#.*\n)+', config.read_text(encoding='utf-8'))[0]
     assert 'published' in about and 'not re-run by us' in about
     numbers = [float(number) for number in re.findall(r'\b\d\d\.\d\b', about)]
@@ -37,7 +39,8 @@ def test_others_claim_nothing(row):
     """Without weights there is no entry, and the config says what is known."""
     about = ''.join(re.match(r'(#.*\n)+', (ROOT / file_of(row)).read_text(encoding='utf-8'))[0].split('# '))
     assert 'weights not released' in about or 'No number of this one was published, and we have trained none' in (
-        about.replace('\n', ' '))
+        about.replace('\n', ' ')
+    )
 
 
 def test_index_and_page():

@@ -1,5 +1,6 @@
 """Every config, in one table: parses, builds, trains a step and predicts; the numbers of the recipes are the official
 ones (papers, official configurations and model zoo)."""
+
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('[!_]*/*.py')
 
 class Recipe(NamedTuple):
     """What the rows of one data set and task share."""
+
     scope: str
     classes: int
     iters: int
@@ -51,101 +53,231 @@ RECIPES = {
     'lsj-100e_coco': Recipe('mmdet', 80, 737500, [655556, 710184], (1333, 800)),
     '160k_ade20k-panoptic': Recipe('mmdet', 150, 160000, None, (2560, 640), tenths(640), (640, 640)),
     '160k_ade20k-instance': Recipe('mmdet', 100, 160000, None, (2560, 640), tenths(640), (640, 640)),
-    '160k_ade20k-512x512': Recipe('mmseg', 150, 160000, None, (2048, 512), tenths(512), (512, 512),
-                                  tta=[256, 384, 512, 640, 768, 896], longest_tta=3584),
-    '160k_ade20k-640x640': Recipe('mmseg', 150, 160000, None, (2560, 640), tenths(640), (640, 640),
-                                  tta=[320, 480, 640, 800, 960, 1120], longest_tta=4480),
+    '160k_ade20k-512x512': Recipe(
+        'mmseg',
+        150,
+        160000,
+        None,
+        (2048, 512),
+        tenths(512),
+        (512, 512),
+        tta=[256, 384, 512, 640, 768, 896],
+        longest_tta=3584,
+    ),
+    '160k_ade20k-640x640': Recipe(
+        'mmseg',
+        150,
+        160000,
+        None,
+        (2560, 640),
+        tenths(640),
+        (640, 640),
+        tta=[320, 480, 640, 800, 960, 1120],
+        longest_tta=4480,
+    ),
     '90k_cityscapes-panoptic': Recipe('mmdet', 19, 90000, None, (2048, 1024), tenths(1024), (512, 1024), pad=False),
     '90k_cityscapes-instance': Recipe('mmdet', 8, 90000, None, (2048, 1024), tenths(1024), (512, 1024), pad=False),
-    '90k_cityscapes-512x1024': Recipe('mmseg', 19, 90000, None, (2048, 1024), tenths(1024), (512, 1024), pad=False,
-                                      tta=[512, 768, 1024, 1280, 1536, 1792], longest_tta=4096),
-    '300k_mapillary-panoptic': Recipe('mmdet', 65, 300000, None, (2048, 2048), tenths(2048), (1024, 1024),
-                                      eval_every=300000, object_mask_thr=0.),
-    '300k_mapillary-1024x1024': Recipe('mmseg', 65, 300000, None, (2048, 2048), tenths(2048), (1024, 1024),
-                                       tta=list(range(400, 1201, 100)), longest_tta=4000, eval_every=300000),
-    'ms-300e_coco-panoptic': Recipe('mmdet', 133, 554400, [369600], (1333, 800), pad=False, eval_every=554400, batch=64,
-                                    detr=True),
-    '720k_ade20k-panoptic': Recipe('mmdet', 150, 720000, None, (2560, 640), tenths(640), (640, 640),
-                                   eval_every=720000, object_mask_thr=0.7),
-    '60k_coco-stuff10k-640x640': Recipe('mmseg', 171, 60000, None, (2560, 640), list(range(320, 961, 64)), (640, 640),
-                                        tta=[320, 480, 640, 800, 960, 1120], longest_tta=4480, batch=32,
-                                        max_size=2560),
-    '200k_ade20k-full-512x512': Recipe('mmseg', 847, 200000, None, (2048, 512), tenths(512), (512, 512),
-                                       tta=[256, 384, 512, 640, 768, 896], longest_tta=3584),
-    '300k_mapillary-1280x1280': Recipe('mmseg', 65, 300000, None, (2048, 2048), tenths(2048), (1280, 1280),
-                                       tta=list(range(400, 1201, 100)), longest_tta=4000, eval_every=300000),
+    '90k_cityscapes-512x1024': Recipe(
+        'mmseg',
+        19,
+        90000,
+        None,
+        (2048, 1024),
+        tenths(1024),
+        (512, 1024),
+        pad=False,
+        tta=[512, 768, 1024, 1280, 1536, 1792],
+        longest_tta=4096,
+    ),
+    '300k_mapillary-panoptic': Recipe(
+        'mmdet', 65, 300000, None, (2048, 2048), tenths(2048), (1024, 1024), eval_every=300000, object_mask_thr=0.0
+    ),
+    '300k_mapillary-1024x1024': Recipe(
+        'mmseg',
+        65,
+        300000,
+        None,
+        (2048, 2048),
+        tenths(2048),
+        (1024, 1024),
+        tta=list(range(400, 1201, 100)),
+        longest_tta=4000,
+        eval_every=300000,
+    ),
+    'ms-300e_coco-panoptic': Recipe(
+        'mmdet', 133, 554400, [369600], (1333, 800), pad=False, eval_every=554400, batch=64, detr=True
+    ),
+    '720k_ade20k-panoptic': Recipe(
+        'mmdet', 150, 720000, None, (2560, 640), tenths(640), (640, 640), eval_every=720000, object_mask_thr=0.7
+    ),
+    '60k_coco-stuff10k-640x640': Recipe(
+        'mmseg',
+        171,
+        60000,
+        None,
+        (2560, 640),
+        list(range(320, 961, 64)),
+        (640, 640),
+        tta=[320, 480, 640, 800, 960, 1120],
+        longest_tta=4480,
+        batch=32,
+        max_size=2560,
+    ),
+    '200k_ade20k-full-512x512': Recipe(
+        'mmseg',
+        847,
+        200000,
+        None,
+        (2048, 512),
+        tenths(512),
+        (512, 512),
+        tta=[256, 384, 512, 640, 768, 896],
+        longest_tta=3584,
+    ),
+    '300k_mapillary-1280x1280': Recipe(
+        'mmseg',
+        65,
+        300000,
+        None,
+        (2048, 2048),
+        tenths(2048),
+        (1280, 1280),
+        tta=list(range(400, 1201, 100)),
+        longest_tta=4000,
+        eval_every=300000,
+    ),
 }
 RECIPES |= {
-    name: Recipe('mmdet', classes, iters, [milestone], (1333, 360), [360, 480], pad=False, eval_every=iters,
-                 max_size=1333, video=True)
+    name: Recipe(
+        'mmdet',
+        classes,
+        iters,
+        [milestone],
+        (1333, 360),
+        [360, 480],
+        pad=False,
+        eval_every=iters,
+        max_size=1333,
+        video=True,
+    )
     for name, classes, iters, milestone in (
-        ('8e_youtubevis2019', 40, 6000, 4000), ('8e_youtubevis2021', 40, 8000, 5500), ('10k_ovis', 25, 10000, 7000))
+        ('8e_youtubevis2019', 40, 6000, 4000),
+        ('8e_youtubevis2021', 40, 8000, 5500),
+        ('10k_ovis', 25, 10000, 7000),
+    )
 }
-T, S, B, B21, L = ('swin-t-p4-w7-224', 'swin-s-p4-w7-224', 'swin-b-p4-w12-384', 'swin-b-p4-w12-384-in21k',
-                   'swin-l-p4-w12-384-in21k')
+T, S, B, B21, L = (
+    'swin-t-p4-w7-224',
+    'swin-s-p4-w7-224',
+    'swin-b-p4-w12-384',
+    'swin-b-p4-w12-384-in21k',
+    'swin-l-p4-w12-384-in21k',
+)
 O365 = 'swin-l-p4-w12-384-objects365'
 # Millions of trainable parameters of the official models; their FrozenBN has none.
 MASK2FORMER = {
-    'r50_8xb2-lsj-50e_coco-panoptic': 43.98, 'r101_8xb2-lsj-50e_coco-panoptic': 62.92,
-    f'{T}_8xb2-lsj-50e_coco-panoptic': 47.44, f'{S}_8xb2-lsj-50e_coco-panoptic': 68.75,
-    f'{B}_8xb2-lsj-50e_coco-panoptic': 106.92, f'{B21}_8xb2-lsj-50e_coco-panoptic': 106.92,
+    'r50_8xb2-lsj-50e_coco-panoptic': 43.98,
+    'r101_8xb2-lsj-50e_coco-panoptic': 62.92,
+    f'{T}_8xb2-lsj-50e_coco-panoptic': 47.44,
+    f'{S}_8xb2-lsj-50e_coco-panoptic': 68.75,
+    f'{B}_8xb2-lsj-50e_coco-panoptic': 106.92,
+    f'{B21}_8xb2-lsj-50e_coco-panoptic': 106.92,
     f'{L}_16xb1-lsj-100e_coco-panoptic': 215.54,
-    'r50_8xb2-lsj-50e_coco': 43.97, 'r101_8xb2-lsj-50e_coco': 62.91, f'{T}_8xb2-lsj-50e_coco': 47.42,
-    f'{S}_8xb2-lsj-50e_coco': 68.74, f'{B}_8xb2-lsj-50e_coco': 106.90, f'{B21}_8xb2-lsj-50e_coco': 106.90,
+    'r50_8xb2-lsj-50e_coco': 43.97,
+    'r101_8xb2-lsj-50e_coco': 62.91,
+    f'{T}_8xb2-lsj-50e_coco': 47.42,
+    f'{S}_8xb2-lsj-50e_coco': 68.74,
+    f'{B}_8xb2-lsj-50e_coco': 106.90,
+    f'{B21}_8xb2-lsj-50e_coco': 106.90,
     f'{L}_16xb1-lsj-100e_coco': 215.52,
-    'r50_8xb2-160k_ade20k-panoptic': 43.99, f'{L}_16xb1-160k_ade20k-panoptic': 215.54,
-    'r50_8xb2-160k_ade20k-instance': 43.98, f'{L}_16xb1-160k_ade20k-instance': 215.53,
-    'r50_8xb2-160k_ade20k-512x512': 43.99, 'r101_8xb2-160k_ade20k-512x512': 63.03,
-    f'{T}_8xb2-160k_ade20k-512x512': 47.44, f'{S}_8xb2-160k_ade20k-512x512': 68.76,
-    f'{B}_8xb2-160k_ade20k-640x640': 106.92, f'{B21}_8xb2-160k_ade20k-640x640': 106.92,
+    'r50_8xb2-160k_ade20k-panoptic': 43.99,
+    f'{L}_16xb1-160k_ade20k-panoptic': 215.54,
+    'r50_8xb2-160k_ade20k-instance': 43.98,
+    f'{L}_16xb1-160k_ade20k-instance': 215.53,
+    'r50_8xb2-160k_ade20k-512x512': 43.99,
+    'r101_8xb2-160k_ade20k-512x512': 63.03,
+    f'{T}_8xb2-160k_ade20k-512x512': 47.44,
+    f'{S}_8xb2-160k_ade20k-512x512': 68.76,
+    f'{B}_8xb2-160k_ade20k-640x640': 106.92,
+    f'{B21}_8xb2-160k_ade20k-640x640': 106.92,
     f'{L}_16xb1-160k_ade20k-640x640': 215.49,
-    'r50_8xb2-90k_cityscapes-panoptic': 44.01, 'r101_8xb2-90k_cityscapes-panoptic': 63.00,
-    f'{T}_8xb2-90k_cityscapes-panoptic': 47.41, f'{S}_8xb2-90k_cityscapes-panoptic': 68.72,
-    f'{B21}_8xb2-90k_cityscapes-panoptic': 106.89, f'{L}_16xb1-90k_cityscapes-panoptic': 215.51,
-    'r50_8xb2-90k_cityscapes-instance': 44.00, 'r101_8xb2-90k_cityscapes-instance': 63.00,
-    f'{T}_8xb2-90k_cityscapes-instance': 47.40, f'{S}_8xb2-90k_cityscapes-instance': 68.72,
-    f'{B21}_8xb2-90k_cityscapes-instance': 106.89, f'{L}_16xb1-90k_cityscapes-instance': 215.50,
-    'r50_8xb2-90k_cityscapes-512x1024': 44.01, 'r101_8xb2-90k_cityscapes-512x1024': 63.00,
-    f'{T}_8xb2-90k_cityscapes-512x1024': 47.41, f'{S}_8xb2-90k_cityscapes-512x1024': 68.72,
-    f'{B21}_8xb2-90k_cityscapes-512x1024': 106.89, f'{L}_16xb1-90k_cityscapes-512x1024': 215.46,
-    'r50_8xb2-300k_mapillary-panoptic': 43.97, f'{L}_16xb1-300k_mapillary-panoptic': 215.52,
-    'r50_8xb2-300k_mapillary-1024x1024': 43.97, f'{L}_16xb1-300k_mapillary-1024x1024': 215.47,
+    'r50_8xb2-90k_cityscapes-panoptic': 44.01,
+    'r101_8xb2-90k_cityscapes-panoptic': 63.00,
+    f'{T}_8xb2-90k_cityscapes-panoptic': 47.41,
+    f'{S}_8xb2-90k_cityscapes-panoptic': 68.72,
+    f'{B21}_8xb2-90k_cityscapes-panoptic': 106.89,
+    f'{L}_16xb1-90k_cityscapes-panoptic': 215.51,
+    'r50_8xb2-90k_cityscapes-instance': 44.00,
+    'r101_8xb2-90k_cityscapes-instance': 63.00,
+    f'{T}_8xb2-90k_cityscapes-instance': 47.40,
+    f'{S}_8xb2-90k_cityscapes-instance': 68.72,
+    f'{B21}_8xb2-90k_cityscapes-instance': 106.89,
+    f'{L}_16xb1-90k_cityscapes-instance': 215.50,
+    'r50_8xb2-90k_cityscapes-512x1024': 44.01,
+    'r101_8xb2-90k_cityscapes-512x1024': 63.00,
+    f'{T}_8xb2-90k_cityscapes-512x1024': 47.41,
+    f'{S}_8xb2-90k_cityscapes-512x1024': 68.72,
+    f'{B21}_8xb2-90k_cityscapes-512x1024': 106.89,
+    f'{L}_16xb1-90k_cityscapes-512x1024': 215.46,
+    'r50_8xb2-300k_mapillary-panoptic': 43.97,
+    f'{L}_16xb1-300k_mapillary-panoptic': 215.52,
+    'r50_8xb2-300k_mapillary-1024x1024': 43.97,
+    f'{L}_16xb1-300k_mapillary-1024x1024': 215.47,
 }
 MASK2FORMER |= {
-    f'{backbone}_8xb2-8e_youtubevis{year}': count for year in (2019, 2021) for backbone, count in
-    {'r50': 43.96, 'r101': 62.90, T: 47.41, S: 68.73, B21: 106.89, L: 215.51}.items()
+    f'{backbone}_8xb2-8e_youtubevis{year}': count
+    for year in (2019, 2021)
+    for backbone, count in {'r50': 43.96, 'r101': 62.90, T: 47.41, S: 68.73, B21: 106.89, L: 215.51}.items()
 }
 MASKFORMER = {
-    'r50_64xb1-ms-300e_coco-panoptic': 45.01, 'r101_64xb1-ms-300e_coco-panoptic': 63.95,
-    f'{T}_64xb1-ms-300e_coco-panoptic': 41.75, f'{S}_64xb1-ms-300e_coco-panoptic': 63.07,
-    f'{B21}_64xb1-ms-300e_coco-panoptic': 101.83, f'{L}_64xb1-ms-300e_coco-panoptic': 211.57,
-    'r50_8xb2-720k_ade20k-panoptic': 45.02, 'r101_8xb2-720k_ade20k-panoptic': 63.96,
-    'r50_8xb2-160k_ade20k-512x512': 41.25, 'r101_8xb2-160k_ade20k-512x512': 60.19,
-    'r101c_8xb2-160k_ade20k-512x512': 60.32, f'{T}_8xb2-160k_ade20k-512x512': 41.76,
-    f'{S}_8xb2-160k_ade20k-512x512': 63.07, f'{B21}_8xb2-160k_ade20k-640x640': 101.83,
+    'r50_64xb1-ms-300e_coco-panoptic': 45.01,
+    'r101_64xb1-ms-300e_coco-panoptic': 63.95,
+    f'{T}_64xb1-ms-300e_coco-panoptic': 41.75,
+    f'{S}_64xb1-ms-300e_coco-panoptic': 63.07,
+    f'{B21}_64xb1-ms-300e_coco-panoptic': 101.83,
+    f'{L}_64xb1-ms-300e_coco-panoptic': 211.57,
+    'r50_8xb2-720k_ade20k-panoptic': 45.02,
+    'r101_8xb2-720k_ade20k-panoptic': 63.96,
+    'r50_8xb2-160k_ade20k-512x512': 41.25,
+    'r101_8xb2-160k_ade20k-512x512': 60.19,
+    'r101c_8xb2-160k_ade20k-512x512': 60.32,
+    f'{T}_8xb2-160k_ade20k-512x512': 41.76,
+    f'{S}_8xb2-160k_ade20k-512x512': 63.07,
+    f'{B21}_8xb2-160k_ade20k-640x640': 101.83,
     f'{L}_8xb2-160k_ade20k-640x640': 211.58,
-    'r101_8xb2-90k_cityscapes-512x1024': 60.16, 'r101c_8xb2-90k_cityscapes-512x1024': 60.28,
+    'r101_8xb2-90k_cityscapes-512x1024': 60.16,
+    'r101c_8xb2-90k_cityscapes-512x1024': 60.28,
     'r50_8xb2-300k_mapillary-1280x1280': 41.23,
-    'r50_8xb4-60k_coco-stuff10k-640x640': 41.26, 'r101_8xb4-60k_coco-stuff10k-640x640': 60.20,
+    'r50_8xb4-60k_coco-stuff10k-640x640': 41.26,
+    'r101_8xb4-60k_coco-stuff10k-640x640': 60.20,
     'r101c_8xb4-60k_coco-stuff10k-640x640': 60.32,
-    'r50_8xb2-200k_ade20k-full-512x512': 41.43, 'r101_8xb2-200k_ade20k-full-512x512': 60.37,
+    'r50_8xb2-200k_ade20k-full-512x512': 41.43,
+    'r101_8xb2-200k_ade20k-full-512x512': 60.37,
     'r101c_8xb2-200k_ade20k-full-512x512': 60.50,
 }
 BASELINES = {
-    'per-pixel_r50_8xb2-160k_ade20k-512x512': 31.03, 'per-pixel-plus_r50_8xb2-160k_ade20k-512x512': 41.23,
-    'per-pixel_r50_8xb4-60k_coco-stuff10k-640x640': 31.04, 'per-pixel-plus_r50_8xb4-60k_coco-stuff10k-640x640': 41.23,
-    'per-pixel_r50_8xb2-200k_ade20k-full-512x512': 31.21, 'per-pixel-plus_r50_8xb2-200k_ade20k-full-512x512': 41.41
+    'per-pixel_r50_8xb2-160k_ade20k-512x512': 31.03,
+    'per-pixel-plus_r50_8xb2-160k_ade20k-512x512': 41.23,
+    'per-pixel_r50_8xb4-60k_coco-stuff10k-640x640': 31.04,
+    'per-pixel-plus_r50_8xb4-60k_coco-stuff10k-640x640': 41.23,
+    'per-pixel_r50_8xb2-200k_ade20k-full-512x512': 31.21,
+    'per-pixel-plus_r50_8xb2-200k_ade20k-full-512x512': 41.41,
 }
 MASK_DINO = {
-    'mask-dino-3scale_r50_8xb2-lsj-50e_coco': 43.82, 'mask-dino-4scale_r50_8xb2-lsj-50e_coco': 52.06,
-    f'mask-dino-5scale-unenhanced_{L}_8xb2-lsj-50e_coco': 222.80, f'mask-dino-5scale_{L}_8xb2-lsj-50e_coco': 222.80,
+    'mask-dino-3scale_r50_8xb2-lsj-50e_coco': 43.82,
+    'mask-dino-4scale_r50_8xb2-lsj-50e_coco': 52.06,
+    f'mask-dino-5scale-unenhanced_{L}_8xb2-lsj-50e_coco': 222.80,
+    f'mask-dino-5scale_{L}_8xb2-lsj-50e_coco': 222.80,
     'mask-dino-4scale_r50_8xb2-lsj-50e_coco-panoptic': 52.09,
     f'mask-dino-5scale_{L}_8xb2-lsj-50e_coco-panoptic': 222.83,
-    'mask-dino-3scale_r50_8xb2-160k_ade20k-512x512': 43.81, 'mask-dino-3scale_r50_8xb2-90k_cityscapes-512x1024': 43.80,
+    'mask-dino-3scale_r50_8xb2-160k_ade20k-512x512': 43.81,
+    'mask-dino-3scale_r50_8xb2-90k_cityscapes-512x1024': 43.80,
 }
 BOXES_FROM_MASKS = {  # where the official configs have them
-    'mask-dino-3scale_r50_8xb2-lsj-50e_coco': 'bitmask', 'mask-dino-4scale_r50_8xb2-lsj-50e_coco': 'mask2box',
-    f'mask-dino-5scale_{L}_8xb2-lsj-50e_coco': 'bitmask', f'mask-dino-5scale_{O365}_16xb1-lsj-20e_coco': 'bitmask',
+    'mask-dino-3scale_r50_8xb2-lsj-50e_coco': 'bitmask',
+    'mask-dino-4scale_r50_8xb2-lsj-50e_coco': 'mask2box',
+    f'mask-dino-5scale_{L}_8xb2-lsj-50e_coco': 'bitmask',
+    f'mask-dino-5scale_{O365}_16xb1-lsj-20e_coco': 'bitmask',
     'mask-dino-4scale_r50-objects365_8xb2-lsj-20e_coco': 'mask2box',
 }
 # Mask DINO's further configs, of which nobody has released weights. Without masks: less the two heads and convolutions
@@ -158,7 +290,8 @@ FURTHER = {
     f'mask-dino-5scale_{O365}_16xb1-lsj-20e_coco': 222.80,
     f'mask-dino-5scale_{O365}_16xb1-lsj-20e_coco-panoptic': 222.83,
     # Iterations and test sizes of MinVIS; 40 - 25 classes less than for YouTube-VIS.
-    'mask2former_r50_8xb2-10k_ovis': 43.96, f'mask2former_{L}_8xb2-10k_ovis': 215.51,
+    'mask2former_r50_8xb2-10k_ovis': 43.96,
+    f'mask2former_{L}_8xb2-10k_ovis': 215.51,
 }
 STEPS = {160000: [135000, 150000], 90000: [80000, 87000]}  # Mask DINO's learning rate falls in steps here, too
 ROWS = {f'mask2former_{row}': count for row, count in MASK2FORMER.items()}
@@ -173,15 +306,21 @@ EXACT = {  # where the official code was counted to the last one
     'maskformer_r50_8xb2-160k_ade20k-512x512': 41_254_743,
 }
 SWINS = {  # width, depths, heads, window, pretrained on
-    T: (96, (2, 2, 6, 2), (3, 6, 12, 24), 7, 224), S: (96, (2, 2, 18, 2), (3, 6, 12, 24), 7, 224),
-    B: (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 384), B21: (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 384),
-    L: (192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 384)
+    T: (96, (2, 2, 6, 2), (3, 6, 12, 24), 7, 224),
+    S: (96, (2, 2, 18, 2), (3, 6, 12, 24), 7, 224),
+    B: (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 384),
+    B21: (128, (2, 2, 18, 2), (4, 8, 16, 32), 12, 384),
+    L: (192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 384),
 }
-SYNC_BN = ('mask2former_r101_8xb2-160k_ade20k-512x512',
-           *(row for row in ROWS if 'cityscapes' in row and not row.startswith('maskformer')))
+SYNC_BN = (
+    'mask2former_r101_8xb2-160k_ade20k-512x512',
+    *(row for row in ROWS if 'cityscapes' in row and not row.startswith('maskformer')),
+)
 # Names of what does not decay: norms, embeddings, Swin's position tables. Written without a look at the constructor.
-NO_DECAY = re.compile(r'.*(\.bn\d\.|\.gn\.|\.norms?\d?\.|post_norm\.|downsample\.1\.|relative_position_bias_table|'
-                      r'_head\.(query_feat|query_embed|level_embed|label_embed|memory_trans_norm)\.)')
+NO_DECAY = re.compile(
+    r'.*(\.bn\d\.|\.gn\.|\.norms?\d?\.|post_norm\.|downsample\.1\.|relative_position_bias_table|'
+    r'_head\.(query_feat|query_embed|level_embed|label_embed|memory_trans_norm)\.)'
+)
 
 
 def test_every_recipe_is_in_the_table():
@@ -201,6 +340,7 @@ def read(row):
 
 class Parts(NamedTuple):
     """What the name of a config says."""
+
     method: str
     backbone: str
     workers: int
@@ -235,8 +375,9 @@ def head_of(cfg):
 
 def steps_of(pipeline):
     """Transforms, also those that are made for every frame of a clip."""
-    return [inner for step in pipeline for inner in
-            (step.transforms if step.type == 'TransformBroadcaster' else [step])]
+    return [
+        inner for step in pipeline for inner in (step.transforms if step.type == 'TransformBroadcaster' else [step])
+    ]
 
 
 @pytest.mark.parametrize('name', CONFIGS, ids=str)
@@ -307,7 +448,11 @@ def test_numbers_of_the_method(row):
     if recipe.scope == 'mmdet' and not recipe.video:
         test = cfg.model.test_cfg
         assert (test.max_per_image, test.object_mask_thr, test.iou_thr, test.filter_low_score) == (
-            100, recipe.object_mask_thr, 0.8, method == 'mask2former')
+            100,
+            recipe.object_mask_thr,
+            0.8,
+            method == 'mask2former',
+        )
 
 
 def check_mask_dino(row, cfg, head, train, weights, test):
@@ -328,7 +473,12 @@ def check_mask_dino(row, cfg, head, train, weights, test):
     assert (decoder.num_layers, decoder.feedforward_channels) == (9, 2048)
     if not semantic:
         assert (test.max_per_image, test.object_mask_thr, test.iou_thr, test.filter_low_score, test.temperature) == (
-            100, 0.25, 0.8, True, 0.06)
+            100,
+            0.25,
+            0.8,
+            True,
+            0.06,
+        )
         wanted = ['bbox'] if boxes else ['bbox', 'segm']  # boxes are predicted, so they are evaluated
         for evaluators in (cfg.val_evaluator, cfg.test_evaluator):
             evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
@@ -340,7 +490,11 @@ def check_mask_dino(row, cfg, head, train, weights, test):
         begun = read(start.parent.name)
         assert start.name == f'iter_{begun.train_cfg.max_iters}.pth'
         assert {**head_of(begun), 'metainfo': 0, 'boxes_from_masks': 0} == {
-            **head, 'metainfo': 0, 'boxes_from_masks': 0, 'predict_masks': False}
+            **head,
+            'metainfo': 0,
+            'boxes_from_masks': 0,
+            'predict_masks': False,
+        }
         assert begun.model.backbone == cfg.model.backbone
 
 
@@ -349,13 +503,20 @@ def test_numbers_of_the_backbone(row):
     cfg = read(row)
     name, backbone = parts(row).backbone, cfg.model.backbone
     if name in SWINS:
-        assert (backbone.embed_dims, backbone.depths, backbone.num_heads, backbone.window_size,
-                backbone.pretrain_img_size) == SWINS[name]
+        assert (
+            backbone.embed_dims,
+            backbone.depths,
+            backbone.num_heads,
+            backbone.window_size,
+            backbone.pretrain_img_size,
+        ) == SWINS[name]
         assert backbone.drop_path_rate == 0.3 and backbone.get('frozen_stages', -1) == -1
         assert head_of(cfg).in_channels == [backbone.embed_dims * 2**stage for stage in range(4)]
         assert backbone.init_cfg.checkpoint.endswith('_22k') == name.endswith('in21k')
     else:
-        assert backbone.depth == int(name[1:].rstrip('c')) and backbone.init_cfg.checkpoint == f'm2f_mm://resnet{name[1:]}'
+        assert (
+            backbone.depth == int(name[1:].rstrip('c')) and backbone.init_cfg.checkpoint == f'm2f_mm://resnet{name[1:]}'
+        )
         assert backbone.frozen_stages == -1 and backbone.style == 'pytorch' and backbone.norm_eval is False
         assert backbone.norm_cfg.type == ('SyncBN' if row in SYNC_BN else 'm2f_mm.FrozenBN')
 
@@ -477,11 +638,18 @@ def test_model_is_the_official_one(row, without_initialization):
     names = {id(parameter): name for name, parameter in trainable.items()}
     grouped = {}
     for group in wrapper.optimizer.param_groups:
-        grouped.update({names[id(parameter)]: (group['lr'], group['weight_decay']) for parameter in group['params']
-                        if id(parameter) in names})
+        grouped.update(
+            {
+                names[id(parameter)]: (group['lr'], group['weight_decay'])
+                for parameter in group['params']
+                if id(parameter) in names
+            }
+        )
     rate, backbone_factor, decay = optimization(row)
-    expected = {name: (rate * (backbone_factor if name.startswith('backbone.') else 1),
-                       0. if NO_DECAY.match(name) else decay) for name in trainable}
+    expected = {
+        name: (rate * (backbone_factor if name.startswith('backbone.') else 1), 0.0 if NO_DECAY.match(name) else decay)
+        for name in trainable
+    }
     assert {name: pytest.approx(value) for name, value in grouped.items()} == expected
 
     if row not in RUN:

@@ -3,6 +3,7 @@
 ``broken.py`` makes them. A case that is refused must name the file and the cause, never end in the words of Python or a
 library; one that is right must have all its objects; what is left out must be said.
 """
+
 from pathlib import Path
 
 import broken
@@ -18,17 +19,28 @@ DATASET = dict(
     instance=dict(type='CocoDataset', data_prefix=dict(img=''), filter_cfg=dict(filter_empty_gt=True)),
     panoptic=dict(type='m2f_mm.PanopticDataset', data_prefix=dict(img='', seg='seg')),
     semantic=dict(type='BaseSegDataset', data_prefix=dict(img_path='img_dir', seg_map_path='ann_dir')),
-    video=dict(type='m2f_mm.VideoInstanceDataset', data_prefix=dict(img_path='')))
+    video=dict(type='m2f_mm.VideoInstanceDataset', data_prefix=dict(img_path='')),
+)
 PIPELINE = dict(
-    instance=[dict(type='LoadImageFromFile'),
-              dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
-              dict(type='PackDetInputs')],
-    panoptic=[dict(type='m2f_mm.LoadImage'), dict(type='m2f_mm.LoadPanopticSegments'),
-              dict(type='m2f_mm.PackPanopticInputs')],
+    instance=[
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
+        dict(type='PackDetInputs'),
+    ],
+    panoptic=[
+        dict(type='m2f_mm.LoadImage'),
+        dict(type='m2f_mm.LoadPanopticSegments'),
+        dict(type='m2f_mm.PackPanopticInputs'),
+    ],
     semantic=[dict(type='m2f_mm.LoadImage'), dict(type='m2f_mm.LoadLabelMap'), dict(type='PackSegInputs')],
-    video=[dict(type='TransformBroadcaster', transforms=[
-        dict(type='m2f_mm.LoadImage'), dict(type='LoadTrackAnnotations', with_mask=True)]),
-        dict(type='m2f_mm.PackClipInputs')])
+    video=[
+        dict(
+            type='TransformBroadcaster',
+            transforms=[dict(type='m2f_mm.LoadImage'), dict(type='LoadTrackAnnotations', with_mask=True)],
+        ),
+        dict(type='m2f_mm.PackClipInputs'),
+    ],
+)
 
 
 def dataset_of(case, data, root):
@@ -36,8 +48,14 @@ def dataset_of(case, data, root):
     scope = 'mmseg' if data.task == 'semantic' else 'mmdet'
     pytest.importorskip(scope)
     json = {} if data.task == 'semantic' else dict(ann_file='annotations.json')
-    return dict(DATASET[data.task], data_root=str(root), metainfo=data.metainfo, pipeline=PIPELINE[data.task],
-                serialize_data=False, **json)
+    return dict(
+        DATASET[data.task],
+        data_root=str(root),
+        metainfo=data.metainfo,
+        pipeline=PIPELINE[data.task],
+        serialize_data=False,
+        **json,
+    )
 
 
 def objects_of(sample, task):
@@ -58,8 +76,9 @@ def items_of(dataset, task):
     found = []
     for index in range(len(dataset)):
         item = dataset.get_data_info(index)
-        frames = [dict(frame, video_id=item['video_id'], video_length=3, ori_video_length=3)
-                  for frame in item['images']]
+        frames = [
+            dict(frame, video_id=item['video_id'], video_length=3, ori_video_length=3) for frame in item['images']
+        ]
         found.append(dataset.pipeline({key: [frame[key] for frame in frames] for key in frames[0]}))
     return found
 
@@ -70,6 +89,7 @@ def train(cfg, task):
     scope = 'mmseg' if task == 'semantic' else 'mmdet'
     if scope == 'mmdet':
         from m2f_mm.integrations.mmdet_datasets import check_stock_types
+
         check_stock_types()
     with DefaultScope.overwrite_default_scope(scope), collected_faults() as notes:
         dataset = DATASETS.build(cfg)
@@ -103,8 +123,9 @@ def test_case(case, tmp_path: Path):
         if case.outcome == broken.DROPPED:
             check_text(case, '\n'.join(notes))
     scope = 'mmseg' if data.task == 'semantic' else 'mmdet'
-    count, faults = check_dataset(Config(dict(default_scope=scope, train_dataloader=dict(dataset=cfg))), 'train', 0,
-                                  progress=False)
+    count, faults = check_dataset(
+        Config(dict(default_scope=scope, train_dataloader=dict(dataset=cfg))), 'train', 0, progress=False
+    )
     fatal = [fault for fault in faults if fault.fatal]
     assert bool(fatal) == (case.outcome == broken.REFUSED), summary(faults)
     if fatal:

@@ -1,4 +1,5 @@
 """Points, costs, matching and losses against loops, library functions and numbers of the official modules."""
+
 import itertools
 
 import numpy as np
@@ -16,15 +17,26 @@ LOGITS = torch.tensor([[0.5, -1, 2, -0.3], [1.5, 0.2, -2, 0.1]])
 WANTED = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]])
 
 
-@pytest.mark.parametrize('found, expected', [
-    (dice_loss(LOGITS, WANTED).mean(), 0.300358),
-    (mask_loss(LOGITS, WANTED).mean(), 0.567437),
-    (focal_loss(LOGITS, WANTED).mean(), 0.128824),
-    (dice_cost(LOGITS, WANTED), [[0.229184, 0.540379], [0.426618, 0.371532]]),
-    (mask_cost(LOGITS, WANTED), [[0.367155, 1.317155], [0.967719, 0.767719]]),
-    (class_loss(torch.tensor([[[[1, 2, 0.5], [0, 0.1, 3], [0.2, -1, 0]]]]), torch.tensor([[[1, 2, 2]]]),
-                torch.tensor([1, 1, 0.1]), torch.tensor([1.2])), [0.474562]),
-], ids=['dice', 'mask', 'focal', 'dice cost', 'mask cost', 'class'])
+@pytest.mark.parametrize(
+    'found, expected',
+    [
+        (dice_loss(LOGITS, WANTED).mean(), 0.300358),
+        (mask_loss(LOGITS, WANTED).mean(), 0.567437),
+        (focal_loss(LOGITS, WANTED).mean(), 0.128824),
+        (dice_cost(LOGITS, WANTED), [[0.229184, 0.540379], [0.426618, 0.371532]]),
+        (mask_cost(LOGITS, WANTED), [[0.367155, 1.317155], [0.967719, 0.767719]]),
+        (
+            class_loss(
+                torch.tensor([[[[1, 2, 0.5], [0, 0.1, 3], [0.2, -1, 0]]]]),
+                torch.tensor([[[1, 2, 2]]]),
+                torch.tensor([1, 1, 0.1]),
+                torch.tensor([1.2]),
+            ),
+            [0.474562],
+        ),
+    ],
+    ids=['dice', 'mask', 'focal', 'dice cost', 'mask cost', 'class'],
+)
 def test_official_numbers(found, expected):
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
 
@@ -35,7 +47,7 @@ def test_official_focal_cost():
 
 
 def test_official_point_samples():
-    ramp = torch.arange(12.).view(1, 3, 4)
+    ramp = torch.arange(12.0).view(1, 3, 4)
     where = torch.tensor([[(0, 0), (0.5, 0.5), (0.125, 1 / 6), (1, 1), (0.3, 0.9)]])
     expected = torch.tensor([[0.0, 5.5, 0.0, 2.75, 6.960002]])
     torch.testing.assert_close(points.sample_logits(ramp, where), expected, atol=1e-5, rtol=0)
@@ -72,10 +84,11 @@ def test_binary_masks_are_sampled_like_their_float_copies(shared, dtype):
     where = torch.cat((special, centres, torch.rand(200, 2)))[None]
     index = torch.tensor([2, 0, 2, 3, 1])
     if not shared:
-        where = (where + torch.rand(5, 1, 2) * 0.1)
+        where = where + torch.rand(5, 1, 2) * 0.1
     found = points.BinaryMasks(masks).sample(index, where, dtype)
-    expected = F.grid_sample(masks[index][:, None].to(dtype), 2 * where.to(dtype).expand(5, -1, -1)[:, :, None] - 1,
-                             align_corners=False)[:, 0, :, 0]
+    expected = F.grid_sample(
+        masks[index][:, None].to(dtype), 2 * where.to(dtype).expand(5, -1, -1)[:, :, None] - 1, align_corners=False
+    )[:, 0, :, 0]
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
@@ -93,14 +106,20 @@ def predictions_of(queries=6, classes=3, layers=2, batch=2, scale=3.0):
     return MaskPredictions(
         [torch.randn(batch, queries, classes + 1, requires_grad=True) for _ in range(layers)],
         [(torch.randn(batch, queries, 4) * scale).requires_grad_() for _ in range(layers)],
-        torch.randn(batch, 1, 4, 6, 8, requires_grad=True))
+        torch.randn(batch, 1, 4, 6, 8, requires_grad=True),
+    )
 
 
 def targets_of(*counts, classes=3, height=24, width=32):
     generator = torch.Generator().manual_seed(1)
-    return [SegTargets(torch.randint(0, classes, (count,), generator=generator),
-                       torch.rand(count, height, width, generator=generator) < 0.3, name=f'image_{i}.jpg')
-            for i, count in enumerate(counts)]
+    return [
+        SegTargets(
+            torch.randint(0, classes, (count,), generator=generator),
+            torch.rand(count, height, width, generator=generator) < 0.3,
+            name=f'image_{i}.jpg',
+        )
+        for i, count in enumerate(counts)
+    ]
 
 
 class FixedPoints(RandomPoints):
@@ -115,26 +134,31 @@ class FixedPoints(RandomPoints):
 @pytest.mark.parametrize('counts', [(3, 2), (0, 4), (0, 0), (9, 1)], ids=str)
 def test_matching_is_the_best_of_all(counts):
     """Against every assignment there is, from costs computed pair by pair; nine objects are more than six queries."""
-    predictions, targets, assigner = predictions_of(), targets_of(*counts), HungarianAssigner(2., 5., 5., 50)
+    predictions, targets, assigner = predictions_of(), targets_of(*counts), HungarianAssigner(2.0, 5.0, 5.0, 50)
     matching = assigner(predictions, targets, FixedPoints())
     assert matching.counts == [[min(6, count)] * 2 for count in counts]
     for layer in range(2):
         where = FixedPoints().matching(layer, 2, 50, None)
         for b, target in enumerate(targets):
             masks = predictions.mask_logits(layer)[b][:, 0]
-            sampled = points.sample_logits(masks, where[b:b + 1].expand(6, -1, -1))
+            sampled = points.sample_logits(masks, where[b : b + 1].expand(6, -1, -1))
             probabilities = predictions.class_logits[layer][b].softmax(-1)
             cost = torch.zeros(6, counts[b])
             for q, n in itertools.product(range(6), range(counts[b])):
-                wanted = points.sample_logits(target.masks[n:n + 1].float(), where[b:b + 1])
-                cost[q, n] = (5 * mask_loss(sampled[q:q + 1], wanted) + 5 * dice_loss(sampled[q:q + 1], wanted)
-                              - 2 * probabilities[q, target.labels[n]])
+                wanted = points.sample_logits(target.masks[n : n + 1].float(), where[b : b + 1])
+                cost[q, n] = (
+                    5 * mask_loss(sampled[q : q + 1], wanted)
+                    + 5 * dice_loss(sampled[q : q + 1], wanted)
+                    - 2 * probabilities[q, target.labels[n]]
+                )
             chosen = (matching.batch == b) & (matching.layer == layer)
             queries, objects = matching.query[chosen], matching.target[chosen]
             assert queries.tolist() == sorted(set(queries.tolist()))
             pairs = (cost if counts[b] <= 6 else cost.T).tolist()  # rows are at least as many as columns
-            best = min(sum(pairs[row][column] for column, row in enumerate(rows))
-                       for rows in itertools.permutations(range(len(pairs)), min(6, counts[b])))
+            best = min(
+                sum(pairs[row][column] for column, row in enumerate(rows))
+                for rows in itertools.permutations(range(len(pairs)), min(6, counts[b]))
+            )
             assert abs(cost[queries, objects].sum().item() - best) < 1e-3
 
 
@@ -143,8 +167,11 @@ def test_one_transfer_to_the_host(monkeypatch):
     calls = []
     for name in ('cpu', 'item', 'tolist', 'numpy', '__bool__', '__int__', '__float__', 'nonzero'):
         original = getattr(torch.Tensor, name)
-        monkeypatch.setattr(torch.Tensor, name, lambda self, *args, name=name, original=original:
-                            calls.append(name) or original(self, *args))
+        monkeypatch.setattr(
+            torch.Tensor,
+            name,
+            lambda self, *args, name=name, original=original: calls.append(name) or original(self, *args),
+        )
     predictions, targets = predictions_of(layers=4), targets_of(3, 2)
     criterion = SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20)
     criterion(predictions, targets)
@@ -170,12 +197,13 @@ def slow_losses(predictions, targets, matching, criterion):
             weight = weight + w
         losses[prefix + 'loss_cls'] = 2 * value / weight
         chosen = [predictions.mask_logits(layer)[b][q, 0] for b, q, _ in pairs]
-        where = points.uncertain_points(torch.stack(chosen).detach(), criterion.num_points, 3.0, 0.75, layer,
-                                        criterion.draw)
+        where = points.uncertain_points(
+            torch.stack(chosen).detach(), criterion.num_points, 3.0, 0.75, layer, criterion.draw
+        )
         mask, dice = 0, 0
         for row, (logit, (b, _, n)) in enumerate(zip(chosen, pairs)):
-            x = points.sample_logits(logit[None], where[row:row + 1])[0]
-            t = points.sample_logits(targets[b].masks[n][None].float(), where[row:row + 1])[0]
+            x = points.sample_logits(logit[None], where[row : row + 1])[0]
+            t = points.sample_logits(targets[b].masks[n][None].float(), where[row : row + 1])[0]
             mask = mask + F.binary_cross_entropy_with_logits(x, t)
             p = x.sigmoid()
             dice = dice + 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
@@ -190,8 +218,9 @@ def test_losses_are_their_formulas():
     expected = slow_losses(predictions, targets, criterion.assigner(predictions, targets, criterion.draw), criterion)
     assert losses.keys() == expected.keys()
     for name in losses:
-        torch.testing.assert_close(losses[name], expected[name], atol=1e-4, rtol=1e-4, msg=lambda m, name=name:
-                                   f'{name}: {m}')
+        torch.testing.assert_close(
+            losses[name], expected[name], atol=1e-4, rtol=1e-4, msg=lambda m, name=name: f'{name}: {m}'
+        )
 
 
 @pytest.mark.parametrize('counts', [(0, 0), (0, 3), (9, 9)], ids=str)
@@ -199,8 +228,11 @@ def test_losses_are_their_formulas():
 def test_every_input_gets_a_gradient(counts, dense):
     """Whether there is nothing to find, something in one image, or more than there are queries."""
     predictions, targets = predictions_of(), targets_of(*counts)
-    criterion = (dense_criterion([1, 1, 1, 0.1]) if dense else
-                 SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20))
+    criterion = (
+        dense_criterion([1, 1, 1, 0.1])
+        if dense
+        else SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20)
+    )
     losses = criterion(predictions, targets)
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
@@ -211,8 +243,11 @@ def test_every_input_gets_a_gradient(counts, dense):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_float32_inside_amp(dtype):
     predictions, targets = predictions_of(), targets_of(3, 2)
-    half = MaskPredictions([x.to(dtype) for x in predictions.class_logits],
-                           [x.to(dtype) for x in predictions.mask_embeds], predictions.mask_features.to(dtype))
+    half = MaskPredictions(
+        [x.to(dtype) for x in predictions.class_logits],
+        [x.to(dtype) for x in predictions.mask_embeds],
+        predictions.mask_features.to(dtype),
+    )
     criterion = SetCriterion(HungarianAssigner(num_points=20), [1, 1, 1, 0.1], num_points=20, draw=FixedPoints())
     with torch.autocast('cpu', dtype):
         losses = criterion(half, targets)
@@ -222,11 +257,14 @@ def test_float32_inside_amp(dtype):
         torch.testing.assert_close(loss, expected[name], atol=0.05, rtol=0.05)
 
 
-@pytest.mark.parametrize('part, layer, message', [
-    ('class_logits', 0, 'class logits of layer d0 are not finite for image 1 of the batch (image_1.jpg)'),
-    ('mask_embeds', 1, 'mask embeddings of the last layer are not finite for image 1 of the batch (image_1.jpg)'),
-    ('mask_features', None, 'mask features of layer d0 are not finite for image 1 of the batch (image_1.jpg)'),
-])
+@pytest.mark.parametrize(
+    'part, layer, message',
+    [
+        ('class_logits', 0, 'class logits of layer d0 are not finite for image 1 of the batch (image_1.jpg)'),
+        ('mask_embeds', 1, 'mask embeddings of the last layer are not finite for image 1 of the batch (image_1.jpg)'),
+        ('mask_features', None, 'mask features of layer d0 are not finite for image 1 of the batch (image_1.jpg)'),
+    ],
+)
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_what_is_not_finite_is_named(part, layer, message, value):
     predictions = predictions_of()
@@ -280,7 +318,7 @@ def normal(seed, *shape):
 
 def disks(*circles):
     y, x = torch.arange(24)[:, None], torch.arange(32)
-    return torch.stack([(y - row)**2 + (x - column)**2 <= radius**2 for row, column, radius in circles])
+    return torch.stack([(y - row) ** 2 + (x - column) ** 2 <= radius**2 for row, column, radius in circles])
 
 
 def of_pixels(logits, masks):
@@ -291,23 +329,41 @@ def of_pixels(logits, masks):
 
 
 def dense_criterion(class_weight, **options):
-    return SetCriterion(HungarianAssigner(1., 20., 1., None, 'focal'), class_weight, 1., 20., 1., 'focal', None,
-                        **options)
+    return SetCriterion(
+        HungarianAssigner(1.0, 20.0, 1.0, None, 'focal'), class_weight, 1.0, 20.0, 1.0, 'focal', None, **options
+    )
 
 
 def test_official_numbers_of_maskformer():
     """Every pixel, focal loss, nearest objects in the matching: the official criterion on the same inputs."""
-    predictions = of_pixels([normal(3, 2, 6, 5), normal(1, 2, 6, 5)],
-                            [2 * normal(4, 2, 6, 6, 8), 2 * normal(2, 2, 6, 6, 8)])
-    targets = [SegTargets(torch.tensor([0, 3, 1]), disks((6, 6, 4), (12, 20, 7), (20, 5, 3))),
-               SegTargets(torch.tensor([2]), disks((10, 16, 8)))]
+    predictions = of_pixels(
+        [normal(3, 2, 6, 5), normal(1, 2, 6, 5)], [2 * normal(4, 2, 6, 6, 8), 2 * normal(2, 2, 6, 6, 8)]
+    )
+    targets = [
+        SegTargets(torch.tensor([0, 3, 1]), disks((6, 6, 4), (12, 20, 7), (20, 5, 3))),
+        SegTargets(torch.tensor([2]), disks((10, 16, 8))),
+    ]
     criterion = dense_criterion([1, 1, 1, 1, 0.1])
     matching = criterion.assigner(predictions, targets, criterion.draw)
     found = list(zip(*(rows.tolist() for rows in (matching.layer, matching.batch, matching.query, matching.target))))
-    assert found == [(0, 0, 0, 0), (0, 0, 2, 2), (0, 0, 3, 1), (1, 0, 1, 2), (1, 0, 2, 0), (1, 0, 5, 1),
-                     (0, 1, 2, 0), (1, 1, 5, 0)]
-    expected = {'loss_cls': 1.142107, 'loss_mask': 20 * 0.228026, 'loss_dice': 0.778957,
-                'd0.loss_cls': 1.226166, 'd0.loss_mask': 20 * 0.285943, 'd0.loss_dice': 0.774490}
+    assert found == [
+        (0, 0, 0, 0),
+        (0, 0, 2, 2),
+        (0, 0, 3, 1),
+        (1, 0, 1, 2),
+        (1, 0, 2, 0),
+        (1, 0, 5, 1),
+        (0, 1, 2, 0),
+        (1, 1, 5, 0),
+    ]
+    expected = {
+        'loss_cls': 1.142107,
+        'loss_mask': 20 * 0.228026,
+        'loss_dice': 0.778957,
+        'd0.loss_cls': 1.226166,
+        'd0.loss_mask': 20 * 0.285943,
+        'd0.loss_dice': 0.774490,
+    }
     losses = criterion(predictions, targets)
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
@@ -338,8 +394,9 @@ def test_losses_at_every_pixel_are_their_formulas(counts, frames, monkeypatch):
                 x = F.interpolate(predictions.mask_logits(layer)[b][q, t][None, None], (23, 31), mode='bilinear')
                 x, wanted = x.flatten(), targets[b].masks[n, t].flatten().double()
                 p = x.sigmoid()
-                mask = mask - (0.25 * (1 - p)**2 * p.log() * wanted +
-                               0.75 * p**2 * (1 - p).log() * (1 - wanted)).mean()
+                mask = (
+                    mask - (0.25 * (1 - p) ** 2 * p.log() * wanted + 0.75 * p**2 * (1 - p).log() * (1 - wanted)).mean()
+                )
                 dice = dice + 1 - (2 * (p * wanted).sum() + 1) / (p.sum() + wanted.sum() + 1)
         total = sum(counts)
         for losses, _ in found.values():
@@ -386,23 +443,30 @@ def test_images_without_masks(num_points):
     boxed = SegTargets(boxed.labels, None, boxed.with_boxes().boxes)
     weights = dict(class_weight=2.0, mask_weight=5.0, dice_weight=5.0, box_weight=5.0, overlap_weight=2.0)
     assigner = HungarianAssigner(num_points=num_points, **weights)
-    criterion = SetCriterion(assigner, [1.0] * 3 + [0.1], num_points=num_points, draw=SamePoints(), loss_box=5.0,
-                             loss_overlap=2.0)
+    criterion = SetCriterion(
+        assigner, [1.0] * 3 + [0.1], num_points=num_points, draw=SamePoints(), loss_box=5.0, loss_overlap=2.0
+    )
     losses = criterion(predictions, [masked, boxed])
 
     def first_image(layers):
         return [layer[:1] for layer in layers]
 
-    first = MaskPredictions(*map(first_image, (predictions.class_logits, predictions.mask_embeds)),
-                            predictions.mask_features[:1], first_image(predictions.boxes))
+    first = MaskPredictions(
+        *map(first_image, (predictions.class_logits, predictions.mask_embeds)),
+        predictions.mask_features[:1],
+        first_image(predictions.boxes),
+    )
     for name, loss in criterion(first, [masked]).items():
         if name.endswith(('mask', 'dice')):
             torch.testing.assert_close(losses[name], loss)
 
     matching = assigner(predictions, [masked, boxed], SamePoints())
     for layer, (logits, boxes) in enumerate(zip(predictions.class_logits, predictions.boxes)):
-        cost = (-2 * logits[1].softmax(-1)[:, boxed.labels] + 5 * (boxes[1][:, None] - boxed.boxes).abs().sum(-1) +
-                2 * overlap_cost(boxes[1], boxed.boxes)).detach()
+        cost = (
+            -2 * logits[1].softmax(-1)[:, boxed.labels]
+            + 5 * (boxes[1][:, None] - boxed.boxes).abs().sum(-1)
+            + 2 * overlap_cost(boxes[1], boxed.boxes)
+        ).detach()
         best = min(itertools.permutations(range(6), 2), key=lambda pair: sum(cost[q, n] for n, q in enumerate(pair)))
         here = (matching.layer == layer) & (matching.batch == 1)
         assert {int(n): int(q) for n, q in zip(matching.target[here], matching.query[here])} == dict(enumerate(best))
@@ -410,6 +474,7 @@ def test_images_without_masks(num_points):
 
 def test_masks_of_several_products(monkeypatch):
     """However many layers one product makes the masks of."""
+
     def step():
         predictions = predictions_of(layers=5)
         losses = criterion(predictions, targets_of(3, 1))

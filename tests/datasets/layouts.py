@@ -1,4 +1,5 @@
 """Generated pictures in the exact layout of data sets that cannot be shipped."""
+
 import json
 
 import numpy as np
@@ -29,12 +30,29 @@ def write_cityscapes(root):
             instances = np.where(counted, labels * 1000 + blocks(random, 0, 4), labels)
             Image.fromarray(labels.astype(np.uint8)).save(fine / f'{name}_gtFine_labelIds.png')
             Image.fromarray(instances.astype(np.uint16)).save(fine / f'{name}_gtFine_instanceIds.png')
-            content = dict(imgHeight=128, imgWidth=256, objects=[
-                dict(label=label, polygon=rectangle(random)) for label in
-                ('road', 'car', 'person', 'sky', 'cargroup', 'rider', 'static', 'license plate', 'bus', 'building')])
+            content = dict(
+                imgHeight=128,
+                imgWidth=256,
+                objects=[
+                    dict(label=label, polygon=rectangle(random))
+                    for label in (
+                        'road',
+                        'car',
+                        'person',
+                        'sky',
+                        'cargroup',
+                        'rider',
+                        'static',
+                        'license plate',
+                        'bus',
+                        'building',
+                    )
+                ],
+            )
             (fine / f'{name}_gtFine_polygons.json').write_text(json.dumps(content))
             Image.fromarray(random.randint(0, 256, (128, 256, 3)).astype(np.uint8)).save(
-                pictures / f'{name}_leftImg8bit.png')
+                pictures / f'{name}_leftImg8bit.png'
+            )
     return root
 
 
@@ -63,10 +81,11 @@ def write_ade20k_full(root):
 def write_coco_stuff(root):
     """Three pictures of 96 x 128 with HDF5 annotations, as COCO-Stuff-10K v1.0 has them."""
     import h5py
+
     random = np.random.RandomState(2)
     for part in ('images', 'annotations', 'imageLists'):
         (root / part).mkdir(parents=True)
-    for split, names in (('train', ('a', 'b')), ('test', ('c', ))):
+    for split, names in (('train', ('a', 'b')), ('test', ('c',))):
         (root / f'imageLists/{split}.txt').write_text('\n'.join(names) + '\n')
         for name in names:
             Image.fromarray(random.randint(0, 256, (96, 128, 3)).astype(np.uint8)).save(root / f'images/{name}.jpg')
@@ -89,11 +108,26 @@ def write_mapillary_v2(root):
             ids = np.where(labels < 116, labels + 300, 0)
             write_panoptic_png(str(folder / f'panoptic/{name}.png'), ids)
             images.append(dict(id=name, file_name=f'{name}.jpg', height=128, width=256))
-            annotations.append(dict(image_id=name, file_name=f'{name}.png', segments_info=[
-                dict(id=int(i), category_id=int(i) - 299, area=int((ids == i).sum()), bbox=[0, 0, 1, 1], iscrowd=0)
-                for i in np.unique(ids) if i]))
-        (folder / 'panoptic/panoptic_2020.json').write_text(json.dumps(dict(
-            images=images, annotations=annotations, categories=categories)))
+            annotations.append(
+                dict(
+                    image_id=name,
+                    file_name=f'{name}.png',
+                    segments_info=[
+                        dict(
+                            id=int(i),
+                            category_id=int(i) - 299,
+                            area=int((ids == i).sum()),
+                            bbox=[0, 0, 1, 1],
+                            iscrowd=0,
+                        )
+                        for i in np.unique(ids)
+                        if i
+                    ],
+                )
+            )
+        (folder / 'panoptic/panoptic_2020.json').write_text(
+            json.dumps(dict(images=images, annotations=annotations, categories=categories))
+        )
     return root
 
 
@@ -108,18 +142,41 @@ def write_mapillary(root):
         for number in range(2):
             name, labels = f'picture_{number}', blocks(random, 0, 66)
             Image.fromarray(random.randint(0, 256, (128, 256, 3)).astype(np.uint8)).save(
-                folder / 'images' / f'{name}.jpg')
+                folder / 'images' / f'{name}.jpg'
+            )
             picture = Image.fromarray(labels.astype(np.uint8), 'P')
             picture.putpalette([part for colour in (*PALETTE, (0, 0, 0)) for part in colour])
             picture.save(folder / 'labels' / f'{name}.png')
             ids = np.where(labels == len(NAMES), 0, labels + 300)
             write_panoptic_png(str(folder / 'panoptic' / f'{name}.png'), ids)
             images.append(dict(id=name, file_name=f'{name}.jpg', height=128, width=256))
-            annotations.append(dict(image_id=name, file_name=f'{name}.png', segments_info=[
-                dict(id=int(i), category_id=int(i) - 299, area=int((ids == i).sum()), bbox=[0, 0, 1, 1], iscrowd=0)
-                for i in np.unique(ids) if i]))
-        (folder / 'panoptic/panoptic_2018.json').write_text(json.dumps(dict(
-            images=images, annotations=annotations,
-            categories=[dict(id=label + 1, name=name, isthing=int(label in THING_IDS), color=list(colour))
-                        for label, (name, colour) in enumerate(zip(NAMES, PALETTE))])))
+            annotations.append(
+                dict(
+                    image_id=name,
+                    file_name=f'{name}.png',
+                    segments_info=[
+                        dict(
+                            id=int(i),
+                            category_id=int(i) - 299,
+                            area=int((ids == i).sum()),
+                            bbox=[0, 0, 1, 1],
+                            iscrowd=0,
+                        )
+                        for i in np.unique(ids)
+                        if i
+                    ],
+                )
+            )
+        (folder / 'panoptic/panoptic_2018.json').write_text(
+            json.dumps(
+                dict(
+                    images=images,
+                    annotations=annotations,
+                    categories=[
+                        dict(id=label + 1, name=name, isthing=int(label in THING_IDS), color=list(colour))
+                        for label, (name, colour) in enumerate(zip(NAMES, PALETTE))
+                    ],
+                )
+            )
+        )
     return root

@@ -1,4 +1,5 @@
 """Files that announce more than they hold are refused by name, before memory is taken."""
+
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from m2f_mm.datasets.io import read_json, read_label_png, read_panoptic_png
 
 def png(height, width, bits, kind, pixels=b''):
     """A PNG whose header says what it is told to."""
+
     def chunk(name, content):
         return struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
 
@@ -45,7 +47,7 @@ def test_deeply_nested_json(text, tmp_path):
     path = tmp_path / 'nested.json'
     path.write_text(text)
     with pytest.raises(ValueError, match=r'nested\.json'):
-        read_json(str(path), 'panoptic', 'COCO', ('images', ))
+        read_json(str(path), 'panoptic', 'COCO', ('images',))
 
 
 @pytest.mark.parametrize('turn', [1, 6])
@@ -65,7 +67,8 @@ def test_headers_in_several_threads_leave_the_limit(tmp_path):
     limit = Image.MAX_IMAGE_PIXELS
     with ThreadPoolExecutor(8) as threads:
         assert {header.size for header in threads.map(read_header, [str(tmp_path / 'bomb.png')] * 100)} == {
-            (60000, 60000)}
+            (60000, 60000)
+        }
     assert Image.MAX_IMAGE_PIXELS == limit
 
 

@@ -1,4 +1,5 @@
 """Still pictures that become clips."""
+
 import json
 from pathlib import Path
 
@@ -19,10 +20,16 @@ def picture(count=2):
     image = np.zeros((60, 80, 3), np.uint8)
     masks = np.zeros((count, 60, 80), np.uint8)
     for i, mask in enumerate(masks):
-        mask[20:40, 15 + 30 * i:35 + 30 * i] = 1
+        mask[20:40, 15 + 30 * i : 35 + 30 * i] = 1
         image[mask > 0] = 100 + 100 * i
-    return dict(img=image, img_path='a.jpg', img_id=5, gt_masks=structures.BitmapMasks(masks, 60, 80),
-                gt_bboxes_labels=np.arange(count), gt_ignore_flags=np.zeros(count, bool))
+    return dict(
+        img=image,
+        img_path='a.jpg',
+        img_id=5,
+        gt_masks=structures.BitmapMasks(masks, 60, 80),
+        gt_bboxes_labels=np.arange(count),
+        gt_ignore_flags=np.zeros(count, bool),
+    )
 
 
 def test_objects_move_with_their_pixels():
@@ -31,13 +38,14 @@ def test_objects_move_with_their_pixels():
     for _ in range(10):
         clip = ClipFromImage(num_frames=3)(picture())
         assert clip['frame_id'] == [0, 1, 2] and clip['video_id'] == [5] * 3 and clip['video_length'] == [3] * 3
-        for image, masks, ids, boxes in zip(*(clip[key] for key in ('img', 'gt_masks', 'gt_instances_ids',
-                                                                    'gt_bboxes'))):
+        for image, masks, ids, boxes in zip(
+            *(clip[key] for key in ('img', 'gt_masks', 'gt_instances_ids', 'gt_bboxes'))
+        ):
             assert image.shape == (60, 80, 3) and ids.tolist() == [0, 1]
             for i, (mask, box) in enumerate(zip(masks.masks, boxes.astype(int))):
                 inside = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0
                 assert (image[inside] == 100 + 100 * i).mean() > 0.95
-                assert mask[box[1]:box[3], box[0]:box[2]].sum() == mask.sum()
+                assert mask[box[1] : box[3], box[0] : box[2]].sum() == mask.sum()
         moved |= (clip['img'][0] != clip['img'][2]).mean() > 0.05
     assert moved
 
@@ -74,16 +82,26 @@ def test_the_base_makes_clips_of_coco(tmp_path):
     mask = np.zeros((40, 60), np.uint8, order='F')
     mask[10:30, 10:50] = 1
     code = coco_masks.encode(mask)
-    annotation = dict(bbox=[10, 10, 40, 20], area=800, image_id=1,
-                      segmentation=dict(code, counts=code['counts'].decode()))
-    (tmp_path / 'instances.json').write_text(json.dumps(dict(
-        images=[dict(id=1, file_name='a.png', height=40, width=60)], categories=[dict(id=3, name='car')],
-        annotations=[dict(annotation, id=1, category_id=3, iscrowd=0), dict(annotation, id=2, category_id=3,
-                                                                            iscrowd=1)])))
+    annotation = dict(
+        bbox=[10, 10, 40, 20], area=800, image_id=1, segmentation=dict(code, counts=code['counts'].decode())
+    )
+    (tmp_path / 'instances.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, file_name='a.png', height=40, width=60)],
+                categories=[dict(id=3, name='car')],
+                annotations=[
+                    dict(annotation, id=1, category_id=3, iscrowd=0),
+                    dict(annotation, id=2, category_id=3, iscrowd=1),
+                ],
+            )
+        )
+    )
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((40, 60, 3), 90, np.uint8))
     dataset = Config.fromfile(CONFIGS / '_base_' / 'datasets' / 'coco_clips.py').train_dataloader.dataset
-    dataset.update(data_root=str(tmp_path), ann_file='instances.json', data_prefix=dict(img=''),
-                   metainfo=dict(classes=('car',)))
+    dataset.update(
+        data_root=str(tmp_path), ann_file='instances.json', data_prefix=dict(img=''), metainfo=dict(classes=('car',))
+    )
     with DefaultScope.overwrite_default_scope('mmdet'):
         packed = DATASETS.build(dataset)[0]
     assert packed['inputs'].shape[:2] == (2, 3) and packed['inputs'].shape[2] in (360, 480)

@@ -1,4 +1,5 @@
 """The data set configs build with the stock registries and deliver what the models expect, on small data."""
+
 import os
 import shutil
 from contextlib import ExitStack
@@ -19,11 +20,26 @@ from m2f_mm.engine.ignored_label import use_one_ignored_label
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASES = os.path.join(HERE, '../../configs/_base_/datasets')
-COUNTS = dict(shapes_panoptic=(4, 3), coco_panoptic=(80, 53), ade20k_panoptic=(100, 50), shapes_instance=4,
-              coco_instance=80, ade20k_instance=100, shapes_semantic=7, ade20k_semantic=150, ade20k_semantic_640=150,
-              cityscapes_panoptic=(8, 11), cityscapes_instance=8, cityscapes_semantic=19, mapillary_panoptic=(37, 28),
-              mapillary_semantic=65, mapillary_v2_panoptic=(70, 46), mapillary_v2_semantic=124, coco_stuff10k=171,
-              ade20k_full=847)
+COUNTS = dict(
+    shapes_panoptic=(4, 3),
+    coco_panoptic=(80, 53),
+    ade20k_panoptic=(100, 50),
+    shapes_instance=4,
+    coco_instance=80,
+    ade20k_instance=100,
+    shapes_semantic=7,
+    ade20k_semantic=150,
+    ade20k_semantic_640=150,
+    cityscapes_panoptic=(8, 11),
+    cityscapes_instance=8,
+    cityscapes_semantic=19,
+    mapillary_panoptic=(37, 28),
+    mapillary_semantic=65,
+    mapillary_v2_panoptic=(70, 46),
+    mapillary_v2_semantic=124,
+    coco_stuff10k=171,
+    ade20k_full=847,
+)
 SHARED = os.path.abspath(os.path.join(HERE, '../../../shared/data'))
 
 
@@ -55,8 +71,12 @@ def streets(tmp_path_factory):
     coco_stuff_files.prepare(write_coco_stuff(root / 'stuff'), workers=0)
     write_mapillary_v2(write_mapillary(root / 'mapillary'))
     ade20k_full_files.prepare(write_ade20k_full(root / 'full'), workers=0)
-    return dict(COCO_STUFF_ROOT=f'{root}/stuff', ADE_FULL_ROOT=f'{root}/full', CITYSCAPES_ROOT=f'{root}/cityscapes/',
-                MAPILLARY_ROOT=f'{root}/mapillary/')
+    return dict(
+        COCO_STUFF_ROOT=f'{root}/stuff',
+        ADE_FULL_ROOT=f'{root}/full',
+        CITYSCAPES_ROOT=f'{root}/cityscapes/',
+        MAPILLARY_ROOT=f'{root}/mapillary/',
+    )
 
 
 @pytest.fixture
@@ -76,6 +96,7 @@ def open_config(monkeypatch, shapes, ade, streets):
             pytest.skip(f'needs {config.data_root}')
         scope.enter_context(DefaultScope.overwrite_default_scope(package.__name__))
         return config
+
     with ExitStack() as scope:
         yield open_config
 
@@ -87,8 +108,17 @@ def every_item(config, split):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('name', ['shapes_panoptic', 'coco_panoptic', 'ade20k_panoptic', 'cityscapes_panoptic',
-                                  'mapillary_panoptic', 'mapillary_v2_panoptic'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'shapes_panoptic',
+        'coco_panoptic',
+        'ade20k_panoptic',
+        'cityscapes_panoptic',
+        'mapillary_panoptic',
+        'mapillary_v2_panoptic',
+    ],
+)
 def test_panoptic(open_config, name):
     config = open_config(name)
     train, items = every_item(config, 'train')
@@ -155,6 +185,7 @@ def test_cityscapes_ap(open_config, name, tmp_path):
     """cityscapesScripts counts what the truth of the generated pictures would score as a prediction."""
     pytest.importorskip('cityscapesscripts', reason='AP of Cityscapes needs cityscapesscripts')
     from m2f_mm.integrations.stock_tools import tell_stock_tools
+
     config = open_config(name)
     dataset = DATASETS.build(config.val_dataloader.dataset)
     evaluators = config.val_evaluator if isinstance(config.val_evaluator, list) else [config.val_evaluator]
@@ -171,15 +202,28 @@ def test_cityscapes_ap(open_config, name, tmp_path):
         objects = [number for number in np.unique(ids) if number >= 24000 and number // 1000 in things]
         sample['pred_instances'] = dict(
             labels=torch.tensor([things.index(number // 1000) for number in objects]),
-            scores=torch.ones(len(objects)), bboxes=torch.zeros(len(objects), 4),
-            masks=torch.stack([torch.from_numpy(ids == number) for number in objects]))
+            scores=torch.ones(len(objects)),
+            bboxes=torch.zeros(len(objects), 4),
+            masks=torch.stack([torch.from_numpy(ids == number) for number in objects]),
+        )
         metric.process({}, [sample])
     found = metric.evaluate(len(dataset))
     assert found['cityscapes/mAP'] == found['cityscapes/AP@50'] == 1.0
 
 
-@pytest.mark.parametrize('name', ['shapes_semantic', 'ade20k_semantic', 'ade20k_semantic_640', 'cityscapes_semantic',
-                                  'mapillary_semantic', 'mapillary_v2_semantic', 'coco_stuff10k', 'ade20k_full'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'shapes_semantic',
+        'ade20k_semantic',
+        'ade20k_semantic_640',
+        'cityscapes_semantic',
+        'mapillary_semantic',
+        'mapillary_v2_semantic',
+        'coco_stuff10k',
+        'ade20k_full',
+    ],
+)
 def test_semantic(open_config, name):
     config = open_config(name)
     train, _ = every_item(config, 'train')
@@ -205,8 +249,15 @@ def test_recipe_numbers():
     ade = Config.fromfile(f'{BASES}/ade20k_semantic.py')
     assert ade.short_sides == [int(0.1 * k * 512) for k in range(5, 21)]
     assert [step.type for step in ade.train_pipeline] == [
-        'm2f_mm.LoadImage', 'm2f_mm.LoadLabelMap', 'RandomChoiceResize', 'RandomCrop', 'm2f_mm.ColorAugSSD',
-        'RandomFlip', 'Pad', 'PackSegInputs']
+        'm2f_mm.LoadImage',
+        'm2f_mm.LoadLabelMap',
+        'RandomChoiceResize',
+        'RandomCrop',
+        'm2f_mm.ColorAugSSD',
+        'RandomFlip',
+        'Pad',
+        'PackSegInputs',
+    ]
     for name in ('coco_panoptic', 'coco_instance'):
         coco = Config.fromfile(f'{BASES}/{name}.py')
         assert coco.train_dataloader.batch_size == 2 and coco.data_root == 'data/coco/'

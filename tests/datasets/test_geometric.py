@@ -73,14 +73,14 @@ def test_free_crop_without_padding(shape):
         found = crop(dict(img=image, gt_seg_map=np.arange(image[..., 0].size).reshape(shape)))
         y, x = divmod(int(found['gt_seg_map'][0, 0]), shape[1])
         places.add((y, x))
-        np.testing.assert_array_equal(found['img'], image[y:y + height, x:x + width])
+        np.testing.assert_array_equal(found['img'], image[y : y + height, x : x + width])
         assert found['img_shape'] == found['gt_seg_map'].shape == (height, width)
     assert len(places) == (shape[0] - height + 1) * (shape[1] - width + 1)
 
 
 @pytest.mark.parametrize('kind', ['polygon', 'bitmap'])
 def test_free_crop_keeps_what_it_misses(kind):
-    crop = fixed(FixedSizeCrop((12, 16), diagonal=False, pad=False, filter_empty=False), 0.)
+    crop = fixed(FixedSizeCrop((12, 16), diagonal=False, pad=False, filter_empty=False), 0.0)
     results = crop(instances(kind, (24, 32)))
     assert results['gt_masks'].to_ndarray().shape == (3, 12, 16) and len(results['gt_bboxes']) == 3
     assert results['gt_masks'].to_ndarray().any((1, 2)).tolist() == [True, True, False]
@@ -88,8 +88,10 @@ def test_free_crop_keeps_what_it_misses(kind):
 
 
 def test_resize_draws_from_its_range():
-    sides = [ResizeScale((100, 100), (0.5, 1.5))(dict(img=np.zeros((10, 10, 3), np.uint8)))['img'].shape[0]
-             for _ in range(200)]
+    sides = [
+        ResizeScale((100, 100), (0.5, 1.5))(dict(img=np.zeros((10, 10, 3), np.uint8)))['img'].shape[0]
+        for _ in range(200)
+    ]
     assert 50 <= min(sides) < 65 and 135 < max(sides) <= 150
 
 
@@ -119,13 +121,19 @@ def instances(kind, shape):
     """Three instances: in the upper left corner, across the middle, in the lower right corner."""
     structures = pytest.importorskip('mmdet.structures.mask')
     from mmdet.structures.bbox import HorizontalBoxes
+
     h, w = shape
     boxes = np.array([[0, 0, 4, 4], [w / 2 - 4, h / 2 - 4, w / 2 + 4, h / 2 + 4], [w - 4, h - 4, w, h]], np.float32)
     polygons = [[np.array([x1, y1, x2, y1, x2, y2, x1, y2])] for x1, y1, x2, y2 in boxes.astype(float)]
     masks = structures.PolygonMasks(polygons, h, w)
     masks = masks if kind == 'polygon' else structures.BitmapMasks(masks.to_ndarray(), h, w)
-    return dict(img=np.zeros((h, w, 3), np.uint8), gt_masks=masks, gt_bboxes=HorizontalBoxes(boxes),
-                gt_bboxes_labels=np.array([3, 4, 5]), gt_ignore_flags=np.array([False, True, False]))
+    return dict(
+        img=np.zeros((h, w, 3), np.uint8),
+        gt_masks=masks,
+        gt_bboxes=HorizontalBoxes(boxes),
+        gt_bboxes_labels=np.array([3, 4, 5]),
+        gt_ignore_flags=np.array([False, True, False]),
+    )
 
 
 @pytest.mark.parametrize('kind', ['polygon', 'bitmap'])
@@ -183,19 +191,28 @@ def results_of(kind, shape, seed):
     """Everything that can be in the results, at random: picture, segments, boxes and three masks of random corners."""
     rng = np.random.default_rng(seed)
     h, w = shape
-    results = dict(img=rng.integers(0, 256, (h, w, 3), np.uint8), img_shape=shape,
-                   gt_seg_map=rng.integers(0, 60000, shape).astype(np.uint16))
+    results = dict(
+        img=rng.integers(0, 256, (h, w, 3), np.uint8),
+        img_shape=shape,
+        gt_seg_map=rng.integers(0, 60000, shape).astype(np.uint16),
+    )
     if kind == 'segments':
         return results
     structures = pytest.importorskip('mmdet.structures.mask')
     from mmdet.structures.bbox import HorizontalBoxes
-    polygons = [[np.stack([rng.uniform(0, w, 5), rng.uniform(0, h, 5)], 1).ravel() for _ in range(1 + i)]
-                for i in range(3)]  # some cross themselves
+
+    polygons = [
+        [np.stack([rng.uniform(0, w, 5), rng.uniform(0, h, 5)], 1).ravel() for _ in range(1 + i)] for i in range(3)
+    ]  # some cross themselves
     masks = structures.PolygonMasks(polygons, h, w)
     boxes = masks.get_bboxes('hbox').numpy()
     masks = masks if kind == 'polygon' else structures.BitmapMasks(masks.to_ndarray(), h, w)
-    return results | dict(gt_masks=masks, gt_bboxes=HorizontalBoxes(boxes) if seed % 2 else boxes,
-                          gt_bboxes_labels=np.arange(3), gt_ignore_flags=np.array([False, True, False]))
+    return results | dict(
+        gt_masks=masks,
+        gt_bboxes=HorizontalBoxes(boxes) if seed % 2 else boxes,
+        gt_bboxes_labels=np.arange(3),
+        gt_ignore_flags=np.array([False, True, False]),
+    )
 
 
 def assert_same(value, expected):
@@ -223,8 +240,8 @@ def test_jitter_equals_resize_then_crop(kind, filter_empty):
         shape, scale, crop_size = (tuple(map(int, rng.integers(low, (110, 90, 70)[i], 2))) for i in range(3))
         if kind == 'segments' and seed % 10 == 0:
             shape = (1, 60) if seed % 20 else (60, 1)
-        steps = ResizeScale(scale, (0.05, 3.)), FixedSizeCrop(crop_size, filter_empty=filter_empty)
-        jitter = LargeScaleJitter(scale, crop_size, (0.05, 3.), filter_empty=filter_empty)
+        steps = ResizeScale(scale, (0.05, 3.0)), FixedSizeCrop(crop_size, filter_empty=filter_empty)
+        jitter = LargeScaleJitter(scale, crop_size, (0.05, 3.0), filter_empty=filter_empty)
         results, expected = results_of(kind, shape, seed), results_of(kind, shape, seed)
         if seed % 2:  # what RandomFlip leaves behind: views
             for side in (results, expected):
@@ -239,7 +256,7 @@ def test_jitter_equals_resize_then_crop(kind, filter_empty):
             assert_same(results[key], expected[key])
 
 
-@pytest.mark.parametrize('place', [0., 0.4, 1.])
+@pytest.mark.parametrize('place', [0.0, 0.4, 1.0])
 @pytest.mark.parametrize('shape, side', [((480, 640), 2041), ((375, 500), 700), ((640, 427), 513)])
 def test_jitter_equals_resize_then_crop_at_the_sizes_of_coco(shape, side, place):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
@@ -269,8 +286,10 @@ def test_jitter_leaves_its_input_and_packs_without_a_copy():
 
 def test_jitter_says_what_it_is():
     jitter = LargeScaleJitter((60, 50), (16, 12), filter_empty=False)
-    assert repr(jitter) == ('LargeScaleJitter(scale=(60, 50), crop_size=(16, 12), ratio_range=(0.1, 2.0), pad_val=128, '
-                            'seg_pad_val=255, filter_empty=False)')
+    assert repr(jitter) == (
+        'LargeScaleJitter(scale=(60, 50), crop_size=(16, 12), ratio_range=(0.1, 2.0), pad_val=128, '
+        'seg_pad_val=255, filter_empty=False)'
+    )
     with pytest.raises(ValueError, match=r'crop_size must be \(height, width\)'):
         LargeScaleJitter((60, 50), (16.5, 12))
 

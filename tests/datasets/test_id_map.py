@@ -75,7 +75,8 @@ def test_other_formats_are_read(tmp_path):
 @pytest.mark.parametrize('mode', ['L', 'P', 'I;16', '1'])
 def test_maps_of_labels_are_refused(tmp_path, mode):
     Image.fromarray(picture(6, 9).astype(np.uint16 if mode == 'I;16' else np.uint8)).convert(mode).save(
-        tmp_path / 'x.png')
+        tmp_path / 'x.png'
+    )
     with pytest.raises(ValueError, match='x.png is a picture of mode .* is it a semantic label map'):
         read_panoptic_png(str(tmp_path / 'x.png'))
 
@@ -95,5 +96,3 @@ def test_a_changed_byte_is_noticed_or_harmless(tmp_path):
                 read_panoptic_png(str(tmp_path / 'x.png'))
         else:
             np.testing.assert_array_equal(read_panoptic_png(str(tmp_path / 'x.png')), expected)
-
-

@@ -26,7 +26,7 @@ def slow_map(ids, segments, labels):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('classes, labels', [(('cat', 'dog', 'grass'), {7: 0, 9: 1, 3: 2}), (('dog', ), {9: 0})])
+@pytest.mark.parametrize('classes, labels', [(('cat', 'dog', 'grass'), {7: 0, 9: 1, 3: 2}), (('dog',), {9: 0})])
 def test_map_equals_the_slow_one(tmp_path, classes, labels):
     results = load(write_toy(tmp_path), metainfo=dict(classes=classes))
     expected, kept = slow_map(IDS, SEGMENTS, labels)
@@ -58,10 +58,13 @@ def test_the_map_survives_the_stock_transforms(tmp_path):
     np.testing.assert_array_equal(packed.gt_segment_map.data[0], expected)
 
 
-@pytest.mark.parametrize('segments, message', [
-    (SEGMENTS[:-1], r'segment ids \[9\] are only in the PNG, \[\] only in the JSON'),
-    (SEGMENTS + [dict(id=44, category_id=7, iscrowd=0)], r'\[\] are only in the PNG, \[44\] only in the JSON'),
-])
+@pytest.mark.parametrize(
+    'segments, message',
+    [
+        (SEGMENTS[:-1], r'segment ids \[9\] are only in the PNG, \[\] only in the JSON'),
+        (SEGMENTS + [dict(id=44, category_id=7, iscrowd=0)], r'\[\] are only in the PNG, \[44\] only in the JSON'),
+    ],
+)
 def test_ids_of_png_and_json_must_agree(tmp_path, segments, message):
     write_toy(tmp_path, segments=segments)
     with pytest.raises(ValueError, match=message) as error:
@@ -80,6 +83,7 @@ def test_segments_without_a_pixel_may_stay(tmp_path):
     def hidden(content):
         content['annotations'][0]['segments_info'].append(dict(id=45, category_id=3, iscrowd=0))
         return content
+
     write_toy(tmp_path, change=hidden)
     before = load(write_toy(tmp_path / 'before'))
     results = load(tmp_path, LoadPanopticSegments(mismatch='empty'))
@@ -89,6 +93,7 @@ def test_segments_without_a_pixel_may_stay(tmp_path):
     def unlisted(content):
         content['annotations'][0]['segments_info'].pop(0)
         return content
+
     write_toy(tmp_path / 'after', change=unlisted)
     with pytest.raises(ValueError, match='are only in the PNG'):
         load(tmp_path / 'after', LoadPanopticSegments(mismatch='empty'))
@@ -98,6 +103,7 @@ def test_sizes_must_agree(tmp_path):
     def taller(content):
         content['images'][0]['height'] = 99
         return content
+
     write_toy(tmp_path, change=taller)
     with pytest.raises(ValueError, match=r'b.jpg: it has 3x4 pixels \(HxW\), but its JSON says 99x4'):
         load(tmp_path)
@@ -105,12 +111,15 @@ def test_sizes_must_agree(tmp_path):
         LoadPanopticSegments()(open_toy(tmp_path).get_data_info(0))
 
 
-@pytest.mark.parametrize('write, kind, message', [
-    (lambda path: path.unlink(), FileNotFoundError, 'does not exist; check data_prefix'),
-    (lambda path: path.write_bytes(b''), ValueError, 'cannot be read as a panoptic PNG'),
-    (lambda path: path.write_bytes(path.read_bytes()[:50]), ValueError, 'cannot be read as a panoptic PNG'),
-    (lambda path: Image.new('L', (4, 3)).save(path), ValueError, 'picture of mode L'),
-])
+@pytest.mark.parametrize(
+    'write, kind, message',
+    [
+        (lambda path: path.unlink(), FileNotFoundError, 'does not exist; check data_prefix'),
+        (lambda path: path.write_bytes(b''), ValueError, 'cannot be read as a panoptic PNG'),
+        (lambda path: path.write_bytes(path.read_bytes()[:50]), ValueError, 'cannot be read as a panoptic PNG'),
+        (lambda path: Image.new('L', (4, 3)).save(path), ValueError, 'picture of mode L'),
+    ],
+)
 def test_broken_pngs_are_named(tmp_path, write, kind, message):
     write(tmp_path.__class__(write_toy(tmp_path)) / 'seg/c/b_segments.png')
     with pytest.raises(kind, match=message) as error:
@@ -141,12 +150,15 @@ def test_packing(tmp_path):
     assert without_truth['inputs'].shape == (1, 3, 4) and 'gt_segments' not in without_truth['data_samples']
 
 
-@pytest.mark.parametrize('name, pixels, mode', [
-    ('grey.jpg', np.full((8, 9), 77, np.uint8), 'L'),
-    ('alpha.png', np.full((8, 9, 4), 77, np.uint8), 'RGBA'),
-    ('cmyk.jpg', np.full((8, 9, 4), 77, np.uint8), 'CMYK'),
-    ('deep.png', np.full((8, 9), 77 << 8, np.uint16), 'I;16'),
-])
+@pytest.mark.parametrize(
+    'name, pixels, mode',
+    [
+        ('grey.jpg', np.full((8, 9), 77, np.uint8), 'L'),
+        ('alpha.png', np.full((8, 9, 4), 77, np.uint8), 'RGBA'),
+        ('cmyk.jpg', np.full((8, 9, 4), 77, np.uint8), 'CMYK'),
+        ('deep.png', np.full((8, 9), 77 << 8, np.uint16), 'I;16'),
+    ],
+)
 def test_every_kind_of_file_becomes_three_channels_of_eight_bits(tmp_path, name, pixels, mode):
     picture = Image.fromarray(pixels) if mode == 'I;16' else Image.frombytes(mode, (9, 8), pixels.tobytes())
     picture.save(tmp_path / name)

@@ -1,4 +1,5 @@
 """A data set that is not there comes with what makes it."""
+
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,26 @@ from m2f_mm.datasets.locations import LOCATIONS, require_files
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize('name, variable, said', [
-    ('demo/mask2former_r18_shapes-panoptic', 'SHAPES_ROOT', 'make_shapes.py --out data/shapes`'),
-    ('demo/mask2former_r18_shapes-semantic', 'SHAPES_ROOT', 'make_shapes.py --out data/shapes`'),
-    ('demo/mask2former_r18_shape-videos', 'SHAPE_VIDEOS_ROOT', 'make_shape_videos.py --out data/shape_videos`'),
-    ('mask2former_r50_8xb2-160k_ade20k-panoptic', 'ADE_ROOT', 'converters/ade20k.py data/ade/ADEChallengeData2016`'),
-    ('mask2former_r50_8xb2-lsj-50e_coco', 'COCO_ROOT', 'Put the download into data/coco'),
-])
+@pytest.mark.parametrize(
+    'name, variable, said',
+    [
+        ('demo/mask2former_r18_shapes-panoptic', 'SHAPES_ROOT', 'make_shapes.py --out data/shapes`'),
+        ('demo/mask2former_r18_shapes-semantic', 'SHAPES_ROOT', 'make_shapes.py --out data/shapes`'),
+        ('demo/mask2former_r18_shape-videos', 'SHAPE_VIDEOS_ROOT', 'make_shape_videos.py --out data/shape_videos`'),
+        (
+            'mask2former_r50_8xb2-160k_ade20k-panoptic',
+            'ADE_ROOT',
+            'converters/ade20k.py data/ade/ADEChallengeData2016`',
+        ),
+        ('mask2former_r50_8xb2-lsj-50e_coco', 'COCO_ROOT', 'Put the download into data/coco'),
+    ],
+)
 @pytest.mark.parametrize('part', ['train', 'test'])
 def test_missing_data_of_shipped_configs(name, variable, said, part, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(variable, raising=False)
     with pytest.raises(FileNotFoundError) as error:
-        require_files(Config.fromfile(config_path(name)), (part, ))
+        require_files(Config.fromfile(config_path(name)), (part,))
     assert said in str(error.value) and variable in str(error.value) and f'{part}_dataloader' in str(error.value)
 
 
@@ -31,14 +39,14 @@ def test_missing_parts_of_data(tmp_path, monkeypatch):
     monkeypatch.setenv('SHAPES_ROOT', f'{tmp_path}/')
     cfg = Config.fromfile(config_path('demo/mask2former_r18_shapes-instance'))
     with pytest.raises(FileNotFoundError, match=f'ann_file: {tmp_path}/annotations/instances_val.json.*make_shapes'):
-        require_files(cfg, ('val', ))
+        require_files(cfg, ('val',))
     cfg.merge_from_dict(dict(val_dataloader=dict(dataset=dict(data_root=f'{tmp_path}/own/'))))
     monkeypatch.delenv('SHAPES_ROOT')
     with pytest.raises(FileNotFoundError, match=r'val_dataloader.dataset.data_root: .*/own does.*Check data_root'):
-        require_files(cfg, ('val', ))
+        require_files(cfg, ('val',))
     cfg.val_dataloader.dataset.backend_args = dict(backend='petrel')
     cfg.val_evaluator = None
-    require_files(cfg, ('val', ))
+    require_files(cfg, ('val',))
 
 
 def test_every_root_of_the_configs_and_of_the_readme_is_known():

@@ -10,12 +10,14 @@ from m2f_mm.registry import DATASETS
 
 def without(key, *path):
     """A change of the JSON that deletes ``key`` of the record at ``path``."""
+
     def change(content):
         record = content
         for step in path:
             record = record[step]
         del record[key]
         return content
+
     return change
 
 
@@ -23,7 +25,7 @@ def test_classes_are_things_first_in_the_order_of_category_ids(tmp_path):
     dataset = open_toy(write_toy(tmp_path))
     assert dataset.metainfo['classes'] == ('cat', 'dog', 'grass')
     assert dataset.metainfo['thing_classes'] == ('cat', 'dog')
-    assert dataset.metainfo['stuff_classes'] == ('grass', )
+    assert dataset.metainfo['stuff_classes'] == ('grass',)
     assert len(set(dataset.metainfo['palette'])) == 3
     assert dataset.category_ids == [7, 9, 3]
 
@@ -40,7 +42,7 @@ def test_items_hold_what_mmdetection_expects(tmp_path):
 
 def test_a_subset_of_classes_leaves_the_others_void(tmp_path):
     dataset = open_toy(write_toy(tmp_path), metainfo=dict(classes=('dog', 'grass')))
-    assert dataset.metainfo['thing_classes'] == ('dog', )
+    assert dataset.metainfo['thing_classes'] == ('dog',)
     item = dataset.get_data_info(0)
     assert [segment['category'] for segment in item['segments_info']] == [0, 1]
     assert item['void_ids'] == [5, 9]
@@ -51,18 +53,21 @@ def test_metainfo_may_say_what_the_json_does_not(tmp_path):
     write_toy(tmp_path, categories=categories)
     with pytest.raises(ValueError, match="panoptic.json: nothing says whether 'grass', 'cat', 'dog' are things"):
         open_toy(tmp_path)
-    dataset = open_toy(tmp_path, metainfo=dict(thing_classes=('dog', 'cat'), stuff_classes=('grass', )))
+    dataset = open_toy(tmp_path, metainfo=dict(thing_classes=('dog', 'cat'), stuff_classes=('grass',)))
     assert dataset.metainfo['classes'] == ('dog', 'cat', 'grass')
     assert [segment['category'] for segment in dataset.get_data_info(0)['segments_info']] == [0, 1, 2, 1]
     half = open_toy(tmp_path, metainfo=dict(classes=('dog', 'cat', 'grass'), thing_classes=('dog', 'cat')))
-    assert half.metainfo['stuff_classes'] == ('grass', )
+    assert half.metainfo['stuff_classes'] == ('grass',)
 
 
-@pytest.mark.parametrize('classes, message', [
-    (('grass', 'dog'), 'things before stuff'),
-    (('dog', 'dog'), 'twice'),
-    (('horse', 'dog'), "whether 'horse' are things or stuff"),
-])
+@pytest.mark.parametrize(
+    'classes, message',
+    [
+        (('grass', 'dog'), 'things before stuff'),
+        (('dog', 'dog'), 'twice'),
+        (('horse', 'dog'), "whether 'horse' are things or stuff"),
+    ],
+)
 def test_bad_classes_are_refused(tmp_path, classes, message):
     with pytest.raises(ValueError, match=message):
         open_toy(write_toy(tmp_path), metainfo=dict(classes=classes))
@@ -74,18 +79,24 @@ def test_classes_that_the_json_lacks_are_named(tmp_path):
         CocoPanopticDataset(data_root=str(tmp_path), ann_file='panoptic.json', data_prefix=dict(img='img', seg='seg'))
 
 
-@pytest.mark.parametrize('change, message', [
-    (without('file_name', 'annotations', 0), 'annotation without file_name'),
-    (without('height', 'images', 0), 'image without height'),
-    (without('category_id', 'annotations', 0, 'segments_info', 2), 'segment of c/b_segments.png without category_id'),
-    (without('name', 'categories', 1), 'category without name'),
-    (without('annotations'), 'no list annotations'),
-    (lambda content: [content], 'no list images, annotations, categories'),
-    (lambda content: dict(content, annotations=content['annotations'] * 2), 'two annotations for image 1'),
-    (lambda content: dict(content, images=[]), r'annotates images that it does not list: \[1\]'),
-    (lambda content: dict(content, categories=CATEGORIES[:2]), 'segment 70000 of c/b_segments.png has category 9'),
-    (lambda content: dict(content, categories=CATEGORIES + CATEGORIES[:1]), 'twice'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (without('file_name', 'annotations', 0), 'annotation without file_name'),
+        (without('height', 'images', 0), 'image without height'),
+        (
+            without('category_id', 'annotations', 0, 'segments_info', 2),
+            'segment of c/b_segments.png without category_id',
+        ),
+        (without('name', 'categories', 1), 'category without name'),
+        (without('annotations'), 'no list annotations'),
+        (lambda content: [content], 'no list images, annotations, categories'),
+        (lambda content: dict(content, annotations=content['annotations'] * 2), 'two annotations for image 1'),
+        (lambda content: dict(content, images=[]), r'annotates images that it does not list: \[1\]'),
+        (lambda content: dict(content, categories=CATEGORIES[:2]), 'segment 70000 of c/b_segments.png has category 9'),
+        (lambda content: dict(content, categories=CATEGORIES + CATEGORIES[:1]), 'twice'),
+    ],
+)
 def test_contradictions_name_the_file_and_the_cause(tmp_path, change, message):
     write_toy(tmp_path, change=change)
     with pytest.raises(ValueError, match=message) as error:

@@ -1,4 +1,5 @@
 """Preparation of data sets: equal to the official scripts', resumable, and complete or not at all."""
+
 import json
 import os
 import shutil
@@ -82,9 +83,14 @@ def test_ade20k_instances_are_the_objects_of_the_panoptic_map(ade):
 
 def test_ade20k_reads_what_either_script_wrote(ade):
     ade20k_files.prepare(ade, workers=0)
-    mine, theirs = (ADE20KPanopticDataset(
-        ann_file=str(root / 'ade20k_panoptic_train.json'), data_prefix=dict(img=str(ade), seg=str(root)), pipeline=[])
-        for root in (ade, ADE))
+    mine, theirs = (
+        ADE20KPanopticDataset(
+            ann_file=str(root / 'ade20k_panoptic_train.json'),
+            data_prefix=dict(img=str(ade), seg=str(root)),
+            pipeline=[],
+        )
+        for root in (ade, ADE)
+    )
     for my, their in zip(mine, theirs, strict=True):
         assert [s['category'] for s in my['segments_info']] == [s['category'] for s in their['segments_info']]
         assert [s['is_thing'] for s in my['segments_info']] == [s['is_thing'] for s in their['segments_info']]
@@ -108,9 +114,13 @@ def test_broken_pictures_are_named_and_the_others_not_made_twice(ade, monkeypatc
     assert all(line.endswith('is there already') for line in lines)
 
 
-@pytest.mark.parametrize('pixels, message', [
-    (np.full((4, 4, 3), 101, np.uint8), r'object 101 has the classes \[101\]; it must be one of 1..100'),
-    (np.full((4, 5, 3), 1, np.uint8), r'4x5 pixels \(HxW\), but the picture 4x4')])
+@pytest.mark.parametrize(
+    'pixels, message',
+    [
+        (np.full((4, 4, 3), 101, np.uint8), r'object 101 has the classes \[101\]; it must be one of 1..100'),
+        (np.full((4, 5, 3), 1, np.uint8), r'4x5 pixels \(HxW\), but the picture 4x4'),
+    ],
+)
 def test_ade20k_objects_that_cannot_be_are_refused(tmp_path, pixels, message):
     for part in ('images', 'annotations', 'annotations_instance'):
         (tmp_path / part / 'training').mkdir(parents=True)
@@ -144,7 +154,7 @@ def squares(number, folder):
     if number == 'x3':
         raise ValueError('three is odd')
     (folder / number).write_text(number)
-    return dict(square=int(number[1:])**2)
+    return dict(square=int(number[1:]) ** 2)
 
 
 def test_pictures_in_processes_come_in_order(tmp_path, capsys):
@@ -160,8 +170,9 @@ def test_pictures_in_processes_come_in_order(tmp_path, capsys):
     assert sum((tmp_path / name).exists() for name in names) == 6
     assert '4 of 10 pictures are done already' in capsys.readouterr().out
     assert len(journal.read_text().splitlines()) == 10  # the half line is gone, so that the next run can go on, too
-    again = each_picture(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=0,
-                         output=lambda name: tmp_path / name)
+    again = each_picture(
+        partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=0, output=lambda name: tmp_path / name
+    )
     assert again == records and all((tmp_path / name).exists() for name in names)
     finish(tmp_path / 'all.json', dict(records=records))
     assert not journal.exists()
@@ -227,14 +238,17 @@ def test_cityscapes_panoptic_and_train_ids(cityscapes):
     content = load(fine / 'cityscapes_panoptic_train.json')
     assert len(content['images']) == len(content['annotations']) == 4 and len(content['categories']) == 19
     dataset = CityscapesPanopticDataset(
-        ann_file=str(fine / 'cityscapes_panoptic_train.json'), pipeline=[],
-        data_prefix=dict(img=str(cityscapes / 'leftImg8bit/train'), seg=str(fine / 'cityscapes_panoptic_train')))
+        ann_file=str(fine / 'cityscapes_panoptic_train.json'),
+        pipeline=[],
+        data_prefix=dict(img=str(cityscapes / 'leftImg8bit/train'), seg=str(fine / 'cityscapes_panoptic_train')),
+    )
     groups = 0
     for item in dataset:
         assert os.path.isfile(item['img_path'])
         base = item['img_path'].replace('leftImg8bit/', 'gtFine/').replace('_leftImg8bit.png', '_gtFine_')
-        labels, trained, instances = (np.asarray(Image.open(f'{base}{kind}.png'))
-                                      for kind in ('labelIds', 'labelTrainIds', 'instanceIds'))
+        labels, trained, instances = (
+            np.asarray(Image.open(f'{base}{kind}.png')) for kind in ('labelIds', 'labelTrainIds', 'instanceIds')
+        )
         ids = read_panoptic_png(item['seg_map_path'])
         listed = {segment['id']: segment for segment in item['segments_info']}
         assert set(np.unique(ids)) - {0} == set(listed)
@@ -266,10 +280,13 @@ def test_cityscapes_instances_are_what_later_objects_leave(cityscapes):
             (x, y), _, (right, lower), _ = entry['polygon']
             if entry['label'] == 'license plate':
                 continue
-            painted[y:lower + 1, x:right + 1] = number
+            painted[y : lower + 1, x : right + 1] = number
             wanted[number] = entry['label']
-        expected = [(label, painted == number) for number, label in reversed(wanted.items())
-                    if label.removesuffix('group') in NAMES[11:] and (painted == number).any()]
+        expected = [
+            (label, painted == number)
+            for number, label in reversed(wanted.items())
+            if label.removesuffix('group') in NAMES[11:] and (painted == number).any()
+        ]
         found = [a for a in content['annotations'] if a['image_id'] == image['id']]
         for annotation, (label, mask) in zip(found, expected, strict=True):
             assert NAMES[TRAIN_IDS[annotation['category_id']]] == label.removesuffix('group')
@@ -290,15 +307,58 @@ def test_cityscapes_polygons_that_cannot_be_are_named(cityscapes):
     assert not (cityscapes / 'gtFine/cityscapes_instance_train.json').exists()
 
 
-TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14,
-             28: 15, 31: 16, 32: 17, 33: 18}
-NAMES = ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign', 'vegetation',
-         'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle')
+TRAIN_IDS = {
+    7: 0,
+    8: 1,
+    11: 2,
+    12: 3,
+    13: 4,
+    17: 5,
+    19: 6,
+    20: 7,
+    21: 8,
+    22: 9,
+    23: 10,
+    24: 11,
+    25: 12,
+    26: 13,
+    27: 14,
+    28: 15,
+    31: 16,
+    32: 17,
+    33: 18,
+}
+NAMES = (
+    'road',
+    'sidewalk',
+    'building',
+    'wall',
+    'fence',
+    'pole',
+    'traffic light',
+    'traffic sign',
+    'vegetation',
+    'terrain',
+    'sky',
+    'person',
+    'rider',
+    'car',
+    'truck',
+    'bus',
+    'train',
+    'motorcycle',
+    'bicycle',
+)
 
 
-@pytest.mark.parametrize('metainfo, things, stuff, first, last', [
-    (ADE20K_PANOPTIC, 100, 50, 'bed', 'shower'), (CITYSCAPES_PANOPTIC, 8, 11, 'person', 'sky'),
-    (MAPILLARY_PANOPTIC, 37, 28, 'Bird', 'Ego Vehicle')])
+@pytest.mark.parametrize(
+    'metainfo, things, stuff, first, last',
+    [
+        (ADE20K_PANOPTIC, 100, 50, 'bed', 'shower'),
+        (CITYSCAPES_PANOPTIC, 8, 11, 'person', 'sky'),
+        (MAPILLARY_PANOPTIC, 37, 28, 'Bird', 'Ego Vehicle'),
+    ],
+)
 def test_things_come_first(metainfo, things, stuff, first, last):
     assert (len(metainfo['thing_classes']), len(metainfo['stuff_classes'])) == (things, stuff)
     assert metainfo['classes'] == metainfo['thing_classes'] + metainfo['stuff_classes']

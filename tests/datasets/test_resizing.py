@@ -1,4 +1,5 @@
 """Images of any number of channels, depth and shape through every transform that resizes, and through the configs."""
+
 import numpy as np
 import pytest
 from mmengine.registry import DefaultScope
@@ -16,7 +17,9 @@ RESIZES = {
     'Resize': dict(type='Resize', scale=(32, 24), keep_ratio=True, backend='pillow'),
     'Resize to a size': dict(type='Resize', scale=(32, 24), keep_ratio=False, backend='pillow'),
     'm2f_mm.Resize': dict(type='m2f_mm.Resize', scale=(32, 24), keep_ratio=True, backend='pillow'),
-    'RandomResize': dict(type='RandomResize', scale=(32, 24), ratio_range=(1., 1.), keep_ratio=True, backend='pillow'),
+    'RandomResize': dict(
+        type='RandomResize', scale=(32, 24), ratio_range=(1.0, 1.0), keep_ratio=True, backend='pillow'
+    ),
 }
 KINDS = [np.uint8, np.uint16, np.float32]
 each_resize = pytest.mark.parametrize('name', RESIZES)
@@ -41,7 +44,7 @@ def test_each_channel_is_resized_alone(name, channels, dtype):
     found = transform(name, image)['img']
     assert found.dtype == dtype and found.shape[2] == channels
     for channel in range(channels):
-        single = np.repeat(image[..., channel:channel + 1], 3, 2)
+        single = np.repeat(image[..., channel : channel + 1], 3, 2)
         assert np.array_equal(found[..., channel], transform(name, single)['img'][..., 0])
 
 
@@ -90,6 +93,7 @@ def test_no_side_vanishes(name, size, scope):
         import m2f_mm.integrations  # noqa: F401
     if scope == 'mmdet' and name != 'm2f_mm.Resize':
         from mmdet.structures.mask import BitmapMasks
+
         masks = dict(gt_masks=BitmapMasks(np.ones((2, *size), np.uint8), *size))
     results = transform(name, image, scope, gt_seg_map=labels, seg_fields=['gt_seg_map'], **masks)
     height, width = results['img'].shape[:2]
@@ -104,12 +108,15 @@ def test_a_very_long_image_at_the_shortest_edge():
     assert step(dict(img=np.zeros((20000, 10, 3), np.uint8)))['img'].shape == (1333, 1, 3)
 
 
-@pytest.mark.parametrize('dtype, shape, message', [
-    (np.int64, (4, 4, 3), 'int64 cannot be resized'),
-    (np.complex64, (4, 4), 'complex64 cannot be resized'),
-    (np.uint8, (0, 4, 3), 'without an empty axis'),
-    (np.uint8, (4, 4, 3, 2), 'height, width, channels'),
-])
+@pytest.mark.parametrize(
+    'dtype, shape, message',
+    [
+        (np.int64, (4, 4, 3), 'int64 cannot be resized'),
+        (np.complex64, (4, 4), 'complex64 cannot be resized'),
+        (np.uint8, (0, 4, 3), 'without an empty axis'),
+        (np.uint8, (4, 4, 3, 2), 'height, width, channels'),
+    ],
+)
 def test_what_cannot_be_resized(dtype, shape, message):
     with pytest.raises(ValueError, match=message):
         resize_image(np.zeros(shape, dtype), (2, 2))
@@ -122,7 +129,8 @@ def test_clips_and_packing(channels, dtype):
     pytest.importorskip('mmdet')
     image = image_of(channels, dtype)
     clip = TRANSFORMS.build(dict(type='m2f_mm.ClipFromImage', pad_val=128, scale=(0.5, 0.5)))(
-        dict(img=image, img_path='a.tif', ori_shape=image.shape[:2]))
+        dict(img=image, img_path='a.tif', ori_shape=image.shape[:2])
+    )
     assert all(frame.shape == image.shape and frame.dtype == dtype for frame in clip['img'])
     assert (clip['img'][0][0, 0] == 128).all()
     packed = TRANSFORMS.build(dict(type='m2f_mm.PackClipInputs'))(clip)['inputs']

@@ -1,4 +1,5 @@
 """Masks as RLE are taken by pycocotools as its own, alone and as a list, and by others as bitmaps."""
+
 import pickle
 
 import numpy as np

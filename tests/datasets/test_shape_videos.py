@@ -1,4 +1,5 @@
 """Generated videos: what moves, hides, leaves and returns, and the files that say so."""
+
 import json
 import subprocess
 import sys
@@ -37,12 +38,14 @@ def test_videos_hold_what_makes_tracking_hard():
         frames = [segments for _, segments in shown]
         for segment in range(shown.num_stuff, len(shown.labels)):
             seen = ''.join('1' if (frame == segment).any() else '0' for frame in frames).strip('0')
-            left += any((frame == segment).any() and not (following == segment).any()
-                        for frame, following in zip(frames, frames[1:]))
+            left += any(
+                (frame == segment).any() and not (following == segment).any()
+                for frame, following in zip(frames, frames[1:])
+            )
             returned += '01' in seen
-        areas = [np.bincount(frame.ravel(), minlength=len(shown.labels))[shown.num_stuff:] for frame in frames]
+        areas = [np.bincount(frame.ravel(), minlength=len(shown.labels))[shown.num_stuff :] for frame in frames]
         covered += (np.ptp(np.array(areas), 0) > 0.5 * np.max(areas, 0)).any()
-        assert all(label < len(THINGS) for label in shown.labels[shown.num_stuff:])
+        assert all(label < len(THINGS) for label in shown.labels[shown.num_stuff :])
     assert left > 10 and returned > 3 and covered > 10
 
 
@@ -75,7 +78,7 @@ def test_files_are_a_data_set_of_videos(root):
             assert written.shape == image.shape and np.abs(written - image).mean() < 6  # JPEG
             for instance in frame['instances']:
                 mask = coco_masks.decode(instance['mask']).astype(bool)
-                index, = np.unique(segments[mask])
+                (index,) = np.unique(segments[mask])
                 np.testing.assert_array_equal(mask, segments == index)
                 assert instance['bbox_label'] == shown.labels[index]
                 columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
@@ -100,15 +103,34 @@ def test_a_complete_data_set_is_left_alone(root):
         write_shape_videos(root, SPEC, seed=4, train=3, val=2, progress=False)
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(length=0), 'length=0'), (dict(speed=-1), 'got -1'), (dict(height=8), '8x128'), (dict(difficulty=2), 'got 2')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(length=0), 'length=0'),
+        (dict(speed=-1), 'got -1'),
+        (dict(height=8), '8x128'),
+        (dict(difficulty=2), 'got 2'),
+    ],
+)
 def test_impossible_videos_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ShapeVideoSpec(**options)
 
 
 def test_the_tool(tmp_path):
-    command = [sys.executable, 'tools/dataset_converters/make_shape_videos.py', '--out', str(tmp_path / 'videos'),
-               '--train', '1', '--val', '1', '--size', '32x40', '--length', '3']
+    command = [
+        sys.executable,
+        'tools/dataset_converters/make_shape_videos.py',
+        '--out',
+        str(tmp_path / 'videos'),
+        '--train',
+        '1',
+        '--val',
+        '1',
+        '--size',
+        '32x40',
+        '--length',
+        '3',
+    ]
     for line in ('is complete', 'nothing to do'):
         assert line in subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -49,8 +49,11 @@ def test_scenes_hold_what_makes_segmentation_hard():
 
 
 def test_three_forms_tell_the_same(root):
-    dataset = PanopticDataset(data_root=root, ann_file='annotations/panoptic_train.json',
-                              data_prefix=dict(img='img_dir/train', seg='annotations/panoptic_train'))
+    dataset = PanopticDataset(
+        data_root=root,
+        ann_file='annotations/panoptic_train.json',
+        data_prefix=dict(img='img_dir/train', seg='annotations/panoptic_train'),
+    )
     assert dataset.metainfo['classes'] == CLASSES and len(dataset) == 12
     with open(f'{root}/annotations/instances_train.json') as stream:
         instances = json.load(stream)
@@ -67,7 +70,7 @@ def test_three_forms_tell_the_same(root):
             assert annotation['area'] == mask.sum() > 0
             np.testing.assert_array_equal(semantic[mask], annotation['category_id'] - 1)
             x, y, w, h = annotation['bbox']
-            assert mask[y:y + h, x:x + w].sum() == mask.sum()
+            assert mask[y : y + h, x : x + w].sum() == mask.sum()
             assert mask[y].any() and mask[y + h - 1].any() and mask[:, x].any() and mask[:, x + w - 1].any()
             if annotation['iscrowd']:
                 crowds += 1
@@ -98,6 +101,7 @@ def test_an_interrupted_run_leaves_no_data_set(tmp_path, monkeypatch):
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
         patch.setattr('m2f_mm.datasets.shapes_files._instances', interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -113,8 +117,9 @@ def test_the_number_of_pictures_does_not_change_them(root, tmp_path):
         assert (tmp_path / 'few' / path).read_bytes() == open(f'{root}/{path}', 'rb').read()
 
 
-@pytest.mark.parametrize('kwargs, message', [(dict(height=8), '32x32'), (dict(difficulty=2), 'difficulty'),
-                                             (dict(crowd=-1), 'crowd')])
+@pytest.mark.parametrize(
+    'kwargs, message', [(dict(height=8), '32x32'), (dict(difficulty=2), 'difficulty'), (dict(crowd=-1), 'crowd')]
+)
 def test_impossible_scenes_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         ShapesSpec(**kwargs)

@@ -1,4 +1,5 @@
 """Data sets in the format of YouTube-VIS, and clips on their way to the model."""
+
 import json
 import os
 from pathlib import Path
@@ -20,7 +21,7 @@ HEIGHT, WIDTH = 40, 60
 
 def code(x, compressed=True):
     mask = np.zeros((HEIGHT, WIDTH), np.uint8, order='F')
-    mask[10:30, x:x + 20] = 1
+    mask[10:30, x : x + 20] = 1
     if compressed:
         code = coco_masks.encode(mask)
         return dict(code, counts=code['counts'].decode())
@@ -30,15 +31,28 @@ def code(x, compressed=True):
 
 def content(**changes):
     """Two videos, of three frames and of one; three objects, the last of another class and a crowd."""
-    videos = [dict(id=4, height=HEIGHT, width=WIDTH, length=3, file_names=[f'a/{t}.png' for t in range(3)]),
-              dict(id=9, height=HEIGHT, width=WIDTH, length=1, file_names=['b/0.png'])]
+    videos = [
+        dict(id=4, height=HEIGHT, width=WIDTH, length=3, file_names=[f'a/{t}.png' for t in range(3)]),
+        dict(id=9, height=HEIGHT, width=WIDTH, length=1, file_names=['b/0.png']),
+    ]
     categories = [dict(id=7, name='fox'), dict(id=2, name='owl')]
     annotations = [
-        dict(id=21, video_id=4, category_id=7, segmentations=[code(0), None, code(4, False)],
-             bboxes=[[0, 10, 20, 20], None, [4, 10, 20, 20]]),
-        dict(id=22, video_id=4, category_id=2, segmentations=[code(20), code(24), None],
-             bboxes=[[20, 10, 20, 20], [24, 10, 20, 20], None]),
-        dict(id=23, video_id=4, category_id=2, iscrowd=1, segmentations=[None, code(40), code(40)])]
+        dict(
+            id=21,
+            video_id=4,
+            category_id=7,
+            segmentations=[code(0), None, code(4, False)],
+            bboxes=[[0, 10, 20, 20], None, [4, 10, 20, 20]],
+        ),
+        dict(
+            id=22,
+            video_id=4,
+            category_id=2,
+            segmentations=[code(20), code(24), None],
+            bboxes=[[20, 10, 20, 20], [24, 10, 20, 20], None],
+        ),
+        dict(id=23, video_id=4, category_id=2, iscrowd=1, segmentations=[None, code(40), code(40)]),
+    ]
     return dict(dict(videos=videos, categories=categories, annotations=annotations), **changes)
 
 
@@ -52,8 +66,11 @@ def folder(tmp_path):
 
 def build(folder, kind=VideoInstanceDataset, data=None, **options):
     (folder / 'videos.json').write_text(json.dumps(data or content()))
-    return kind(ann_file=str(folder / 'videos.json'), data_prefix=dict(img_path=str(folder)),
-                **dict(dict(pipeline=[]), **options))
+    return kind(
+        ann_file=str(folder / 'videos.json'),
+        data_prefix=dict(img_path=str(folder)),
+        **dict(dict(pipeline=[]), **options),
+    )
 
 
 def test_items(folder):
@@ -66,7 +83,10 @@ def test_items(folder):
     assert [frame['frame_id'] for frame in first['images']] == [0, 1, 2]
     assert first['images'][1]['img_path'] == str(folder / 'a/1.png')
     assert [[instance['instance_id'] for instance in frame['instances']] for frame in first['images']] == [
-        [21, 22], [22, 23], [21, 23]]
+        [21, 22],
+        [22, 23],
+        [21, 23],
+    ]
     fox = first['images'][2]['instances'][0]
     assert (fox['bbox_label'], fox['bbox'], fox['ignore_flag']) == (1, [4, 10, 24, 30], 0)
     assert first['images'][1]['instances'][1]['ignore_flag'] == 1 and not second['images'][0]['instances']
@@ -83,7 +103,10 @@ def test_some_classes(folder):
     data = build(folder, metainfo=dict(classes=('fox',)))
     assert data.metainfo['category_ids'] == (7,)
     assert [[instance['instance_id'] for instance in frame['instances']] for frame in data[0]['images']] == [
-        [21], [], [21]]
+        [21],
+        [],
+        [21],
+    ]
 
 
 def test_videos_without_objects_are_kept_unless_told(folder):
@@ -97,36 +120,49 @@ def test_annotations_may_be_missing_in_testing(folder):
         build(folder, data=content(annotations=None))
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(videos=[]), 'annotates videos that it does not list: \\[4\\]'),
-    (dict(categories=[dict(id=7, name='fox')]), 'annotation 22 of video 4 has category 2'),
-    (dict(annotations=[dict(id=1, video_id=4, category_id=7, segmentations=[None])]), 'masks for 1 frames, the video'),
-    (dict(annotations=[dict(id=1, video_id=4, category_id=7, segmentations=[None] * 3, bboxes=[None])]),
-     'boxes for 1 frames, the video has 3'),
-    (dict(annotations=[dict(id=1, video_id=4, segmentations=[None])]), 'annotation without category_id'),
-    (dict(videos=[dict(id=4, height=4, width=4)]), 'video without file_names'),
-    (dict(videos=None, images=[]), "MMDetection's YouTubeVISDataset reads"),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(videos=[]), 'annotates videos that it does not list: \\[4\\]'),
+        (dict(categories=[dict(id=7, name='fox')]), 'annotation 22 of video 4 has category 2'),
+        (
+            dict(annotations=[dict(id=1, video_id=4, category_id=7, segmentations=[None])]),
+            'masks for 1 frames, the video',
+        ),
+        (
+            dict(annotations=[dict(id=1, video_id=4, category_id=7, segmentations=[None] * 3, bboxes=[None])]),
+            'boxes for 1 frames, the video has 3',
+        ),
+        (dict(annotations=[dict(id=1, video_id=4, segmentations=[None])]), 'annotation without category_id'),
+        (dict(videos=[dict(id=4, height=4, width=4)]), 'video without file_names'),
+        (dict(videos=None, images=[]), "MMDetection's YouTubeVISDataset reads"),
+    ],
+)
 def test_annotations_that_contradict_themselves(folder, change, message):
     with pytest.raises(ValueError, match=message):
         build(folder, data=content(**change))
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(segmentations=None), 'annotation 21 of video 4: segmentations is None'),
-    (dict(segmentations='mask'), "segmentations is 'mask'"),
-    (dict(segmentations=[dict(code(0), size=[20, 30]), None, None]),
-     r'annotation 21 of video 4, frame 0 .*a/0.png.*size=\[20, 30\], but its image has 40x60'),
-    (dict(segmentations=[dict(size=[HEIGHT, WIDTH], counts=[0, 3]), None, None]), 'a/0.png.*cover 3 pixels'),
-    (dict(segmentations=[[[1, 1, float('nan'), 1, 5, 5]], None, None]), 'not finite'),
-    (dict(bboxes=[[0, 1], None, None]), r'bbox is \[0, 1\]'),
-    (dict(iscrowd='0'), "iscrowd is '0'"),
-    (dict(id=22), 'it has the id 22 of annotations.0.'),
-    (dict(id=2**31), 'id is 2147483648'),
-    (dict(video_id=[4]), r'annotates videos that it does not list: \[\[4\]\]'),
-    (dict(category_id='7'), "has category '7'"),
-    (dict(id='a'), "id is 'a'"),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(segmentations=None), 'annotation 21 of video 4: segmentations is None'),
+        (dict(segmentations='mask'), "segmentations is 'mask'"),
+        (
+            dict(segmentations=[dict(code(0), size=[20, 30]), None, None]),
+            r'annotation 21 of video 4, frame 0 .*a/0.png.*size=\[20, 30\], but its image has 40x60',
+        ),
+        (dict(segmentations=[dict(size=[HEIGHT, WIDTH], counts=[0, 3]), None, None]), 'a/0.png.*cover 3 pixels'),
+        (dict(segmentations=[[[1, 1, float('nan'), 1, 5, 5]], None, None]), 'not finite'),
+        (dict(bboxes=[[0, 1], None, None]), r'bbox is \[0, 1\]'),
+        (dict(iscrowd='0'), "iscrowd is '0'"),
+        (dict(id=22), 'it has the id 22 of annotations.0.'),
+        (dict(id=2**31), 'id is 2147483648'),
+        (dict(video_id=[4]), r'annotates videos that it does not list: \[\[4\]\]'),
+        (dict(category_id='7'), "has category '7'"),
+        (dict(id='a'), "id is 'a'"),
+    ],
+)
 def test_records_that_contradict_themselves(folder, change, message):
     data = content()
     data['annotations'][0].update(change)

@@ -1,4 +1,5 @@
 """A training that is killed, moved or resumed goes on from a whole checkpoint, with the same numbers."""
+
 import itertools
 import os
 import random
@@ -39,17 +40,16 @@ class Toy(BaseModel):
 
 
 class Augmented(Dataset):
-    metainfo = dict(classes=('thing', ))
+    metainfo = dict(classes=('thing',))
 
     def __len__(self):
         return 7
 
     def __getitem__(self, index):
-        return dict(inputs=torch.full((3, ), 10 * index + np.random.rand() + random.random()) + torch.rand(1))
+        return dict(inputs=torch.full((3,), 10 * index + np.random.rand() + random.random()) + torch.rand(1))
 
 
 class Score(BaseMetric):
-
     def process(self, *_):
         self.results.append(0)
 
@@ -75,21 +75,40 @@ def train(work_dir, stop, workers=0, by_epoch=False, resume=False, validate=None
     """Train and return the runner and its losses."""
     load_from = watching.pop('load_from', None)
     watch = Losses(**watching)
-    loader = dict(batch_size=2, num_workers=workers, dataset=Augmented(),
-                  sampler=dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True))
-    val = {} if validate is None else dict(
-        val_dataloader=dict(batch_size=2, num_workers=0, dataset=Augmented(), sampler=dict(type='DefaultSampler')),
-        val_cfg=dict(), val_evaluator=[Score()])
+    loader = dict(
+        batch_size=2,
+        num_workers=workers,
+        dataset=Augmented(),
+        sampler=dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True),
+    )
+    val = (
+        {}
+        if validate is None
+        else dict(
+            val_dataloader=dict(batch_size=2, num_workers=0, dataset=Augmented(), sampler=dict(type='DefaultSampler')),
+            val_cfg=dict(),
+            val_evaluator=[Score()],
+        )
+    )
     unit = 'epochs' if by_epoch else 'iters'
     torch.manual_seed(1)
     runner = Runner(
-        Toy(), work_dir=str(work_dir), train_dataloader=loader,
-        train_cfg=dict(by_epoch=by_epoch, val_interval=validate or 10**6, **{f'max_{unit}': stop}), **val,
-        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)), randomness=dict(seed=3), resume=resume,
-        default_hooks=dict(checkpoint={
-            'type': 'm2f_mm.CheckpointHook', 'by_epoch': by_epoch, 'interval': 1, **(checkpoint or {})}),
-        custom_hooks=[watch], experiment_name=str(next(RUNS)),
-        log_level='ERROR', load_from=load_from)
+        Toy(),
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=by_epoch, val_interval=validate or 10**6, **{f'max_{unit}': stop}),
+        **val,
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
+        randomness=dict(seed=3),
+        resume=resume,
+        default_hooks=dict(
+            checkpoint={'type': 'm2f_mm.CheckpointHook', 'by_epoch': by_epoch, 'interval': 1, **(checkpoint or {})}
+        ),
+        custom_hooks=[watch],
+        experiment_name=str(next(RUNS)),
+        log_level='ERROR',
+        load_from=load_from,
+    )
     runner.train()
     return runner, watch.losses
 
@@ -99,21 +118,22 @@ def same_weights(first, second):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('case', [dict(), dict(validate=3), dict(by_epoch=True), dict(by_epoch=True, validate=1)],
-                         ids=str)
+@pytest.mark.parametrize(
+    'case', [dict(), dict(validate=3), dict(by_epoch=True), dict(by_epoch=True, validate=1)], ids=str
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(case, tmp_path):
     whole, losses = train(tmp_path / 'whole', 6, **case)
     train(tmp_path / 'parts', 3, **case)
     random.seed(99), np.random.seed(99)  # another process
     resumed, rest = train(tmp_path / 'parts', 6, resume=True, **case)
-    assert rest and losses[-len(rest):] == rest and len(rest) == len(losses) // 2
+    assert rest and losses[-len(rest) :] == rest and len(rest) == len(losses) // 2
     assert same_weights(whole, resumed)
 
 
 def test_data_come_in_the_same_order_with_workers(tmp_path, monkeypatch):
     monkeypatch.setattr('torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL', 0.1)  # workers end sooner
     order = {}
-    for name, parts in (('whole', (4, )), ('parts', (2, 4))):
+    for name, parts in (('whole', (4,)), ('parts', (2, 4))):
         order[name] = []
         for stop in parts:
             watch = order[name].append
@@ -143,7 +163,7 @@ def kill(monkeypatch, step):
         calls['put'] += 1
         if step in ('write', 'half') and calls['put'] == 5:  # a pointer after every checkpoint
             partial = Path(path).with_name(f'.{Path(path).name}.partial')
-            partial.write_bytes(content[:len(content) // 2] if step == 'half' else b'')
+            partial.write_bytes(content[: len(content) // 2] if step == 'half' else b'')
             raise Killed
         put(self, content, path)
 
@@ -176,8 +196,11 @@ def test_an_old_checkpoint_goes_when_the_new_one_is_there(tmp_path, monkeypatch)
     """The hook never has fewer than max_keep_ckpts whole files."""
     counts = []
     remove = WholeFiles.remove
-    monkeypatch.setattr(WholeFiles, 'remove', lambda self, path: (
-        counts.append(sum(1 for _ in Path(path).parent.glob('iter_*.pth'))), remove(self, path)))
+    monkeypatch.setattr(
+        WholeFiles,
+        'remove',
+        lambda self, path: (counts.append(sum(1 for _ in Path(path).parent.glob('iter_*.pth'))), remove(self, path)),
+    )
     train(tmp_path, 4, checkpoint=dict(max_keep_ckpts=1))
     assert counts == [2, 2, 2] and [path.name for path in tmp_path.glob('iter*.pth')] == ['iter_4.pth']
 
@@ -210,10 +233,20 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('how, newest', [
-    ('nothing', 3), ('pointer empty', 3), ('pointer missing', 3), ('pointer to another place', 3),
-    ('pointer of zeros', 3), ('newest torn', 2), ('newest empty', 2), ('newest of something else', 2),
-    ('torn with pointer empty', 2)])
+@pytest.mark.parametrize(
+    'how, newest',
+    [
+        ('nothing', 3),
+        ('pointer empty', 3),
+        ('pointer missing', 3),
+        ('pointer to another place', 3),
+        ('pointer of zeros', 3),
+        ('newest torn', 2),
+        ('newest empty', 2),
+        ('newest of something else', 2),
+        ('torn with pointer empty', 2),
+    ],
+)
 def test_the_newest_that_can_be_read_is_taken(how, newest, trained, tmp_path):
     folder = tmp_path / 'moved'
     shutil.copytree(trained, folder)  # the pointer is of the old place, which is still there
@@ -244,8 +277,11 @@ def test_where_none_can_be_used_it_is_said(trained, tmp_path):
     assert cfg.load_from.endswith('iter_2.pth') and cfg.randomness.seed == 3
 
 
-@pytest.mark.parametrize('checkpoint, name', [
-    (dict(filename_tmpl='step{}.pth'), 'step2.pth'), (dict(out_dir='elsewhere'), 'iter_2.pth')], ids=str)
+@pytest.mark.parametrize(
+    'checkpoint, name',
+    [(dict(filename_tmpl='step{}.pth'), 'step2.pth'), (dict(out_dir='elsewhere'), 'iter_2.pth')],
+    ids=str,
+)
 def test_names_and_folders_of_ones_own_are_found(checkpoint, name, tmp_path):
     if 'out_dir' in checkpoint:
         checkpoint = dict(out_dir=str(tmp_path / 'elsewhere'))
@@ -257,10 +293,12 @@ def test_names_and_folders_of_ones_own_are_found(checkpoint, name, tmp_path):
 
 def spoil(kind):
     """Make a weight or an average not finite after the third iteration."""
+
     def after(runner):
         if runner.iter == 2:
             with torch.no_grad():
                 runner.model.linear.weight[0, 1] = kind
+
     return after
 
 
@@ -311,8 +349,14 @@ def test_the_best_one_goes_when_a_better_is_there(tmp_path, monkeypatch):
     SCORES = iter([0.2, 0.6, 0.4])
     seen = []
     remove = WholeFiles.remove
-    monkeypatch.setattr(WholeFiles, 'remove', lambda self, path: (
-        seen.append(sorted(found.name for found in tmp_path.glob('best*.pth'))), remove(self, path)))
+    monkeypatch.setattr(
+        WholeFiles,
+        'remove',
+        lambda self, path: (
+            seen.append(sorted(found.name for found in tmp_path.glob('best*.pth'))),
+            remove(self, path),
+        ),
+    )
     train(tmp_path, 3, validate=1, checkpoint=dict(save_best='score', rule='greater'))
     assert seen == [['best_score_iter_1.pth', 'best_score_iter_2.pth']]
 

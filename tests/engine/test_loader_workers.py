@@ -1,4 +1,5 @@
 """Workers of a data loader end when the training is killed."""
+
 import multiprocessing
 import time
 from pathlib import Path
@@ -24,9 +25,16 @@ class Large(Dataset):
 
 def train(pipe, persistent):
     torch.set_num_threads(1)
-    loader = ending_with_parent(Runner.build_dataloader)(dict(
-        batch_size=1, num_workers=2, persistent_workers=persistent, dataset=Large(),
-        sampler=dict(type='InfiniteSampler')), seed=3)
+    loader = ending_with_parent(Runner.build_dataloader)(
+        dict(
+            batch_size=1,
+            num_workers=2,
+            persistent_workers=persistent,
+            dataset=Large(),
+            sampler=dict(type='InfiniteSampler'),
+        ),
+        seed=3,
+    )
     batches = iter(loader)
     next(batches)
     pipe.send([worker.pid for worker in batches._workers])
@@ -70,6 +78,7 @@ def test_our_tools_build_such_loaders(monkeypatch):
 
     monkeypatch.setattr(Runner, 'from_cfg', lambda cfg: Built())
     runner = build_runner({}, type('Arguments', (), dict(local_rank=0, launcher='none')))
-    loader = runner.build_dataloader(dict(batch_size=1, num_workers=1, dataset=Large(),
-                                          sampler=dict(type='InfiniteSampler')), seed=3)
+    loader = runner.build_dataloader(
+        dict(batch_size=1, num_workers=1, dataset=Large(), sampler=dict(type='InfiniteSampler')), seed=3
+    )
     assert isinstance(loader.worker_init_fn, EndsWithParent)

@@ -1,4 +1,5 @@
 """The official grouping of parameters on a model with one of each kind."""
+
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
@@ -8,7 +9,6 @@ LR, WD = 1e-4, 0.05
 
 
 class Block(nn.Module):
-
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 1)
@@ -22,7 +22,6 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-
     def __init__(self):
         super().__init__()
         self.pixel_decoder = nn.Module()
@@ -35,7 +34,6 @@ class Head(nn.Module):
 
 
 class Toy(nn.Module):
-
     def __init__(self, slot: str = 'panoptic_head'):
         super().__init__()
         self.backbone = Block()
@@ -44,12 +42,20 @@ class Toy(nn.Module):
 
 def groups_of(model: nn.Module, **paramwise) -> dict[str, tuple[float, float]]:
     """(lr, weight decay) of every parameter that is optimised."""
-    wrapper = build_optim_wrapper(model, dict(
-        optimizer=dict(type='AdamW', lr=LR, weight_decay=WD), paramwise_cfg=paramwise or None,
-        constructor='m2f_mm.Mask2FormerOptimWrapperConstructor'))
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            optimizer=dict(type='AdamW', lr=LR, weight_decay=WD),
+            paramwise_cfg=paramwise or None,
+            constructor='m2f_mm.Mask2FormerOptimWrapperConstructor',
+        ),
+    )
     names = {parameter: name for name, parameter in model.named_parameters()}
-    pairs = [(names[parameter], (group['lr'], group['weight_decay']))
-             for group in wrapper.optimizer.param_groups for parameter in group['params']]
+    pairs = [
+        (names[parameter], (group['lr'], group['weight_decay']))
+        for group in wrapper.optimizer.param_groups
+        for parameter in group['params']
+    ]
     assert len(dict(pairs)) == len(pairs)
     assert len(wrapper.optimizer.param_groups) <= 4
     return dict(pairs)
@@ -94,5 +100,9 @@ def test_misspelt_option_is_refused():
 
 def test_learning_rate_is_needed():
     with pytest.raises(ValueError, match='lr=None'):
-        build_optim_wrapper(Toy(), dict(optimizer=dict(type='AdamW', weight_decay=WD),
-                                        constructor='m2f_mm.Mask2FormerOptimWrapperConstructor'))
+        build_optim_wrapper(
+            Toy(),
+            dict(
+                optimizer=dict(type='AdamW', weight_decay=WD), constructor='m2f_mm.Mask2FormerOptimWrapperConstructor'
+            ),
+        )

@@ -1,4 +1,5 @@
 """``benchmarks`` is a folder of the repository, not of the installed package."""
+
 import sys
 from pathlib import Path
 

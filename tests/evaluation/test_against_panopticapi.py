@@ -1,4 +1,5 @@
 """The metric against the algorithm of panopticapi, picture by picture and to the last bit."""
+
 import os
 
 import numpy as np
@@ -16,9 +17,17 @@ from m2f_mm.evaluation.functional import PanopticStats
 COCO = os.path.join(os.path.dirname(__file__), '../../../shared/data/coco_panoptic/')
 
 
-@pytest.mark.parametrize('height, width, segments, seed', [
-    (97, 131, 1, 0), (97, 131, 12, 1), (97, 131, 12, 2), (97, 131, 12, 3), (240, 320, 60, 4), (240, 320, 300, 5),
-])
+@pytest.mark.parametrize(
+    'height, width, segments, seed',
+    [
+        (97, 131, 1, 0),
+        (97, 131, 12, 1),
+        (97, 131, 12, 2),
+        (97, 131, 12, 3),
+        (240, 320, 60, 4),
+        (240, 320, 300, 5),
+    ],
+)
 def test_synthetic_pictures(tmp_path, height, width, segments, seed):
     picture = Picture(str(tmp_path / 'picture'), height, width, segments, seed)
     equal_stats([picture.stats()], [picture.slow_stats(picture.gt_rgb, picture.pred_rgb)])
@@ -36,8 +45,12 @@ def test_synthetic_pictures_exercise_every_rule(tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir(COCO), reason='needs ../shared/data/coco_panoptic')
 def test_real_annotations():
-    dataset = CocoPanopticDataset(data_root=COCO, ann_file='annotations/panoptic_val2017.json', test_mode=True,
-                                  data_prefix=dict(img='val2017', seg='annotations/panoptic_val2017'))
+    dataset = CocoPanopticDataset(
+        data_root=COCO,
+        ann_file='annotations/panoptic_val2017.json',
+        test_mode=True,
+        data_prefix=dict(img='val2017', seg='annotations/panoptic_val2017'),
+    )
     metric = PanopticMetric(dataset.ann_file, dataset.data_prefix['seg'])
     metric.dataset_meta = dataset.metainfo
     num_classes, matches = len(dataset.metainfo['classes']), 0
@@ -50,11 +63,16 @@ def test_real_annotations():
             truth[ids == segment_id] = index
         index, stands_for = prediction_of(truth, item['img_id'])
         codes = np.append(labels[stands_for] + 1000 * (1 + np.arange(len(stands_for))), num_classes)
-        metric.process({}, [dict(img_id=item['img_id'],
-                                 pred_panoptic_seg=dict(sem_seg=torch.from_numpy(codes[index])[None]))])
+        metric.process(
+            {}, [dict(img_id=item['img_id'], pred_panoptic_seg=dict(sem_seg=torch.from_numpy(codes[index])[None]))]
+        )
         expected = slow_panoptic_stats(
-            read_rgb(item['seg_map_path']), item['segments_info'], colours_of_ids(index + 1),
-            [dict(id=i + 1, category=label) for i, label in enumerate(labels[stands_for])], num_classes)
+            read_rgb(item['seg_map_path']),
+            item['segments_info'],
+            colours_of_ids(index + 1),
+            [dict(id=i + 1, category=label) for i, label in enumerate(labels[stands_for])],
+            num_classes,
+        )
         (present, numbers), _ = metric.results[-1]
         dense = np.zeros((4, num_classes))
         dense[:, present] = numbers

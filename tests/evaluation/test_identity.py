@@ -1,4 +1,5 @@
 """Identity switches, counted by hand."""
+
 import numpy as np
 from pycocotools import mask as coco_masks
 
@@ -12,7 +13,7 @@ def track(*places):
     for place in places:
         mask = np.zeros((20, 100), np.uint8, order='F')
         if place is not None:
-            mask[5:15, place:place + 10] = 1
+            mask[5:15, place : place + 10] = 1
         masks.append(None if place is None else coco_masks.encode(mask))
     return Track(0, masks)
 

@@ -24,8 +24,12 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def dataset(root):
-    return PanopticDataset(data_root=root, ann_file='annotations/panoptic_val.json', test_mode=True,
-                           data_prefix=dict(img='img_dir/val', seg='annotations/panoptic_val'))
+    return PanopticDataset(
+        data_root=root,
+        ann_file='annotations/panoptic_val.json',
+        test_mode=True,
+        data_prefix=dict(img='img_dir/val', seg='annotations/panoptic_val'),
+    )
 
 
 def metric_for(dataset, **kwargs):
@@ -41,8 +45,11 @@ def perfect(item, metainfo):
     ids = labels + 1000 * np.where(labels < num_things, 1 + np.arange(len(labels)), 0)
     encoded = np.append(ids, len(metainfo['classes']))
     index = np.where(results['gt_seg_map'] == 255, -1, results['gt_seg_map'].astype(int) - 256)
-    return dict(img_id=item['img_id'], img_path=item['img_path'],
-                pred_panoptic_seg=dict(sem_seg=torch.from_numpy(encoded[index])[None]))
+    return dict(
+        img_id=item['img_id'],
+        img_path=item['img_path'],
+        pred_panoptic_seg=dict(sem_seg=torch.from_numpy(encoded[index])[None]),
+    )
 
 
 def scored(dataset, change=lambda sample: sample, **kwargs):
@@ -69,8 +76,12 @@ def test_the_truth_scores_100(dataset):
 
 @pytest.mark.skipif(not os.path.isdir(COCO), reason='needs ../shared/data/coco_panoptic')
 def test_real_annotations_score_100():
-    dataset = CocoPanopticDataset(data_root=COCO, ann_file='annotations/panoptic_val2017.json', test_mode=True,
-                                  data_prefix=dict(img='val2017', seg='annotations/panoptic_val2017'))
+    dataset = CocoPanopticDataset(
+        data_root=COCO,
+        ann_file='annotations/panoptic_val2017.json',
+        test_mode=True,
+        data_prefix=dict(img='val2017', seg='annotations/panoptic_val2017'),
+    )
     assert all(value == 100 for value in scored(dataset).values())
 
 
@@ -101,8 +112,9 @@ def test_result_files_are_a_coco_panoptic_result(dataset, tmp_path):
         assert all((ids == segment['id']).sum() == segment['area'] for segment in segments)
         assert {s['category_id'] for s in segments} <= set(range(1, 8))
     # The result, read as annotations, scores like the prediction that it was written from.
-    again = PanopticDataset(f'{prefix}.panoptic.json', data_prefix=dict(img='', seg=f'{prefix}.panoptic'),
-                            test_mode=True)
+    again = PanopticDataset(
+        f'{prefix}.panoptic.json', data_prefix=dict(img='', seg=f'{prefix}.panoptic'), test_mode=True
+    )
     against_truth = metric_for(dataset)
     for item in again:
         against_truth.process({}, [perfect(item, dataset.metainfo)])
@@ -125,23 +137,31 @@ def test_format_only_needs_no_truth(dataset, tmp_path):
 
 
 def test_a_subset_of_classes(root):
-    part = PanopticDataset(data_root=root, ann_file='annotations/panoptic_val.json', test_mode=True,
-                           metainfo=dict(classes=('ring', 'water')),
-                           data_prefix=dict(img='img_dir/val', seg='annotations/panoptic_val'))
+    part = PanopticDataset(
+        data_root=root,
+        ann_file='annotations/panoptic_val.json',
+        test_mode=True,
+        metainfo=dict(classes=('ring', 'water')),
+        data_prefix=dict(img='img_dir/val', seg='annotations/panoptic_val'),
+    )
     assert scored(part)['coco_panoptic/PQ'] == 100
 
 
 def test_without_stuff_its_mean_is_not_a_number(root):
-    part = PanopticDataset(data_root=root, ann_file='annotations/panoptic_val.json', test_mode=True,
-                           metainfo=dict(classes=('disc', 'ring')),
-                           data_prefix=dict(img='img_dir/val', seg='annotations/panoptic_val'))
+    part = PanopticDataset(
+        data_root=root,
+        ann_file='annotations/panoptic_val.json',
+        test_mode=True,
+        metainfo=dict(classes=('disc', 'ring')),
+        data_prefix=dict(img='img_dir/val', seg='annotations/panoptic_val'),
+    )
     scores = scored(part)
     assert scores['coco_panoptic/PQ'] == 100 and np.isnan(scores['coco_panoptic/PQ_st'])
 
 
 def test_errors_name_the_picture(dataset):
     sample = perfect(dataset[0], dataset.metainfo)
-    with pytest.raises(ValueError, match="picture 99 .* is not in .*panoptic_val.json"):
+    with pytest.raises(ValueError, match='picture 99 .* is not in .*panoptic_val.json'):
         metric_for(dataset).process({}, [dict(sample, img_id=99)])
     small = dict(sem_seg=torch.zeros(1, 3, 5, dtype=torch.long))
     with pytest.raises(ValueError, match='000000.jpg: ground truth is 64x64 pixels .* prediction 3x5'):

@@ -50,7 +50,7 @@ def blocks(rng, segments, shape=(24, 28)):
     index = np.full(shape, -1)
     for i in range(segments):
         y, x = rng.integers(0, shape[0]), rng.integers(0, shape[1])
-        index[y:y + rng.integers(2, 14), x:x + rng.integers(2, 14)] = i
+        index[y : y + rng.integers(2, 14), x : x + rng.integers(2, 14)] = i
     return index
 
 
@@ -74,8 +74,9 @@ def test_stats_equal_the_slow_ones(seed):
     present = np.unique(pred_map[pred_map >= 0])  # a predicted segment has pixels
     pred_map = np.where(pred_map >= 0, np.searchsorted(present, pred_map), -1)
     pred_labels = (gt_labels if seed % 2 else rng.integers(0, 3, num_pred))[present]
-    fast, slow = (function(gt_map, gt_labels, gt_crowd, pred_map, pred_labels, 4)
-                  for function in (panoptic_stats, slow_stats))
+    fast, slow = (
+        function(gt_map, gt_labels, gt_crowd, pred_map, pred_labels, 4) for function in (panoptic_stats, slow_stats)
+    )
     for name in ('tp', 'fp', 'fn'):
         np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
     np.testing.assert_allclose(fast.iou, slow.iou, rtol=1e-14)
@@ -90,8 +91,9 @@ def test_random_maps_exercise_every_rule():
         gt_map, labels, crowd = blocks(rng, num), rng.integers(0, 3, num), rng.random(num) < 0.35
         pred_map = disturbed(rng, gt_map, num)
         present = np.unique(pred_map[pred_map >= 0])
-        stats = slow_stats(gt_map, labels, crowd, np.where(pred_map >= 0, np.searchsorted(present, pred_map), -1),
-                           labels[present], 4)
+        stats = slow_stats(
+            gt_map, labels, crowd, np.where(pred_map >= 0, np.searchsorted(present, pred_map), -1), labels[present], 4
+        )
         matched, missed, wrong = matched + stats.tp.sum(), missed + stats.fn.sum(), wrong + stats.fp.sum()
         forgiven += len(present) - stats.tp.sum() - stats.fp.sum()
     assert min(matched, missed, wrong, forgiven) > 10
@@ -101,13 +103,16 @@ def one_row(*pixels):
     return np.array([pixels])
 
 
-@pytest.mark.parametrize('gt, crowd, pred, tp, fp, fn', [
-    ((0, 0, 0, -1), False, (0, 0, 0, 0), 1, 0, 0),  # void does not count into the union
-    ((0, 0, 0, 0), False, (0, 0, -1, -1), 0, 1, 1),  # IoU of exactly 1/2 is no match
-    ((0, -1, -1, -1), False, (-1, 0, 0, 0), 0, 0, 1),  # all on void: forgiven
-    ((0, -1, -1, 0), True, (0, 0, -1, -1), 0, 0, 0),  # half crowd, half void: forgiven
-    ((0, 0, -1, -1), True, (-1, -1, -1, -1), 0, 0, 0),  # crowd need not be found
-])
+@pytest.mark.parametrize(
+    'gt, crowd, pred, tp, fp, fn',
+    [
+        ((0, 0, 0, -1), False, (0, 0, 0, 0), 1, 0, 0),  # void does not count into the union
+        ((0, 0, 0, 0), False, (0, 0, -1, -1), 0, 1, 1),  # IoU of exactly 1/2 is no match
+        ((0, -1, -1, -1), False, (-1, 0, 0, 0), 0, 0, 1),  # all on void: forgiven
+        ((0, -1, -1, 0), True, (0, 0, -1, -1), 0, 0, 0),  # half crowd, half void: forgiven
+        ((0, 0, -1, -1), True, (-1, -1, -1, -1), 0, 0, 0),  # crowd need not be found
+    ],
+)
 def test_single_cases(gt, crowd, pred, tp, fp, fn):
     pred = one_row(*pred)
     labels = np.zeros(int(pred.max() >= 0), int)
@@ -116,14 +121,16 @@ def test_single_cases(gt, crowd, pred, tp, fp, fn):
 
 
 def test_half_on_void_is_not_forgiven():
-    stats = panoptic_stats(one_row(0, 0, -1, -1), np.array([0]), np.array([False]), one_row(-1, 0, 0, -1),
-                           np.array([1]), 2)
+    stats = panoptic_stats(
+        one_row(0, 0, -1, -1), np.array([0]), np.array([False]), one_row(-1, 0, 0, -1), np.array([1]), 2
+    )
     assert stats.fp.tolist() == [0, 1]
 
 
 def test_quality_of_classes_and_means():
-    stats = PanopticStats(np.array([1.5, 0, 0, 0.8]), np.array([2, 0, 0, 1]), np.array([1, 1, 0, 0]),
-                          np.array([1, 0, 0, 0]))
+    stats = PanopticStats(
+        np.array([1.5, 0, 0, 0.8]), np.array([2, 0, 0, 1]), np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0])
+    )
     quality = panoptic_quality(stats)
     np.testing.assert_allclose(quality['PQ'], [0.5, 0, np.nan, 0.8])
     np.testing.assert_allclose(quality['SQ'], [0.75, 0, np.nan, 0.8])

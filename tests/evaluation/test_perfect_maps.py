@@ -1,4 +1,5 @@
 """Maps and videos that equal the annotations score full marks; writers stay in their folder."""
+
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from m2f_mm.datasets.io import inside, refuse_inputs, write_file
 from m2f_mm.evaluation import PanopticMetric, SemanticMetric, YouTubeVISMetric
 
-META = dict(classes=('disc', 'ground', 'sky'), thing_classes=('disc', ), stuff_classes=('ground', 'sky'))
+META = dict(classes=('disc', 'ground', 'sky'), thing_classes=('disc',), stuff_classes=('ground', 'sky'))
 
 
 def drawn(seed):
@@ -28,7 +29,7 @@ def drawn(seed):
             continue
         for key in rng.choice([1, 255, 256, 65536, (1 << 24) - 1], int(rng.integers(0, 5)), replace=False):
             y, x = int(rng.integers(height)), int(rng.integers(width))
-            ids[y:y + int(rng.integers(1, height + 1)), x:x + int(rng.integers(1, width + 1))] = key
+            ids[y : y + int(rng.integers(1, height + 1)), x : x + int(rng.integers(1, width + 1))] = key
         segments, stuff = [], [keys[1], keys[2]]
         for key in np.unique(ids[ids > 0]).tolist():
             category = stuff.pop() if stuff and rng.random() < 0.5 else keys[0]
@@ -48,7 +49,8 @@ def write(folder, content, maps):
         if '/' not in annotation['file_name']:
             ids = maps[[image['id'] for image in content['images']].index(annotation['image_id'])]
             Image.fromarray(np.stack((ids % 256, ids // 256 % 256, ids // 65536), -1).astype(np.uint8)).save(
-                folder / 'seg' / annotation['file_name'])
+                folder / 'seg' / annotation['file_name']
+            )
     (folder / 'p.json').write_text(json.dumps(content))
     return str(folder / 'p.json'), str(folder / 'seg')
 
@@ -64,9 +66,13 @@ def samples(content, maps, missing=0):
             if not segment.get('iscrowd'):
                 codes[ids == segment['id']] = len(labels) if number < missing else label + 1000 * number
             classes[ids == segment['id']] = label
-        yield dict(img_id=image['id'], img_path=image['file_name'], ori_shape=ids.shape,
-                   pred_panoptic_seg=dict(sem_seg=torch.from_numpy(codes)[None]),
-                   pred_sem_seg=dict(sem_seg=torch.from_numpy(classes)[None]))
+        yield dict(
+            img_id=image['id'],
+            img_path=image['file_name'],
+            ori_shape=ids.shape,
+            pred_panoptic_seg=dict(sem_seg=torch.from_numpy(codes)[None]),
+            pred_sem_seg=dict(sem_seg=torch.from_numpy(classes)[None]),
+        )
 
 
 def evaluated(metric, items, count=None):
@@ -81,12 +87,16 @@ def evaluated(metric, items, count=None):
 def test_the_annotations_score_100(seed, tmp_path):
     content, maps = drawn(seed)
     truth = write(tmp_path, content, maps)
-    counted = [each for annotation in content['annotations'] for each in annotation['segments_info']
-               if not each.get('iscrowd')]
+    counted = [
+        each for annotation in content['annotations'] for each in annotation['segments_info'] if not each.get('iscrowd')
+    ]
     found = evaluated(PanopticMetric(*truth), samples(content, maps))['coco_panoptic/PQ']
     assert found == 100 if counted else np.isnan(found)
-    if any(not annotation['segments_info'][0].get('iscrowd') for annotation in content['annotations']
-           if annotation['segments_info']):
+    if any(
+        not annotation['segments_info'][0].get('iscrowd')
+        for annotation in content['annotations']
+        if annotation['segments_info']
+    ):
         assert evaluated(PanopticMetric(*truth), samples(content, maps, missing=1))['coco_panoptic/PQ'] < 100
     segments = [each for annotation in content['annotations'] for each in annotation['segments_info']]
     found = evaluated(SemanticMetric(*truth), samples(content, maps))['semantic/mIoU']
@@ -98,9 +108,13 @@ def small():
     images = [dict(id=i, file_name=f'{name}/a.jpg', height=4, width=6) for i, name in enumerate('xyz', 1)]
     ids = np.ones((4, 6), np.int64)
     ids[:2] = 2
-    content = dict(images=images, categories=[dict(id=i, name=name, isthing=int(i == 0)) for i, name in enumerate(
-        META['classes'])], annotations=[dict(image_id=1, file_name='1.png', segments_info=[
-            dict(id=1, category_id=0), dict(id=2, category_id=1)])])
+    content = dict(
+        images=images,
+        categories=[dict(id=i, name=name, isthing=int(i == 0)) for i, name in enumerate(META['classes'])],
+        annotations=[
+            dict(image_id=1, file_name='1.png', segments_info=[dict(id=1, category_id=0), dict(id=2, category_id=1)])
+        ],
+    )
     return content, [ids, 0 * ids, 0 * ids]
 
 
@@ -141,8 +155,10 @@ def test_results_keep_the_folders_of_their_images(tmp_path):
     assert all((tmp_path / 'run.panoptic' / name).exists() for name in names)
     content['images'][2]['file_name'] = 'y/a.png'
     with pytest.raises(ValueError, match='images 2 and 3 would have one result, y/a.png'):
-        evaluated(PanopticMetric(*write(tmp_path, content, maps), outfile_prefix=str(tmp_path / 'other')),
-                  samples(content, maps))
+        evaluated(
+            PanopticMetric(*write(tmp_path, content, maps), outfile_prefix=str(tmp_path / 'other')),
+            samples(content, maps),
+        )
 
 
 def test_results_do_not_replace_what_is_read(tmp_path):
@@ -202,15 +218,33 @@ def clip(number, crowd=False, shift=0):
     frames = []
     for t in range(2):
         shown = [0] if t else [0, 1]
-        instances = [dict(instance_id=key, bbox_label=key, ignore_flag=crowd and key == 1, mask=dict(
-            size=[20, 30], counts=np.diff(np.flatnonzero(np.diff(np.concatenate(([0], masks[key].T.ravel().astype(int),
-                                                                               [-1])))), prepend=0).tolist()))
-                     for key in shown]
+        instances = [
+            dict(
+                instance_id=key,
+                bbox_label=key,
+                ignore_flag=crowd and key == 1,
+                mask=dict(
+                    size=[20, 30],
+                    counts=np.diff(
+                        np.flatnonzero(np.diff(np.concatenate(([0], masks[key].T.ravel().astype(int), [-1])))),
+                        prepend=0,
+                    ).tolist(),
+                ),
+            )
+            for key in shown
+        ]
         kept = [key for key in shown if not (crowd and key == 1)]
-        found = InstanceData(masks=torch.from_numpy(np.roll(masks[kept], shift, 2)), scores=torch.ones(len(kept)),
-                             labels=torch.tensor(kept), instances_id=torch.tensor(kept))
-        frames.append(Frame(video_id=number, ori_video_length=2, ori_shape=(20, 30), instances=instances,
-                            pred_track_instances=found))
+        found = InstanceData(
+            masks=torch.from_numpy(np.roll(masks[kept], shift, 2)),
+            scores=torch.ones(len(kept)),
+            labels=torch.tensor(kept),
+            instances_id=torch.tensor(kept),
+        )
+        frames.append(
+            Frame(
+                video_id=number, ori_video_length=2, ori_shape=(20, 30), instances=instances, pred_track_instances=found
+            )
+        )
     return dict(video_data_samples=frames)
 
 

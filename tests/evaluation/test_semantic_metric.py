@@ -16,8 +16,12 @@ from m2f_mm.registry import METRICS
 def dataset(tmp_path_factory):
     root = str(tmp_path_factory.mktemp('data') / 'shapes')
     write_shapes(root, ShapesSpec(64, 64, crowd=0.6, void=0.6), train=1, val=6, progress=False)
-    return PanopticDataset(data_root=root, ann_file='annotations/panoptic_val.json', test_mode=True,
-                           data_prefix=dict(img='img_dir/val', seg='annotations/panoptic_val'))
+    return PanopticDataset(
+        data_root=root,
+        ann_file='annotations/panoptic_val.json',
+        test_mode=True,
+        data_prefix=dict(img='img_dir/val', seg='annotations/panoptic_val'),
+    )
 
 
 def metric_for(meta, **options):
@@ -35,8 +39,9 @@ def true_classes(item):
 
 
 def sample(item, labels):
-    return dict(img_id=item['img_id'], img_path=item['img_path'],
-                pred_sem_seg=dict(sem_seg=torch.from_numpy(labels)[None]))
+    return dict(
+        img_id=item['img_id'], img_path=item['img_path'], pred_sem_seg=dict(sem_seg=torch.from_numpy(labels)[None])
+    )
 
 
 def slow_miou(pairs, num_classes):
@@ -85,11 +90,21 @@ def test_label_pictures_have_the_published_order(tmp_path):
     names = ADE20K_PANOPTIC['classes']
     person, wall, flag = (names.index(name) for name in ('person', 'wall', 'flag'))
     found = np.array([[person, wall, wall], [flag, person, person]])
-    metric.process({}, [dict(img_id=1, img_path=str(tmp_path / 'images/x.jpg'),
-                             pred_sem_seg=dict(sem_seg=torch.from_numpy(found)[None]))])
-    assert metric.evaluate(1) == {'semantic/mIoU': pytest.approx(100 * (2 / 3 + 1 / 2 + 1) / 3),
-                                  'semantic/mAcc': pytest.approx(100 * (1 + 1 / 2 + 1) / 3),
-                                  'semantic/aAcc': pytest.approx(100 * 4 / 5)}
+    metric.process(
+        {},
+        [
+            dict(
+                img_id=1,
+                img_path=str(tmp_path / 'images/x.jpg'),
+                pred_sem_seg=dict(sem_seg=torch.from_numpy(found)[None]),
+            )
+        ],
+    )
+    assert metric.evaluate(1) == {
+        'semantic/mIoU': pytest.approx(100 * (2 / 3 + 1 / 2 + 1) / 3),
+        'semantic/mAcc': pytest.approx(100 * (1 + 1 / 2 + 1) / 3),
+        'semantic/aAcc': pytest.approx(100 * 4 / 5),
+    }
 
 
 def test_class_that_is_only_predicted_is_left_out(tmp_path):
@@ -97,15 +112,17 @@ def test_class_that_is_only_predicted_is_left_out(tmp_path):
     (tmp_path / 'b').mkdir()
     Image.fromarray(np.array([[0, 0, 1, 1]], np.uint8)).save(tmp_path / 'b/x.png')
     metric = metric_for(dict(classes=('sea', 'sky', 'sand')), label_files={'/a/': '/b/', '.jpg': '.png'})
-    metric.process({}, [dict(img_id=1, img_path=str(tmp_path / 'a/x.jpg'),
-                             pred_sem_seg=dict(sem_seg=torch.tensor([[[0, 2, 1, 1]]])))])
+    metric.process(
+        {},
+        [dict(img_id=1, img_path=str(tmp_path / 'a/x.jpg'), pred_sem_seg=dict(sem_seg=torch.tensor([[[0, 2, 1, 1]]])))],
+    )
     assert metric.evaluate(1)['semantic/mIoU'] == pytest.approx(100 * (1 / 2 + 1) / 2)
 
 
 @pytest.mark.parametrize('classes', [('person', 'flag', 'wall'), ('flag', 'person', 'wall')])
 def test_chosen_classes_keep_their_values(classes, tmp_path):
     things = tuple(name for name in classes if name != 'wall')
-    given = dict(classes=classes, thing_classes=things, stuff_classes=('wall', ))
+    given = dict(classes=classes, thing_classes=things, stuff_classes=('wall',))
     meta = resolve_metainfo(given, ADE20K_PANOPTIC, [], 'x.json')
     assert meta['class_ids'] == tuple({'person': 12, 'flag': 149, 'wall': 0}[name] for name in classes)
     assert meta['thing_ids'] == meta['class_ids'][:2]
@@ -120,8 +137,11 @@ def test_chosen_classes_keep_their_values(classes, tmp_path):
 
 
 def test_classes_of_a_json_have_the_values_of_its_order():
-    categories = [dict(id=5, name='sky', isthing=0), dict(id=7, name='cat', isthing=1),
-                  dict(id=6, name='sea', isthing=0)]
+    categories = [
+        dict(id=5, name='sky', isthing=0),
+        dict(id=7, name='cat', isthing=1),
+        dict(id=6, name='sea', isthing=0),
+    ]
     meta = resolve_metainfo({}, {}, categories, 'x.json')
     assert meta['classes'] == ('cat', 'sky', 'sea') and meta['class_ids'] == (2, 0, 1)
 
@@ -152,9 +172,13 @@ def test_truth_of_coco_is_the_official_one():
     if not pictures:
         pytest.skip(f'needs {shared}/coco_panoptic_derived')
     folder = shared / 'coco_panoptic/annotations'
-    metric = metric_for(CocoPanopticDataset.METAINFO, ann_file=str(folder / 'panoptic_val2017.json'),
-                        seg_prefix=str(folder / 'panoptic_val2017'))
+    metric = metric_for(
+        CocoPanopticDataset.METAINFO,
+        ann_file=str(folder / 'panoptic_val2017.json'),
+        seg_prefix=str(folder / 'panoptic_val2017'),
+    )
     for path in pictures:
         official = np.asarray(Image.open(path)).astype(int)
-        np.testing.assert_array_equal(metric._from_segments(dict(img_id=int(path.stem))),
-                                      np.where(official == 255, -1, official))
+        np.testing.assert_array_equal(
+            metric._from_segments(dict(img_id=int(path.stem))), np.where(official == 255, -1, official)
+        )

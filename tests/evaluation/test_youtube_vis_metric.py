@@ -1,4 +1,5 @@
 """AP of video instance segmentation: by definition, beside YouTube-VIS's own code, and as a metric of MMEngine."""
+
 import json
 import zipfile
 from dataclasses import replace
@@ -21,7 +22,7 @@ def rectangle(random, around=None):
     if around is not None:
         return np.roll(around, random.randint(-12, 13, 2), (0, 1))
     y, x, height, width = random.randint((0, 0, 20, 20), (100, 200, 180, 320))
-    mask[y:y + height, x:x + width] = True
+    mask[y : y + height, x : x + width] = True
     return mask
 
 
@@ -41,10 +42,18 @@ def videos(seed=0, count=12):
             masks = [None if random.rand() < 0.25 else rectangle(random, first) for _ in range(FRAMES)]
             objects.append(Track(label, masks, video=video, crowd=random.rand() < 0.1))
             if random.rand() < 0.8:
-                found = [None if mask is None or random.rand() < 0.1
-                         else np.roll(mask, random.randint(-6, 7, 2), (0, 1)) for mask in masks]
-                results.append(Track(label if random.rand() < 0.9 else int(random.randint(CLASSES)), found,
-                                     random.randint(0, 10) / 10, video))
+                found = [
+                    None if mask is None or random.rand() < 0.1 else np.roll(mask, random.randint(-6, 7, 2), (0, 1))
+                    for mask in masks
+                ]
+                results.append(
+                    Track(
+                        label if random.rand() < 0.9 else int(random.randint(CLASSES)),
+                        found,
+                        random.randint(0, 10) / 10,
+                        video,
+                    )
+                )
         results.append(Track(0, [None] * FRAMES, 0.95, video))
     return objects, results
 
@@ -55,8 +64,10 @@ def coded(tracks):
 
 def slow_iou(found, wanted):
     """Pixel by pixel, with an absent mask that is empty."""
+
     def pixels(masks):
         return np.stack([np.zeros((HEIGHT, WIDTH), bool) if mask is None else mask for mask in masks])
+
     found, wanted = pixels(found), pixels(wanted)
     return (found & wanted).sum() / max((found | wanted).sum(), 1)
 
@@ -85,13 +96,27 @@ def test_all_numbers_equal_those_of_youtube_vis(monkeypatch):
     ids = list(range(1, 26))
 
     def annotations(tracks):
-        return [dict(id=i, video_id=t.video, category_id=t.label + 1, iscrowd=int(t.crowd), score=t.score,
-                     segmentations=[mask and dict(mask) for mask in t.masks], bboxes=[None] * FRAMES,
-                     areas=[mask and int(coco_masks.area(mask)) for mask in t.masks]) for i, t in enumerate(tracks, 1)]
+        return [
+            dict(
+                id=i,
+                video_id=t.video,
+                category_id=t.label + 1,
+                iscrowd=int(t.crowd),
+                score=t.score,
+                segmentations=[mask and dict(mask) for mask in t.masks],
+                bboxes=[None] * FRAMES,
+                areas=[mask and int(coco_masks.area(mask)) for mask in t.masks],
+            )
+            for i, t in enumerate(tracks, 1)
+        ]
 
-    truth = ytvis.YTVIS(dict(
-        videos=[dict(id=i, height=HEIGHT, width=WIDTH) for i in ids], annotations=annotations(objects),
-        categories=[dict(id=i + 1, name=str(i)) for i in range(CLASSES)]))
+    truth = ytvis.YTVIS(
+        dict(
+            videos=[dict(id=i, height=HEIGHT, width=WIDTH) for i in ids],
+            annotations=annotations(objects),
+            categories=[dict(id=i + 1, name=str(i)) for i in range(CLASSES)],
+        )
+    )
     theirs = ytvis.YTVISeval(truth, truth.loadRes(annotations(results)), 'segm')
     theirs.params.vidIds = truth.getVidIds()
     theirs.evaluate()
@@ -107,19 +132,34 @@ def samples(tracks, wanted=(), bitmaps=True, annotated=True):
     """``TrackDataSample``s of one video, as an evaluator hands them to a metric."""
     structures = pytest.importorskip('mmdet.structures')
     from mmengine.structures import InstanceData
+
     frames = []
     for t in range(FRAMES):
-        sample = structures.DetDataSample(metainfo=dict(
-            video_id=7, frame_id=t, ori_video_length=FRAMES, ori_shape=(HEIGHT, WIDTH)))
+        sample = structures.DetDataSample(
+            metainfo=dict(video_id=7, frame_id=t, ori_video_length=FRAMES, ori_shape=(HEIGHT, WIDTH))
+        )
         masks = [np.zeros((HEIGHT, WIDTH), bool) if track.masks[t] is None else track.masks[t] for track in tracks]
         sample.pred_track_instances = InstanceData(
-            labels=torch.tensor([track.label for track in tracks]), instances_id=torch.arange(len(tracks)),
+            labels=torch.tensor([track.label for track in tracks]),
+            instances_id=torch.arange(len(tracks)),
             scores=torch.tensor([track.score for track in tracks]),
-            masks=torch.from_numpy(np.stack(masks)) if bitmaps else [code(mask) for mask in masks])
+            masks=torch.from_numpy(np.stack(masks)) if bitmaps else [code(mask) for mask in masks],
+        )
         if annotated:
-            sample.set_metainfo(dict(instances=[
-                dict(mask=code(track.masks[t]), bbox_label=track.label, instance_id=i, ignore_flag=int(track.crowd))
-                for i, track in enumerate(wanted) if track.masks[t] is not None]))
+            sample.set_metainfo(
+                dict(
+                    instances=[
+                        dict(
+                            mask=code(track.masks[t]),
+                            bbox_label=track.label,
+                            instance_id=i,
+                            ignore_flag=int(track.crowd),
+                        )
+                        for i, track in enumerate(wanted)
+                        if track.masks[t] is not None
+                    ]
+                )
+            )
         frames.append(sample)
     return [dict(video_data_samples=frames)]
 
@@ -170,9 +210,14 @@ def test_a_part_of_a_video():
         metric().process(None, cut)
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(metric='vis'), "got 'vis'"), (dict(metric_items=['mAP', 'AP']), 'got AP'),
-    (dict(format_only=True), 'outfile_prefix')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(metric='vis'), "got 'vis'"),
+        (dict(metric_items=['mAP', 'AP']), 'got AP'),
+        (dict(format_only=True), 'outfile_prefix'),
+    ],
+)
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
         metric(**options)

@@ -1,4 +1,5 @@
 """Training in half precision on the whole model: close to float32 where it matters."""
+
 import pytest
 import torch
 from replay import RecordedPoints

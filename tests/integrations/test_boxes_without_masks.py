@@ -1,5 +1,6 @@
 """Mask DINO where something is not known or not wanted: boxes without masks, masks without losses of boxes, both mixed
 in a batch."""
+
 import pytest
 import torch
 from test_mask_dino_heads import detector, names_of
@@ -28,6 +29,7 @@ def without_masks(data, *images):
 def test_boxes_are_read():
     """As they would be around the masks, in the padded input; also in MMDetection's own type."""
     from mmdet.structures.bbox import HorizontalBoxes
+
     device = torch.device('cpu')
     both, alone = detection_batch((3, 2), False), without_masks(detection_batch((3, 2), False), 0, 1)
     for data in both, alone:
@@ -45,7 +47,7 @@ def test_boxes_are_read():
         to_targets(alone['data_samples'], [True] * 4, device)
 
 
-@pytest.mark.parametrize('images', [(0, ), (1, ), (0, 1)], ids=str)
+@pytest.mark.parametrize('images', [(0,), (1,), (0, 1)], ids=str)
 @pytest.mark.parametrize('objects', [(3, 2), (2, 0), (9, 2)], ids=str)
 @pytest.mark.parametrize('num_points', [100, None])
 def test_mixed_batches_train_everything(images, objects, num_points):
@@ -94,8 +96,9 @@ def test_detector_learns_boxes_of_masks():
 def test_detector_results():
     """Boxes, labels and scores alone, and the same as those of a model with masks that is asked for no more."""
     model = detector(0, **DETECTOR, test=dict(panoptic_on=False, semantic_on=False)).eval()
-    whole = detector(0, boxes_from_masks='no', test=dict(panoptic_on=False, semantic_on=False,
-                                                         instance_masks=None)).eval()
+    whole = detector(
+        0, boxes_from_masks='no', test=dict(panoptic_on=False, semantic_on=False, instance_masks=None)
+    ).eval()
     whole.load_state_dict(model.state_dict(), strict=False)
     with torch.no_grad():
         results, expected = (network.test_step(detection_batch()) for network in (model, whole))
@@ -136,6 +139,7 @@ def test_masks_without_losses_of_boxes():
 
 def test_metric_says_what_it_misses():
     from m2f_mm.integrations.mmdet_metrics import CocoMetric
+
     sample = dict(pred_instances=dict(bboxes=torch.zeros(1, 4), scores=torch.ones(1), labels=torch.zeros(1)))
     with pytest.raises(ValueError, match=r"boxes without masks: set metric=\['bbox'\]"):
         CocoMetric(metric=['bbox', 'segm']).process({}, [sample])
@@ -147,12 +151,19 @@ def test_boxes_beside_a_map_that_a_head_without_stuff_does_not_read():
     assert all(loss.isfinite() for loss in losses.values())
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(predict_masks=False), "set boxes_from_masks='no'"),
-    (dict(DETECTOR, pixel_decoder=dict(type='FPNPixelDecoder')), "type='FPNPixelDecoder' always makes mask features"),
-    (dict(DETECTOR, test=dict(semantic_on=True)), 'has panoptic_on=True, semantic_on=True, instance_on=True'),
-    (dict(DETECTOR, test=dict(panoptic_on=False, instance_on=False)), 'but the head has predict_masks=False'),
-], ids=['anchors', 'pixel decoder', 'maps', 'nothing'])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(predict_masks=False), "set boxes_from_masks='no'"),
+        (
+            dict(DETECTOR, pixel_decoder=dict(type='FPNPixelDecoder')),
+            "type='FPNPixelDecoder' always makes mask features",
+        ),
+        (dict(DETECTOR, test=dict(semantic_on=True)), 'has panoptic_on=True, semantic_on=True, instance_on=True'),
+        (dict(DETECTOR, test=dict(panoptic_on=False, instance_on=False)), 'but the head has predict_masks=False'),
+    ],
+    ids=['anchors', 'pixel decoder', 'maps', 'nothing'],
+)
 def test_what_needs_masks_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         detector(**{'boxes_from_masks': 'mask2box', **options})
@@ -161,6 +172,7 @@ def test_what_needs_masks_is_refused(options, message):
 def test_segmentation_starts_from_detection(tmp_path):
     """As ``load_from`` does it: everything but the classes, of which there are other ones, and what makes masks."""
     from mmengine.runner import load_checkpoint
+
     model = detector(3, **DETECTOR, test=dict(panoptic_on=False))
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'detection.pth')
     whole = detector(0, boxes_from_masks='mask2box')

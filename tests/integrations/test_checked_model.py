@@ -1,4 +1,5 @@
 """Whole models in half precision, images of other channels, pixels and weights that are no numbers."""
+
 import copy
 
 import pytest
@@ -174,15 +175,18 @@ def test_images_of_other_channels(kind, channels):
     model, data = built(kind)
     axis = 1 if kind == 'video' else 0
     data['inputs'] = [torch.stack([image.select(axis, 0)] * channels, axis) for image in data['inputs']]
-    with pytest.raises(ValueError, match=rf'image 0 of the batch \(.*\.jpg\) has {channels} channels, but the '
-                                         r'data_preprocessor has 3 means'):
+    with pytest.raises(
+        ValueError,
+        match=rf'image 0 of the batch \(.*\.jpg\) has {channels} channels, but the '
+        r'data_preprocessor has 3 means',
+    ):
         predict(model, data)
 
 
 def test_a_model_of_four_channels():
     """One mean for all, since MMEngine takes no four; the backbone has to take them, too."""
     cfg = ours(mmdet_config(), 'Mask2Former')
-    cfg.data_preprocessor.update(mean=[110.], std=[58.])
+    cfg.data_preprocessor.update(mean=[110.0], std=[58.0])
     data = images()
     data['inputs'] = [torch.cat((image, image[:1])) for image in data['inputs']]
     model = build(copy.deepcopy(cfg), 'mmdet').eval()

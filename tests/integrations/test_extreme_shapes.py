@@ -1,5 +1,6 @@
 """Images of one pixel and of 30,000 on a side through the pipelines and models of our configs: trained on, and
 predicted as plain resizes of all masks say."""
+
 import numpy as np
 import pytest
 import small_data
@@ -29,9 +30,9 @@ def models():
 def plain(found, padded, image, size):
     """Mask logits (Q, H, W) of the only image by two plain resizes; constants of queries are last in the embeddings."""
     embeds, features = found.mask_embeds[-1][0], found.mask_features[0, 0]
-    masks = torch.einsum('qd,dhw->qhw', embeds[:, :len(features)], features) + embeds[:, len(features):, None]
+    masks = torch.einsum('qd,dhw->qhw', embeds[:, : len(features)], features) + embeds[:, len(features) :, None]
     masks = F.interpolate(masks[None], padded, mode='bilinear')
-    return F.interpolate(masks[..., :image[0], :image[1]], size, mode='bilinear')[0]
+    return F.interpolate(masks[..., : image[0], : image[1]], size, mode='bilinear')[0]
 
 
 @each_size
@@ -55,7 +56,7 @@ def test_prediction(kind, size, tmp_path, monkeypatch, models):
     if kind == 'semantic':
         masks = plain(found, padded, padded, padded).sigmoid()
         scores = torch.einsum('qc,qhw->chw', found.class_logits[-1][0].softmax(-1)[:, :-1], masks)
-        expected = F.interpolate(scores[None, :, :image[0], :image[1]], size, mode='bilinear')[0]
+        expected = F.interpolate(scores[None, :, : image[0], : image[1]], size, mode='bilinear')[0]
         picked = expected.gather(0, result.pred_sem_seg.data)[0]
         assert picked.shape == size and (expected.amax(0) - picked).abs().max() < 1e-6
         return
@@ -66,9 +67,16 @@ def test_prediction(kind, size, tmp_path, monkeypatch, models):
     assert not differing.flatten(2).any(-1).all(1).any(), 'an instance is the mask of no query'
 
 
-@pytest.mark.parametrize('kind, size', [
-    *((kind, size) for kind in ('semantic', 'video') for size in ((1, 1), (2000, 3), (1, 30000))),
-    ('instance', (2000, 3)), ('instance', (3, 2000)), ('panoptic', (30000, 40))], ids=str)
+@pytest.mark.parametrize(
+    'kind, size',
+    [
+        *((kind, size) for kind in ('semantic', 'video') for size in ((1, 1), (2000, 3), (1, 30000))),
+        ('instance', (2000, 3)),
+        ('instance', (3, 2000)),
+        ('panoptic', (30000, 40)),
+    ],
+    ids=str,
+)
 def test_training(kind, size, tmp_path, monkeypatch, models):
     make = small_data.coco if kind == 'instance' else getattr(small_data, kind)
     make(tmp_path, 1, **(dict(frames=2) if kind == 'video' else {}), size=size)

@@ -1,4 +1,5 @@
 """OpenMMLab's own inference interfaces on our configs: a picture without annotations."""
+
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,15 @@ def test_metainfo_in_the_wrong_order_is_told(tmp_path):
     from m2f_mm.datasets import PanopticDataset
     from m2f_mm.datasets.shapes import STUFF, THINGS, ShapesSpec
     from m2f_mm.datasets.shapes_files import write_shapes
+
     write_shapes(str(tmp_path / 'shapes'), ShapesSpec(height=64, width=64), 0, 1, 1, progress=False)
     things = THINGS[::-1]
     with pytest.warns(UserWarning, match='not in the order of the category ids'):
-        PanopticDataset(str(tmp_path / 'shapes' / 'annotations' / 'panoptic_train.json'), data_prefix=dict(
-            img=str(tmp_path / 'shapes' / 'img_dir' / 'train'), seg=str(tmp_path)),
-                        metainfo=dict(classes=things + STUFF, thing_classes=things, stuff_classes=STUFF))
+        PanopticDataset(
+            str(tmp_path / 'shapes' / 'annotations' / 'panoptic_train.json'),
+            data_prefix=dict(img=str(tmp_path / 'shapes' / 'img_dir' / 'train'), seg=str(tmp_path)),
+            metainfo=dict(classes=things + STUFF, thing_classes=things, stuff_classes=STUFF),
+        )
 
 
 @pytest.fixture
@@ -63,12 +67,16 @@ def det_inferencer():
         config.model.backbone.init_cfg = None
         config.model.test_cfg.update(test_cfg)
         return apis.DetInferencer(config, device='cpu', show_progress=False)
+
     return make
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('test_cfg', [dict(), dict(instance_masks='rle'), dict(instance_masks='rle', score_thr=1.0)],
-                         ids=['bitmaps', 'RLE', 'nothing found'])
+@pytest.mark.parametrize(
+    'test_cfg',
+    [dict(), dict(instance_masks='rle'), dict(instance_masks='rle', score_thr=1.0)],
+    ids=['bitmaps', 'RLE', 'nothing found'],
+)
 def test_det_inferencer(det_inferencer, images, tmp_path, test_cfg):
     """Panoptic maps without panopticapi, instances in both forms, for every form of image, alone and in batches."""
     inferencer = det_inferencer(object_mask_thr=0.01, iou_thr=0.0, **test_cfg)
@@ -84,8 +92,10 @@ def test_det_inferencer(det_inferencer, images, tmp_path, test_cfg):
     ids = sample.pred_panoptic_seg.sem_seg[0].numpy()
     ids[ids % 1000 == len(inferencer.model.dataset_meta['classes'])] = 0
     assert np.array_equal(inferencer(PICTURE)['predictions'][0]['panoptic_seg'].astype(int) @ (1, 256, 65536), ids)
-    for inputs, expected in ((names, ['a.json', 'a_panoptic_seg.png', 'b.json', 'b_panoptic_seg.png']),
-                             (PICTURE, ['0.json', '0_panoptic_seg.png'])):
+    for inputs, expected in (
+        (names, ['a.json', 'a_panoptic_seg.png', 'b.json', 'b_panoptic_seg.png']),
+        (PICTURE, ['0.json', '0_panoptic_seg.png']),
+    ):
         out = tmp_path / str(type(inputs).__name__)
         inferencer(inputs, out_dir=str(out), no_save_pred=False)
         assert sorted(path.name for path in (out / 'preds').iterdir()) == expected
@@ -96,6 +106,7 @@ def test_supervision(det_inferencer, masks):
     """Its own reader takes instances in both forms; ours also panoptic maps, and gives names."""
     sv = pytest.importorskip('supervision', reason='optional: pip install --no-deps supervision pydeprecate defusedxml')
     from m2f_mm.apis.supervision import to_supervision
+
     inferencer = det_inferencer(instance_masks=masks, object_mask_thr=0.01, iou_thr=0.0)
     classes = [f'class {label}' for label in range(inferencer.model.panoptic_head.num_classes)]
     sample = inferencer(PICTURE, return_datasamples=True)['predictions'][0]
@@ -114,12 +125,14 @@ def test_supervision(det_inferencer, masks):
 def test_sahi(tmp_path, name, masks):
     sahi = pytest.importorskip('sahi', reason='optional: pip install --no-deps sahi fire pybboxes')
     from sahi.predict import get_prediction
+
     config = Config.fromfile(CONFIGS / f'mask2former_r18_shapes-{name}.py')
     config.model.backbone.init_cfg = None
     config.model.test_cfg.instance_masks = masks
     config.dump(tmp_path / 'config.py')
-    model = sahi.AutoDetectionModel.from_pretrained('mmdet', config_path=str(tmp_path / 'config.py'), device='cpu',
-                                                    confidence_threshold=0.0)
+    model = sahi.AutoDetectionModel.from_pretrained(
+        'mmdet', config_path=str(tmp_path / 'config.py'), device='cpu', confidence_threshold=0.0
+    )
     found = get_prediction(PICTURE, model).object_prediction_list
     assert model.has_mask and found and all(each.mask is not None for each in found)
 
@@ -137,5 +150,5 @@ def test_segmentor_inferencer_of_several_sizes():
     for image, labels in zip(images, together):
         assert np.array_equal(labels, inferencer(image)['predictions']) and labels.shape == image.shape[:2]
         with DefaultScope.overwrite_default_scope('mmseg'):
-            sample, = apis.inference_model(inferencer.model, [image])
+            (sample,) = apis.inference_model(inferencer.model, [image])
         assert np.array_equal(sample.pred_sem_seg.data[0].numpy(), labels)

@@ -1,4 +1,5 @@
 """Mask DINO in the stock detector and segmentor: losses, results, batches that are difficult."""
+
 import re
 from pathlib import Path
 
@@ -24,9 +25,13 @@ from m2f_mm.models import MaskDINO
 from m2f_mm.structures import SegTargets, boxes_around
 
 NETWORK = dict(
-    in_channels=CHANNELS, feat_channels=64, out_channels=48, num_queries=12,
+    in_channels=CHANNELS,
+    feat_channels=64,
+    out_channels=48,
+    num_queries=12,
     pixel_decoder=dict(num_layers=1, num_heads=4, feedforward_channels=96),
-    transformer_decoder=dict(num_layers=3, embed_dims=64, num_heads=4, feedforward_channels=96))
+    transformer_decoder=dict(num_layers=3, embed_dims=64, num_heads=4, feedforward_channels=96),
+)
 
 
 def detector(stuff=STUFF, test=None, **options):
@@ -34,11 +39,21 @@ def detector(stuff=STUFF, test=None, **options):
     cfg.update(type='m2f_mm.MaskDINO', panoptic_fusion_head=None)
     for padding in (cfg.data_preprocessor, *cfg.data_preprocessor.batch_augments):
         padding.update(pad_mask=False)  # the stock one fails where an image of the batch has no masks
-    cfg.panoptic_head = dict(type='m2f_mm.MaskDINOHead', num_things_classes=THINGS, num_stuff_classes=stuff,
-                             **{**NETWORK, 'denoising_queries': 7, **options})
+    cfg.panoptic_head = dict(
+        type='m2f_mm.MaskDINOHead',
+        num_things_classes=THINGS,
+        num_stuff_classes=stuff,
+        **{**NETWORK, 'denoising_queries': 7, **options},
+    )
     cfg.train_cfg = cfg.panoptic_head.pop('train_cfg', dict(num_points=100))
-    cfg.test_cfg = dict(panoptic_on=bool(stuff), instance_on=True, semantic_on=options.get('predict_masks', True),
-                        object_mask_thr=0.2, iou_thr=0., max_per_image=100)
+    cfg.test_cfg = dict(
+        panoptic_on=bool(stuff),
+        instance_on=True,
+        semantic_on=options.get('predict_masks', True),
+        object_mask_thr=0.2,
+        iou_thr=0.0,
+        max_per_image=100,
+    )
     cfg.test_cfg.update(test or {})
     return build(cfg, 'mmdet')
 
@@ -46,8 +61,12 @@ def detector(stuff=STUFF, test=None, **options):
 def segmentor(**options):
     cfg = mmseg_config()
     cfg.type = 'm2f_mm.MaskSegmentor'
-    cfg.decode_head = dict(type='m2f_mm.MaskDINOSegHead', num_classes=SEMANTIC_CLASSES,
-                           train_cfg=dict(num_points=100), **{**NETWORK, **options})
+    cfg.decode_head = dict(
+        type='m2f_mm.MaskDINOSegHead',
+        num_classes=SEMANTIC_CLASSES,
+        train_cfg=dict(num_points=100),
+        **{**NETWORK, **options},
+    )
     return build(cfg, 'mmseg')
 
 
@@ -56,14 +75,24 @@ def names_of(layers, first_denoised=0, masks=True):
     terms = ['loss_cls', 'loss_mask', 'loss_dice', 'loss_bbox', 'loss_iou']
     known = [term for term in terms if masks or term not in ('loss_mask', 'loss_dice')]
     layer = [*(f'd{i}.' for i in range(layers)), '']
-    return ({f'{i}{term}' for i in ['enc_', *layer] for term in terms} |
-            {f'{i}dn_{term}' for i in layer[first_denoised:] for term in known})
+    return {f'{i}{term}' for i in ['enc_', *layer] for term in terms} | {
+        f'{i}dn_{term}' for i in layer[first_denoised:] for term in known
+    }
 
 
-@pytest.mark.parametrize('objects, semantic, denoised', [
-    ((3, 2), True, True), ((3, 2), False, True), ((0, 3), False, True), ((1, 0), False, True), ((0, 0), False, False),
-    ((9, 1), False, False), ((15, 2), False, False),
-], ids=str)
+@pytest.mark.parametrize(
+    'objects, semantic, denoised',
+    [
+        ((3, 2), True, True),
+        ((3, 2), False, True),
+        ((0, 3), False, True),
+        ((1, 0), False, True),
+        ((0, 0), False, False),
+        ((9, 1), False, False),
+        ((15, 2), False, False),
+    ],
+    ids=str,
+)
 def test_every_batch_trains_everything(objects, semantic, denoised):
     """No object at all, one image without, more than the budget for denoising, more than queries."""
     model = detector(STUFF if semantic else 0).train()
@@ -87,10 +116,15 @@ def test_boxes_without_extent():
     assert all(gradient.isfinite().all() for gradient in gradients(model).values())
 
 
-@pytest.mark.parametrize('options, missing', [
-    (dict(denoising_queries=0), 'dn_'), (dict(criterion=dict(denoise_masks=False)), None),
-    (dict(loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0)), 'loss_bbox'),
-], ids=['no denoising', 'boxes and classes denoised', 'no box losses'])
+@pytest.mark.parametrize(
+    'options, missing',
+    [
+        (dict(denoising_queries=0), 'dn_'),
+        (dict(criterion=dict(denoise_masks=False)), None),
+        (dict(loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0)), 'loss_bbox'),
+    ],
+    ids=['no denoising', 'boxes and classes denoised', 'no box losses'],
+)
 def test_parts_can_be_left_out(options, missing):
     losses = step(detector(**options).train(), detection_batch())
     if missing:
@@ -116,9 +150,10 @@ def test_inside_autocast(start, pixel_decoder):
 
 def test_losses_are_named_or_refused():
     for options, message in (
-            (dict(loss_cls=dict(type='QualityFocalLoss')), "type='QualityFocalLoss' is not supported"),
-            (dict(loss_bbox=dict(type='SmoothL1Loss')), "loss_bbox: type='SmoothL1Loss'"),
-            (dict(loss_cls=dict(gamma=1.0)), 'loss_cls: gamma=1.0')):
+        (dict(loss_cls=dict(type='QualityFocalLoss')), "type='QualityFocalLoss' is not supported"),
+        (dict(loss_bbox=dict(type='SmoothL1Loss')), "loss_bbox: type='SmoothL1Loss'"),
+        (dict(loss_cls=dict(gamma=1.0)), 'loss_cls: gamma=1.0'),
+    ):
         with pytest.raises(ValueError, match=message):
             detector(**options)
 
@@ -133,10 +168,13 @@ def test_detector_results(start):
         results = model.predict(data['inputs'], data['data_samples'])
     for sample, boxes in zip(results, predictions.boxes[-1]):
         cx, cy, w, h = boxes.unbind(-1)
-        down, right = (full * file / image for full, file, image in
-                       zip(data['inputs'].shape[-2:], sample.ori_shape, sample.img_shape))
-        expected = torch.stack(((cx - w / 2) * right, (cy - h / 2) * down, (cx + w / 2) * right,
-                                (cy + h / 2) * down), -1)
+        down, right = (
+            full * file / image
+            for full, file, image in zip(data['inputs'].shape[-2:], sample.ori_shape, sample.img_shape)
+        )
+        expected = torch.stack(
+            ((cx - w / 2) * right, (cy - h / 2) * down, (cx + w / 2) * right, (cy + h / 2) * down), -1
+        )
         found = sample.pred_instances
         assert len(found) and ((found.bboxes[:, None] - expected).abs().amax(-1).amin(1) < 1e-3).all()
         assert found.masks.shape[1:] == sample.ori_shape and (found.labels < THINGS).all()
@@ -144,10 +182,19 @@ def test_detector_results(start):
         assert sample.pred_sem_seg.sem_seg.max() < THINGS + STUFF
 
 
-@pytest.mark.parametrize('options', [
-    dict(), dict(two_stage=False, loss_cls=dict(type='CrossEntropyLoss'), num_transformer_feat_level=3,
-                 pixel_decoder=dict(num_layers=1, num_heads=4, num_extra_levels=0, fine_first=False)),
-], ids=['sigmoids', 'as published'])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(
+            two_stage=False,
+            loss_cls=dict(type='CrossEntropyLoss'),
+            num_transformer_feat_level=3,
+            pixel_decoder=dict(num_layers=1, num_heads=4, num_extra_levels=0, fine_first=False),
+        ),
+    ],
+    ids=['sigmoids', 'as published'],
+)
 def test_segmentor(options):
     model = segmentor(**options).train()
     assert model.decode_head.cls_embed.out_features == SEMANTIC_CLASSES + bool(options)
@@ -170,7 +217,7 @@ def test_boxes_around_masks():
     masks = torch.zeros(3, 10, 20, dtype=torch.bool)
     masks[0, 2:5, 4:10] = True
     masks[1, 9, 19] = True
-    expected = torch.tensor([[7 / 20, 3.5 / 10, 6 / 20, 3 / 10], [19.5 / 20, 9.5 / 10, 1 / 20, 1 / 10], [0., 0, 0, 0]])
+    expected = torch.tensor([[7 / 20, 3.5 / 10, 6 / 20, 3 / 10], [19.5 / 20, 9.5 / 10, 1 / 20, 1 / 10], [0.0, 0, 0, 0]])
     torch.testing.assert_close(boxes_around(masks), expected)
     targets = SegTargets(torch.zeros(3, dtype=torch.long), masks)
     assert torch.equal(targets.with_boxes().boxes, boxes_around(masks)) and targets.boxes is None
@@ -178,10 +225,14 @@ def test_boxes_around_masks():
     assert given.with_boxes() is given
 
 
-@pytest.mark.parametrize('scope, name', [
-    ('mmdet', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
-    ('mmdet', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'),
-    ('mmseg', 'mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py')])
+@pytest.mark.parametrize(
+    'scope, name',
+    [
+        ('mmdet', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'),
+        ('mmdet', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'),
+        ('mmseg', 'mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py'),
+    ],
+)
 def test_heads_are_exchanged_as_readme_says(scope, name, tmp_path):
     """In a config that inherits a stock one."""
     package = pytest.importorskip(scope)

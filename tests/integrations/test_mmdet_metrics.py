@@ -1,4 +1,5 @@
 """AP of a panoptic model against instance annotations that spell the classes in their own way."""
+
 import json
 from contextlib import nullcontext
 
@@ -11,14 +12,18 @@ pytest.importorskip('mmdet.evaluation')
 
 from m2f_mm.registry import METRICS  # noqa: E402
 
-META = dict(classes=('bed', 'window', 'person', 'sky'), thing_classes=('bed', 'window', 'person'),
-            stuff_classes=('sky', ), thing_ids=(7, 8, 12))
+META = dict(
+    classes=('bed', 'window', 'person', 'sky'),
+    thing_classes=('bed', 'window', 'person'),
+    stuff_classes=('sky',),
+    thing_ids=(7, 8, 12),
+)
 
 
 def squares(number):
     masks = np.zeros((number, 32, 32), bool)
     for i, mask in enumerate(masks):
-        mask[8 * i:8 * i + 7, 8 * i:8 * i + 7] = True
+        mask[8 * i : 8 * i + 7, 8 * i : 8 * i + 7] = True
     return masks
 
 
@@ -28,13 +33,27 @@ def ann_file(tmp_path):
     annotations = []
     for number, (category, mask) in enumerate(zip((7, 8, 12), squares(3)), start=1):
         codes = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-        annotations.append(dict(id=number, image_id=1, category_id=category, iscrowd=0, area=int(mask.sum()),
-                                bbox=[8 * number - 8, 8 * number - 8, 7, 7],
-                                segmentation=dict(codes, counts=codes['counts'].decode())))
+        annotations.append(
+            dict(
+                id=number,
+                image_id=1,
+                category_id=category,
+                iscrowd=0,
+                area=int(mask.sum()),
+                bbox=[8 * number - 8, 8 * number - 8, 7, 7],
+                segmentation=dict(codes, counts=codes['counts'].decode()),
+            )
+        )
     path = tmp_path / 'instances.json'
-    path.write_text(json.dumps(dict(
-        images=[dict(id=1, file_name='a.jpg', height=32, width=32)], annotations=annotations,
-        categories=[dict(id=7, name='bed'), dict(id=8, name='windowpane'), dict(id=12, name='person')])))
+    path.write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, file_name='a.jpg', height=32, width=32)],
+                annotations=annotations,
+                categories=[dict(id=7, name='bed'), dict(id=8, name='windowpane'), dict(id=12, name='person')],
+            )
+        )
+    )
     return str(path)
 
 
@@ -42,8 +61,12 @@ def evaluate(name, ann_file, meta=META, image=1):
     options = dict(type=name) if isinstance(name, str) else name
     metric = METRICS.build(dict(options, ann_file=ann_file, metric='segm'))
     metric.dataset_meta = meta
-    found = dict(labels=torch.tensor([0, 1, 2]), scores=torch.ones(3), masks=torch.from_numpy(squares(3)),
-                 bboxes=torch.zeros(3, 4))
+    found = dict(
+        labels=torch.tensor([0, 1, 2]),
+        scores=torch.ones(3),
+        masks=torch.from_numpy(squares(3)),
+        bboxes=torch.zeros(3, 4),
+    )
     metric.process({}, [dict(img_id=image, ori_shape=(32, 32), pred_instances=found)])
     return metric.evaluate(1)['coco/segm_mAP']
 
@@ -63,31 +86,55 @@ def test_faster_evaluation_counts_the_same(tmp_path):
         for _ in range(random.randint(0, 12)):
             mask, category = np.zeros((120, 160), np.uint8), int(random.randint(1, 5))
             y, x, height, width = (int(n) for n in random.randint((0, 0, 5, 5), (100, 140, 60, 60)))
-            mask[y:y + height, x:x + width] = 1
+            mask[y : y + height, x : x + width] = 1
             codes = coco_mask.encode(np.asfortranarray(mask))
-            annotations.append(dict(
-                id=len(annotations) + 1, image_id=number, category_id=category, iscrowd=int(random.rand() < 0.1),
-                area=int(mask.sum()), bbox=[x, y, min(width, 160 - x), min(height, 120 - y)],
-                segmentation=dict(codes, counts=codes['counts'].decode())))
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=number,
+                    category_id=category,
+                    iscrowd=int(random.rand() < 0.1),
+                    area=int(mask.sum()),
+                    bbox=[x, y, min(width, 160 - x), min(height, 120 - y)],
+                    segmentation=dict(codes, counts=codes['counts'].decode()),
+                )
+            )
             if random.rand() < 0.8:
                 label = category if random.rand() < 0.9 else int(random.randint(1, 5))
                 found.append((np.roll(mask, random.randint(-4, 5, 2), (0, 1)), label - 1, random.randint(0, 10) / 10))
         detections.append(found)
     path = tmp_path / 'instances.json'
-    path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=[
-        dict(id=i, name=str(i)) for i in range(1, 5)])))
+    path.write_text(
+        json.dumps(
+            dict(images=images, annotations=annotations, categories=[dict(id=i, name=str(i)) for i in range(1, 5)])
+        )
+    )
     results = []
-    for options in (dict(type='mmdet.CocoMetric'), dict(type='m2f_mm.CocoMetric'),
-                    dict(type='m2f_mm.CocoMetric', faster=False)):
+    for options in (
+        dict(type='mmdet.CocoMetric'),
+        dict(type='m2f_mm.CocoMetric'),
+        dict(type='m2f_mm.CocoMetric', faster=False),
+    ):
         metric = METRICS.build(dict(options, ann_file=str(path), metric=['bbox', 'segm'], classwise=True))
         metric.dataset_meta = dict(classes=('1', '2', '3', '4'))
         for image, found in zip(images, detections):
             masks = np.array([mask for mask, _, _ in found], bool).reshape(-1, 120, 160)
             boxes = [[*np.argwhere(mask).min(0)[::-1], *np.argwhere(mask).max(0)[::-1] + 1] for mask in masks]
-            metric.process({}, [dict(img_id=image['id'], ori_shape=(120, 160), pred_instances=dict(
-                labels=torch.tensor([label for _, label, _ in found], dtype=torch.long),
-                scores=torch.tensor([score for _, _, score in found]), masks=torch.from_numpy(masks),
-                bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)))])
+            metric.process(
+                {},
+                [
+                    dict(
+                        img_id=image['id'],
+                        ori_shape=(120, 160),
+                        pred_instances=dict(
+                            labels=torch.tensor([label for _, label, _ in found], dtype=torch.long),
+                            scores=torch.tensor([score for _, _, score in found]),
+                            masks=torch.from_numpy(masks),
+                            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+                        ),
+                    )
+                ],
+            )
         results.append(metric.evaluate(len(images)))
     assert results[0] == results[1] == results[2] and 0.1 < results[0]['coco/segm_mAP'] < 0.9
 
@@ -96,22 +143,39 @@ def test_many_results_are_left_to_pycocotools(ann_file, monkeypatch):
     """The faster code counts more than the 100 of an image that pycocotools counts."""
     pytest.importorskip('faster_coco_eval')
     asked = []
-    monkeypatch.setattr('m2f_mm.integrations.mmdet_metrics.faster_evaluation',
-                        lambda: asked.append(True) or nullcontext())
+    monkeypatch.setattr(
+        'm2f_mm.integrations.mmdet_metrics.faster_evaluation', lambda: asked.append(True) or nullcontext()
+    )
     for count, times in ((33, 1), (34, 1)):  # three results each
         metric = METRICS.build(dict(type='m2f_mm.CocoMetric', ann_file=ann_file, metric='segm'))
         metric.dataset_meta = dict(classes=('bed', 'windowpane', 'person'))
-        metric.process({}, [dict(img_id=1, ori_shape=(32, 32), pred_instances=dict(
-            labels=torch.tensor([0, 1, 2] * count), scores=torch.ones(3 * count), bboxes=torch.zeros(3 * count, 4),
-            masks=torch.from_numpy(squares(3)).repeat(count, 1, 1)))])
+        metric.process(
+            {},
+            [
+                dict(
+                    img_id=1,
+                    ori_shape=(32, 32),
+                    pred_instances=dict(
+                        labels=torch.tensor([0, 1, 2] * count),
+                        scores=torch.ones(3 * count),
+                        bboxes=torch.zeros(3 * count, 4),
+                        masks=torch.from_numpy(squares(3)).repeat(count, 1, 1),
+                    ),
+                )
+            ],
+        )
         assert metric.evaluate(1)['coco/segm_mAP'] > 0
         assert len(asked) == times
 
 
 def test_names_as_ids_of_images(ann_file):
     """As ADE20K has them; the faster code takes numbers only."""
-    content = json.loads(open(ann_file).read().replace('"image_id": 1', '"image_id": "a"').replace(
-        '"images": [{"id": 1', '"images": [{"id": "a"'))
+    content = json.loads(
+        open(ann_file)
+        .read()
+        .replace('"image_id": 1', '"image_id": "a"')
+        .replace('"images": [{"id": 1', '"images": [{"id": "a"')
+    )
     with open(ann_file, 'w') as file:
         json.dump(content, file)
     assert evaluate('m2f_mm.ThingMetric', ann_file, image='a') == 1.0

@@ -1,4 +1,5 @@
 """The video detector: clips of one frame are images, clips do not see each other, weights of every source."""
+
 import pytest
 import torch
 from replay import RecordedPoints
@@ -47,8 +48,10 @@ def test_a_clip_of_one_frame_is_an_image():
     image, video = image_detector(), video_detector()
     video.load_state_dict(image.state_dict())
     clips = clip_batch(frames=1)
-    images = dict(inputs=[clip[0] for clip in clips['inputs']], data_samples=[clip[0] for clip in
-                                                                              clip_batch(frames=1)['data_samples']])
+    images = dict(
+        inputs=[clip[0] for clip in clips['inputs']],
+        data_samples=[clip[0] for clip in clip_batch(frames=1)['data_samples']],
+    )
     image.panoptic_head.criterion.draw, video.track_head.criterion.draw = RecordedPoints(), RecordedPoints()
     mine, theirs = step(video.train(), clips), step(image.train(), images)
     assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -65,7 +68,7 @@ def test_clips_do_not_see_each_other():
     model, data = video_detector(), clip_batch(clips=2, frames=3)
     together = predict(model, data)
     for index in range(2):
-        alone, = predict(model, {key: value[index:index + 1] for key, value in clip_batch(2, 3).items()})
+        (alone,) = predict(model, {key: value[index : index + 1] for key, value in clip_batch(2, 3).items()})
         assert len(alone) == len(together[index]) == 3
         for mine, theirs in zip(together[index].video_data_samples, alone.video_data_samples):
             mine, theirs = mine.pred_track_instances, theirs.pred_track_instances
@@ -75,11 +78,12 @@ def test_clips_do_not_see_each_other():
 
 def test_frames_in_parts_and_codes_instead_of_bitmaps():
     from pycocotools import mask as coco_masks
+
     model = video_detector()
-    whole, = predict(model, clip_batch(1, 5))
+    (whole,) = predict(model, clip_batch(1, 5))
     model.test_cfg = dict(frames_at_once=2)
     model.track_head.test_cfg = dict(instance_masks='rle', max_per_video=7)
-    parts, = predict(model, clip_batch(1, 5))
+    (parts,) = predict(model, clip_batch(1, 5))
     for mine, theirs in zip(parts.video_data_samples, whole.video_data_samples):
         mine, theirs = mine.pred_track_instances, theirs.pred_track_instances
         best = theirs.scores.argsort(descending=True)[:7]
@@ -89,8 +93,11 @@ def test_frames_in_parts_and_codes_instead_of_bitmaps():
             assert (torch.from_numpy(coco_masks.decode(code)).bool() != mask).float().mean() < 1e-3
 
 
-@pytest.mark.parametrize('objects, frames', [(0, 2), (1, 3), (3, 1), (25, 2)],
-                         ids=['no objects', 'one object', 'one frame', 'more objects than queries'])
+@pytest.mark.parametrize(
+    'objects, frames',
+    [(0, 2), (1, 3), (3, 1), (25, 2)],
+    ids=['no objects', 'one object', 'one frame', 'more objects than queries'],
+)
 def test_every_weight_learns(objects, frames):
     model = video_detector().train()
     losses = step(model, clip_batch(frames=frames, objects=objects))
@@ -101,8 +108,9 @@ def test_every_weight_learns(objects, frames):
 def test_labels_of_objects_that_leave():
     """The first object is not in the last frame: it teaches its query no object in the official code."""
     from m2f_mm.integrations.mmdet_samples import clip_targets
+
     clip = clip_batch(clips=1)['data_samples'][0]
-    (official, ), (kind, ) = clip_targets([clip], 'cpu'), clip_targets([clip], 'cpu', last_frame_labels=False)
+    (official,), (kind,) = clip_targets([clip], 'cpu'), clip_targets([clip], 'cpu', last_frame_labels=False)
     assert official.labels[0] == NO_CLASS != kind.labels[0] and torch.equal(official.labels[1:], kind.labels[1:])
     assert torch.equal(official.masks, kind.masks) and official.masks.shape == (3, 2, 64, 96)
     assert [mask.flatten(1).any(1).tolist() for mask in official.masks] == [[True, False], [True, True], [False, True]]
@@ -114,18 +122,20 @@ def test_targets_of_several_clips():
     """As of each alone, in one wait for all numbers and one for each clip's masks."""
     from benchmarks.harness import count_syncs
     from m2f_mm.integrations.mmdet_samples import clip_targets
+
     clips = clip_batch(objects=(3, 0, 2), frames=3)['data_samples']
     found = []
     syncs = count_syncs(lambda: found.extend(clip_targets(clips, 'cpu')))
     assert [len(each.labels) for each in found] == [3, 0, 2] and syncs.total <= 1 + 1 + 3
     for clip, together in zip(clips, found):
-        alone, = clip_targets([clip], 'cpu')
+        (alone,) = clip_targets([clip], 'cpu')
         assert torch.equal(alone.labels, together.labels) and torch.equal(alone.masks, together.masks)
         assert together.name == clip[0].img_path
 
 
 def test_wrong_annotations():
     from m2f_mm.integrations.mmdet_samples import clip_targets
+
     clip = clip_batch(clips=1)['data_samples'][0]
     clip[1].gt_instances.instances_ids[:] = 1
     with pytest.warns(UserWarning, match='video_0/1.jpg, frame 1, has two objects of the id 1; the last one counts'):
@@ -170,6 +180,7 @@ def test_a_neck():
             return tuple(2 * level for level in features)
 
     from m2f_mm.registry import MODELS
+
     MODELS.register_module(name='Twice', module=Twice, force=True)
     model = video_config()
     model.update(type='m2f_mm.Mask2FormerVideo', neck=dict(type='m2f_mm.Twice'))
@@ -184,25 +195,31 @@ def test_a_neck():
 def test_detections_of_stuff_are_left_out():
     model = video_config()
     model.type = 'm2f_mm.Mask2FormerVideo'
-    model.track_head.update(type='m2f_mm.Mask2FormerTrackHead', num_classes=None, num_things_classes=2,
-                            num_stuff_classes=2)
-    clip, = predict(build_detector(model), clip_batch(1, 2))
+    model.track_head.update(
+        type='m2f_mm.Mask2FormerTrackHead', num_classes=None, num_things_classes=2, num_stuff_classes=2
+    )
+    (clip,) = predict(build_detector(model), clip_batch(1, 2))
     assert all((frame.pred_track_instances.labels < 2).all() for frame in clip.video_data_samples)
 
 
 def tracks_of(clip):
     """Label, score and masks (T, H, W) of each result, by its id."""
     from pycocotools import mask as coco_masks
+
     frames = [frame.pred_track_instances for frame in clip.video_data_samples]
-    masks = [torch.from_numpy(coco_masks.decode(f.masks).transpose(2, 0, 1)) if isinstance(f.masks, list) else f.masks
-             for f in frames]
+    masks = [
+        torch.from_numpy(coco_masks.decode(f.masks).transpose(2, 0, 1)) if isinstance(f.masks, list) else f.masks
+        for f in frames
+    ]
     order = frames[0].scores.argsort(descending=True, stable=True)
     assert all(torch.equal(f.labels, frames[0].labels) for f in frames)
     return frames[0].labels[order], frames[0].scores[order], torch.stack(masks, 1)[order].bool()
 
 
-@pytest.mark.parametrize('test_cfg, frames', [
-    (dict(window_size=6), 6), (dict(window_size=8, window_overlap=3), 5), (dict(association='frames'), 1)])
+@pytest.mark.parametrize(
+    'test_cfg, frames',
+    [(dict(window_size=6), 6), (dict(window_size=8, window_overlap=3), 5), (dict(association='frames'), 1)],
+)
 def test_a_video_that_fits_one_window(test_cfg, frames):
     """As without windows."""
     model = video_detector()
@@ -216,9 +233,15 @@ def test_a_video_that_fits_one_window(test_cfg, frames):
             torch.testing.assert_close(mine, theirs)
 
 
-@pytest.mark.parametrize('test_cfg', [
-    dict(window_size=3, window_overlap=1), dict(window_size=4), dict(window_size=3, association='frames'),
-    dict(association='frames')])
+@pytest.mark.parametrize(
+    'test_cfg',
+    [
+        dict(window_size=3, window_overlap=1),
+        dict(window_size=4),
+        dict(window_size=3, association='frames'),
+        dict(association='frames'),
+    ],
+)
 def test_windows_cover_every_frame(test_cfg):
     model = video_detector()
     model.track_head.test_cfg = dict(test_cfg, max_per_video=5)
@@ -247,14 +270,18 @@ def test_unknown_association():
         video_detector(test_cfg=dict(association='frame'))
 
 
-@pytest.mark.parametrize('way', [dict(), dict(window_size=3, window_overlap=1), dict(association='frames')],
-                         ids=['clip', 'windows', 'frames'])
+@pytest.mark.parametrize(
+    'way',
+    [dict(), dict(window_size=3, window_overlap=1), dict(association='frames')],
+    ids=['clip', 'windows', 'frames'],
+)
 def test_panoptic_video(way):
     """Every frame has a map in MMDetection's encoding."""
     model = video_config()
     model.type = 'm2f_mm.Mask2FormerVideo'
-    model.track_head.update(type='m2f_mm.Mask2FormerTrackHead', num_classes=None, num_things_classes=2,
-                            num_stuff_classes=2)
+    model.track_head.update(
+        type='m2f_mm.Mask2FormerTrackHead', num_classes=None, num_things_classes=2, num_stuff_classes=2
+    )
     model = build_detector(model)
     model.track_head.test_cfg = dict(way, panoptic_on=True, object_mask_thr=0.1, iou_thr=0.05)
     for clip in predict(model, clip_batch(2, 5)):

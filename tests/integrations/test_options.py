@@ -1,4 +1,5 @@
 """Options: the stock ones mean what they meant, those that would be ignored are refused by name."""
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -54,46 +55,56 @@ def head_config(option=None, value=None, train_cfg=True):
     return head
 
 
-@pytest.mark.parametrize('option, value, message', [
-    ('pixel_decoder.act_cfg', dict(type='GELU'), 'pixel_decoder: act_cfg'),
-    ('pixel_decoder.encoder.num_cp', 2, 'pixel_decoder.encoder: num_cp=2'),
-    (f'{ENCODER}.norm_cfg', dict(type='BN'), f'{ENCODER}: norm_cfg'),
-    (f'{ENCODER}.self_attn_cfg.dropout', 0.1, f'{ENCODER}.self_attn_cfg: dropout=0.1'),
-    (f'{ENCODER}.self_attn_cfg.batch_first', False, f'{ENCODER}.self_attn_cfg: batch_first=False'),
-    (f'{ENCODER}.ffn_cfg.num_fcs', 3, f'{ENCODER}.ffn_cfg: num_fcs=3'),
-    (f'{ENCODER}.ffn_cfg.ffn_drop', 0.1, f'{ENCODER}.ffn_cfg: ffn_drop=0.1'),
-    ('transformer_decoder.return_intermediate', False, 'transformer_decoder: return_intermediate=False'),
-    ('transformer_decoder.post_norm_cfg', dict(type='BN'), 'transformer_decoder: post_norm_cfg'),
-    (f'{DECODER}.cross_attn_cfg.attn_drop', 0.1, f'{DECODER}.cross_attn_cfg: attn_drop=0.1'),
-    (f'{DECODER}.self_attn_cfg.proj_drop', 0.1, f'{DECODER}.self_attn_cfg: proj_drop=0.1'),
-    (f'{DECODER}.self_attn_cfg.num_heads', 8, f'{DECODER}.self_attn_cfg: num_heads=8'),
-    (f'{DECODER}.ffn_cfg.act_cfg', dict(type='GELU'), f'{DECODER}.ffn_cfg: act_cfg'),
-    ('loss_cls.use_sigmoid', True, 'loss_cls: use_sigmoid=True'),
-    ('loss_cls.reduction', 'sum', "loss_cls: reduction='sum'"),
-    ('loss_cls.type', 'FocalLoss', "loss_cls: type='FocalLoss'"),
-    ('loss_mask.type', 'DiceLoss', "loss_mask: type='DiceLoss'"),
-    ('loss_mask', dict(type='FocalLoss', gamma=1.0), 'loss_mask: gamma=1.0'),
-    ('loss_dice.naive_dice', False, 'loss_dice: naive_dice=False'),
-    ('loss_dice.eps', 1e-3, 'loss_dice: eps=0.001'),
-    ('train_cfg.assigner.match_costs.2.eps', 1e-3, 'train_cfg.assigner DiceCost: eps=0.001'),
-    ('train_cfg.assigner.match_costs.0.type', 'BBoxL1Cost', 'the cost BBoxL1Cost is not one of'),
-    ('train_cfg.assigner.match_costs.0.type', 'FocalLossCost', 'FocalLossCost without binary_input=True'),
-    ('train_cfg.assigner.match_costs.0', dict(type='FocalLossCost', binary_input=True),
-     'FocalLossCost and CrossEntropyLossCost are two costs of the same kind'),
-], ids=lambda value: value if isinstance(value, str) and '.' in value and ':' not in value else '')
+@pytest.mark.parametrize(
+    'option, value, message',
+    [
+        ('pixel_decoder.act_cfg', dict(type='GELU'), 'pixel_decoder: act_cfg'),
+        ('pixel_decoder.encoder.num_cp', 2, 'pixel_decoder.encoder: num_cp=2'),
+        (f'{ENCODER}.norm_cfg', dict(type='BN'), f'{ENCODER}: norm_cfg'),
+        (f'{ENCODER}.self_attn_cfg.dropout', 0.1, f'{ENCODER}.self_attn_cfg: dropout=0.1'),
+        (f'{ENCODER}.self_attn_cfg.batch_first', False, f'{ENCODER}.self_attn_cfg: batch_first=False'),
+        (f'{ENCODER}.ffn_cfg.num_fcs', 3, f'{ENCODER}.ffn_cfg: num_fcs=3'),
+        (f'{ENCODER}.ffn_cfg.ffn_drop', 0.1, f'{ENCODER}.ffn_cfg: ffn_drop=0.1'),
+        ('transformer_decoder.return_intermediate', False, 'transformer_decoder: return_intermediate=False'),
+        ('transformer_decoder.post_norm_cfg', dict(type='BN'), 'transformer_decoder: post_norm_cfg'),
+        (f'{DECODER}.cross_attn_cfg.attn_drop', 0.1, f'{DECODER}.cross_attn_cfg: attn_drop=0.1'),
+        (f'{DECODER}.self_attn_cfg.proj_drop', 0.1, f'{DECODER}.self_attn_cfg: proj_drop=0.1'),
+        (f'{DECODER}.self_attn_cfg.num_heads', 8, f'{DECODER}.self_attn_cfg: num_heads=8'),
+        (f'{DECODER}.ffn_cfg.act_cfg', dict(type='GELU'), f'{DECODER}.ffn_cfg: act_cfg'),
+        ('loss_cls.use_sigmoid', True, 'loss_cls: use_sigmoid=True'),
+        ('loss_cls.reduction', 'sum', "loss_cls: reduction='sum'"),
+        ('loss_cls.type', 'FocalLoss', "loss_cls: type='FocalLoss'"),
+        ('loss_mask.type', 'DiceLoss', "loss_mask: type='DiceLoss'"),
+        ('loss_mask', dict(type='FocalLoss', gamma=1.0), 'loss_mask: gamma=1.0'),
+        ('loss_dice.naive_dice', False, 'loss_dice: naive_dice=False'),
+        ('loss_dice.eps', 1e-3, 'loss_dice: eps=0.001'),
+        ('train_cfg.assigner.match_costs.2.eps', 1e-3, 'train_cfg.assigner DiceCost: eps=0.001'),
+        ('train_cfg.assigner.match_costs.0.type', 'BBoxL1Cost', 'the cost BBoxL1Cost is not one of'),
+        ('train_cfg.assigner.match_costs.0.type', 'FocalLossCost', 'FocalLossCost without binary_input=True'),
+        (
+            'train_cfg.assigner.match_costs.0',
+            dict(type='FocalLossCost', binary_input=True),
+            'FocalLossCost and CrossEntropyLossCost are two costs of the same kind',
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and '.' in value and ':' not in value else '',
+)
 def test_what_would_be_ignored_is_refused(option, value, message):
     with pytest.raises(ValueError) as error:
         MODELS.build(head_config(option, value))
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize('option, value, message', [
-    ('positional_encoding.normalize', False, 'panoptic_head.positional_encoding: normalize=False'),
-    ('pixel_decoder.positional_encoding.temperature', 20, 'pixel_decoder.positional_encoding: temperature=20'),
-    ('train_cfg.assigner', dict(type='HungarianAssigner'), 'no match_costs'),
-    ('train_cfg.assigner.type', 'MaxIoUAssigner', 'MaxIoUAssigner'),
-    ('train_cfg.sampler', dict(type='RandomSampler'), 'RandomSampler'),
-])
+@pytest.mark.parametrize(
+    'option, value, message',
+    [
+        ('positional_encoding.normalize', False, 'panoptic_head.positional_encoding: normalize=False'),
+        ('pixel_decoder.positional_encoding.temperature', 20, 'pixel_decoder.positional_encoding: temperature=20'),
+        ('train_cfg.assigner', dict(type='HungarianAssigner'), 'no match_costs'),
+        ('train_cfg.assigner.type', 'MaxIoUAssigner', 'MaxIoUAssigner'),
+        ('train_cfg.sampler', dict(type='RandomSampler'), 'RandomSampler'),
+    ],
+)
 def test_what_cannot_be_followed_is_refused(option, value, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(head_config(option, value))
@@ -143,30 +154,49 @@ def test_stock_dropout_reaches_every_part():
         assert all(attention.dropout == 0.1 for attention in attentions)
 
 
-@pytest.mark.parametrize('option, value, message', [
-    (f'{DECODER}.ffn_cfg.ffn_drop', 0.2, f'{DECODER}.ffn_cfg: ffn_drop=0.2 is not supported, only 0.1'),
-    (f'{DECODER}.self_attn_cfg', dict(num_heads=4, attn_drop=0.1),
-     f'{DECODER}.self_attn_cfg: proj_drop=0.0 is not supported, only 0.1'),
-    (f'{ENCODER}.self_attn_cfg.embed_dims', 32, 'embed_dims must be feat_channels=64'),
-    ('pixel_decoder.encoder.num_cp', 1, 'pixel_decoder.encoder: num_cp=1'),
-    ('pixel_decoder.act_cfg', dict(type='GELU'), 'pixel_decoder: act_cfg'),
-    ('pixel_decoder.memory', 'all', "memory must be one of pyramid, coarsest, mask_features, got 'all'"),
-    ('loss_mask.alpha', 0.5, 'loss_mask: alpha=0.5'),
-    ('train_cfg.oversample_ratio', 3.0, 'with num_points=None masks are compared at every pixel'),
-    ('num_transformer_feat_level', 3, 'MaskFormerTransformerDecoder attends to one memory, got 3'),
-], ids=lambda value: value if isinstance(value, str) and '.' in value and ':' not in value else '')
+@pytest.mark.parametrize(
+    'option, value, message',
+    [
+        (f'{DECODER}.ffn_cfg.ffn_drop', 0.2, f'{DECODER}.ffn_cfg: ffn_drop=0.2 is not supported, only 0.1'),
+        (
+            f'{DECODER}.self_attn_cfg',
+            dict(num_heads=4, attn_drop=0.1),
+            f'{DECODER}.self_attn_cfg: proj_drop=0.0 is not supported, only 0.1',
+        ),
+        (f'{ENCODER}.self_attn_cfg.embed_dims', 32, 'embed_dims must be feat_channels=64'),
+        ('pixel_decoder.encoder.num_cp', 1, 'pixel_decoder.encoder: num_cp=1'),
+        ('pixel_decoder.act_cfg', dict(type='GELU'), 'pixel_decoder: act_cfg'),
+        ('pixel_decoder.memory', 'all', "memory must be one of pyramid, coarsest, mask_features, got 'all'"),
+        ('loss_mask.alpha', 0.5, 'loss_mask: alpha=0.5'),
+        ('train_cfg.oversample_ratio', 3.0, 'with num_points=None masks are compared at every pixel'),
+        ('num_transformer_feat_level', 3, 'MaskFormerTransformerDecoder attends to one memory, got 3'),
+    ],
+    ids=lambda value: value if isinstance(value, str) and '.' in value and ':' not in value else '',
+)
 def test_what_maskformer_cannot_do_is_refused(option, value, message):
     with pytest.raises(ValueError) as error:
         MODELS.build(maskformer_head(option, value))
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize('kind, options', [
-    ('Mask2FormerHead', dict(enforce_decoder_input_project=True)), ('MaskFormerHead', {}),
-    ('MaskFormerHead', dict(pixel_decoder=dict(type='TransformerEncoderPixelDecoder', num_layers=1),
-                            enforce_decoder_input_project=True)),
-    ('MaskFormerHead', dict(pixel_decoder=dict(type='mmdet.FPN'), enforce_decoder_input_project=True)),
-    ('MaskDINOHead', {}), ('PerPixelSegHead', {}), ('PerPixelPlusSegHead', {})])
+@pytest.mark.parametrize(
+    'kind, options',
+    [
+        ('Mask2FormerHead', dict(enforce_decoder_input_project=True)),
+        ('MaskFormerHead', {}),
+        (
+            'MaskFormerHead',
+            dict(
+                pixel_decoder=dict(type='TransformerEncoderPixelDecoder', num_layers=1),
+                enforce_decoder_input_project=True,
+            ),
+        ),
+        ('MaskFormerHead', dict(pixel_decoder=dict(type='mmdet.FPN'), enforce_decoder_input_project=True)),
+        ('MaskDINOHead', {}),
+        ('PerPixelSegHead', {}),
+        ('PerPixelPlusSegHead', {}),
+    ],
+)
 def test_weights_of_an_init_cfg_stay(kind, options, tmp_path):
     """Nothing that a head initialises by itself is left of, once it was told to load a file."""
     if 'Seg' in kind:
@@ -185,11 +215,12 @@ def test_weights_of_an_init_cfg_stay(kind, options, tmp_path):
 def test_methods_have_their_own_defaults():
     """What a head takes where nothing is said: the values of the papers."""
     maskformer, mask2former = (
-        MODELS.build(dict(type=f'm2f_mm.{name}Head', num_things_classes=2)) for name in ('MaskFormer', 'Mask2Former'))
+        MODELS.build(dict(type=f'm2f_mm.{name}Head', num_things_classes=2)) for name in ('MaskFormer', 'Mask2Former')
+    )
     assert type(maskformer.pixel_decoder) is FPNPixelDecoder and maskformer.pixel_decoder.memory == 'coarsest'
     assert type(maskformer.transformer_decoder) is MaskFormerTransformerDecoder
     assert maskformer.transformer_decoder.num_layers == 6 and maskformer.transformer_decoder.layers[0].ffn.layers[2].p
-    for head, weights, points in ((maskformer, (1., 20., 1.), None), (mask2former, (2., 5., 5.), 12544)):
+    for head, weights, points in ((maskformer, (1.0, 20.0, 1.0), None), (mask2former, (2.0, 5.0, 5.0), 12544)):
         criterion, assigner = head.criterion, head.criterion.assigner
         assert tuple(criterion.loss_weights.values()) == weights
         assert (assigner.class_weight, assigner.mask_weight, assigner.dice_weight) == weights
@@ -197,19 +228,33 @@ def test_methods_have_their_own_defaults():
     assert maskformer.criterion.mask_loss is focal_loss and maskformer.criterion.assigner.mask_cost is focal_cost
 
 
-@pytest.mark.parametrize('decoder, pixel_decoder', [
-    ('MaskFormer', 'MSDeformAttnPixelDecoder'), ('MaskFormer', 'mmdet.FPN'), ('MaskFormer', 'FPNPixelDecoder'),
-    ('Mask2Former', 'TransformerEncoderPixelDecoder'), ('Mask2Former', 'FPNPixelDecoder'),
-])
+@pytest.mark.parametrize(
+    'decoder, pixel_decoder',
+    [
+        ('MaskFormer', 'MSDeformAttnPixelDecoder'),
+        ('MaskFormer', 'mmdet.FPN'),
+        ('MaskFormer', 'FPNPixelDecoder'),
+        ('Mask2Former', 'TransformerEncoderPixelDecoder'),
+        ('Mask2Former', 'FPNPixelDecoder'),
+    ],
+)
 def test_rooms_are_separate(decoder, pixel_decoder):
     """Any pixel decoder under any transformer decoder, and either criterion with both."""
     for points in (None, 20):
-        head = MODELS.build(dict(
-            type=f'm2f_mm.{decoder}Head', in_channels=CHANNELS, feat_channels=WIDTH, out_channels=MASK_WIDTH,
-            num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=6,
-            pixel_decoder=dict(type=pixel_decoder, **({} if 'FPN' in pixel_decoder else dict(num_layers=1))),
-            transformer_decoder=dict(num_layers=2, embed_dims=WIDTH, feedforward_channels=16),
-            train_cfg=dict(num_points=points)))
+        head = MODELS.build(
+            dict(
+                type=f'm2f_mm.{decoder}Head',
+                in_channels=CHANNELS,
+                feat_channels=WIDTH,
+                out_channels=MASK_WIDTH,
+                num_things_classes=THINGS,
+                num_stuff_classes=STUFF,
+                num_queries=6,
+                pixel_decoder=dict(type=pixel_decoder, **({} if 'FPN' in pixel_decoder else dict(num_layers=1))),
+                transformer_decoder=dict(num_layers=2, embed_dims=WIDTH, feedforward_channels=16),
+                train_cfg=dict(num_points=points),
+            )
+        )
         feats = [torch.rand(1, channels, 32 // 2**i, 32 // 2**i) for i, channels in enumerate(CHANNELS)]
         targets = [SegTargets(torch.tensor([0, 1]), torch.rand(2, 128, 128) < 0.3)]
         losses = head.criterion(head.train()(feats), targets)
@@ -220,12 +265,20 @@ def test_rooms_are_separate(decoder, pixel_decoder):
         assert unused == set(between if pixel_decoder == 'mmdet.FPN' else ())
 
 
-@pytest.mark.parametrize('option, error', [
-    ('num_querys', TypeError), ('pixel_decoder.num_outz', ValueError), ('pixel_decoder.encoder.num_layer', ValueError),
-    (f'{ENCODER}.self_attn_cfg.num_point', ValueError), (f'{ENCODER}.ffn_cfg.feedforward_channel', ValueError),
-    ('transformer_decoder.num_layer', ValueError), (f'{DECODER}.ffn_cfg.feedforward_channel', ValueError),
-    ('loss_cls.loss_weigth', ValueError), ('train_cfg.num_point', ValueError),
-])
+@pytest.mark.parametrize(
+    'option, error',
+    [
+        ('num_querys', TypeError),
+        ('pixel_decoder.num_outz', ValueError),
+        ('pixel_decoder.encoder.num_layer', ValueError),
+        (f'{ENCODER}.self_attn_cfg.num_point', ValueError),
+        (f'{ENCODER}.ffn_cfg.feedforward_channel', ValueError),
+        ('transformer_decoder.num_layer', ValueError),
+        (f'{DECODER}.ffn_cfg.feedforward_channel', ValueError),
+        ('loss_cls.loss_weigth', ValueError),
+        ('train_cfg.num_point', ValueError),
+    ],
+)
 def test_misspelt_options_are_refused(option, error):
     with pytest.raises(error, match=option.split('.')[-1]):
         MODELS.build(head_config(option, 1))
@@ -241,14 +294,24 @@ def test_options_reach_their_places():
         cost.weight = weight
     stock.train_cfg.update(num_points=77, oversample_ratio=2.0, importance_sample_ratio=0.5)
     ours = dict(
-        type='m2f_mm.Mask2FormerHead', in_channels=CHANNELS, feat_channels=WIDTH, out_channels=MASK_WIDTH,
-        num_things_classes=THINGS, num_stuff_classes=STUFF, num_queries=20,
-        pixel_decoder=dict(type='MSDeformAttnPixelDecoder', num_layers=1, num_heads=4, num_points=2,
-                           feedforward_channels=40),
+        type='m2f_mm.Mask2FormerHead',
+        in_channels=CHANNELS,
+        feat_channels=WIDTH,
+        out_channels=MASK_WIDTH,
+        num_things_classes=THINGS,
+        num_stuff_classes=STUFF,
+        num_queries=20,
+        pixel_decoder=dict(
+            type='MSDeformAttnPixelDecoder', num_layers=1, num_heads=4, num_points=2, feedforward_channels=40
+        ),
         transformer_decoder=dict(num_layers=4, embed_dims=WIDTH, num_heads=4, feedforward_channels=56),
-        loss_cls=dict(loss_weight=3.0), loss_mask=dict(loss_weight=6.0), loss_dice=dict(loss_weight=7.0),
-        train_cfg=dict(num_points=77, oversample_ratio=2.0, importance_sample_ratio=0.5,
-                       assigner=stock.train_cfg.assigner))
+        loss_cls=dict(loss_weight=3.0),
+        loss_mask=dict(loss_weight=6.0),
+        loss_dice=dict(loss_weight=7.0),
+        train_cfg=dict(
+            num_points=77, oversample_ratio=2.0, importance_sample_ratio=0.5, assigner=stock.train_cfg.assigner
+        ),
+    )
     for head in (MODELS.build(stock), MODELS.build(ours)):
         criterion = head.criterion
         assert criterion.loss_weights == dict(loss_cls=3.0, loss_mask=6.0, loss_dice=7.0)
@@ -263,7 +326,8 @@ def test_options_reach_their_places():
         assert head.transformer_decoder.layers[0].ffn.feedforward_channels == 56
         assert len(head.transformer_decoder.layers) == 4
     assert {key: value.shape for key, value in MODELS.build(stock).state_dict().items()} == {
-        key: value.shape for key, value in MODELS.build(ours).state_dict().items()}
+        key: value.shape for key, value in MODELS.build(ours).state_dict().items()
+    }
 
 
 @pytest.mark.parametrize('short', [False, True], ids=['stock options', 'short ones'])
@@ -296,33 +360,41 @@ def test_class_weight_needs_a_number_for_each_class():
 METAINFO = dict(classes=('a', 'b', 'c'), thing_classes=('a', 'b'), stuff_classes=('c',))
 
 
-@pytest.mark.parametrize('options, expected', [
-    (dict(num_things=2, num_stuff=1), (2, 1)),
-    (dict(num_things=2), (2, 0)),
-    (dict(num_classes=3), (0, 3)),
-    (dict(metainfo=METAINFO), (2, 1)),
-    (dict(metainfo={key.upper(): value for key, value in METAINFO.items()}), (2, 1)),
-    (dict(metainfo=dict(thing_classes=('a', 'b'), stuff_classes=('c',))), (2, 1)),
-    (dict(metainfo=dict(classes=('a', 'b', 'c'))), (3, 0)),
-    (dict(metainfo=METAINFO, num_things=2, num_stuff=1), (2, 1)),
-    (dict(metainfo=METAINFO, num_classes=3), (2, 1)),
-    (dict(metainfo='mmdet.CocoPanopticDataset'), (80, 53)),
-    (dict(metainfo='mmdet.CocoDataset'), (80, 0)),
-], ids=str)
+@pytest.mark.parametrize(
+    'options, expected',
+    [
+        (dict(num_things=2, num_stuff=1), (2, 1)),
+        (dict(num_things=2), (2, 0)),
+        (dict(num_classes=3), (0, 3)),
+        (dict(metainfo=METAINFO), (2, 1)),
+        (dict(metainfo={key.upper(): value for key, value in METAINFO.items()}), (2, 1)),
+        (dict(metainfo=dict(thing_classes=('a', 'b'), stuff_classes=('c',))), (2, 1)),
+        (dict(metainfo=dict(classes=('a', 'b', 'c'))), (3, 0)),
+        (dict(metainfo=METAINFO, num_things=2, num_stuff=1), (2, 1)),
+        (dict(metainfo=METAINFO, num_classes=3), (2, 1)),
+        (dict(metainfo='mmdet.CocoPanopticDataset'), (80, 53)),
+        (dict(metainfo='mmdet.CocoDataset'), (80, 0)),
+    ],
+    ids=str,
+)
 def test_classes_are_counted_once(options, expected):
     counts = class_counts('panoptic_head', **options)
     assert (counts.things, counts.stuff) == expected
     assert counts.is_thing == [True] * expected[0] + [False] * expected[1]
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(), 'panoptic_head does not know its classes'),
-    (dict(metainfo=METAINFO, num_things=3, num_stuff=1), 'lists 2 thing classes among 3'),
-    (dict(metainfo=METAINFO, num_things=1, num_stuff=2), 'the numbers say 1 things and 2 other'),
-    (dict(metainfo=METAINFO, num_classes=150), 'say 0 things and 150 other classes'),
-    (dict(metainfo=dict(palette=[])), 'metainfo has neither classes nor thing_classes'),
-    (dict(metainfo='mmdet.NoSuchDataset'), "metainfo='mmdet.NoSuchDataset' names no registered data set"),
-], ids=str)
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(), 'panoptic_head does not know its classes'),
+        (dict(metainfo=METAINFO, num_things=3, num_stuff=1), 'lists 2 thing classes among 3'),
+        (dict(metainfo=METAINFO, num_things=1, num_stuff=2), 'the numbers say 1 things and 2 other'),
+        (dict(metainfo=METAINFO, num_classes=150), 'say 0 things and 150 other classes'),
+        (dict(metainfo=dict(palette=[])), 'metainfo has neither classes nor thing_classes'),
+        (dict(metainfo='mmdet.NoSuchDataset'), "metainfo='mmdet.NoSuchDataset' names no registered data set"),
+    ],
+    ids=str,
+)
 def test_disagreeing_counts_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         class_counts('panoptic_head', **options)
@@ -344,10 +416,13 @@ def test_heads_read_the_metainfo():
     assert build_segmentor(model).num_classes == 3
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(align_corners=True), 'align_corners=True is not supported'),
-    (dict(no_such_option=1), 'no_such_option'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(align_corners=True), 'align_corners=True is not supported'),
+        (dict(no_such_option=1), 'no_such_option'),
+    ],
+)
 def test_segmentation_head_refuses(change, message):
     pytest.importorskip('mmseg')
     head = mmseg_config().decode_head
@@ -358,20 +433,28 @@ def test_segmentation_head_refuses(change, message):
 
 def test_fusion_head_refuses_a_loss():
     with pytest.raises(ValueError, match='loss_panoptic'):
-        MODELS.build(dict(type='m2f_mm.MaskFormerFusionHead', num_things_classes=1,
-                          loss_panoptic=dict(type='CrossEntropyLoss')))
+        MODELS.build(
+            dict(type='m2f_mm.MaskFormerFusionHead', num_things_classes=1, loss_panoptic=dict(type='CrossEntropyLoss'))
+        )
 
 
-@pytest.mark.parametrize('pixel_decoder, kind', [
-    (dict(type='mmdet.FPN'), NeckPixelDecoder),
-    (dict(type='mmdet.PAFPN'), NeckPixelDecoder),
-    (dict(type='mmdet.FPN', norm_cfg=dict(type='GN', num_groups=8)), NeckPixelDecoder),
-    (dict(type='m2f_mm.FPNPixelDecoder'), FPNPixelDecoder),
-    (dict(type='PixelDecoder', norm_cfg=dict(type='GN', num_groups=32), act_cfg=dict(type='ReLU')), FPNPixelDecoder),
-    (dict(type='m2f_mm.MSDeformAttnPixelDecoder', num_layers=1), MSDeformAttnPixelDecoder),
-    (dict(type='m2f_mm.MSDeformAttnPixelDecoder', num_layers=1, num_encoder_levels=4), MSDeformAttnPixelDecoder),
-    (None, MSDeformAttnPixelDecoder),
-], ids=['FPN', 'PAFPN', 'FPN with norm', 'ours', 'stock name', 'deformable', 'four levels', 'default'])
+@pytest.mark.parametrize(
+    'pixel_decoder, kind',
+    [
+        (dict(type='mmdet.FPN'), NeckPixelDecoder),
+        (dict(type='mmdet.PAFPN'), NeckPixelDecoder),
+        (dict(type='mmdet.FPN', norm_cfg=dict(type='GN', num_groups=8)), NeckPixelDecoder),
+        (dict(type='m2f_mm.FPNPixelDecoder'), FPNPixelDecoder),
+        (
+            dict(type='PixelDecoder', norm_cfg=dict(type='GN', num_groups=32), act_cfg=dict(type='ReLU')),
+            FPNPixelDecoder,
+        ),
+        (dict(type='m2f_mm.MSDeformAttnPixelDecoder', num_layers=1), MSDeformAttnPixelDecoder),
+        (dict(type='m2f_mm.MSDeformAttnPixelDecoder', num_layers=1, num_encoder_levels=4), MSDeformAttnPixelDecoder),
+        (None, MSDeformAttnPixelDecoder),
+    ],
+    ids=['FPN', 'PAFPN', 'FPN with norm', 'ours', 'stock name', 'deformable', 'four levels', 'default'],
+)
 def test_pixel_decoders_train(pixel_decoder, kind):
     """Any registered neck can take the place of the pixel decoder."""
     cfg = use_our_heads(mmdet_config())
@@ -392,7 +475,7 @@ def test_neck_with_too_few_maps_is_refused():
 
 def test_own_classes_as_the_readme_says():
     """In one of our recipes, whose head names a data set, and in a stock config, which has numbers."""
-    metainfo = dict(thing_classes=('date', 'fig'), stuff_classes=('table', ), classes=('date', 'fig', 'table'))
+    metainfo = dict(thing_classes=('date', 'fig'), stuff_classes=('table',), classes=('date', 'fig', 'table'))
     ours = Config.fromfile(config_path('mask2former_r50_8xb2-lsj-50e_coco-panoptic'))
     ours.merge_from_dict(dict(model=dict(panoptic_head=dict(metainfo=dict(_delete_=True, **metainfo)))))
     stock = use_our_heads(mmdet_config())
@@ -435,33 +518,39 @@ def test_test_cfg_may_stand_anywhere(where):
         built(where, max_per_img=3)
 
 
-@pytest.mark.parametrize('option, value, message', [
-    ('max_per_img', 3, 'unknown option max_per_img=3; did you mean max_per_image?'),
-    ('object_mask_threshold', 0, 'unknown option object_mask_threshold=0; did you mean object_mask_thr?'),
-    ('score_threshold', 0.9, 'unknown option score_threshold=0.9; did you mean score_thr?'),
-    ('nms', dict(type='nms'), 'known are panoptic_on, instance_on, semantic_on'),
-    ('max_per_image', 0, 'max_per_image=0: must be a whole number from 1'),
-    ('iou_thr', 80, 'iou_thr=80: must be a number in 0..1'),
-    ('instance_on', 'yes', "instance_on='yes': must be True or False"),
-    ('temperature', 0, 'temperature=0: must be a number above 0 or None'),
-])
+@pytest.mark.parametrize(
+    'option, value, message',
+    [
+        ('max_per_img', 3, 'unknown option max_per_img=3; did you mean max_per_image?'),
+        ('object_mask_threshold', 0, 'unknown option object_mask_threshold=0; did you mean object_mask_thr?'),
+        ('score_threshold', 0.9, 'unknown option score_threshold=0.9; did you mean score_thr?'),
+        ('nms', dict(type='nms'), 'known are panoptic_on, instance_on, semantic_on'),
+        ('max_per_image', 0, 'max_per_image=0: must be a whole number from 1'),
+        ('iou_thr', 80, 'iou_thr=80: must be a number in 0..1'),
+        ('instance_on', 'yes', "instance_on='yes': must be True or False"),
+        ('temperature', 0, 'temperature=0: must be a number above 0 or None'),
+    ],
+)
 def test_test_cfg_is_checked_at_build(option, value, message):
     with pytest.raises(ValueError) as error:
         built('stock detector', **{option: value})
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize('where, options, message', [
-    ('video', dict(max_per_image=3), 'unknown option max_per_image=3; did you mean max_per_video?'),
-    ('video', dict(window=3), 'unknown option window=3; did you mean window_size?'),
-    ('video', dict(instance_masks=None), "instance_masks=None: must be 'bitmap' or 'rle'"),
-    ('video', dict(window_size=3, window_overlap=3), 'windows of window_size=3 frames cannot share 3'),
-    ('segmentor', dict(mod='slide'), "unknown option mod='slide'; did you mean mode?"),
-    ('segmentor', dict(mode='slides'), "mode='slides': must be 'whole' or 'slide'"),
-    ('segmentor', dict(mode='slide', crop_size=(8, 8)), "mode='slide' needs stride=(height, width)"),
-    ('segmentor', dict(mode='slide', crop_size=(8, 8), stride=(8, 9)), 'leaves gaps between crops'),
-    ('segmentor', dict(mode='slide', crop_size=8, stride=(8, 9)), 'crop_size=8: must be two whole numbers'),
-])
+@pytest.mark.parametrize(
+    'where, options, message',
+    [
+        ('video', dict(max_per_image=3), 'unknown option max_per_image=3; did you mean max_per_video?'),
+        ('video', dict(window=3), 'unknown option window=3; did you mean window_size?'),
+        ('video', dict(instance_masks=None), "instance_masks=None: must be 'bitmap' or 'rle'"),
+        ('video', dict(window_size=3, window_overlap=3), 'windows of window_size=3 frames cannot share 3'),
+        ('segmentor', dict(mod='slide'), "unknown option mod='slide'; did you mean mode?"),
+        ('segmentor', dict(mode='slides'), "mode='slides': must be 'whole' or 'slide'"),
+        ('segmentor', dict(mode='slide', crop_size=(8, 8)), "mode='slide' needs stride=(height, width)"),
+        ('segmentor', dict(mode='slide', crop_size=(8, 8), stride=(8, 9)), 'leaves gaps between crops'),
+        ('segmentor', dict(mode='slide', crop_size=8, stride=(8, 9)), 'crop_size=8: must be two whole numbers'),
+    ],
+)
 def test_test_cfg_of_videos_and_segmentors(where, options, message):
     pytest.importorskip('mmseg')
     with pytest.raises(ValueError) as error:
@@ -509,10 +598,10 @@ def test_score_threshold(masks):
 def test_score_threshold_of_videos(options):
     model = built('video', **options)
     with torch.no_grad():
-        every, = model.eval().test_step(clip_batch(1, 3))
+        (every,) = model.eval().test_step(clip_batch(1, 3))
         scores = every[0].pred_track_instances.scores
         model.track_head.test_cfg = dict(options, score_thr=scores.sort().values[5].item())
-        best, = model.test_step(clip_batch(1, 3))
+        (best,) = model.test_step(clip_batch(1, 3))
     assert len(scores) == 10
     for frame in best.video_data_samples:
         torch.testing.assert_close(frame.pred_track_instances.scores.sort().values, scores.sort().values[5:])
@@ -539,9 +628,11 @@ def test_fusion_head_takes_the_classes_of_the_head(detector):
 
 def test_fusion_head_without_classes_under_a_stock_head():
     import mmdet.models  # noqa: F401
+
     model = mmdet_config()
-    model.panoptic_fusion_head.update(type='m2f_mm.MaskFormerFusionHead', num_things_classes=None,
-                                      num_stuff_classes=None)
+    model.panoptic_fusion_head.update(
+        type='m2f_mm.MaskFormerFusionHead', num_things_classes=None, num_stuff_classes=None
+    )
     detector = build_detector(model)
     with torch.no_grad(), pytest.raises(ValueError, match='panoptic_fusion_head does not know its classes'):
         detector.eval().test_step(detection_batch())

@@ -1,4 +1,5 @@
 """The per-pixel baselines in MMSegmentation: sizes, types, labels that are missing, and what is delivered."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,17 +12,19 @@ def segmentor(kind='PerPixelSegHead', **options):
     cfg = mmseg_config()
     cfg.type = 'm2f_mm.MaskSegmentor'
     cfg.update(options)
-    cfg.decode_head = dict(type=f'm2f_mm.{kind}', num_classes=SEMANTIC_CLASSES, in_channels=CHANNELS, feat_channels=32,
-                           out_channels=32)
+    cfg.decode_head = dict(
+        type=f'm2f_mm.{kind}', num_classes=SEMANTIC_CLASSES, in_channels=CHANNELS, feat_channels=32, out_channels=32
+    )
     if 'Plus' in kind:
-        cfg.decode_head.transformer_decoder = dict(num_layers=2, embed_dims=32, feedforward_channels=16, dropout=0.)
+        cfg.decode_head.transformer_decoder = dict(num_layers=2, embed_dims=32, feedforward_channels=16, dropout=0.0)
     return build(cfg, 'mmseg')
 
 
 def features(height, width):
     torch.manual_seed(0)
-    return [torch.randn(1, channels, -(-height // 4 // 2**i), -(-width // 4 // 2**i))
-            for i, channels in enumerate(CHANNELS)]
+    return [
+        torch.randn(1, channels, -(-height // 4 // 2**i), -(-width // 4 // 2**i)) for i, channels in enumerate(CHANNELS)
+    ]
 
 
 @pytest.mark.parametrize('size', [(64, 96), (62, 93), (61, 95)], ids=str)
@@ -31,7 +34,7 @@ def test_maps_are_enlarged_four_times_and_cut(size):
     feats = features(64, 96)
     found = head.predict(feats, [dict(pad_shape=size, img_shape=size)])
     [logits] = head(feats)
-    expected = F.interpolate(logits, scale_factor=4, mode='bilinear', align_corners=False)[..., :size[0], :size[1]]
+    expected = F.interpolate(logits, scale_factor=4, mode='bilinear', align_corners=False)[..., : size[0], : size[1]]
     assert found.shape[-2:] == size and torch.equal(found, expected)
 
 
@@ -60,6 +63,7 @@ def test_logits_are_kept_on_demand(keep):
 @pytest.mark.parametrize('kind', ['PerPixelSegHead', 'PerPixelPlusSegHead'])
 def test_stock_options(kind):
     from m2f_mm.registry import MODELS
+
     options = dict(type=f'm2f_mm.{kind}', num_classes=2, in_channels=CHANNELS)
     MODELS.build(dict(options, in_index=[0, 1, 2, 3], align_corners=False))
     with pytest.raises(ValueError, match='in_index=.3, 2, 1, 0. is not supported'):

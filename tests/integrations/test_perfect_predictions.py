@@ -1,4 +1,5 @@
 """Predictions that equal the annotations score 1.0, whatever form of COCO the file has; others score less."""
+
 import json
 
 import numpy as np
@@ -17,27 +18,41 @@ def drawn(seed):
     """COCO instances of a kind that ``seed`` draws: the JSON, its class names, and the masks of each annotation."""
     rng = np.random.default_rng(seed)
     start = int(rng.choice([0, 1, -3, 2**40]))
-    categories = [dict(id=int(key), name=f'class {i}') for i, key in enumerate(
-        rng.choice([0, 1, 2, 5, 90, 91, 1 << 20], int(rng.integers(1, 5)), replace=False))]
+    categories = [
+        dict(id=int(key), name=f'class {i}')
+        for i, key in enumerate(rng.choice([0, 1, 2, 5, 90, 91, 1 << 20], int(rng.integers(1, 5)), replace=False))
+    ]
     text = rng.random() < 0.3  # ids of images
     images, annotations, masks = [], [], []
     for i in range(int(rng.integers(1, 5))):
         height, width = (1, 1) if rng.random() < 0.1 else (int(side) for side in rng.integers(8, 60, 2))
         key = int(rng.choice([0, 10**9, -5])) + i
-        images.append(dict(id=f'image-{key}' if text or seed % 7 == 0 and i else key, file_name=f'{i}.png',
-                           height=height, width=width))
+        images.append(
+            dict(
+                id=f'image-{key}' if text or seed % 7 == 0 and i else key,
+                file_name=f'{i}.png',
+                height=height,
+                width=width,
+            )
+        )
         for _ in range(int(rng.integers(0, 5))):
             box_width, box_height = (int(rng.integers(1, side + 1)) for side in (width, height))
-            x, y = (int(rng.integers(0, side - length + 1)) for side, length in (
-                (width, box_width), (height, box_height)))
+            x, y = (
+                int(rng.integers(0, side - length + 1)) for side, length in ((width, box_width), (height, box_height))
+            )
             mask = np.zeros((height, width), np.uint8)
-            mask[y:y + box_height, x:x + box_width] = 1
+            mask[y : y + box_height, x : x + box_width] = 1
             crowd = int(rng.random() < 0.15)
-            annotation = dict(id=start + len(annotations), image_id=images[-1]['id'], iscrowd=crowd,
-                              category_id=categories[int(rng.integers(len(categories)))]['id'],
-                              bbox=[x, y, box_width, box_height], area=int(mask.sum()),
-                              segmentation=segmentation(rng, mask, (x, y, box_width, box_height)))
-            for name in ('area', 'iscrowd')[:2 - crowd]:
+            annotation = dict(
+                id=start + len(annotations),
+                image_id=images[-1]['id'],
+                iscrowd=crowd,
+                category_id=categories[int(rng.integers(len(categories)))]['id'],
+                bbox=[x, y, box_width, box_height],
+                area=int(mask.sum()),
+                segmentation=segmentation(rng, mask, (x, y, box_width, box_height)),
+            )
+            for name in ('area', 'iscrowd')[: 2 - crowd]:
                 if rng.random() < 0.3:
                     del annotation[name]
             if 'area' in annotation and rng.random() < 0.2:
@@ -67,14 +82,20 @@ def samples(content, masks, change=lambda found: found):
     """Data samples whose predictions are the objects, crowds left out."""
     labels = {category['id']: label for label, category in enumerate(content['categories'])}
     for image in content['images']:
-        mine = [(each, mask) for each, mask in zip(content['annotations'], masks)
-                if each['image_id'] == image['id'] and not each.get('iscrowd')]
+        mine = [
+            (each, mask)
+            for each, mask in zip(content['annotations'], masks)
+            if each['image_id'] == image['id'] and not each.get('iscrowd')
+        ]
         size = image['height'], image['width']
         boxes = np.array([each['bbox'] for each, _ in mine], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        found = dict(labels=torch.tensor([labels[each['category_id']] for each, _ in mine], dtype=torch.long),
-                     scores=torch.ones(len(mine)), bboxes=torch.from_numpy(boxes),
-                     masks=torch.from_numpy(np.array([mask for _, mask in mine], bool).reshape(-1, *size)))
+        found = dict(
+            labels=torch.tensor([labels[each['category_id']] for each, _ in mine], dtype=torch.long),
+            scores=torch.ones(len(mine)),
+            bboxes=torch.from_numpy(boxes),
+            masks=torch.from_numpy(np.array([mask for _, mask in mine], bool).reshape(-1, *size)),
+        )
         yield dict(img_id=image['id'], ori_shape=size, img_path=image['file_name'], pred_instances=change(found))
 
 
@@ -101,8 +122,9 @@ def test_the_annotations_score_one(seed, options, tmp_path):
     found = score(tmp_path, content, masks, options=options)
     assert found['coco/segm_mAP'] == found['coco/bbox_mAP'] == (1 if any_object else -1)
     if any_object:
-        missed = score(tmp_path, content, masks, lambda found: {key: value[1:] for key, value in found.items()},
-                       options=options)
+        missed = score(
+            tmp_path, content, masks, lambda found: {key: value[1:] for key, value in found.items()}, options=options
+        )
         assert missed['coco/segm_mAP'] < 1 and missed['coco/bbox_mAP'] < 1
 
 
@@ -110,13 +132,24 @@ def small(change=None):
     """Two images of 12 x 20 with an object of each of two classes."""
     mask = np.zeros((2, 12, 20), bool)
     mask[0, 1:5, 2:9], mask[1, 6:11, 3:18] = True, True
-    content = dict(images=[dict(id=i, file_name=f'{i}.png', height=12, width=20) for i in (1, 2)],
-                   categories=[dict(id=1, name='disc'), dict(id=2, name='square')], annotations=[])
+    content = dict(
+        images=[dict(id=i, file_name=f'{i}.png', height=12, width=20) for i in (1, 2)],
+        categories=[dict(id=1, name='disc'), dict(id=2, name='square')],
+        annotations=[],
+    )
     for i in (1, 2):
         for k, box in enumerate(([2, 1, 7, 4], [3, 6, 15, 5])):
-            content['annotations'].append(dict(
-                id=len(content['annotations']) + 1, image_id=i, category_id=k + 1, iscrowd=0, area=box[2] * box[3],
-                bbox=box, segmentation=segmentation(np.random.default_rng(1), mask[k], box)))
+            content['annotations'].append(
+                dict(
+                    id=len(content['annotations']) + 1,
+                    image_id=i,
+                    category_id=k + 1,
+                    iscrowd=0,
+                    area=box[2] * box[3],
+                    bbox=box,
+                    segmentation=segmentation(np.random.default_rng(1), mask[k], box),
+                )
+            )
     if change:
         change(content)
     return content, list(mask) * 2
@@ -125,24 +158,39 @@ def small(change=None):
 def test_a_shifted_mask_scores_less(tmp_path):
     def shifted(found):
         return dict(found, masks=found['masks'].roll(1, -1))
+
     assert 0 < score(tmp_path, *small(), shifted)['coco/segm_mAP'] < 1
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (lambda c: c['annotations'][1].update(id=1), r'instances.json: .* both have the id 1'),
-    (lambda c: c['annotations'][1].update(segmentation=[1, 2, 3, 4, 5, 6]), 'annotation 2 of image 1: .* flat list'),
-    (lambda c: c['annotations'][1].update(segmentation=[[float('nan'), 2, 3, 4, 5, 6]]), 'annotation 2 .* not finite'),
-    (lambda c: c['annotations'][1].update(segmentation=dict(size=[20, 12], counts=[240])), 'annotation 2 .* swapped'),
-    (lambda c: c['categories'][1].update(name='Square'), "no category 'square'.*'disc', 'Square'"),
-    (lambda c: c['images'][1].update(id=1), 'both have the id 1'),
-    (lambda c: c['categories'].reverse(), "the file's order is 'square', 'disc'"),
-], ids=['id twice', 'flat', 'nan', 'rle', 'name', 'image id', 'order'])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda c: c['annotations'][1].update(id=1), r'instances.json: .* both have the id 1'),
+        (
+            lambda c: c['annotations'][1].update(segmentation=[1, 2, 3, 4, 5, 6]),
+            'annotation 2 of image 1: .* flat list',
+        ),
+        (
+            lambda c: c['annotations'][1].update(segmentation=[[float('nan'), 2, 3, 4, 5, 6]]),
+            'annotation 2 .* not finite',
+        ),
+        (
+            lambda c: c['annotations'][1].update(segmentation=dict(size=[20, 12], counts=[240])),
+            'annotation 2 .* swapped',
+        ),
+        (lambda c: c['categories'][1].update(name='Square'), "no category 'square'.*'disc', 'Square'"),
+        (lambda c: c['images'][1].update(id=1), 'both have the id 1'),
+        (lambda c: c['categories'].reverse(), "the file's order is 'square', 'disc'"),
+    ],
+    ids=['id twice', 'flat', 'nan', 'rle', 'name', 'image id', 'order'],
+)
 def test_broken_annotations_are_refused(change, message, tmp_path):
     path = tmp_path / 'instances.json'
     path.write_text(json.dumps(small(change)[0]))
     with pytest.raises(ValueError, match=message):
         METRICS.build(dict(type='m2f_mm.CocoMetric', ann_file=str(path), metric='segm')).dataset_meta = dict(
-            classes=('disc', 'square'))
+            classes=('disc', 'square')
+        )
 
 
 @pytest.mark.smoke
@@ -154,6 +202,7 @@ def test_swapped_sizes_are_named(metric, tmp_path):
         for each in content['annotations']:  # polygons say no size
             each['segmentation'] = [[2, 1, 5, 1, 5, 4, 2, 4]]
             each['bbox'] = [2, 1, 3, 3]
+
     (tmp_path / 'swapped.json').write_text(json.dumps(small(swap)[0]))
     built = METRICS.build(dict(type='m2f_mm.CocoMetric', ann_file=str(tmp_path / 'swapped.json'), metric=metric))
     built.dataset_meta = dict(classes=('disc', 'square'))
@@ -161,13 +210,16 @@ def test_swapped_sizes_are_named(metric, tmp_path):
         built.process({}, list(samples(*small())))
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (dict(img_id=7), 'image 7 .* is not in .*instances.json'),
-    (dict(img_path='data/2.png'), r"image 1 \(data/2.png\) is 1.png in"),
-    (dict(scores=torch.tensor([float('nan'), 1])), 'scores of the prediction are not finite'),
-    (dict(labels=torch.tensor([0, 2])), 'predicts the label 2, but there are 2 classes'),
-    (dict(masks=torch.zeros(2, 6, 10, dtype=torch.bool)), r'predicted masks have the sizes \[\(6, 10\)\]'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(img_id=7), 'image 7 .* is not in .*instances.json'),
+        (dict(img_path='data/2.png'), r'image 1 \(data/2.png\) is 1.png in'),
+        (dict(scores=torch.tensor([float('nan'), 1])), 'scores of the prediction are not finite'),
+        (dict(labels=torch.tensor([0, 2])), 'predicts the label 2, but there are 2 classes'),
+        (dict(masks=torch.zeros(2, 6, 10, dtype=torch.bool)), r'predicted masks have the sizes \[\(6, 10\)\]'),
+    ],
+)
 def test_results_that_are_not_of_the_file_are_refused(change, message, tmp_path):
     sample = next(samples(*small()))
     for key, value in change.items():
@@ -195,9 +247,16 @@ def test_no_result_at_all_scores_zero(tmp_path):
 
 
 def test_result_files_are_whole_and_have_the_own_ids(tmp_path):
-    metric = build(tmp_path, *small(lambda c: [each.update(id=f'n{each["id"]}') for each in c['images']] + [
-        each.update(image_id=f'n{each["image_id"]}') for each in c['annotations']])[:1],
-        outfile_prefix=str(tmp_path / 'out' / 'run'))
+    metric = build(
+        tmp_path,
+        *small(
+            lambda c: (
+                [each.update(id=f'n{each["id"]}') for each in c['images']]
+                + [each.update(image_id=f'n{each["image_id"]}') for each in c['annotations']]
+            )
+        )[:1],
+        outfile_prefix=str(tmp_path / 'out' / 'run'),
+    )
     content, masks = small()
     for image, sample in zip(('n1', 'n2'), samples(content, masks)):
         metric.process({}, [dict(sample, img_id=image)])
@@ -211,8 +270,9 @@ def test_results_do_not_replace_the_annotations(tmp_path):
     (tmp_path / 'link').symlink_to(tmp_path)
     for prefix in (tmp_path / 'a', tmp_path / 'link' / 'a'):
         with pytest.raises(ValueError, match='outfile_prefix would write .*a.segm.json, which is'):
-            METRICS.build(dict(type='m2f_mm.CocoMetric', ann_file=str(tmp_path / 'a.segm.json'),
-                               outfile_prefix=str(prefix)))
+            METRICS.build(
+                dict(type='m2f_mm.CocoMetric', ann_file=str(tmp_path / 'a.segm.json'), outfile_prefix=str(prefix))
+            )
 
 
 class Items(list):

@@ -1,4 +1,5 @@
 """Prediction through MMDetection's detector: how often the device is waited for, and instances as run-length codes."""
+
 import numpy as np
 import pytest
 import torch
@@ -26,14 +27,15 @@ def predict(model, images=2):
 def test_the_device_is_waited_for(form, waits):
     """Times per image, however many segments: kept queries, areas, what to draw, instances; for codes the codes."""
     syncs = pytest.importorskip('benchmarks.syncs', reason='benchmarks are not beside the tests')
-    model = detector(object_mask_thr=0., iou_thr=0., instance_masks=form)
+    model = detector(object_mask_thr=0.0, iou_thr=0.0, instance_masks=form)
     data = model.data_preprocessor(detection_batch())
     with torch.no_grad():
         features = model.extract_feat(data['inputs'])
 
         def run():
-            model.panoptic_fusion_head.predict(*model.panoptic_head.predict(features, data['data_samples']),
-                                               data['data_samples'])
+            model.panoptic_fusion_head.predict(
+                *model.panoptic_head.predict(features, data['data_samples']), data['data_samples']
+            )
 
         run()  # what is kept from picture to picture
         found = syncs.count_syncs(run)
@@ -54,6 +56,7 @@ def test_codes_instead_of_bitmaps():
 def test_mmdets_metric_reads_codes():
     """``CocoMetric`` stores the same for both forms, and evaluates codes that it did not make itself."""
     from mmdet.evaluation import CocoMetric
+
     stored, values = [], []
     for form in ('bitmap', 'rle'):
         metric = CocoMetric(metric=['bbox', 'segm'])

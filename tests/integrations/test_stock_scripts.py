@@ -1,4 +1,5 @@
 """MMDetection's and MMSegmentation's own scripts on our configs, as their wheels install them."""
+
 import importlib.util
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ mmdet = pytest.importorskip('mmdet')
 @pytest.fixture
 def run(monkeypatch):
     """``main()`` of a script with arguments."""
+
     def call(package, name, *arguments):
         path = Path(package.__file__).parent / '.mim' / 'tools' / name
         if not path.is_file():
@@ -24,6 +26,7 @@ def run(monkeypatch):
         spec.loader.exec_module(script)
         monkeypatch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
         script.main()
+
     return call
 
 
@@ -46,17 +49,20 @@ def configs(tmp_path, monkeypatch):
             else:
                 small_data.panoptic(tmp_path, 2, split)
         return getattr(small_data, f'{kind}_config')(tmp_path, monkeypatch)
+
     return make
 
 
 @pytest.mark.parametrize('kind, form', [('instance', 'polygon'), ('instance', 'rle'), ('panoptic', ''), ('video', '')])
 def test_browse_dataset(run, configs, tmp_path, monkeypatch, kind, form):
     from PIL import Image
+
     name = 'analysis_tools/' + ('mot/' if kind == 'video' else '') + 'browse_dataset.py'
     options = ['--output-dir', tmp_path / 'out']
     cfg = configs(kind, form)
     if kind == 'video':  # where a window is always opened
         from m2f_mm.visualization import PanopticVisualizer
+
         monkeypatch.setattr(PanopticVisualizer, 'show', lambda *args, **kwargs: None)
         run(mmdet, name, written(cfg, tmp_path), *options)
     else:
@@ -83,6 +89,7 @@ def test_results_in_a_file(run, configs, tmp_path, masks, capsys):
     from mmengine.registry import DATASETS, MODELS, DefaultScope
 
     from m2f_mm.integrations import DumpDetResults
+
     cfg = configs('instance')
     cfg.model.test_cfg.instance_masks = masks
     cfg.model.backbone.init_cfg = None
@@ -110,6 +117,7 @@ def test_loading_pipelines_are_recognised():
     from mmdet.datasets.transforms import LoadAnnotations, LoadPanopticAnnotations
 
     from m2f_mm import datasets
+
     for kind in ('LoadPanopticSegments', 'LoadPanopticAnnotations', 'LoadAnnotations'):
         steps = [dict(type='m2f_mm.LoadImage'), dict(type=f'm2f_mm.{kind}'), dict(type='RandomFlip')]
         assert get_loading_pipeline(steps) == steps[:2]

@@ -1,4 +1,5 @@
 """What MMDetection's and MMSegmentation's own tools call: ``mode='tensor'``, batches of any sizes, TTA."""
+
 import copy
 from functools import partial
 
@@ -30,8 +31,10 @@ def tensors(model, batch):
         return model.eval()(data['inputs'], data['data_samples'], mode='tensor')
 
 
-@pytest.mark.parametrize('config, ours', [
-    (mmdet_config, use_our_heads), (maskformer_config, use_our_heads), (video_config, use_our_track_head)])
+@pytest.mark.parametrize(
+    'config, ours',
+    [(mmdet_config, use_our_heads), (maskformer_config, use_our_heads), (video_config, use_our_track_head)],
+)
 def test_stock_tuple(config, ours):
     """Class and mask logits of every layer, as the stock detectors and heads give them."""
     model = build_detector(ours(config()))
@@ -58,6 +61,7 @@ def test_stock_tuple(config, ours):
 def test_flops():
     """As MMDetection's get_flops.py counts them: what the stock model takes, or less."""
     from mmengine.analysis import get_model_complexity_info
+
     counts = []
     for change in (use_our_heads, lambda model: model):
         model = build_detector(change(mmdet_config())).eval()
@@ -68,17 +72,22 @@ def test_flops():
     assert ours['params'] == stock['params'] and 0.5 * stock['flops'] < ours['flops'] < 1.1 * stock['flops']
 
 
-@pytest.mark.parametrize('name, expected', [
-    ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py', 5.629e9),
-    ('maskformer/maskformer_r50_ms-16xb1-75e_coco.py', 4.214e9)])
+@pytest.mark.parametrize(
+    'name, expected',
+    [
+        ('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py', 5.629e9),
+        ('maskformer/maskformer_r50_ms-16xb1-75e_coco.py', 4.214e9),
+    ],
+)
 def test_flops_of_published_networks(name, expected):
     """Of an image of 128 x 128; ours leave out less than a hundredth of what the stock heads compute."""
     from mmengine.analysis import get_model_complexity_info
+
     model = stock_config(mmdet, name).model
     model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(use_our_heads(model)).eval()
-    data = model.data_preprocessor(detection_batch((1, ), sizes=((128, 128), )), False)
+    data = model.data_preprocessor(detection_batch((1,), sizes=((128, 128),)), False)
     model.forward = partial(model.forward, data_samples=data['data_samples'])
     found = get_model_complexity_info(model, None, inputs=data['inputs'], show_table=False, show_arch=False)
     assert found['flops'] == pytest.approx(expected, rel=0.01)
@@ -98,10 +107,13 @@ SIZES = (48, 64), (80, 64), (48, 64), (33, 47)
 
 def semantic_images():
     from mmseg.structures import SegDataSample
+
     random = np.random.RandomState(0)
     images = [torch.from_numpy(random.randint(0, 256, (3, *size), np.uint8)) for size in SIZES]
-    samples = [SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, img_path=f'{i}.jpg'))
-               for i, size in enumerate(SIZES)]
+    samples = [
+        SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, img_path=f'{i}.jpg'))
+        for i, size in enumerate(SIZES)
+    ]
     return dict(inputs=images, data_samples=samples)
 
 
@@ -114,7 +126,7 @@ def test_images_of_several_sizes_in_a_batch(test_cfg):
     together = model.test_step(copy.deepcopy(data))
     for step in (model.test_step, model.val_step):
         for index, sample in enumerate(together):
-            alone, = step({key: copy.deepcopy(value[index:index + 1]) for key, value in data.items()})
+            (alone,) = step({key: copy.deepcopy(value[index : index + 1]) for key, value in data.items()})
             assert sample.img_path == f'{index}.jpg' and sample.pred_sem_seg.data.shape[-2:] == SIZES[index]
             assert torch.equal(sample.pred_sem_seg.data, alone.pred_sem_seg.data)
 
@@ -123,6 +135,7 @@ def test_images_of_several_sizes_in_a_batch(test_cfg):
 def test_tta_of_a_batch_and_a_module_that_is_exchanged():
     """The module may come later than the model that wraps it, as in MMSegmentation's own tests; it stays as it was."""
     from m2f_mm.integrations import SegTTAModel
+
     model = SegTTAModel(module=segmentor(mode='slide', crop_size=(32, 32), stride=(20, 20)))
     model.module = segmentor(mode='whole')
     data = semantic_images()

@@ -1,4 +1,5 @@
 """Every form of annotation becomes the same targets, and whatever is in them trains or is refused by name."""
+
 import numpy as np
 import pytest
 import torch
@@ -57,16 +58,22 @@ def from_instances(masks):
 
 
 def polygons():
-    return PolygonMasks([[np.array([2, 1, 5, 1, 5, 3, 2, 3.])], [np.array([0, 3, 4, 3, 4, 6, 0, 6.])]], HEIGHT, WIDTH)
+    return PolygonMasks([[np.array([2, 1, 5, 1, 5, 3, 2, 3.0])], [np.array([0, 3, 4, 3, 4, 6, 0, 6.0])]], HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize('annotated', [
-    from_our_loader, lambda: from_instances(BitmapMasks(rectangles(), HEIGHT, WIDTH)),
-    lambda: from_instances(polygons()), lambda: from_instances(torch.from_numpy(rectangles())),
-    lambda: from_instances(torch.from_numpy(rectangles()).bool())],
-    ids=['our loader', 'bitmaps', 'polygons', 'uint8 tensor', 'bool tensor'])
+@pytest.mark.parametrize(
+    'annotated',
+    [
+        from_our_loader,
+        lambda: from_instances(BitmapMasks(rectangles(), HEIGHT, WIDTH)),
+        lambda: from_instances(polygons()),
+        lambda: from_instances(torch.from_numpy(rectangles())),
+        lambda: from_instances(torch.from_numpy(rectangles()).bool()),
+    ],
+    ids=['our loader', 'bitmaps', 'polygons', 'uint8 tensor', 'bool tensor'],
+)
 def test_every_form_of_masks(annotated):
-    target, = to_targets([annotated()], IS_THING, torch.device('cpu'))
+    (target,) = to_targets([annotated()], IS_THING, torch.device('cpu'))
     assert target.labels.tolist() == [2, 0] and target.labels.dtype == torch.int64
     assert torch.equal(target.masks, torch.from_numpy(rectangles()).bool())
     assert target.name == 'a.jpg'
@@ -74,12 +81,14 @@ def test_every_form_of_masks(annotated):
 
 def test_polygons_are_drawn_as_mmdetection_draws_them():
     generator = np.random.default_rng(0)
-    parts = [[generator.uniform(-2, 40, 2 * corners) for corners in generator.integers(3, 9, number)]
-             for number in (1, 2, 3, 1)]
+    parts = [
+        [generator.uniform(-2, 40, 2 * corners) for corners in generator.integers(3, 9, number)]
+        for number in (1, 2, 3, 1)
+    ]
     masks = PolygonMasks(parts, 23, 37)
     annotated = sample()
     annotated.gt_instances = InstanceData(labels=torch.zeros(4, dtype=torch.long), masks=masks)
-    target, = to_targets([annotated], IS_THING, torch.device('cpu'))
+    (target,) = to_targets([annotated], IS_THING, torch.device('cpu'))
     expected = torch.from_numpy(masks.to_bitmap().masks).bool()
     assert expected.flatten(1).any(1).all() and torch.equal(target.masks, expected)
 
@@ -100,7 +109,7 @@ def with_semantic(instances=True, ignore=255):
 @pytest.mark.parametrize('instances', [True, False])
 def test_stuff_comes_from_the_semantic_map(instances):
     annotated, sky = with_semantic(instances)
-    target, = to_targets([annotated], IS_THING, torch.device('cpu'))
+    (target,) = to_targets([annotated], IS_THING, torch.device('cpu'))
     assert target.labels.tolist() == ([2, 0] if instances else []) + [SKY]
     assert torch.equal(target.masks[-1], torch.from_numpy(sky))
 
@@ -126,9 +135,9 @@ def test_unknown_labels_of_the_semantic_map(label):
 @pytest.mark.parametrize('annotated', [from_our_loader, lambda: with_semantic()[0]], ids=['our loader', 'stock'])
 def test_padding_is_nothing(annotated):
     annotated = annotated()
-    plain, = to_targets([annotated], IS_THING, torch.device('cpu'))
+    (plain,) = to_targets([annotated], IS_THING, torch.device('cpu'))
     annotated.set_metainfo(dict(batch_input_shape=(10, 12)))
-    padded, = to_targets([annotated], IS_THING, torch.device('cpu'))
+    (padded,) = to_targets([annotated], IS_THING, torch.device('cpu'))
     assert padded.masks.shape[-2:] == (10, 12)
     assert torch.equal(padded.masks[:, :HEIGHT, :WIDTH], plain.masks)
     assert int(padded.masks.sum()) == int(plain.masks.sum())
@@ -136,18 +145,22 @@ def test_padding_is_nothing(annotated):
 
 def test_crowds_are_not_used():
     annotated = from_instances(BitmapMasks(rectangles(), HEIGHT, WIDTH))
-    annotated.ignored_instances = InstanceData(labels=torch.tensor([1]),
-                                               masks=BitmapMasks(rectangles()[:1], HEIGHT, WIDTH))
-    target, = to_targets([annotated], IS_THING, torch.device('cpu'))
+    annotated.ignored_instances = InstanceData(
+        labels=torch.tensor([1]), masks=BitmapMasks(rectangles()[:1], HEIGHT, WIDTH)
+    )
+    (target,) = to_targets([annotated], IS_THING, torch.device('cpu'))
     assert target.labels.tolist() == [2, 0]
 
 
-@pytest.mark.parametrize('masks', [BitmapMasks(np.zeros((0, HEIGHT, WIDTH), np.uint8), HEIGHT, WIDTH),
-                                   PolygonMasks([], HEIGHT, WIDTH)], ids=['bitmaps', 'polygons'])
+@pytest.mark.parametrize(
+    'masks',
+    [BitmapMasks(np.zeros((0, HEIGHT, WIDTH), np.uint8), HEIGHT, WIDTH), PolygonMasks([], HEIGHT, WIDTH)],
+    ids=['bitmaps', 'polygons'],
+)
 def test_image_without_annotation(masks):
     annotated = sample()
     annotated.gt_instances = InstanceData(labels=torch.zeros(0, dtype=torch.long), masks=masks)
-    target, = to_targets([annotated], IS_THING, torch.device('cpu'))
+    (target,) = to_targets([annotated], IS_THING, torch.device('cpu'))
     assert len(target) == 0 and target.masks.shape == (0, HEIGHT, WIDTH)
 
 
@@ -159,6 +172,7 @@ def test_missing_masks_name_the_transform():
 
 
 # What a training step makes of it -------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope='module')
 def detector():
@@ -196,17 +210,38 @@ def from_segments(data):
 def as_polygons(data):
     for annotated in data['data_samples']:
         instances, (height, width) = annotated.gt_instances, annotated.img_shape
-        box = np.array([5, 5, 40, 5, 40, 30, 5, 30.])
+        box = np.array([5, 5, 40, 5, 40, 30, 5, 30.0])
         instances.masks = PolygonMasks([[box]] * len(instances), height, width)
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('objects, semantic, change', [
-    ((3, 2), True, None), ((3, 2), False, None), ((0, 2), False, None), ((0, 0), False, None), ((0, 0), True, None),
-    ((30, 25), True, None), ((3, 2), True, one_pixel), ((3, 2), True, empty_masks), ((0, 0), True, all_ignored),
-    ((3, 2), False, as_polygons),
-], ids=['panoptic', 'instances', 'one image without', 'no image with', 'stuff alone', 'more objects than queries',
-        'one pixel', 'empty masks', 'all ignored', 'polygons'])
+@pytest.mark.parametrize(
+    'objects, semantic, change',
+    [
+        ((3, 2), True, None),
+        ((3, 2), False, None),
+        ((0, 2), False, None),
+        ((0, 0), False, None),
+        ((0, 0), True, None),
+        ((30, 25), True, None),
+        ((3, 2), True, one_pixel),
+        ((3, 2), True, empty_masks),
+        ((0, 0), True, all_ignored),
+        ((3, 2), False, as_polygons),
+    ],
+    ids=[
+        'panoptic',
+        'instances',
+        'one image without',
+        'no image with',
+        'stuff alone',
+        'more objects than queries',
+        'one pixel',
+        'empty masks',
+        'all ignored',
+        'polygons',
+    ],
+)
 def test_trains(detector, objects, semantic, change):
     data = detection_batch(objects, semantic)
     if change:

@@ -1,4 +1,5 @@
 """Two workers learn what one learns from the joint batch: the same loss, the same gradients, no worker left waiting."""
+
 import socket
 from importlib.util import find_spec
 
@@ -12,17 +13,24 @@ from test_mask_dino_heads import detector as mask_dino
 from thin import build_detector, clip_batch, detection_batch, gradients, mmdet_config, our_detector, step, use_our_heads
 
 pytest.importorskip('mmdet')
-OBJECTS = {(kind, name): counts for kind in ('images', 'clips') for name, counts in {
-    'objects everywhere': (3, 2), 'a worker without any object': (3, 0), 'no object at all': (0, 0)}.items()}
+OBJECTS = {
+    (kind, name): counts
+    for kind in ('images', 'clips')
+    for name, counts in {
+        'objects everywhere': (3, 2),
+        'a worker without any object': (3, 0),
+        'no object at all': (0, 0),
+    }.items()
+}
 # Mask DINO: objects, images that have boxes alone, options. One worker may denoise, or learn masks, and the other not.
 MASK_DINO = {
     'denoising everywhere': ((3, 2), (), {}),
     'a worker without any object': ((3, 0), (), {}),
     'no object at all': ((0, 0), (), {}),
     'more objects than the budget': ((2, 9), (), {}),
-    'a worker with boxes alone': ((3, 2), (1, ), {}),
+    'a worker with boxes alone': ((3, 2), (1,), {}),
     'boxes alone': ((3, 2), (0, 1), {}),
-    'a detector': ((3, 0), (0, ), DETECTOR),
+    'a detector': ((3, 0), (0,), DETECTOR),
     'nobody teaches boxes': ((3, 2), (), dict(loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0))),
     'learned queries': ((3, 0), (), dict(two_stage=False)),
 }
@@ -59,7 +67,7 @@ def train(case, part=None):
     data = detection_batch(counts, semantic=False) if frames == 1 else clip_batch(frames=frames, objects=counts)
     head.criterion.draw = HalfOfThePoints(part, [count * frames for count in counts])
     if part is not None:
-        data = {key: value[part:part + 1] for key, value in data.items()}
+        data = {key: value[part : part + 1] for key, value in data.items()}
     return detector.train(), data
 
 
@@ -78,18 +86,20 @@ def worker(rank, port, folder):
     for name, (counts, boxed, options) in MASK_DINO.items():
         model = mask_dino(0, **{'boxes_from_masks': 'mask2box', **options}).train()
         data = without_masks(detection_batch(counts, semantic=False), *boxed)
-        data = {key: value[rank:rank + 1] for key, value in data.items()}
+        data = {key: value[rank : rank + 1] for key, value in data.items()}
         parallel = MMDistributedDataParallel(model, find_unused_parameters=False)
         for _ in range(2):
             parallel.zero_grad()
             losses = parallel(**model.data_preprocessor(data, True), mode='loss')
             sum(losses.values()).backward()
-        torch.save(dict(losses={name: loss.detach() for name, loss in losses.items()}, gradients=gradients(model)),
-                   f'{folder}/mask dino, {name} {rank}.pth')
+        torch.save(
+            dict(losses={name: loss.detach() for name, loss in losses.items()}, gradients=gradients(model)),
+            f'{folder}/mask dino, {name} {rank}.pth',
+        )
     for kind in FROZEN:
         model = frozen_detector(kind).train()
         parallel = MMDistributedDataParallel(model, find_unused_parameters=False)
-        data = {key: value[rank:rank + 1] for key, value in detection_batch(semantic=False).items()}
+        data = {key: value[rank : rank + 1] for key, value in detection_batch(semantic=False).items()}
         for _ in range(2):
             parallel.zero_grad()
             losses = parallel(**model.data_preprocessor(data, True), mode='loss')
@@ -106,8 +116,14 @@ def frozen_detector(kind):
     if kind == 'ResNet':
         cfg.backbone.frozen_stages = 1
     else:
-        cfg.backbone = dict(type=f'{kind}.SwinTransformer', embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8),
-                            window_size=7, frozen_stages=1)
+        cfg.backbone = dict(
+            type=f'{kind}.SwinTransformer',
+            embed_dims=16,
+            depths=(1, 1, 1, 1),
+            num_heads=(1, 2, 4, 8),
+            window_size=7,
+            frozen_stages=1,
+        )
     return build_detector(cfg)
 
 
@@ -157,7 +173,9 @@ def test_no_worker_of_mask_dino_waits(name, folder):
 def test_frozen_stages(kind, folder):
     first, second = (torch.load(folder / f'{kind} {rank}.pth', weights_only=True) for rank in range(2))
     assert first.keys() == second.keys() and len(first) > 100
-    assert not any(name.startswith(('backbone.conv1', 'backbone.layer1', 'backbone.patch_embed', 'backbone.stages.0'))
-                   for name in first)
+    assert not any(
+        name.startswith(('backbone.conv1', 'backbone.layer1', 'backbone.patch_embed', 'backbone.stages.0'))
+        for name in first
+    )
     for name, gradient in first.items():
         assert gradient is not None and torch.equal(gradient, second[name]), name

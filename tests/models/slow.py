@@ -18,6 +18,7 @@ def slow_sampling(value, shapes, locations, weights):
                             if 0 <= column < width and 0 <= row < height:
                                 share = (1 - (x - column).abs()) * (1 - (y - row).abs())
                                 result[b, q, m] = result[b, q, m] + (
-                                    weights[b, q, m, level, k] * share * value[b, start + row * width + column, m])
+                                    weights[b, q, m, level, k] * share * value[b, start + row * width + column, m]
+                                )
                     start += height * width
     return result.flatten(2)

@@ -1,4 +1,5 @@
 """``torch.compile`` of the network: one graph, the same numbers; the criterion stays outside."""
+
 import pytest
 import torch
 from thin import assert_close, build_detector, detection_batch, mmdet_config, use_our_heads
@@ -21,9 +22,11 @@ def detector():
 
 def network(detector):
     """Backbone and head; a function, since the structure that comes out is not what is compiled."""
+
     def run(images):
         predictions = detector.panoptic_head(detector.backbone(images))
         return predictions.class_logits, predictions.mask_embeds, predictions.mask_features
+
     return run
 
 

@@ -1,4 +1,5 @@
 """Every implementation of deformable sampling against one that is written with loops."""
+
 import math
 from importlib.util import find_spec
 
@@ -10,9 +11,14 @@ from m2f_mm.models.layers.deformable_sampling import BACKENDS, choose_backend, s
 
 SHAPES = ((3, 5), (6, 2), (1, 4))
 IMPLEMENTATIONS = [
-    'sparse', 'pytorch',
-    pytest.param('deformops', marks=pytest.mark.skipif(
-        find_spec('deformops') is None, reason='the package deformops (Python >= 3.12) is not installed')),
+    'sparse',
+    'pytorch',
+    pytest.param(
+        'deformops',
+        marks=pytest.mark.skipif(
+            find_spec('deformops') is None, reason='the package deformops (Python >= 3.12) is not installed'
+        ),
+    ),
     pytest.param('mmcv', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')),
 ]
 

@@ -1,4 +1,5 @@
 """More or fewer feature maps than a pixel decoder was built for, and maps of other channels."""
+
 import pytest
 import torch
 from thin import CHANNELS
@@ -13,8 +14,15 @@ LAYER = dict(num_layers=1, num_heads=4, feedforward_channels=16)
 FPN = dict(type='m2f_mm.FPNPixelDecoder', **SMALL)
 DECODERS = {
     'Mask2Former': dict(type='m2f_mm.MSDeformAttnPixelDecoder', **SMALL, **LAYER),
-    'Mask DINO': dict(type='m2f_mm.MSDeformAttnPixelDecoder', **SMALL, **LAYER, num_outs=4, num_extra_levels=1,
-                      fine_first=True, always_fpn=True),
+    'Mask DINO': dict(
+        type='m2f_mm.MSDeformAttnPixelDecoder',
+        **SMALL,
+        **LAYER,
+        num_outs=4,
+        num_extra_levels=1,
+        fine_first=True,
+        always_fpn=True,
+    ),
     'FPN': FPN,
     'FPN, coarsest': dict(FPN, memory='coarsest'),
     'TransformerEncoder': dict(SMALL, type='m2f_mm.TransformerEncoderPixelDecoder', **LAYER),
@@ -42,8 +50,10 @@ def decoder(kind):
 
 def maps(channels, size=32):
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(1, width, size // 4 >> level, size // 4 >> level, generator=generator)
-            for level, width in enumerate(channels)]
+    return [
+        torch.randn(1, width, size // 4 >> level, size // 4 >> level, generator=generator)
+        for level, width in enumerate(channels)
+    ]
 
 
 each_decoder = pytest.mark.parametrize('kind', [*DECODERS, 'neck'])
@@ -73,7 +83,7 @@ def test_fewer_maps_are_refused(kind, count):
 @each_decoder
 @pytest.mark.parametrize('level', [0, 2, 3])
 def test_other_channels_are_refused(kind, level):
-    channels = [*CHANNELS[:level], 24, *CHANNELS[level + 1:]]
+    channels = [*CHANNELS[:level], 24, *CHANNELS[level + 1 :]]
     with pytest.raises(ValueError, match=rf'map {level} .* has 24 channels instead of {CHANNELS[level]}'):
         decoder(kind)(maps(channels))
 

@@ -1,4 +1,5 @@
 """Each layer against a slow or a library twin, and against numbers of the official modules."""
+
 import pytest
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
@@ -34,21 +35,28 @@ def test_deformable_attention_is_what_it_is_defined_to_be(dims):
     else:
         box = reference[:, :, None, :, None]
         locations = box[..., :2] + offsets / 3 * box[..., 2:] / 2
-    expected = attention.output_proj(slow_sampling(
-        attention.value_proj(value).unflatten(-1, (2, 4)), SHAPES, locations, weights))
+    expected = attention.output_proj(
+        slow_sampling(attention.value_proj(value).unflatten(-1, (2, 4)), SHAPES, locations, weights)
+    )
     torch.testing.assert_close(attention(query, value, reference, SHAPES), expected)
 
 
 def test_deformable_attention_is_mmcvs():
     """Without mmcv's residual."""
     attention, query, value = make_attention(torch.float32)
-    twin = MultiScaleDeformableAttention(8, 2, 2, 3, dropout=0., batch_first=True)
+    twin = MultiScaleDeformableAttention(8, 2, 2, 3, dropout=0.0, batch_first=True)
     twin.load_state_dict(attention.state_dict())
     reference = torch.rand(2, 5, 2, 2)
     shapes = torch.tensor(SHAPES)
     starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
-    expected = twin(query, value=value, identity=torch.zeros_like(query), reference_points=reference,
-                    spatial_shapes=shapes, level_start_index=starts)
+    expected = twin(
+        query,
+        value=value,
+        identity=torch.zeros_like(query),
+        reference_points=reference,
+        spatial_shapes=shapes,
+        level_start_index=starts,
+    )
     torch.testing.assert_close(attention(query, value, reference, SHAPES), expected)
 
 
@@ -57,7 +65,8 @@ def test_gradients_of_deformable_attention():
     reference = torch.rand(1, 5, 2, 2, dtype=torch.float64) * 0.8 + 0.1
     inputs = (query[:1, :2].requires_grad_(), value[:1].requires_grad_())
     assert torch.autograd.gradcheck(
-        lambda q, v: attention(q, v, reference[:, :2], SHAPES), inputs, fast_mode=False, nondet_tol=1e-9)
+        lambda q, v: attention(q, v, reference[:, :2], SHAPES), inputs, fast_mode=False, nondet_tol=1e-9
+    )
 
 
 def test_first_offsets_point_in_all_directions():
@@ -172,9 +181,11 @@ def test_position_encoding_of_an_image():
     """Numbers of the official module for a map of 3 x 5 with 128 features an axis."""
     encoding = sine_position(3, 5, 128).tokens().T.view(256, 3, 5)
     assert encoding.shape == (256, 3, 5)
-    for first, values in ((0, [-0.866025, -0.500001, -0.466871, -0.884325]),
-                          (128, [-0.587785, -0.809017, -0.122705, -0.992443])):
-        torch.testing.assert_close(encoding[first:first + 4, 1, 2], torch.tensor(values), atol=2e-6, rtol=0)
+    for first, values in (
+        (0, [-0.866025, -0.500001, -0.466871, -0.884325]),
+        (128, [-0.587785, -0.809017, -0.122705, -0.992443]),
+    ):
+        torch.testing.assert_close(encoding[first : first + 4, 1, 2], torch.tensor(values), atol=2e-6, rtol=0)
     torch.testing.assert_close(encoding[126:128, 2, 4], torch.tensor([0.000726, 1.0]), atol=2e-6, rtol=0)
     assert abs(float(encoding.sum()) - 1864.777) < 2e-2
 
@@ -182,11 +193,14 @@ def test_position_encoding_of_an_image():
 def test_position_encoding_of_a_clip():
     encoding = sine_position(3, 5, 128, num_frames=2).tokens().view(2, 3, 5, 256).permute(0, 3, 1, 2)
     assert encoding.shape == (2, 256, 3, 5)
-    for frame, first, row, column, values in ((0, 0, 1, 2, [-0.866023, -1.500001, -0.250481, -1.860632]),
-                                              (1, 128, 1, 2, [-0.524994, 0.189009, -0.064269, 0.005848]),
-                                              (1, 0, 2, 4, [-0.000004, 2.0, -1.168618, 1.572194])):
-        torch.testing.assert_close(encoding[frame, first:first + 4, row, column], torch.tensor(values), atol=4e-6,
-                                   rtol=0)
+    for frame, first, row, column, values in (
+        (0, 0, 1, 2, [-0.866023, -1.500001, -0.250481, -1.860632]),
+        (1, 128, 1, 2, [-0.524994, 0.189009, -0.064269, 0.005848]),
+        (1, 0, 2, 4, [-0.000004, 2.0, -1.168618, 1.572194]),
+    ):
+        torch.testing.assert_close(
+            encoding[frame, first : first + 4, row, column], torch.tensor(values), atol=4e-6, rtol=0
+        )
     assert abs(float(encoding.sum()) - 7384.563) < 5e-2
 
 
@@ -206,15 +220,22 @@ def test_positions_may_be_added_inside_of_attention():
     positions = [sine_position(height, width, 4).at_level(torch.randn(8).double()) for height, width in SHAPES]
     tokens = torch.cat([position.tokens() for position in positions])
     query, reference = torch.randn_like(value), torch.rand(1, value.shape[1], 2, 2).double()
-    torch.testing.assert_close(attention(query, value, reference, SHAPES, positions),
-                               attention(query + tokens, value, reference, SHAPES), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        attention(query, value, reference, SHAPES, positions),
+        attention(query + tokens, value, reference, SHAPES),
+        atol=1e-6,
+        rtol=1e-6,
+    )
 
     attention = Attention(8, 2)
     query, memory = torch.randn(2, 5, 8), torch.randn(2, 12, 8)
     keys, values = sine_position(3, 4, 4), sine_position(3, 4, 4).at_level(torch.randn(8))
     torch.testing.assert_close(
         attention(query, memory, memory, key_position=keys, value_position=values),
-        attention(query, memory + keys.tokens(), memory + values.tokens()), atol=1e-6, rtol=1e-5)
+        attention(query, memory + keys.tokens(), memory + values.tokens()),
+        atol=1e-6,
+        rtol=1e-5,
+    )
 
 
 def gradients_through(remade, x, norm, linear, conv):
@@ -267,8 +288,8 @@ def test_tensor_at_the_address_of_a_dead_result_is_its_own():
         kept = linear(result)  # and with it the recipe
         other = result.detach()
         del result
-        other.fill_(7.)
-        gradient, = torch.autograd.grad(linear(other).sum(), linear.weight)
-    assert gradient.eq(21.).all()
-    gradient, = torch.autograd.grad(kept.sum(), linear.weight)
+        other.fill_(7.0)
+        (gradient,) = torch.autograd.grad(linear(other).sum(), linear.weight)
+    assert gradient.eq(21.0).all()
+    (gradient,) = torch.autograd.grad(kept.sum(), linear.weight)
     torch.testing.assert_close(gradient, x.tanh().sum(0).expand(4, -1))

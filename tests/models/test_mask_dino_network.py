@@ -1,4 +1,5 @@
 """Mask DINO's network beyond parity: what is recomputed, ``torch.compile``, the parts that only some models have."""
+
 import pytest
 import torch
 from thin import assert_close
@@ -12,10 +13,22 @@ BACKEND = 'aot_eager'  # traces forward and backward as any backend gets them
 def network(checkpointing='none', out_channels=24, **options):
     torch.manual_seed(0)
     pixel_decoder = MSDeformAttnPixelDecoder(
-        [4, 8, 12, 16], 32, out_channels, num_outs=4, num_encoder_levels=3, num_extra_levels=1, fine_first=True,
-        always_fpn=True, num_layers=2, num_heads=4, feedforward_channels=128, checkpointing=checkpointing)
-    decoder = MaskDINOTransformerDecoder(num_layers=3, embed_dims=32, num_heads=4, feedforward_channels=128,
-                                         checkpointing=checkpointing)
+        [4, 8, 12, 16],
+        32,
+        out_channels,
+        num_outs=4,
+        num_encoder_levels=3,
+        num_extra_levels=1,
+        fine_first=True,
+        always_fpn=True,
+        num_layers=2,
+        num_heads=4,
+        feedforward_channels=128,
+        checkpointing=checkpointing,
+    )
+    decoder = MaskDINOTransformerDecoder(
+        num_layers=3, embed_dims=32, num_heads=4, feedforward_channels=128, checkpointing=checkpointing
+    )
     model = MaskDINO(pixel_decoder, decoder, 5, num_queries=7, mask_channels=out_channels, **options)
     model.init_weights()
     with torch.no_grad():  # offsets start at whole pixels, where bilinear samples have two derivatives
@@ -26,8 +39,9 @@ def network(checkpointing='none', out_channels=24, **options):
 
 def features(batch=2):
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(batch, channels, 32 >> i, 48 >> i, generator=generator)
-            for i, channels in enumerate((4, 8, 12, 16))]
+    return [
+        torch.randn(batch, channels, 32 >> i, 48 >> i, generator=generator) for i, channels in enumerate((4, 8, 12, 16))
+    ]
 
 
 def targets():
@@ -50,8 +64,9 @@ def step(model, run=None):
     torch.manual_seed(0)
     found = outputs(model(features(), targets=targets())) if run is None else run(features())
     sum((x * x).mean() for x in found).backward()
-    return found, {name: parameter.grad.clone() for name, parameter in model.named_parameters()
-                   if parameter.grad is not None}
+    return found, {
+        name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
 
 
 def assert_same(gradients, wanted):
@@ -62,9 +77,16 @@ def assert_same(gradients, wanted):
         assert (gradient - wanted[name]).norm() <= max(1e-3 * wanted[name].norm(), floor), name
 
 
-@pytest.mark.parametrize('options', [
-    dict(), dict(boxes_from_masks='bitmask', learned_content=True), dict(two_stage=False, boxes_from_masks='no'),
-    dict(out_channels=None, boxes_from_masks='no')], ids=['two stages', 'learned contents', 'one stage', 'boxes alone'])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(boxes_from_masks='bitmask', learned_content=True),
+        dict(two_stage=False, boxes_from_masks='no'),
+        dict(out_channels=None, boxes_from_masks='no'),
+    ],
+    ids=['two stages', 'learned contents', 'one stage', 'boxes alone'],
+)
 def test_recomputing_changes_nothing(options):
     (expected, wanted), (found, gradients) = (step(network(kind, **options).train()) for kind in ('none', 'full'))
     for mine, theirs in zip(found, expected, strict=True):
@@ -100,7 +122,9 @@ def test_noised_objects_in_a_compiled_network():
     """Compiled in place, as a user does it; graphs may break where the noise is drawn."""
     torch._dynamo.reset()
     model = network().train()
-    (expected, _), (found, _) = step(model), step(
-        model, lambda x: outputs(torch.compile(model.forward, backend='eager')(x, targets=targets())))
+    (expected, _), (found, _) = (
+        step(model),
+        step(model, lambda x: outputs(torch.compile(model.forward, backend='eager')(x, targets=targets()))),
+    )
     for mine, theirs in zip(found, expected, strict=True):
         assert_close(mine, theirs, 1e-4)

@@ -3,6 +3,7 @@
 Weights are drawn by their official names and go through the converter, so that names, shapes, order and forward pass
 are checked together. No recorded file is needed.
 """
+
 import pytest
 import torch
 from official_names import head_keys, maskformer_head_keys, resnet_keys, spread, swin_keys
@@ -54,7 +55,7 @@ def build(channels, head, keys):
     if channels == RESNET:
         backbone, names = backbones.ResNet(50, norm_cfg=dict(type='m2f_mm.FrozenBN'), norm_eval=False), resnet_keys()
     else:
-        backbone, names = backbones.SwinTransformer(drop_path_rate=0.), swin_keys()
+        backbone, names = backbones.SwinTransformer(drop_path_rate=0.0), swin_keys()
     return Network(backbone, head).load_drawn([*spread('backbone', names), *keys])
 
 
@@ -65,9 +66,12 @@ def mask2former(channels, classes=133):
 
 def maskformer(channels, encoder, classes):
     """Without dropout, so that predictions of all layers can be had in training mode."""
-    pixel_decoder = (TransformerEncoderPixelDecoder(channels, dropout=0.) if encoder else
-                     FPNPixelDecoder(channels, memory='coarsest'))
-    head = MaskTransformer(pixel_decoder, MaskFormerTransformerDecoder(dropout=0.), classes, num_levels=1)
+    pixel_decoder = (
+        TransformerEncoderPixelDecoder(channels, dropout=0.0)
+        if encoder
+        else FPNPixelDecoder(channels, memory='coarsest')
+    )
+    head = MaskTransformer(pixel_decoder, MaskFormerTransformerDecoder(dropout=0.0), classes, num_levels=1)
     return build(channels, head, maskformer_head_keys(encoder))
 
 
@@ -83,17 +87,37 @@ def pictures(frames=1):
 R50 = {
     'res2': (1.004369, 1.004369, 1.172621, (1.38012, 1.193731, 0.6045579), (4.556736, 3.30133, 1.23384)),
     'res5': (0.8729133, 0.8729133, 1.004214, (0.4434446, 0.1990679, 0.0), (0.0, 0.0, 0.0)),
-    'mask_features': (-0.08181537, 0.5913517, 0.7405529, (0.1038573, -0.04307905, -0.2112021),
-                      (-1.501914, -1.446798, -1.449229)),
-    'memory0': (-0.008475864, 0.7933339, 1.007395, (0.8248448, 0.3246187, 0.4331988),
-                (0.4130279, 0.2982166, 0.09899709)),
+    'mask_features': (
+        -0.08181537,
+        0.5913517,
+        0.7405529,
+        (0.1038573, -0.04307905, -0.2112021),
+        (-1.501914, -1.446798, -1.449229),
+    ),
+    'memory0': (
+        -0.008475864,
+        0.7933339,
+        1.007395,
+        (0.8248448, 0.3246187, 0.4331988),
+        (0.4130279, 0.2982166, 0.09899709),
+    ),
     'memory1': (-0.004111366, 0.7993278, 1.008647, (0.385912, 0.3003571, 0.3291049), (0.1882481, 0.2674404, 0.3179162)),
-    'memory2': (-0.008307541, 0.7973097, 1.006028, (1.420764, 0.6050949, 0.7343543),
-                (-0.1569679, -0.3816796, -0.2522887)),
+    'memory2': (
+        -0.008307541,
+        0.7973097,
+        1.006028,
+        (1.420764, 0.6050949, 0.7343543),
+        (-0.1569679, -0.3816796, -0.2522887),
+    ),
     'logits0': (0.01346167, 0.7976745, 1.003604, (1.253972, 1.29245, 0.7369356), (-1.986745, -0.8346861, -1.294891)),
     'masks0': (-3.570684, 5.04225, 4.985377, (0.3137205, 1.964948, 0.7633326), (-1.154351, -1.625302, -1.796211)),
-    'logits1': (-0.1335223, 0.8798316, 1.05241, (-0.002607167, 1.541645, -0.8400377),
-                (-0.5286183, -1.437833, -0.8957342)),
+    'logits1': (
+        -0.1335223,
+        0.8798316,
+        1.05241,
+        (-0.002607167, 1.541645, -0.8400377),
+        (-0.5286183, -1.437833, -0.8957342),
+    ),
     'masks1': (0.6440696, 1.839543, 2.212726, (3.209595, 3.334718, 5.254021), (-0.6643467, -1.405776, -3.44258)),
     'logits4': (-0.126827, 0.7429112, 0.8998731, (0.2889552, -0.9995846, 0.9420006), (0.1317507, 1.83596, 0.01064223)),
     'masks4': (-6.334523, 6.383565, 2.050347, (-1.618675, 1.77963, 1.967721), (-9.834698, -11.08828, -5.791904)),
@@ -101,42 +125,100 @@ R50 = {
     'masks9': (1.843052, 2.587965, 2.557605, (2.500169, 3.032223, 4.628929), (-3.646307, -2.842235, -6.784472)),
 }
 SWIN_TINY = {
-    'res2': (-0.01973543, 0.8088417, 1.019736, (1.123921, 0.3512057, -0.1988515),
-             (-0.001594113, -0.1078748, -0.1741093)),
-    'res5': (-0.001334182, 0.8148636, 1.017752, (-0.9457301, -0.9216748, -0.8229463),
-             (0.1021582, 0.2641791, -0.1137756)),
-    'mask_features': (-0.1062687, 0.5368094, 0.6750335, (0.1955467, -0.04839982, 0.2536388),
-                      (-1.114888, -0.7045877, -0.2627144)),
+    'res2': (
+        -0.01973543,
+        0.8088417,
+        1.019736,
+        (1.123921, 0.3512057, -0.1988515),
+        (-0.001594113, -0.1078748, -0.1741093),
+    ),
+    'res5': (
+        -0.001334182,
+        0.8148636,
+        1.017752,
+        (-0.9457301, -0.9216748, -0.8229463),
+        (0.1021582, 0.2641791, -0.1137756),
+    ),
+    'mask_features': (
+        -0.1062687,
+        0.5368094,
+        0.6750335,
+        (0.1955467, -0.04839982, 0.2536388),
+        (-1.114888, -0.7045877, -0.2627144),
+    ),
     'memory0': (-0.00558989, 0.7634439, 1.003429, (0.4797033, 0.159646, 0.7521239), (-0.6914745, 0.1373848, -0.175493)),
-    'memory1': (-0.002209365, 0.7847389, 1.008162, (0.8080099, 0.678242, 0.4810096),
-                (-0.1799335, -0.2152772, -0.4835631)),
-    'memory2': (-0.006427207, 0.7746713, 1.004066, (1.123402, -0.2684661, 0.092976),
-                (-0.09662843, -0.05312287, -0.7213191)),
-    'logits1': (-0.141077, 0.7925985, 1.011984, (0.1239312, -0.09106553, -0.7297307),
-                (-0.5278996, -0.5501854, -1.303142)),
+    'memory1': (
+        -0.002209365,
+        0.7847389,
+        1.008162,
+        (0.8080099, 0.678242, 0.4810096),
+        (-0.1799335, -0.2152772, -0.4835631),
+    ),
+    'memory2': (
+        -0.006427207,
+        0.7746713,
+        1.004066,
+        (1.123402, -0.2684661, 0.092976),
+        (-0.09662843, -0.05312287, -0.7213191),
+    ),
+    'logits1': (
+        -0.141077,
+        0.7925985,
+        1.011984,
+        (0.1239312, -0.09106553, -0.7297307),
+        (-0.5278996, -0.5501854, -1.303142),
+    ),
     'masks1': (2.324649, 2.83123, 2.491877, (1.080586, 5.225767, 2.694117), (0.2000639, 1.96652, -2.255969)),
     'logits9': (0.03296913, 0.7898194, 0.9685801, (1.113615, 0.75669, 1.67596), (0.0005050302, -0.8180066, 1.752928)),
     'masks9': (0.8202283, 3.182418, 3.950642, (-3.064708, 0.9536526, -0.9336405), (0.1626203, -2.661583, 0.02727497)),
 }
 # queries that would be blocked everywhere, for the predictions that make an attention mask
-BLOCKED = {'r50': [62, 0, 0, 0, 100, 100, 0, 100, 100], 'swin': [28, 0, 0, 0, 100, 100, 0, 100, 0],
-           'video': [60, 0, 0, 0, 100, 100, 0, 100, 100]}
+BLOCKED = {
+    'r50': [62, 0, 0, 0, 100, 100, 0, 100, 100],
+    'swin': [28, 0, 0, 0, 100, 100, 0, 100, 0],
+    'video': [60, 0, 0, 0, 100, 100, 0, 100, 100],
+}
 R50_VIDEO = {  # three frames
     'res2': (1.004389, 1.004389, 1.172153, (1.38012, 1.193731, 0.6045579), (4.068095, 3.091015, 0.57816)),
     'res5': (0.8728816, 0.8728816, 1.003477, (0.4434447, 0.1990683, 0.0), (0.0, 0.0, 0.0)),
-    'mask_features': (-0.08186805, 0.590997, 0.7403609, (0.1038572, -0.04307905, -0.2112016),
-                      (-1.748232, -0.7697139, -0.8790968)),
-    'memory0': (-0.008628588, 0.7919453, 1.007453, (0.8248456, 0.3246189, 0.4331986),
-                (0.5509043, 0.6262287, 0.1829492)),
-    'memory2': (-0.008283994, 0.7974085, 1.006033, (1.420765, 0.6050953, 0.734354),
-                (0.2069259, -0.2663482, -0.2027923)),
+    'mask_features': (
+        -0.08186805,
+        0.590997,
+        0.7403609,
+        (0.1038572, -0.04307905, -0.2112016),
+        (-1.748232, -0.7697139, -0.8790968),
+    ),
+    'memory0': (
+        -0.008628588,
+        0.7919453,
+        1.007453,
+        (0.8248456, 0.3246189, 0.4331986),
+        (0.5509043, 0.6262287, 0.1829492),
+    ),
+    'memory2': (
+        -0.008283994,
+        0.7974085,
+        1.006033,
+        (1.420765, 0.6050953, 0.734354),
+        (0.2069259, -0.2663482, -0.2027923),
+    ),
     'logits0': (0.03469758, 0.7981606, 1.006044, (1.253972, 1.29245, 0.7369356), (0.4650454, -0.8739424, 1.203266)),
     'masks0': (-3.616269, 5.056751, 4.965151, (0.3137212, 1.964946, 0.7633311), (-3.069157, -0.9933136, 1.350409)),
-    'logits1': (-0.1248957, 0.7947047, 0.9752478, (-0.00035429, 1.54416, -0.8722858),
-                (-1.006137, 0.4558137, -0.1957823)),
+    'logits1': (
+        -0.1248957,
+        0.7947047,
+        0.9752478,
+        (-0.00035429, 1.54416, -0.8722858),
+        (-1.006137, 0.4558137, -0.1957823),
+    ),
     'masks1': (0.6691177, 1.885567, 2.249083, (3.164865, 3.387632, 5.312943), (-1.192311, -2.670791, -3.212182)),
-    'logits4': (-0.1505038, 0.8472389, 1.014863, (0.2952518, -0.9659234, 0.9202736),
-                (-1.445195, -0.3605767, -0.4270056)),
+    'logits4': (
+        -0.1505038,
+        0.8472389,
+        1.014863,
+        (0.2952518, -0.9659234, 0.9202736),
+        (-1.445195, -0.3605767, -0.4270056),
+    ),
     'masks4': (-6.388697, 6.426616, 2.053613, (-1.523845, 1.746117, 1.980886), (-9.778587, -11.02097, -6.485153)),
     'logits9': (0.2204234, 0.7230379, 0.8288585, (1.33965, 0.2316601, 0.9682077), (0.4770445, 1.189147, 0.8798295)),
     'masks9': (1.762789, 2.48496, 2.470051, (2.495658, 3.011055, 4.613409), (-6.02994, -4.793811, -5.307296)),
@@ -144,45 +226,105 @@ R50_VIDEO = {  # three frames
 MINVIS = {  # the same frames, each on its own
     'logits': (0.1920444, 0.7171398, 0.8323807, (1.364847, 0.2382092, 0.9610704), (0.3353863, 1.360489, 1.035547)),
     'masks': (2.782458, 3.228914, 2.544282, (2.500172, 3.032223, 4.628929), (-4.505131, -3.013462, -3.750696)),
-    'queries': (-0.01023992, 0.7732093, 1.007844, (-0.3515989, -0.3481003, -0.3490401),
-                (0.75721, 0.7595705, 0.7550235)),
+    'queries': (
+        -0.01023992,
+        0.7732093,
+        1.007844,
+        (-0.3515989, -0.3481003, -0.3490401),
+        (0.75721, 0.7595705, 0.7550235),
+    ),
     'mean logits': (0.1920444, 0.7131279, 0.8271548, (1.35202, 0.4028704, 0.9615672), (0.3901513, 1.325084, 0.9746823)),
 }
 
 
 MASKFORMER = {
     'r50-panoptic': {
-        'memory0': (-1.859003e-02, 0.7650325, 0.9747316, (0.102881, 0.05942999, 0.04773339),
-                    (0.1845156, 0.1927737, 0.269902)),
-        'mask_features': (-5.568887e-02, 0.5454695, 0.6813523, (0.5497937, 0.03764028, -0.3306236),
-                          (-0.1205026, -0.216493, -0.2026591)),
-        'logits0': (-6.866582e-02, 0.7739467, 0.9764251, (-0.7421645, 0.07946748, -1.114824),
-                    (-0.9042068, -0.535936, 0.1425661)),
+        'memory0': (
+            -1.859003e-02,
+            0.7650325,
+            0.9747316,
+            (0.102881, 0.05942999, 0.04773339),
+            (0.1845156, 0.1927737, 0.269902),
+        ),
+        'mask_features': (
+            -5.568887e-02,
+            0.5454695,
+            0.6813523,
+            (0.5497937, 0.03764028, -0.3306236),
+            (-0.1205026, -0.216493, -0.2026591),
+        ),
+        'logits0': (
+            -6.866582e-02,
+            0.7739467,
+            0.9764251,
+            (-0.7421645, 0.07946748, -1.114824),
+            (-0.9042068, -0.535936, 0.1425661),
+        ),
         'masks0': (6.603333, 6.639451, 3.057318, (-1.107598, -2.65495, -0.1179848), (4.575315, 9.042862, 5.708052)),
-        'logits3': (9.933738e-02, 0.7280167, 0.8874471, (-0.7645491, 1.024394, 0.5614843),
-                    (0.6856017, -0.8948504, 0.1932762)),
+        'logits3': (
+            9.933738e-02,
+            0.7280167,
+            0.8874471,
+            (-0.7645491, 1.024394, 0.5614843),
+            (0.6856017, -0.8948504, 0.1932762),
+        ),
         'masks3': (6.593810, 6.639403, 3.270435, (0.7091428, -0.2329004, 2.756227), (5.082225, 6.286422, 5.825235)),
-        'logits5': (0.1417612, 0.8392653, 1.056810, (0.2456615, -1.179828, -0.132983),
-                    (-0.4595807, 0.6048786, -1.637659)),
+        'logits5': (
+            0.1417612,
+            0.8392653,
+            1.056810,
+            (0.2456615, -1.179828, -0.132983),
+            (-0.4595807, 0.6048786, -1.637659),
+        ),
         'masks5': (2.535694, 3.349938, 3.192330, (-2.552971, -2.999199, -1.087128), (1.352384, 1.085957, -0.1525609)),
     },
     'r50-semantic': {
-        'mask_features': (-5.378696e-02, 0.5495003, 0.6864270, (0.5147972, 0.1301164, -0.3106394),
-                          (0.003679611, -0.1863007, -0.1789669)),
-        'logits0': (9.735895e-02, 0.7484737, 0.9470786, (-0.7577454, -0.8234206, 0.1989495),
-                    (0.6277204, -0.5691432, 1.184057)),
+        'mask_features': (
+            -5.378696e-02,
+            0.5495003,
+            0.6864270,
+            (0.5147972, 0.1301164, -0.3106394),
+            (0.003679611, -0.1863007, -0.1789669),
+        ),
+        'logits0': (
+            9.735895e-02,
+            0.7484737,
+            0.9470786,
+            (-0.7577454, -0.8234206, 0.1989495),
+            (0.6277204, -0.5691432, 1.184057),
+        ),
         'masks0': (7.881685, 7.936649, 3.366956, (-2.404435, -1.630414, 1.131494), (6.787279, 9.226268, 7.302419)),
-        'logits5': (0.1378623, 0.7976356, 0.9565738, (0.6205703, -0.3205046, 0.4033614),
-                    (-1.51193, 0.7392855, 0.6451217)),
+        'logits5': (
+            0.1378623,
+            0.7976356,
+            0.9565738,
+            (0.6205703, -0.3205046, 0.4033614),
+            (-1.51193, 0.7392855, 0.6451217),
+        ),
         'masks5': (3.991931, 4.292139, 3.138809, (-1.034654, -2.540905, 1.759262), (-0.3058648, 0.5198873, 3.948708)),
     },
     'swin-semantic': {
-        'mask_features': (-3.933953e-02, 0.5637297, 0.7166756, (0.3324785, 0.693828, -0.2068266),
-                          (0.423456, -0.2736335, -0.1866173)),
-        'logits5': (5.758108e-02, 0.8324125, 1.061354, (-0.3522133, 0.1211834, 0.6236895),
-                    (-1.306308, -0.9841773, 2.24592)),
-        'masks5': (2.742931, 4.207321, 4.542898, (-0.4530058, -0.7579888, -1.389712),
-                   (0.2348151, -2.10987, -0.9696424)),
+        'mask_features': (
+            -3.933953e-02,
+            0.5637297,
+            0.7166756,
+            (0.3324785, 0.693828, -0.2068266),
+            (0.423456, -0.2736335, -0.1866173),
+        ),
+        'logits5': (
+            5.758108e-02,
+            0.8324125,
+            1.061354,
+            (-0.3522133, 0.1211834, 0.6236895),
+            (-1.306308, -0.9841773, 2.24592),
+        ),
+        'masks5': (
+            2.742931,
+            4.207321,
+            4.542898,
+            (-0.4530058, -0.7579888, -1.389712),
+            (0.2348151, -2.10987, -0.9696424),
+        ),
     },
 }
 
@@ -211,9 +353,11 @@ def compare(name, tensor, row, tolerance):
     assert error <= tolerance * float(value.abs().max()), f'{name}: {numbers} is not {expected}'
 
 
-@pytest.mark.parametrize('name, channels, table, classes, frames', [
-    ('r50', RESNET, R50, 133, 1), ('swin', SWIN, SWIN_TINY, 133, 1), ('video', RESNET, R50_VIDEO, 40, 3)],
-    ids=['r50', 'swin-tiny', 'video-r50'])
+@pytest.mark.parametrize(
+    'name, channels, table, classes, frames',
+    [('r50', RESNET, R50, 133, 1), ('swin', SWIN, SWIN_TINY, 133, 1), ('video', RESNET, R50_VIDEO, 40, 3)],
+    ids=['r50', 'swin-tiny', 'video-r50'],
+)
 def test_published_network(name, channels, table, classes, frames, monkeypatch):
     model = mask2former(channels, classes)
     blocked = []
@@ -241,8 +385,13 @@ def test_published_network_frame_by_frame():
     compare('queries', predictions.queries.permute(2, 0, 1), MINVIS['queries'], 1e-4)
     tracks, sizes = VideoTracks(kept=100), Sizes((96, 128), (96, 128), (192, 256))
     for frame in range(3):
-        tracks.add(predictions.class_logits[-1][frame], predictions.mask_embeds[-1][frame],
-                   predictions.mask_features[frame], predictions.queries[frame], sizes)
+        tracks.add(
+            predictions.class_logits[-1][frame],
+            predictions.mask_embeds[-1][frame],
+            predictions.mask_features[frame],
+            predictions.queries[frame],
+            sizes,
+        )
     compare('mean logits', tracks.logits / 3, MINVIS['mean logits'], 1e-4)
     found = tracks.finish()
     assert [track.label for track in found] == [11] * 10
@@ -250,11 +399,14 @@ def test_published_network_frame_by_frame():
     assert sum(map(coco_masks.area, found[0].masks)) == pytest.approx(132762, abs=5)
 
 
-@pytest.mark.parametrize('name, channels, encoder, classes, size', [
-    ('r50-panoptic', RESNET, True, 133, 45_012_038),
-    ('r50-semantic', RESNET, False, 150, 41_254_743),
-    ('swin-semantic', SWIN, False, 150, None),
-])
+@pytest.mark.parametrize(
+    'name, channels, encoder, classes, size',
+    [
+        ('r50-panoptic', RESNET, True, 133, 45_012_038),
+        ('r50-semantic', RESNET, False, 150, 41_254_743),
+        ('swin-semantic', SWIN, False, 150, None),
+    ],
+)
 def test_published_maskformer(name, channels, encoder, classes, size):
     model = maskformer(channels, encoder, classes)
     assert size in (None, sum(parameter.numel() for parameter in model.parameters()))
@@ -272,9 +424,11 @@ def test_parameters_of_the_published_network():
 def thin_network(pixel_decoder=None, checkpointing='none'):
     torch.manual_seed(0)
     pixel_decoder = pixel_decoder or MSDeformAttnPixelDecoder(
-        [4, 8, 12, 16], 32, 24, num_layers=1, num_heads=4, feedforward_channels=16, checkpointing=checkpointing)
-    decoder = Mask2FormerTransformerDecoder(num_layers=4, embed_dims=32, num_heads=4, feedforward_channels=16,
-                                            checkpointing=checkpointing)
+        [4, 8, 12, 16], 32, 24, num_layers=1, num_heads=4, feedforward_channels=16, checkpointing=checkpointing
+    )
+    decoder = Mask2FormerTransformerDecoder(
+        num_layers=4, embed_dims=32, num_heads=4, feedforward_channels=16, checkpointing=checkpointing
+    )
     model = MaskTransformer(pixel_decoder, decoder, 3, num_queries=5, mask_channels=24)
     model.init_weights()
     return model
@@ -282,8 +436,9 @@ def thin_network(pixel_decoder=None, checkpointing='none'):
 
 def thin_features(batch):
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(batch, channels, 32 >> i, 40 >> i, generator=generator)
-            for i, channels in enumerate((4, 8, 12, 16))]
+    return [
+        torch.randn(batch, channels, 32 >> i, 40 >> i, generator=generator) for i, channels in enumerate((4, 8, 12, 16))
+    ]
 
 
 def test_prediction_keeps_the_last_layer_only():
@@ -347,6 +502,7 @@ def projecting(forward):
     def run(self, feats):
         features, memories = forward(self, feats, project=False)
         return self.mask_feature(features), memories
+
     return run
 
 
@@ -385,8 +541,9 @@ def test_recomputing_changes_memory_only():
         features = thin_features(2)
         kept.append(kept_memory(lambda: model(features)))  # noqa: B023
         predictions = model(features)
-        sum(x.square().sum() for x in (*predictions.class_logits, *predictions.mask_embeds,
-                                       predictions.mask_features)).backward()
+        sum(
+            x.square().sum() for x in (*predictions.class_logits, *predictions.mask_embeds, predictions.mask_features)
+        ).backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     assert kept == sorted(set(kept), reverse=True)
     assert kept[1] < 0.9 * kept[0] and kept[-1] < 0.5 * kept[0]
@@ -400,8 +557,16 @@ def test_norms_that_count_what_they_see_are_not_made_again():
     means = []
     for checkpointing in ('none', 'norms'):
         torch.manual_seed(0)
-        decoder = MSDeformAttnPixelDecoder([4, 8, 12, 16], 32, 24, num_layers=1, num_heads=4, feedforward_channels=16,
-                                           norm_cfg=dict(type='BN'), checkpointing=checkpointing).train()
+        decoder = MSDeformAttnPixelDecoder(
+            [4, 8, 12, 16],
+            32,
+            24,
+            num_layers=1,
+            num_heads=4,
+            feedforward_channels=16,
+            norm_cfg=dict(type='BN'),
+            checkpointing=checkpointing,
+        ).train()
         decoder.init_weights()
         decoder(thin_features(2))[0].square().sum().backward()
         means.append(decoder.lateral_convs[0].norm.running_mean)

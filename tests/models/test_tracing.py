@@ -1,4 +1,5 @@
 """``torch.jit.trace`` and ``torch.export`` on a CPU: the outputs of the network, and nothing left behind."""
+
 import pytest
 import torch
 from torch import nn
@@ -30,8 +31,18 @@ def maskformer():
 
 
 def mask_dino():
-    pixel_decoder = MSDeformAttnPixelDecoder(WIDTHS, 32, 24, num_outs=4, num_extra_levels=1, fine_first=True,
-                                             always_fpn=True, num_layers=1, num_heads=4, feedforward_channels=32)
+    pixel_decoder = MSDeformAttnPixelDecoder(
+        WIDTHS,
+        32,
+        24,
+        num_outs=4,
+        num_extra_levels=1,
+        fine_first=True,
+        always_fpn=True,
+        num_layers=1,
+        num_heads=4,
+        feedforward_channels=32,
+    )
     return MaskDINO(pixel_decoder, MaskDINOTransformerDecoder(**LAYERS), 5, 7, mask_channels=24)
 
 

@@ -3,6 +3,7 @@
 The folder is named by the variable ``M2F_GOLDEN`` (``../shared/golden`` by default). Every case is found by the
 ``kind`` in its JSON, so other cases of the same kinds run through the same tests.
 """
+
 import json
 import os
 from pathlib import Path
@@ -97,26 +98,36 @@ def preprocess(model_cfg, images, divisor):
     height, width = (-(-max(image.shape[i] for image in images) // divisor) * divisor for i in (1, 2))
     batch = torch.zeros(len(images), 3, height, width)
     for padded, image in zip(batch, images):
-        padded[:, :image.shape[1], :image.shape[2]] = (image - mean) / std
+        padded[:, : image.shape[1], : image.shape[2]] = (image - mean) / std
     return batch
 
 
 def build_backbone(cfg):
     from mmdet.models.backbones import ResNet, SwinTransformer
+
     if cfg['MODEL']['BACKBONE']['NAME'] == 'D2SwinTransformer':
         swin = cfg['MODEL']['SWIN']
         backbone = SwinTransformer(
-            embed_dims=swin['EMBED_DIM'], depths=swin['DEPTHS'], num_heads=swin['NUM_HEADS'],
-            window_size=swin['WINDOW_SIZE'], mlp_ratio=int(swin['MLP_RATIO']), qkv_bias=swin['QKV_BIAS'],
-            patch_norm=swin['PATCH_NORM'], drop_path_rate=swin['DROP_PATH_RATE'],
-            use_abs_pos_embed=swin['APE'])
+            embed_dims=swin['EMBED_DIM'],
+            depths=swin['DEPTHS'],
+            num_heads=swin['NUM_HEADS'],
+            window_size=swin['WINDOW_SIZE'],
+            mlp_ratio=int(swin['MLP_RATIO']),
+            qkv_bias=swin['QKV_BIAS'],
+            patch_norm=swin['PATCH_NORM'],
+            drop_path_rate=swin['DROP_PATH_RATE'],
+            use_abs_pos_embed=swin['APE'],
+        )
         return backbone, [swin['EMBED_DIM'] * 2**i for i in range(4)]
     resnet = cfg['MODEL']['RESNETS']
     assert resnet['NORM'] == 'FrozenBN' and not resnet['STRIDE_IN_1X1'], 'only the recipes that exist'
     backbone = ResNet(
-        resnet['DEPTH'], stem_channels=resnet['STEM_OUT_CHANNELS'],
-        base_channels=resnet['WIDTH_PER_GROUP'] * resnet['NUM_GROUPS'], norm_cfg=dict(type='m2f_mm.FrozenBN'),
-        norm_eval=False)
+        resnet['DEPTH'],
+        stem_channels=resnet['STEM_OUT_CHANNELS'],
+        base_channels=resnet['WIDTH_PER_GROUP'] * resnet['NUM_GROUPS'],
+        norm_cfg=dict(type='m2f_mm.FrozenBN'),
+        norm_eval=False,
+    )
     return backbone, [resnet['RES2_OUT_CHANNELS'] * 2**i for i in range(4)]
 
 
@@ -124,21 +135,34 @@ def build_pixel_decoder(in_channels, head, mask_former):
     """From the SEM_SEG_HEAD and MASK_FORMER parts of a configuration."""
     norm = dict(type='GN', num_groups=32) if head['NORM'] == 'GN' else None
     return MSDeformAttnPixelDecoder(
-        in_channels, head['CONVS_DIM'], head['MASK_DIM'],
+        in_channels,
+        head['CONVS_DIM'],
+        head['MASK_DIM'],
         num_encoder_levels=len(head['DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES']),
-        num_layers=head['TRANSFORMER_ENC_LAYERS'], num_heads=mask_former['NHEADS'],
-        feedforward_channels=1024, norm_cfg=norm)
+        num_layers=head['TRANSFORMER_ENC_LAYERS'],
+        num_heads=mask_former['NHEADS'],
+        feedforward_channels=1024,
+        norm_cfg=norm,
+    )
 
 
 def build_head(cfg, channels):
     head, mask_former = cfg['MODEL']['SEM_SEG_HEAD'], cfg['MODEL']['MASK_FORMER']
     decoder = Mask2FormerTransformerDecoder(
-        mask_former['DEC_LAYERS'] - 1, mask_former['HIDDEN_DIM'], mask_former['NHEADS'],
-        mask_former['DIM_FEEDFORWARD'], mask_former['PRE_NORM'])
+        mask_former['DEC_LAYERS'] - 1,
+        mask_former['HIDDEN_DIM'],
+        mask_former['NHEADS'],
+        mask_former['DIM_FEEDFORWARD'],
+        mask_former['PRE_NORM'],
+    )
     return MaskTransformer(
-        build_pixel_decoder(channels, head, mask_former), decoder, head['NUM_CLASSES'],
-        mask_former['NUM_OBJECT_QUERIES'], mask_channels=head['MASK_DIM'],
-        project_memory=mask_former['ENFORCE_INPUT_PROJ'])
+        build_pixel_decoder(channels, head, mask_former),
+        decoder,
+        head['NUM_CLASSES'],
+        mask_former['NUM_OBJECT_QUERIES'],
+        mask_channels=head['MASK_DIM'],
+        project_memory=mask_former['ENFORCE_INPUT_PROJ'],
+    )
 
 
 def build_criterion(cfg, draw):
@@ -147,9 +171,13 @@ def build_criterion(cfg, draw):
     num_classes = cfg['MODEL']['SEM_SEG_HEAD']['NUM_CLASSES']
     return SetCriterion(
         HungarianAssigner(*weights, num_points=mask_former['TRAIN_NUM_POINTS']),
-        [1.0] * num_classes + [mask_former['NO_OBJECT_WEIGHT']], *weights,
-        num_points=mask_former['TRAIN_NUM_POINTS'], oversample_ratio=mask_former['OVERSAMPLE_RATIO'],
-        importance_ratio=mask_former['IMPORTANCE_SAMPLE_RATIO'], draw=draw)
+        [1.0] * num_classes + [mask_former['NO_OBJECT_WEIGHT']],
+        *weights,
+        num_points=mask_former['TRAIN_NUM_POINTS'],
+        oversample_ratio=mask_former['OVERSAMPLE_RATIO'],
+        importance_ratio=mask_former['IMPORTANCE_SAMPLE_RATIO'],
+        draw=draw,
+    )
 
 
 def official_loss_names(losses):
@@ -182,8 +210,13 @@ def watch_decoder(monkeypatch, decoder):
     monkeypatch.setattr(mask_transformer, 'attention_mask', recording_mask)
     for layer in decoder.layers:
         residual = type(layer).residual
-        monkeypatch.setattr(layer, 'residual', lambda part, x, compute, layer=layer, residual=residual:
-                            states.append(residual(layer, part, x, compute)) or states[-1])
+        monkeypatch.setattr(
+            layer,
+            'residual',
+            lambda part, x, compute, layer=layer, residual=residual: (
+                states.append(residual(layer, part, x, compute)) or states[-1]
+            ),
+        )
     return masks, states
 
 
@@ -246,4 +279,5 @@ def check_gradients(recorded, kind, model, whole=None):
             error = (parameters[names[official]].grad - wanted).abs().max()
             assert error <= max(GRADIENT * wanted.abs().max(), floor), f'{kind}: {official}'
     assert {names[official] for official in norms} == {
-        name for name, parameter in parameters.items() if parameter.requires_grad}
+        name for name, parameter in parameters.items() if parameter.requires_grad
+    }

@@ -1,14 +1,26 @@
 """Every recorded case is read by some test, or belongs to a method that is listed here as not built yet."""
+
 import json
 
 import pytest
 from golden import ROOT
 
-BUILT = {'m2f_image', 'm2f_pixel_decoder', 'm2f_criterion', 'm2f_inference', 'maskformer_heads',
-         'mdino_pixel_decoder', 'mdino', 'mdino_criterion', 'mdino_inference', 'm2f_video'}
+BUILT = {
+    'm2f_image',
+    'm2f_pixel_decoder',
+    'm2f_criterion',
+    'm2f_inference',
+    'maskformer_heads',
+    'mdino_pixel_decoder',
+    'mdino',
+    'mdino_criterion',
+    'mdino_inference',
+    'm2f_video',
+}
 # By the file's name, whose first part is the method: these recordings have no 'kind'.
-NOT_BUILT = dict(f_eomt='EoMT', g_mpformer='MP-Former', h_dat='DAT', i_videomt='VidEoMT',
-                 j_minvis='MinVIS on its own recordings')
+NOT_BUILT = dict(
+    f_eomt='EoMT', g_mpformer='MP-Former', h_dat='DAT', i_videomt='VidEoMT', j_minvis='MinVIS on its own recordings'
+)
 
 
 @pytest.mark.parametrize('path', sorted(ROOT.glob('*.json')), ids=lambda path: path.stem)

@@ -1,4 +1,5 @@
 """The whole image model against the recorded official one: features, layers, matching, losses, gradients, results."""
+
 import pytest
 import torch
 from golden import (
@@ -40,8 +41,11 @@ def test_weights_convert_back(case):
 
 
 def images(info, recorded, model):
-    return preprocess(info['cfg']['MODEL'], [item['image'].float() for item in recorded['inputs']['images']],
-                      info['cfg']['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY'])
+    return preprocess(
+        info['cfg']['MODEL'],
+        [item['image'].float() for item in recorded['inputs']['images']],
+        info['cfg']['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY'],
+    )
 
 
 def test_backbone(case):
@@ -70,8 +74,12 @@ def test_pixel_decoder(case):
     for layer, wanted in zip(layers, expected['encoder_layers']):
         assert_close(layer, wanted, FORWARD, 'encoder layer')
     (_, _, reference, shapes, _), out = attention[0]
-    assert_close(reference.expand_as(expected['deform0']['reference_points']),
-                 expected['deform0']['reference_points'], FORWARD, 'reference points')
+    assert_close(
+        reference.expand_as(expected['deform0']['reference_points']),
+        expected['deform0']['reference_points'],
+        FORWARD,
+        'reference points',
+    )
     assert [list(shape) for shape in shapes] == expected['deform0']['spatial_shapes'].tolist()
     assert_close(out, expected['deform0']['out'], FORWARD, 'first deformable attention')
     assert_close(mask_features, expected['mask_features'], FORWARD, 'mask features')

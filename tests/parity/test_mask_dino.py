@@ -1,4 +1,5 @@
 """Mask DINO's rooms against the recorded official ones: the pixel decoder, and the whole network."""
+
 import json
 
 import pytest
@@ -37,17 +38,25 @@ def test_pixel_decoder(path):
         settings, outputs = variant['settings'], variant['outputs']
         seen, levels = len(settings['transformer_in_features']), settings['total_num_feature_levels']
         decoder = MSDeformAttnPixelDecoder(
-            [feature.shape[1] for feature in features], settings['conv_dim'], settings['mask_dim'], num_outs=levels,
-            num_encoder_levels=seen, num_extra_levels=levels - seen, fine_first=settings['feature_order'] == 'low2high',
-            always_fpn=True, num_layers=settings['enc_layers'], num_heads=settings['nheads'],
+            [feature.shape[1] for feature in features],
+            settings['conv_dim'],
+            settings['mask_dim'],
+            num_outs=levels,
+            num_encoder_levels=seen,
+            num_extra_levels=levels - seen,
+            fine_first=settings['feature_order'] == 'low2high',
+            always_fpn=True,
+            num_layers=settings['enc_layers'],
+            num_heads=settings['nheads'],
             feedforward_channels=settings['dim_feedforward'],
-            norm_cfg=dict(type='GN', num_groups=32) if settings['norm'] == 'GN' else None)
+            norm_cfg=dict(type='GN', num_groups=32) if settings['norm'] == 'GN' else None,
+        )
         official = {f'sem_seg_head.pixel_decoder.{key}': value for key, value in variant['state_dict'].items()}
         weights = to_openmmlab(official)
         back = to_official(weights)
         assert back.keys() == official.keys() and all(torch.equal(back[key], official[key]) for key in official)
         prefix = 'panoptic_head.pixel_decoder.'
-        decoder.load_state_dict({key[len(prefix):]: value for key, value in weights.items()})
+        decoder.load_state_dict({key[len(prefix) :]: value for key, value in weights.items()})
         mask_features, memories = decoder(features)
         assert_close(mask_features, outputs['mask_features'], FORWARD, f'{variant["name"]}: mask features')
         assert len(memories) == len(outputs['multi_scale']) == levels
@@ -64,20 +73,38 @@ class OfficialMaskDINO(torch.nn.Module):
         self.backbone, channels = build_backbone(cfg)
         seen, levels = len(head['DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES']), head['TOTAL_NUM_FEATURE_LEVELS']
         pixel_decoder = MSDeformAttnPixelDecoder(
-            channels, head['CONVS_DIM'], head['MASK_DIM'], num_outs=levels, num_encoder_levels=seen,
-            num_extra_levels=levels - seen, fine_first=head['FEATURE_ORDER'] == 'low2high', always_fpn=True,
-            num_layers=head['TRANSFORMER_ENC_LAYERS'], num_heads=dino['NHEADS'],
+            channels,
+            head['CONVS_DIM'],
+            head['MASK_DIM'],
+            num_outs=levels,
+            num_encoder_levels=seen,
+            num_extra_levels=levels - seen,
+            fine_first=head['FEATURE_ORDER'] == 'low2high',
+            always_fpn=True,
+            num_layers=head['TRANSFORMER_ENC_LAYERS'],
+            num_heads=dino['NHEADS'],
             feedforward_channels=head['DIM_FEEDFORWARD'],
-            norm_cfg=dict(type='GN', num_groups=32) if head['NORM'] == 'GN' else None)
-        decoder = MaskDINOTransformerDecoder(dino['DEC_LAYERS'], dino['HIDDEN_DIM'], dino['NHEADS'], levels,
-                                             feedforward_channels=dino['DIM_FEEDFORWARD'])
+            norm_cfg=dict(type='GN', num_groups=32) if head['NORM'] == 'GN' else None,
+        )
+        decoder = MaskDINOTransformerDecoder(
+            dino['DEC_LAYERS'], dino['HIDDEN_DIM'], dino['NHEADS'], levels, feedforward_channels=dino['DIM_FEEDFORWARD']
+        )
         self.panoptic_head = MaskDINO(
-            pixel_decoder, decoder, head['NUM_CLASSES'], dino['NUM_OBJECT_QUERIES'], levels,
-            two_stage=dino['TWO_STAGE'], learned_content=dino['LEARN_TGT'],
-            boxes_from_masks=dino['INITIALIZE_BOX_TYPE'], denoising_queries=dino['DN_NUM'],
-            noise_scale=dino['DN_NOISE_SCALE'], initial_prediction=dino['INITIAL_PRED'],
-            no_object=dino['SEMANTIC_CE_LOSS'], mask_channels=head['MASK_DIM'],
-            project_memory=dino['ENFORCE_INPUT_PROJ'])
+            pixel_decoder,
+            decoder,
+            head['NUM_CLASSES'],
+            dino['NUM_OBJECT_QUERIES'],
+            levels,
+            two_stage=dino['TWO_STAGE'],
+            learned_content=dino['LEARN_TGT'],
+            boxes_from_masks=dino['INITIALIZE_BOX_TYPE'],
+            denoising_queries=dino['DN_NUM'],
+            noise_scale=dino['DN_NOISE_SCALE'],
+            initial_prediction=dino['INITIAL_PRED'],
+            no_object=dino['SEMANTIC_CE_LOSS'],
+            mask_channels=head['MASK_DIM'],
+            project_memory=dino['ENFORCE_INPUT_PROJ'],
+        )
 
 
 def whole_cases():
@@ -100,8 +127,9 @@ def case(request):
 def images_of(info, recorded):
     """The batch, as the official code makes it."""
     cfg = info['cfg']['MODEL']
-    return preprocess(cfg, [item['image'].float() for item in recorded['inputs']['images']],
-                      cfg['MaskDINO']['SIZE_DIVISIBILITY'])
+    return preprocess(
+        cfg, [item['image'].float() for item in recorded['inputs']['images']], cfg['MaskDINO']['SIZE_DIVISIBILITY']
+    )
 
 
 def features_of(recorded):
@@ -165,10 +193,17 @@ def test_results(case):
             sizes = Sizes(tuple(batch.shape[-2:]), tuple(item['image'].shape[-2:]), (item['height'], item['width']))
             logits = predictions.class_logits[-1][b]
             check_results(
-                logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes, info['thing_classes'],
-                expected, official_settings(test, cfg['TEST']['DETECTIONS_PER_IMAGE']),
+                logits,
+                predictions.mask_embeds[-1][b],
+                predictions.mask_features[b],
+                sizes,
+                info['thing_classes'],
+                expected,
+                official_settings(test, cfg['TEST']['DETECTIONS_PER_IMAGE']),
                 class_scores(logits.shape[-1], cfg['MODEL']['SEM_SEG_HEAD']['NUM_CLASSES'], temperature),
-                boxes=predictions.boxes[-1][b], rate_masks=not test['TEST_FOUCUS_ON_BOX'])
+                boxes=predictions.boxes[-1][b],
+                rate_masks=not test['TEST_FOUCUS_ON_BOX'],
+            )
 
 
 class ReplayNoise(RandomNoise):
@@ -208,7 +243,7 @@ def test_training(case):
         for layer, wanted in enumerate(layers):
             assert_predictions((predictions, layer + first), wanted, f'{kind}: layer {layer}')
         denoised = run['outputs_dn']
-        layers = [*denoised['aux_outputs'], denoised][0 if predictions.selected else 1:]
+        layers = [*denoised['aux_outputs'], denoised][0 if predictions.selected else 1 :]
         assert predictions.denoising.num_layers == len(layers) and predictions.groups == run['dn']['scalar']
         for layer, wanted in enumerate(layers):
             assert_predictions((predictions.denoising, layer), wanted, f'{kind}: denoised {layer}')
@@ -275,11 +310,23 @@ def check_losses(losses, expected, weights, what):
 
 def criterion_of(num_classes, weights, semantic, no_object, points, oversample, importance, **options):
     """The criterion of a Mask DINO; weights of class, mask, dice, box and overlap are those of the costs."""
-    assigner = HungarianAssigner(*weights[:3], num_points=points, box_weight=weights[3], overlap_weight=weights[4],
-                                 class_term='focal', no_object=semantic)
-    return SetCriterion(assigner, [1.0] * num_classes + [no_object] if semantic else None, *weights[:3],
-                        num_points=points, oversample_ratio=oversample, importance_ratio=importance,
-                        **{**dict(loss_box=weights[3], loss_overlap=weights[4]), **options})
+    assigner = HungarianAssigner(
+        *weights[:3],
+        num_points=points,
+        box_weight=weights[3],
+        overlap_weight=weights[4],
+        class_term='focal',
+        no_object=semantic,
+    )
+    return SetCriterion(
+        assigner,
+        [1.0] * num_classes + [no_object] if semantic else None,
+        *weights[:3],
+        num_points=points,
+        oversample_ratio=oversample,
+        importance_ratio=importance,
+        **{**dict(loss_box=weights[3], loss_overlap=weights[4]), **options},
+    )
 
 
 def test_losses_and_gradients(case):
@@ -290,9 +337,16 @@ def test_losses_and_gradients(case):
     objects = next(run['targets'] for run in runs.values() if 'targets' in run)
     targets = [SegTargets(each['labels'], each['masks'], each['boxes']) for each in objects]
     weights = [dino[f'{name}_WEIGHT'] for name in ('CLASS', 'MASK', 'DICE', 'BOX', 'GIOU')]
-    criterion = criterion_of(head.num_classes, weights, dino['SEMANTIC_CE_LOSS'], dino['NO_OBJECT_WEIGHT'],
-                             dino['TRAIN_NUM_POINTS'], dino['OVERSAMPLE_RATIO'], dino['IMPORTANCE_SAMPLE_RATIO'],
-                             denoise_masks=dino['DN'] == 'seg')
+    criterion = criterion_of(
+        head.num_classes,
+        weights,
+        dino['SEMANTIC_CE_LOSS'],
+        dino['NO_OBJECT_WEIGHT'],
+        dino['TRAIN_NUM_POINTS'],
+        dino['OVERSAMPLE_RATIO'],
+        dino['IMPORTANCE_SAMPLE_RATIO'],
+        denoise_masks=dino['DN'] == 'seg',
+    )
     for kind, run in runs.items():
         model.zero_grad()
         head.boxes_from_masks = kind
@@ -316,7 +370,9 @@ def test_losses_and_gradients(case):
 
 
 DESIGNED = [
-    pytest.param(designed, id=designed['name']) for parameter in cases('mdino_criterion') if parameter.values[0]
+    pytest.param(designed, id=designed['name'])
+    for parameter in cases('mdino_criterion')
+    if parameter.values[0]
     for designed in load(parameter.values[0])[1]['cases']
 ] or cases('mdino_criterion')
 
@@ -333,15 +389,27 @@ def test_criterion(designed):
         leaf.requires_grad_()
     queries = masks[0].shape[1]
     picks = torch.eye(queries * len(masks)).split(queries)
-    predictions = MaskPredictions(logits, [pick.expand(len(masks[0]), -1, -1) for pick in picks],
-                                  torch.cat(masks, 1)[:, None], boxes, selected=bool(first))
+    predictions = MaskPredictions(
+        logits,
+        [pick.expand(len(masks[0]), -1, -1) for pick in picks],
+        torch.cat(masks, 1)[:, None],
+        boxes,
+        selected=bool(first),
+    )
     targets = [SegTargets(each['labels'], each['masks'], each['boxes']) for each in designed['inputs']['targets']]
     weights = [settings['weights_and_costs'][f'loss_{name}'] for name in ('ce', 'mask', 'dice', 'bbox', 'giou')]
     options = dict(loss_box=0, loss_overlap=0) if 'boxes' not in settings['losses'] else {}
-    criterion = criterion_of(settings['num_classes'], weights, settings['semantic_ce_loss'], settings['eos_coef'],
-                             settings['num_points'], settings['oversample_ratio'],
-                             settings['importance_sample_ratio'], **options,
-                             box_classes=80 if settings['panoptic_box_loss'] else None)
+    criterion = criterion_of(
+        settings['num_classes'],
+        weights,
+        settings['semantic_ce_loss'],
+        settings['eos_coef'],
+        settings['num_points'],
+        settings['oversample_ratio'],
+        settings['importance_sample_ratio'],
+        **options,
+        box_classes=80 if settings['panoptic_box_loss'] else None,
+    )
     criterion.draw = ReplayAllPoints(designed['random'], predictions)
     check_matching(criterion, predictions, targets, expected['matcher'], expected['cost'])
     losses = criterion(predictions, targets)

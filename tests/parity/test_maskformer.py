@@ -1,5 +1,6 @@
 """MaskFormer's rooms against the recorded official ones: the FPN pixel decoders, alone and under both transformer
 decoders; the per-pixel baselines."""
+
 import pytest
 import torch
 from golden import FEATURES, FORWARD, GRADIENT, LOSS, assert_close, cases, check_predictions, load
@@ -45,9 +46,14 @@ def pixel_decoder(case, features, memory='pyramid'):
     if head['PIXEL_DECODER_NAME'] == 'BasePixelDecoder':
         return FPNPixelDecoder(*channels, **options)
     return TransformerEncoderPixelDecoder(
-        *channels, num_layers=head['TRANSFORMER_ENC_LAYERS'], num_heads=transformer['NHEADS'],
-        feedforward_channels=transformer['DIM_FEEDFORWARD'], dropout=transformer['DROPOUT'],
-        pre_norm=transformer.get('PRE_NORM', False), **options)
+        *channels,
+        num_layers=head['TRANSFORMER_ENC_LAYERS'],
+        num_heads=transformer['NHEADS'],
+        feedforward_channels=transformer['DIM_FEEDFORWARD'],
+        dropout=transformer['DROPOUT'],
+        pre_norm=transformer.get('PRE_NORM', False),
+        **options,
+    )
 
 
 def build(case, features):
@@ -61,14 +67,24 @@ def build(case, features):
         source = transformer['TRANSFORMER_IN_FEATURE']
         assert source in ('res5', 'transformer_encoder', 'pixel_embedding'), source
         memory = 'mask_features' if source == 'pixel_embedding' else 'coarsest'
-        decoder = MaskFormerTransformerDecoder(transformer['DEC_LAYERS'], transformer['ENC_LAYERS'], *sizes,
-                                               transformer['DROPOUT'], transformer['PRE_NORM'])
+        decoder = MaskFormerTransformerDecoder(
+            transformer['DEC_LAYERS'],
+            transformer['ENC_LAYERS'],
+            *sizes,
+            transformer['DROPOUT'],
+            transformer['PRE_NORM'],
+        )
     model = MaskTransformer(
-        pixel_decoder(case, features, memory), decoder, head['NUM_CLASSES'], transformer['NUM_OBJECT_QUERIES'],
-        num_levels=3 if memory == 'pyramid' else 1, mask_channels=head['MASK_DIM'],
+        pixel_decoder(case, features, memory),
+        decoder,
+        head['NUM_CLASSES'],
+        transformer['NUM_OBJECT_QUERIES'],
+        num_levels=3 if memory == 'pyramid' else 1,
+        mask_channels=head['MASK_DIM'],
         project_memory=transformer.get('ENFORCE_INPUT_PROJ', False),
-        deep_supervision=transformer['DEEP_SUPERVISION'])
-    model.load_state_dict({key[len('head.'):]: value for key, value in weights(case).items()})
+        deep_supervision=transformer['DEEP_SUPERVISION'],
+    )
+    model.load_state_dict({key[len('head.') :]: value for key, value in weights(case).items()})
     return model.train()
 
 
@@ -81,7 +97,7 @@ def test_pixel_decoder(item):
     case, features, _ = item
     expected = case['outputs']['pixel_decoder']
     prefix = 'head.pixel_decoder.'
-    state = {key[len(prefix):]: value for key, value in weights(case).items() if key.startswith(prefix)}
+    state = {key[len(prefix) :]: value for key, value in weights(case).items() if key.startswith(prefix)}
     decoder = pixel_decoder(case, features)
     decoder.load_state_dict(state)
     mask_features, memories = decoder(features)
@@ -101,15 +117,15 @@ def test_every_prediction(item, monkeypatch):
     case, features, _ = item
     outputs, masks, queries = case['outputs'], [], []
     model = build(case, features)
-    monkeypatch.setattr(network, 'attention_mask',
-                        lambda *args: masks.append(attention_mask(*args)) or masks[-1])
+    monkeypatch.setattr(network, 'attention_mask', lambda *args: masks.append(attention_mask(*args)) or masks[-1])
     model.cls_embed.register_forward_pre_hook(lambda _, inputs: queries.append(inputs[0]))
     predictions = model(features)
     check_predictions(predictions, outputs)
     for query, wanted in zip(queries, outputs['decoder'].get('hs', ())):
         assert_close(query, wanted, FORWARD, 'queries')
-    for allowed, blocked, reset in zip(masks, outputs['decoder'].get('attn_mask', ()),
-                                       outputs['decoder'].get('rows_reset', ())):
+    for allowed, blocked, reset in zip(
+        masks, outputs['decoder'].get('attn_mask', ()), outputs['decoder'].get('rows_reset', ())
+    ):
         used = blocked & ~blocked.all(-1, keepdim=True)
         assert torch.equal(~allowed[:, 0], used)
         assert int(blocked.all(-1).sum()) == int(reset)
@@ -131,22 +147,34 @@ def baseline(case, features):
     """The head of a per-pixel baseline as the configuration describes it, with the recorded weights."""
     heads = pytest.importorskip('m2f_mm.integrations.mmseg_per_pixel', reason='needs MMSegmentation')
     head, transformer = case['cfg']['MODEL']['SEM_SEG_HEAD'], case['cfg']['MODEL']['MASK_FORMER']
-    layer = dict(num_heads=transformer['NHEADS'], feedforward_channels=transformer['DIM_FEEDFORWARD'],
-                 dropout=transformer['DROPOUT'])
+    layer = dict(
+        num_heads=transformer['NHEADS'],
+        feedforward_channels=transformer['DIM_FEEDFORWARD'],
+        dropout=transformer['DROPOUT'],
+    )
     pixel_decoder = dict(type='FPNPixelDecoder')
     if head['PIXEL_DECODER_NAME'] == 'TransformerEncoderPixelDecoder':
         pixel_decoder = dict(type='TransformerEncoderPixelDecoder', num_layers=head['TRANSFORMER_ENC_LAYERS'], **layer)
     if head['NORM'] != 'GN':
         pixel_decoder['norm_cfg'] = None
-    options = dict(num_classes=head['NUM_CLASSES'], ignore_index=head['IGNORE_VALUE'], pixel_decoder=pixel_decoder,
-                   in_channels=[feature.shape[1] for feature in features], feat_channels=head['CONVS_DIM'],
-                   out_channels=head['MASK_DIM'])
+    options = dict(
+        num_classes=head['NUM_CLASSES'],
+        ignore_index=head['IGNORE_VALUE'],
+        pixel_decoder=pixel_decoder,
+        in_channels=[feature.shape[1] for feature in features],
+        feat_channels=head['CONVS_DIM'],
+        out_channels=head['MASK_DIM'],
+    )
     if head['NAME'] == 'PerPixelBaselineHead':
         model = heads.PerPixelSegHead(**options)
     else:
-        model = heads.PerPixelPlusSegHead(**options, transformer_decoder=dict(
-            num_layers=transformer['DEC_LAYERS'], embed_dims=transformer['HIDDEN_DIM'], **layer))
-    model.load_state_dict({key[len('head.'):]: value for key, value in weights(case).items()})
+        model = heads.PerPixelPlusSegHead(
+            **options,
+            transformer_decoder=dict(
+                num_layers=transformer['DEC_LAYERS'], embed_dims=transformer['HIDDEN_DIM'], **layer
+            ),
+        )
+    model.load_state_dict({key[len('head.') :]: value for key, value in weights(case).items()})
     return model.train()
 
 
@@ -154,13 +182,16 @@ def baseline(case, features):
 def test_per_pixel_baselines(item):
     """Logits at the input's size, every loss, the norm of every gradient, and the way back of the weights."""
     from mmseg.structures import SegDataSample
+
     case, features, labels = item
     outputs, model = case['outputs'], baseline(case, features)
     samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
     losses = model.loss(features, samples)
     expected = outputs['losses']
-    official = {'loss_sem_seg' + ('' if name == 'loss_ce' else f'_{name[1:].split(".")[0]}'): value
-                for name, value in losses.items()}
+    official = {
+        'loss_sem_seg' + ('' if name == 'loss_ce' else f'_{name[1:].split(".")[0]}'): value
+        for name, value in losses.items()
+    }
     assert official.keys() == expected.keys()
     for name, value in expected.items():
         assert_close(official[name], value, LOSS, name)

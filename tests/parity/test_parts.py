@@ -1,4 +1,5 @@
 """Pixel decoder variants, single modules and the criterion's edge cases against the recorded official ones."""
+
 import pytest
 import torch
 from golden import FORWARD, LOSS, ReplayPoints, assert_close, assert_matching, cases, load, official_loss_names
@@ -17,16 +18,21 @@ def test_pixel_decoder_variants(path):
     for variant in recorded['variants']:
         settings = variant['settings']
         decoder = MSDeformAttnPixelDecoder(
-            [feature.shape[1] for feature in features], settings['conv_dim'], settings['mask_dim'],
-            num_encoder_levels=len(settings['transformer_in_features']), num_layers=settings['enc_layers'],
-            num_heads=settings['nheads'], feedforward_channels=settings['dim_feedforward'],
-            norm_cfg=dict(type='GN', num_groups=32) if settings['norm'] == 'GN' else None)
+            [feature.shape[1] for feature in features],
+            settings['conv_dim'],
+            settings['mask_dim'],
+            num_encoder_levels=len(settings['transformer_in_features']),
+            num_layers=settings['enc_layers'],
+            num_heads=settings['nheads'],
+            feedforward_channels=settings['dim_feedforward'],
+            norm_cfg=dict(type='GN', num_groups=32) if settings['norm'] == 'GN' else None,
+        )
         official = {f'sem_seg_head.pixel_decoder.{k}': v for k, v in variant['state_dict'].items()}
         weights = to_openmmlab(official)
         back = to_official(weights)
         assert back.keys() == official.keys() and all(torch.equal(back[key], official[key]) for key in official)
         prefix = 'panoptic_head.pixel_decoder.'
-        decoder.load_state_dict({key[len(prefix):]: value for key, value in weights.items()})
+        decoder.load_state_dict({key[len(prefix) :]: value for key, value in weights.items()})
         mask_features, memories = decoder(features)
         assert_close(mask_features, variant['outputs']['mask_features'], FORWARD, variant['name'])
         assert len(memories) == len(variant['outputs']['multi_scale'])
@@ -63,7 +69,9 @@ def test_position_encodings(path):
 
 
 CRITERION = [
-    pytest.param(designed, id=designed['name']) for parameter in cases('m2f_criterion') if parameter.values[0]
+    pytest.param(designed, id=designed['name'])
+    for parameter in cases('m2f_criterion')
+    if parameter.values[0]
     for designed in load(parameter.values[0])[1]['cases']
 ] or cases('m2f_criterion')
 
@@ -79,16 +87,21 @@ def test_criterion(designed):
     masks = [output['pred_masks'] for output in outputs[:-1]] + [final_masks]
     queries = masks[0].shape[1]
     picks = torch.eye(queries * len(masks)).split(queries)
-    predictions = MaskPredictions(logits, [pick.expand(len(masks[0]), -1, -1) for pick in picks],
-                                  torch.cat(masks, 1)[:, None])
+    predictions = MaskPredictions(
+        logits, [pick.expand(len(masks[0]), -1, -1) for pick in picks], torch.cat(masks, 1)[:, None]
+    )
     targets = [SegTargets(target['labels'], target['masks']) for target in designed['inputs']['targets']]
 
     weights = [settings['weights_and_costs'][f'loss_{name}'] for name in ('ce', 'mask', 'dice')]
     criterion = SetCriterion(
         HungarianAssigner(*weights, num_points=settings['num_points']),
-        [1.0] * settings['num_classes'] + [settings['eos_coef']], *weights, num_points=settings['num_points'],
-        oversample_ratio=settings['oversample_ratio'], importance_ratio=settings['importance_sample_ratio'],
-        draw=ReplayPoints(designed['random'], len(masks)))
+        [1.0] * settings['num_classes'] + [settings['eos_coef']],
+        *weights,
+        num_points=settings['num_points'],
+        oversample_ratio=settings['oversample_ratio'],
+        importance_ratio=settings['importance_sample_ratio'],
+        draw=ReplayPoints(designed['random'], len(masks)),
+    )
     assert_matching(criterion.assigner(predictions, targets, criterion.draw), expected['matcher'])
     losses = criterion(predictions, targets)
     scale = dict(loss_ce=weights[0], loss_mask=weights[1], loss_dice=weights[2])

@@ -1,4 +1,5 @@
 """Semantic, panoptic and instance results against the recorded official ones."""
+
 import pytest
 import torch
 from golden import FORWARD, assert_close, cases, load
@@ -15,18 +16,21 @@ from m2f_mm.postprocess import (
 from m2f_mm.postprocess.classes import SOFTMAX
 
 DESIGNED = [
-    pytest.param(designed, id=designed['name']) for parameter in cases('m2f_inference') if parameter.values[0]
+    pytest.param(designed, id=designed['name'])
+    for parameter in cases('m2f_inference')
+    if parameter.values[0]
     for designed in load(parameter.values[0])[1]['cases']
 ] or cases('m2f_inference')
 
 MASK_DINO = [
-    pytest.param(designed, id=designed['name']) for parameter in cases('mdino_inference') if parameter.values[0]
+    pytest.param(designed, id=designed['name'])
+    for parameter in cases('mdino_inference')
+    if parameter.values[0]
     for designed in load(parameter.values[0])[1]['cases']
 ] or cases('mdino_inference')
 
 
-def check_results(class_logits, embeds, features, sizes, things, expected, settings, classes=SOFTMAX,
-                  **instances):
+def check_results(class_logits, embeds, features, sizes, things, expected, settings, classes=SOFTMAX, **instances):
     num_classes = class_logits.shape[-1] - (classes is SOFTMAX)
     is_thing = [label in things for label in range(num_classes)]
     promise = (class_logits, embeds, features, sizes)
@@ -39,14 +43,16 @@ def check_results(class_logits, embeds, features, sizes, things, expected, setti
         assert torch.equal(labels[clear], expected['sem_seg'].argmax(0)[clear])
     if settings['panoptic_on']:
         segment_map, segments = panoptic_segmentation(
-            *promise, is_thing, settings['object_threshold'], settings['overlap_threshold'],
-            classes=classes)
+            *promise, is_thing, settings['object_threshold'], settings['overlap_threshold'], classes=classes
+        )
         assert torch.equal(segment_map, expected['panoptic_seg'].int())
         assert [(s.id, s.is_thing, s.label) for s in segments] == [
-            (s['id'], bool(s['isthing']), s['category_id']) for s in expected['segments_info']]
+            (s['id'], bool(s['isthing']), s['category_id']) for s in expected['segments_info']
+        ]
     if settings['instance_on']:
-        found = instance_segmentation(*promise, settings['topk'], is_thing if settings['panoptic_on'] else None,
-                                      classes=classes, **instances)
+        found = instance_segmentation(
+            *promise, settings['topk'], is_thing if settings['panoptic_on'] else None, classes=classes, **instances
+        )
         check_instances(found, expected['instances'], boxes=bool(instances))
 
 
@@ -54,11 +60,20 @@ def check_instances(found, expected, boxes):
     """Equal as sets: each recorded instance has a partner with the same class, mask and score, and box if wanted."""
     assert len(found.scores) == len(expected['scores'])
     free = list(range(len(found.scores)))
-    for score, label, mask, box in zip(*(expected[name] for name in
-                                         ('scores', 'pred_classes', 'pred_masks', 'pred_boxes'))):
-        partner = next((i for i in free if found.labels[i] == label and torch.equal(found.masks[i], mask.bool()) and
-                        (not boxes or (found.boxes[i] - box).abs().max() <= FORWARD * box.abs().max()) and
-                        abs(found.scores[i] - score) <= FORWARD * expected['scores'].abs().max()), None)
+    for score, label, mask, box in zip(
+        *(expected[name] for name in ('scores', 'pred_classes', 'pred_masks', 'pred_boxes'))
+    ):
+        partner = next(
+            (
+                i
+                for i in free
+                if found.labels[i] == label
+                and torch.equal(found.masks[i], mask.bool())
+                and (not boxes or (found.boxes[i] - box).abs().max() <= FORWARD * box.abs().max())
+                and abs(found.scores[i] - score) <= FORWARD * expected['scores'].abs().max()
+            ),
+            None,
+        )
         assert partner is not None, f'no instance of class {int(label)} with score {float(score):.4f}'
         free.remove(partner)
 
@@ -69,10 +84,19 @@ def test_designed_cases(designed):
     masks = designed['pred_masks']
     sizes = Sizes(*(tuple(settings[f'{name}_size']) for name in ('padded', 'image', 'output')))
     check_results(
-        designed['pred_logits'], torch.eye(len(masks)), masks[None], sizes, settings['thing_classes'],
+        designed['pred_logits'],
+        torch.eye(len(masks)),
+        masks[None],
+        sizes,
+        settings['thing_classes'],
         designed['outputs'],
-        dict(settings, object_threshold=settings['object_mask_threshold'], topk=settings['test_topk_per_image'],
-             resize_masks=settings['sem_seg_postprocess_before_inference']))
+        dict(
+            settings,
+            object_threshold=settings['object_mask_threshold'],
+            topk=settings['test_topk_per_image'],
+            resize_masks=settings['sem_seg_postprocess_before_inference'],
+        ),
+    )
 
 
 @pytest.mark.parametrize('designed', MASK_DINO)
@@ -83,20 +107,36 @@ def test_mask_dino_cases(designed):
     logits = designed['pred_logits']
     temperature = settings['pano_temp'] if settings['transform_eval'] else None
     check_results(
-        logits, torch.eye(len(masks)), masks[None], sizes, settings['thing_classes'], designed['outputs'],
-        dict(settings, object_threshold=settings['object_mask_threshold'], topk=settings['test_topk_per_image'],
-             resize_masks=settings['sem_seg_postprocess_before_inference']),
-        class_scores(logits.shape[-1], settings['num_classes'], temperature), boxes=designed['pred_boxes'],
-        rate_masks=not settings['focus_on_box'])
+        logits,
+        torch.eye(len(masks)),
+        masks[None],
+        sizes,
+        settings['thing_classes'],
+        designed['outputs'],
+        dict(
+            settings,
+            object_threshold=settings['object_mask_threshold'],
+            topk=settings['test_topk_per_image'],
+            resize_masks=settings['sem_seg_postprocess_before_inference'],
+        ),
+        class_scores(logits.shape[-1], settings['num_classes'], temperature),
+        boxes=designed['pred_boxes'],
+        rate_masks=not settings['focus_on_box'],
+    )
 
 
 def official_settings(test, topk):
     """The TEST part of a detectron2 configuration as ``check_results`` reads it."""
     before = test['SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE'] or test['PANOPTIC_ON'] or test['INSTANCE_ON']
     return dict(
-        semantic_on=test['SEMANTIC_ON'], panoptic_on=test['PANOPTIC_ON'], instance_on=test['INSTANCE_ON'],
-        resize_masks=before, object_threshold=test['OBJECT_MASK_THRESHOLD'],
-        overlap_threshold=test['OVERLAP_THRESHOLD'], topk=topk)
+        semantic_on=test['SEMANTIC_ON'],
+        panoptic_on=test['PANOPTIC_ON'],
+        instance_on=test['INSTANCE_ON'],
+        resize_masks=before,
+        object_threshold=test['OBJECT_MASK_THRESHOLD'],
+        overlap_threshold=test['OVERLAP_THRESHOLD'],
+        topk=topk,
+    )
 
 
 def test_whole_model(case):  # noqa: F811
@@ -112,5 +152,12 @@ def test_whole_model(case):  # noqa: F811
     settings = official_settings(test, cfg['TEST']['DETECTIONS_PER_IMAGE'])
     for b, (item, expected) in enumerate(zip(recorded['inputs']['images'], recorded['outputs']['results'])):
         sizes = Sizes(tuple(batch.shape[-2:]), tuple(item['image'].shape[-2:]), (item['height'], item['width']))
-        check_results(predictions.class_logits[-1][b], predictions.mask_embeds[-1][b], predictions.mask_features[b],
-                      sizes, info['thing_classes'], expected, settings)
+        check_results(
+            predictions.class_logits[-1][b],
+            predictions.mask_embeds[-1][b],
+            predictions.mask_features[b],
+            sizes,
+            info['thing_classes'],
+            expected,
+            settings,
+        )

@@ -1,4 +1,5 @@
 """The whole video model against the recorded official one: layers, matching, losses, gradients, results."""
+
 import pytest
 import torch
 from golden import (
@@ -42,8 +43,10 @@ def frames(info, videos):
 def clip_targets_of(recorded, num_classes):
     """What the official loader made of a clip; class C of objects that are absent from the last frame is ``NO_CLASS``
     here."""
-    return [SegTargets(target['labels'].where(target['labels'] < num_classes, NO_CLASS), target['masks'].bool())
-            for target in recorded['targets']]
+    return [
+        SegTargets(target['labels'].where(target['labels'] < num_classes, NO_CLASS), target['masks'].bool())
+        for target in recorded['targets']
+    ]
 
 
 def test_whole_clip(case, monkeypatch):
@@ -61,20 +64,29 @@ def test_whole_clip(case, monkeypatch):
             assert_close(feature, expected['features'][level], FORWARD, level)
         predictions = model.panoptic_head(list(features), num_frames=length)
         check_decoder(predictions, masks, states, expected['decoder'])
-        sizes = Sizes(tuple(batch.shape[-2:]), tuple(video['frames'][0]['image'].shape[1:]),
-                      tuple(expected['results']['image_size']))
+        sizes = Sizes(
+            tuple(batch.shape[-2:]),
+            tuple(video['frames'][0]['image'].shape[1:]),
+            tuple(expected['results']['image_size']),
+        )
         check_results(predictions, sizes, expected['results'])
 
 
 def check_results(predictions, sizes, expected):
     """Scores, classes and masks of the ten best pairs, as sets."""
-    drawn = list(clip_segmentation(predictions.class_logits[-1][0], predictions.mask_embeds[-1][0],
-                                   predictions.mask_features[0], sizes))
+    drawn = list(
+        clip_segmentation(
+            predictions.class_logits[-1][0], predictions.mask_embeds[-1][0], predictions.mask_features[0], sizes
+        )
+    )
     masks = torch.stack([frame.masks for frame in drawn], 1)
     mine, theirs = (
-        sorted(zip(labels.tolist(), scores.tolist(), pixels), key=lambda row: row[:2]) for labels, scores, pixels in (
+        sorted(zip(labels.tolist(), scores.tolist(), pixels), key=lambda row: row[:2])
+        for labels, scores, pixels in (
             (drawn[0].labels, drawn[0].scores, masks),
-            (expected['pred_labels'], expected['pred_scores'], expected['pred_masks'].bool())))
+            (expected['pred_labels'], expected['pred_scores'], expected['pred_masks'].bool()),
+        )
+    )
     assert len(mine) == len(theirs) == 10
     for (label, score, mask), (wanted_label, wanted_score, wanted) in zip(mine, theirs):
         assert label == wanted_label
@@ -89,6 +101,7 @@ def test_targets(case):
     from mmengine.structures import InstanceData
 
     from m2f_mm.integrations.mmdet_samples import clip_targets
+
     info, recorded, _ = case
     num_classes = info['cfg']['MODEL']['SEM_SEG_HEAD']['NUM_CLASSES']
     for name, _ in lengths(recorded):
@@ -100,14 +113,17 @@ def test_targets(case):
             for frame in video['frames']:
                 seen = frame['gt_ids'] >= 0
                 masks = frame['gt_masks'][seen].numpy().astype('uint8')
-                sample = structures.DetDataSample(metainfo=dict(
-                    img_shape=masks.shape[1:], batch_input_shape=tuple(wanted.masks.shape[2:])))
+                sample = structures.DetDataSample(
+                    metainfo=dict(img_shape=masks.shape[1:], batch_input_shape=tuple(wanted.masks.shape[2:]))
+                )
                 sample.gt_instances = InstanceData(
-                    labels=frame['gt_classes'][seen], instances_ids=frame['gt_ids'][seen],
-                    masks=BitmapMasks(masks, *masks.shape[1:]))
+                    labels=frame['gt_classes'][seen],
+                    instances_ids=frame['gt_ids'][seen],
+                    masks=BitmapMasks(masks, *masks.shape[1:]),
+                )
                 samples.append(sample)
             clip.video_data_samples = samples
-            found, = clip_targets([clip], 'cpu')
+            (found,) = clip_targets([clip], 'cpu')
             assert torch.equal(found.labels, wanted.labels) and torch.equal(found.masks, wanted.masks)
 
 

@@ -1,4 +1,5 @@
 """Promises of masks at every combination of sizes, and their masks made at once."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ def resize(maps, size):
 def whole_masks(embeds, features, sizes):
     """Mask logits (Q, H, W) of the output: resize to the padded size, cut the padding off, resize again."""
     padded = resize(torch.einsum('qd,dhw->qhw', embeds, features[0]), sizes.padded)
-    return resize(padded[:, :sizes.image[0], :sizes.image[1]], sizes.output)
+    return resize(padded[:, : sizes.image[0], : sizes.image[1]], sizes.output)
 
 
 def tiled_masks(embeds, features, sizes, tile_bytes=2**40):

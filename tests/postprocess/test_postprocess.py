@@ -1,4 +1,5 @@
 """Results against slow, readable twins of the official inference, at every combination of sizes."""
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +25,7 @@ def test_semantic(sizes, resize_masks):
     else:
         padded = resize(torch.einsum('qd,dhw->qhw', embeds, features[0]), sizes.padded)
         scores = torch.einsum('qc,qhw->chw', classes, padded.sigmoid())
-        expected = resize(scores[:, :sizes.image[0], :sizes.image[1]], sizes.output)
+        expected = resize(scores[:, : sizes.image[0], : sizes.image[1]], sizes.output)
     scores = semantic_scores(logits, embeds, features, sizes, resize_masks=resize_masks)
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
     labels = semantic_segmentation(logits, embeds, features, sizes, resize_masks=resize_masks)
@@ -68,8 +69,9 @@ def test_panoptic(sizes, filter_low_score, overlap, queries):
     logits, embeds, features = promise(sizes, queries=queries)
     is_thing = [True, False, True, False]
     found, segments = panoptic_segmentation(logits, embeds, features, sizes, is_thing, 0.4, overlap, filter_low_score)
-    expected, wanted = slow_panoptic(logits, tiled_masks(embeds, features, sizes), is_thing, 0.4, overlap,
-                                     filter_low_score)
+    expected, wanted = slow_panoptic(
+        logits, tiled_masks(embeds, features, sizes), is_thing, 0.4, overlap, filter_low_score
+    )
     assert torch.equal(found, expected) and found.dtype == torch.int32
     assert [(segment.id, segment.label, segment.is_thing) for segment in segments] == wanted
 
@@ -100,8 +102,16 @@ def test_instances(sizes, is_thing, count):
     assert len(found.scores) == len(expected) == len(found.labels) == len(found.masks) == len(found.boxes)
     free = list(range(len(expected)))
     for score, label, mask in expected:
-        partner = next((i for i in free if found.labels[i] == label and abs(float(found.scores[i]) - score) < 1e-5
-                        and int((found.masks[i] != mask).sum()) <= 2), None)
+        partner = next(
+            (
+                i
+                for i in free
+                if found.labels[i] == label
+                and abs(float(found.scores[i]) - score) < 1e-5
+                and int((found.masks[i] != mask).sum()) <= 2
+            ),
+            None,
+        )
         assert partner is not None
         free.remove(partner)
 
@@ -132,8 +142,10 @@ def test_codes_are_those_of_the_bitmaps(sizes, queries):
     """To the last byte, and nothing else changes."""
     promised = promise(sizes, queries=queries)
     # more results than queries, so that some share a mask
-    expected, found = (instance_segmentation(*promised, sizes, 2 * queries, [True, True, False, True], form)
-                       for form in ('bitmap', 'rle'))
+    expected, found = (
+        instance_segmentation(*promised, sizes, 2 * queries, [True, True, False, True], form)
+        for form in ('bitmap', 'rle')
+    )
     for name in ('scores', 'labels', 'boxes'):
         assert torch.equal(getattr(found, name), getattr(expected, name))
     assert found.masks == [coco_masks.encode(np.asfortranarray(mask)) for mask in expected.masks.numpy()]
@@ -144,21 +156,33 @@ def test_a_form_that_does_not_exist():
         instance_segmentation(*promise(SIZES['larger']), SIZES['larger'], mask_form='polygon')
 
 
-@pytest.mark.parametrize('filter_low_score, overlap, expected, void', [
-    (True, 0.8, [(0, 24), (2, 32), (1, 25)], 111),
-    (True, 0.5, [(0, 20), (0, 24), (2, 46), (1, 25), (3, 19)], 58),
-    (False, 0.8, [(0, 30), (2, 44), (1, 45)], 73),
-    (False, 0.5, [(0, 25), (0, 30), (2, 71), (1, 45), (3, 21)], 0),
-], ids=['Mask2Former', 'Mask2Former, less overlap', 'MaskFormer', 'MaskFormer, less overlap'])
+@pytest.mark.parametrize(
+    'filter_low_score, overlap, expected, void',
+    [
+        (True, 0.8, [(0, 24), (2, 32), (1, 25)], 111),
+        (True, 0.5, [(0, 20), (0, 24), (2, 46), (1, 25), (3, 19)], 58),
+        (False, 0.8, [(0, 30), (2, 44), (1, 45)], 73),
+        (False, 0.5, [(0, 25), (0, 30), (2, 71), (1, 45), (3, 21)], 0),
+    ],
+    ids=['Mask2Former', 'Mask2Former, less overlap', 'MaskFormer', 'MaskFormer, less overlap'],
+)
 def test_official_panoptic_numbers(filter_low_score, overlap, expected, void):
     """Round masks whose pixels the official code counted, class by class."""
     rows, columns = torch.arange(12)[:, None], torch.arange(16)
     centres = [(3, 3), (3, 5), (8, 4), (8, 12), (6, 9), (9, 13), (2, 13)]
-    masks = torch.stack([4 - 0.4 * ((rows - y)**2 + (columns - x)**2) for y, x in centres])
+    masks = torch.stack([4 - 0.4 * ((rows - y) ** 2 + (columns - x) ** 2) for y, x in centres])
     logits = torch.zeros(7, 5)
     for query, label in enumerate((0, 0, 2, 2, 1, 3, 4)):
         logits[query, label] = 4 + 0.2 * query
-    found, segments = panoptic_segmentation(logits, torch.eye(7), masks[None], Sizes((12, 16), (12, 16), (12, 16)),
-                                            [True, True, False, False], 0.8, overlap, filter_low_score)
+    found, segments = panoptic_segmentation(
+        logits,
+        torch.eye(7),
+        masks[None],
+        Sizes((12, 16), (12, 16), (12, 16)),
+        [True, True, False, False],
+        0.8,
+        overlap,
+        filter_low_score,
+    )
     assert [(segment.label, int((found == segment.id).sum())) for segment in segments] == expected
     assert int((found == 0).sum()) == void

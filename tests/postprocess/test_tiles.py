@@ -1,4 +1,5 @@
 """Tiles: what is in them, that nothing depends on how many they are, and how much memory they take."""
+
 import random
 
 import pytest
@@ -79,25 +80,40 @@ class TestNothingDependsOnTheBudget:
 
     def test_panoptic(self, sizes, queries, tile_bytes):
         promised = promise(sizes, queries=queries)
-        found, expected = (panoptic_segmentation(*promised, sizes, [True, False, True, False], 0.4, 0.1,
-                                                 tile_bytes=size) for size in (tile_bytes, 2**40))
+        found, expected = (
+            panoptic_segmentation(*promised, sizes, [True, False, True, False], 0.4, 0.1, tile_bytes=size)
+            for size in (tile_bytes, 2**40)
+        )
         assert torch.equal(found[0], expected[0]) and found[1] == expected[1]
 
     @pytest.mark.parametrize('form', ['bitmap', 'rle'])
     def test_instances(self, sizes, queries, tile_bytes, form):
         promised = promise(sizes, queries=queries)
-        found, expected = (instance_segmentation(*promised, sizes, 2 * queries, mask_form=form, tile_bytes=size)
-                           for size in (tile_bytes, 2**40))
+        found, expected = (
+            instance_segmentation(*promised, sizes, 2 * queries, mask_form=form, tile_bytes=size)
+            for size in (tile_bytes, 2**40)
+        )
         for name in ('scores', 'labels', 'boxes'):
             assert torch.equal(getattr(found, name), getattr(expected, name))
         same = found.masks == expected.masks
         assert same if form == 'rle' else same.all()
 
 
-@pytest.mark.parametrize('source, target', [
-    (540, 2160), (2160, 540), (4001, 6003), (1, 7), (7, 1), (9999, 10007), (2, 8), (2, 30000), (30000, 2),
-    (29999, 30000)
-])
+@pytest.mark.parametrize(
+    'source, target',
+    [
+        (540, 2160),
+        (2160, 540),
+        (4001, 6003),
+        (1, 7),
+        (7, 1),
+        (9999, 10007),
+        (2, 8),
+        (2, 30000),
+        (30000, 2),
+        (29999, 30000),
+    ],
+)
 def test_needed_rows_hold_what_is_read(source, target):
     resize = RowResize(source, target, torch.device('cpu'))
     for start in range(0, target, 13):

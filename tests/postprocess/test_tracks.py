@@ -1,4 +1,5 @@
 """Windows joined into tracks: the official numbers, the whole clip, objects that keep their track."""
+
 import numpy as np
 import pytest
 import torch
@@ -36,14 +37,26 @@ def test_frames_are_joined_as_in_minvis():
     embeds, features = promises(masks)
     orders = []
     for t in range(4):
-        tracks.add(logits[t], embeds, features[t:t + 1], queries[:, t].T, sizes)
+        tracks.add(logits[t], embeds, features[t : t + 1], queries[:, t].T, sizes)
         orders.append([int((queries[:, t].T == row).all(1).nonzero()) for row in tracks.queries])
     assert orders == [[0, 1, 2, 3, 4], [3, 0, 1, 4, 2], [2, 4, 1, 3, 0], [0, 1, 3, 4, 2]]
-    torch.testing.assert_close(tracks.logits / 4, torch.tensor([
-        [0.0757, 0.1033, -0.0966, -0.4340], [0.2731, -0.0753, 1.0159, 0.5366], [0.3577, -0.1735, 0.4614, -0.7295],
-        [-0.7221, 0.0822, 0.7037, 0.2477], [0.3884, -0.6579, -0.7102, 0.3435]]), atol=6e-5, rtol=0)
-    corner = [[coco_masks.decode(frame[row])[0, 0] if row in frame else 0 for frame in tracks.codes]
-              for row in range(5)]
+    torch.testing.assert_close(
+        tracks.logits / 4,
+        torch.tensor(
+            [
+                [0.0757, 0.1033, -0.0966, -0.4340],
+                [0.2731, -0.0753, 1.0159, 0.5366],
+                [0.3577, -0.1735, 0.4614, -0.7295],
+                [-0.7221, 0.0822, 0.7037, 0.2477],
+                [0.3884, -0.6579, -0.7102, 0.3435],
+            ]
+        ),
+        atol=6e-5,
+        rtol=0,
+    )
+    corner = [
+        [coco_masks.decode(frame[row])[0, 0] if row in frame else 0 for frame in tracks.codes] for row in range(5)
+    ]
     assert corner == [[0, 1, 0, 1], [0, 1, 0, 0], [1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
 
 
@@ -65,12 +78,17 @@ def test_a_single_window_is_the_clip():
             assert code == wanted if coco_masks.area(wanted) else code is None
 
 
-@pytest.mark.parametrize('length, size, overlap, expected', [
-    (5, None, 0, [(0, 5, 0, 0)]), (5, 5, 2, [(0, 5, 0, 0)]), (3, 8, 2, [(0, 3, 0, 0)]),
-    (10, 4, 0, [(0, 4, 0, 0), (4, 8, 0, 0), (8, 10, 0, 0)]),
-    (10, 4, 1, [(0, 4, 0, 1), (3, 7, 1, 1), (6, 10, 1, 0)]),
-    (11, 4, 2, [(0, 4, 0, 2), (2, 6, 2, 2), (4, 8, 2, 2), (6, 10, 2, 2), (8, 11, 2, 0)]),
-])
+@pytest.mark.parametrize(
+    'length, size, overlap, expected',
+    [
+        (5, None, 0, [(0, 5, 0, 0)]),
+        (5, 5, 2, [(0, 5, 0, 0)]),
+        (3, 8, 2, [(0, 3, 0, 0)]),
+        (10, 4, 0, [(0, 4, 0, 0), (4, 8, 0, 0), (8, 10, 0, 0)]),
+        (10, 4, 1, [(0, 4, 0, 1), (3, 7, 1, 1), (6, 10, 1, 0)]),
+        (11, 4, 2, [(0, 4, 0, 2), (2, 6, 2, 2), (4, 8, 2, 2), (6, 10, 2, 2), (8, 11, 2, 0)]),
+    ],
+)
 def test_windows(length, size, overlap, expected):
     found = windows(length, size, overlap)
     assert found == expected
@@ -80,8 +98,9 @@ def test_windows(length, size, overlap, expected):
         assert before.end - after.first == before.shared == after.known == overlap
 
 
-@pytest.mark.parametrize('length, size, overlap', [
-    (0, 3, 1), (1, 3, 1), (3, 3, 1), (10, 3, 2), (10, None, 0), (7, 1, 0)])
+@pytest.mark.parametrize(
+    'length, size, overlap', [(0, 3, 1), (1, 3, 1), (3, 3, 1), (10, 3, 2), (10, None, 0), (7, 1, 0)]
+)
 def test_frames_are_read_when_they_are_needed(length, size, overlap):
     """At most one frame ahead, to know whether the video ends."""
     read = []
@@ -99,14 +118,14 @@ def test_windows_that_would_not_move():
 def scene(length, count=6, channels=12):
     """Masks (count, T, 8, 16) of objects that move, and their vectors."""
     generator = torch.Generator().manual_seed(0)
-    masks = torch.full((count, length, 8, 16), -1.)
+    masks = torch.full((count, length, 8, 16), -1.0)
     for i in range(count):
         for t in range(length):
-            masks[i, t, i:i + 2, (i + t) % 14:(i + t) % 14 + 3] = 1
+            masks[i, t, i : i + 2, (i + t) % 14 : (i + t) % 14 + 3] = 1
     return masks, torch.randn(count, channels, generator=generator)
 
 
-@pytest.mark.parametrize('mask_weight, alike', [(1., False), (1., True), (0., False)])
+@pytest.mark.parametrize('mask_weight, alike', [(1.0, False), (1.0, True), (0.0, False)])
 def test_tracks_keep_their_object(mask_weight, alike):
     """Queries of every window in another order: vectors tell objects apart, or, where all are alike, the masks of the
     frames that two windows share."""
@@ -117,10 +136,10 @@ def test_tracks_keep_their_object(mask_weight, alike):
     sizes = Sizes((8, 16), (8, 16), (8, 16))
     tracks = VideoTracks(max_per_video=6, mask_weight=mask_weight)
     generator = torch.Generator().manual_seed(1)
-    logits = torch.stack([torch.tensor([3. + 0.1 * i, 0., 0.]) for i in range(6)])
+    logits = torch.stack([torch.tensor([3.0 + 0.1 * i, 0.0, 0.0]) for i in range(6)])
     for window in windows(length, 5, 2):
         order = torch.randperm(6, generator=generator) if window.first else torch.arange(6)
-        embeds, features = promises(masks[order, window.first:window.end])
+        embeds, features = promises(masks[order, window.first : window.end])
         noise = 0.1 * torch.randn(vectors.shape, generator=generator)
         tracks.add(logits[order], embeds, features, vectors[order] + noise, sizes, window.known, window.shared)
     found = tracks.finish()
@@ -135,11 +154,11 @@ def test_tracks_that_are_not_kept_are_unseen():
     masks, vectors = scene(4)
     sizes, (embeds, features) = Sizes((8, 16), (8, 16), (8, 16)), promises(masks)
     tracks = VideoTracks(max_per_video=2, kept=2)
-    unlikely, likely = torch.tensor([-3., 0., 5.]), torch.tensor([5., 0., 0.])
+    unlikely, likely = torch.tensor([-3.0, 0.0, 5.0]), torch.tensor([5.0, 0.0, 0.0])
     for first, best in ((0, 0), (2, 3)):
         logits = unlikely.repeat(6, 1)
         logits[[best, 1]] = likely
-        tracks.add(logits, embeds, features[first:first + 2], vectors, sizes)
+        tracks.add(logits, embeds, features[first : first + 2], vectors, sizes)
     assert [sorted(frame) for frame in tracks.codes] == [[0, 1], [0, 1], [1, 3], [1, 3]]
     best = tracks.finish()[0]
     assert all(best.masks) and VideoTracks().finish() == []
@@ -174,12 +193,14 @@ def test_panoptic_clip_is_the_picture_of_its_frames(filter_low_score):
     options = dict(overlap_threshold=0.3, filter_low_score=filter_low_score)
     maps, segments = clip_panoptic(logits, embeds, features, Sizes((8, 10), (8, 10), (8, 10)), THINGS, **options)
     below = features.transpose(0, 1).flatten(1, 2)[None]
-    whole, expected = panoptic_segmentation(logits, embeds, below, Sizes((24, 10), (24, 10), (24, 10)), THINGS,
-                                            **options)
+    whole, expected = panoptic_segmentation(
+        logits, embeds, below, Sizes((24, 10), (24, 10), (24, 10)), THINGS, **options
+    )
     assert segments == expected and len(segments) > 2
     assert torch.equal(torch.cat(maps), whole)
     assert len({segment.label for segment in segments if not segment.is_thing}) == sum(
-        not segment.is_thing for segment in segments)  # stuff is merged
+        not segment.is_thing for segment in segments
+    )  # stuff is merged
 
 
 def test_panoptic_video_of_one_window_is_the_clip():
@@ -200,10 +221,10 @@ def test_panoptic_things_keep_their_number_through_windows():
     sizes = Sizes((8, 16), (8, 16), (8, 16))
     tracks = VideoTracks(panoptic=PanopticVideo([True, False], overlap_threshold=0.1))
     generator = torch.Generator().manual_seed(1)
-    logits = torch.tensor([[9., 0, 0]] * 4 + [[0, 9., 0]] * 2)  # four things; the others are stuff of one class
+    logits = torch.tensor([[9.0, 0, 0]] * 4 + [[0, 9.0, 0]] * 2)  # four things; the others are stuff of one class
     for window in windows(length, 5, 2):
         order = torch.randperm(6, generator=generator) if window.first else torch.arange(6)
-        embeds, features = promises(10 * masks[order, window.first:window.end])
+        embeds, features = promises(10 * masks[order, window.first : window.end])
         tracks.add(logits[order], embeds, features, vectors[order], sizes, window.known, window.shared)
     maps, segments = tracks.panoptic.finish()
     assert [(s.id, s.label) for s in segments] == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 1)]
@@ -218,10 +239,10 @@ def test_segments_of_a_video_as_tracks():
     """The maps again, in codes."""
     panoptic = PanopticVideo([True, False], overlap_threshold=0.1)
     assert panoptic.segment_tracks() == ([], [])
-    masks = torch.full((3, 4, 8, 16), -1.)
+    masks = torch.full((3, 4, 8, 16), -1.0)
     masks[0, 1:3, :4, :8] = masks[1, :, 4:, 8:] = masks[2, :, 4:, :8] = 1
     embeds, features = promises(10 * masks)
-    logits = torch.tensor([[9., 0, 0], [0, 9., 0], [0, 9., 0]])
+    logits = torch.tensor([[9.0, 0, 0], [0, 9.0, 0], [0, 9.0, 0]])
     panoptic.add(logits, embeds, features, Sizes((8, 16), (8, 16), (8, 16)))
     maps, expected = panoptic.finish()
     segments, covered = panoptic.segment_tracks()

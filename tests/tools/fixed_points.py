@@ -1,4 +1,5 @@
 """For runs that are compared: points that depend on nothing but their number, and the mean loss of all workers."""
+
 import json
 from pathlib import Path
 

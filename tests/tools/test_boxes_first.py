@@ -1,5 +1,6 @@
 """As the paper of Mask DINO goes: detection alone on data in the layout of Objects365, then segmentation from its
 checkpoint, here of pictures of which half have boxes alone."""
+
 import json
 import os
 import shutil
@@ -26,7 +27,8 @@ model = dict(
 train_cfg = dict(max_iters=2, val_interval=2)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
 """
-DETECTION = """
+DETECTION = (
+    """
 _base_ = __import__('m2f_mm').config_path('mask-dino-4scale-boxes_r50_32xb2-lsj-26e_objects365')
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[3].update(scale=(64, 64), crop_size=(64, 64))
@@ -34,8 +36,11 @@ test_pipeline[1].scale = (64, 64)
 train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-""" + SMALL
-SEGMENTATION = """
+"""
+    + SMALL
+)
+SEGMENTATION = (
+    """
 _base_ = [__import__('m2f_mm').config_path(f'_base_/{{part}}.py') for part in (
     'models/mask_dino_r50', 'datasets/shapes_instance', 'schedules/coco_20e', 'default_runtime')]
 train_pipeline, masks = _base_.train_pipeline, _base_.train_dataloader.dataset
@@ -51,11 +56,14 @@ test_dataloader = val_dataloader
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 load_from = '{checkpoint}'
-""" + SMALL.replace('{', '{{').replace('}', '}}') + """
+"""
+    + SMALL.replace('{', '{{').replace('}', '}}')
+    + """
 model['panoptic_head'].update(metainfo=_base_.metainfo, boxes_from_masks='mask2box')
 model['test_cfg'] = dict(panoptic_on=False, instance_on=True)
 del masks, boxes
 """
+)
 
 
 @pytest.fixture(scope='module')
@@ -68,6 +76,7 @@ def shapes(tmp_path_factory):
 def write_objects365(shapes, root):
     """The shapes' boxes under four of the 365 names, in patches, as the download has it."""
     from mmdet.datasets import Objects365V2Dataset
+
     names = Objects365V2Dataset.METAINFO['classes']
     for split in ('train', 'val'):
         content = json.loads((shapes / f'annotations/instances_{split}.json').read_text())
@@ -84,17 +93,27 @@ def write_objects365(shapes, root):
 
 
 def run(*command, **folders):
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1',
-                   **{name: f'{folder}/' for name, folder in folders.items()}}
-    done = subprocess.run([sys.executable, *map(str, command)], env=environment, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=600)
+    environment = {
+        **os.environ,
+        'PYTHONPATH': str(ROOT),
+        'OMP_NUM_THREADS': '1',
+        **{name: f'{folder}/' for name, folder in folders.items()},
+    }
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
 
 
 def logged(folder):
     """Names of all losses and metrics of a run."""
-    scalars, = folder.glob('*/vis_data/scalars.json')
+    (scalars,) = folder.glob('*/vis_data/scalars.json')
     return {name for line in scalars.read_text().splitlines() for name in json.loads(line)}
 
 

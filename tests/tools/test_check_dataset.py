@@ -1,4 +1,5 @@
 """tools/check_dataset.py names what is wrong, and only that."""
+
 import copy
 import json
 import subprocess
@@ -61,6 +62,7 @@ def test_panoptic_annotations(shapes):
     def wrong(content):
         content['annotations'][1]['segments_info'][0]['id'] += 77
         content['images'][2]['height'] += 1
+
     change(shapes / 'annotations/panoptic_train.json', wrong)
     _, problems = problems_of('panoptic', workers=2)
     texts = sorted(text for _, text in problems)
@@ -77,6 +79,7 @@ def test_instance_annotations(shapes):
         annotation = next(a for a in content['annotations'][2:] if not a['iscrowd'])
         annotation['segmentation']['counts'] = [64 * 64]
         empties.append(annotation)
+
     change(shapes / 'annotations/instances_train.json', wrong)
     _, problems = problems_of('instance')
     what = [text for _, text in problems]
@@ -119,20 +122,33 @@ def test_labels_of_16_bits(tmp_path):
         Image.fromarray(labels).save(tmp_path / f'labels/{name}.tif')
         Image.new('RGB', (8, 8)).save(tmp_path / f'images/{name}.jpg')
     pipeline = [dict(type='m2f_mm.LoadImage'), dict(type='m2f_mm.LoadLabelMap')]
-    dataset = dict(type='m2f_mm.ADE20KFullDataset', data_root=str(tmp_path), pipeline=pipeline,
-                   data_prefix=dict(img_path='images', seg_map_path='labels'))
+    dataset = dict(
+        type='m2f_mm.ADE20KFullDataset',
+        data_root=str(tmp_path),
+        pipeline=pipeline,
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+    )
     cfg = Config(dict(default_scope='mmseg', train_dataloader=dict(dataset=dataset)))
     count, problems = check_dataset(cfg, 'train', 0, progress=False)
     assert count == 2
-    assert sum('value 900 in 1 of 2 files' in str(fault) and 'there are 847 classes' in str(fault) for fault in problems
-               if fault.fatal) == 1
+    assert (
+        sum(
+            'value 900 in 1 of 2 files' in str(fault) and 'there are 847 classes' in str(fault)
+            for fault in problems
+            if fault.fatal
+        )
+        == 1
+    )
 
 
 def test_command_line(shapes):
     pytest.importorskip('mmdet')
     (shapes / 'annotations/panoptic_val.json').write_text('{"images": [')
-    done = subprocess.run([sys.executable, str(ROOT / 'tools/check_dataset.py'),
-                           'mask2former_r18_shapes-panoptic', '--workers', '0'], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools/check_dataset.py'), 'mask2former_r18_shapes-panoptic', '--workers', '0'],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1, done.stderr
     assert 'train: 4 items, 0 problems' in done.stdout and 'val: 0 items, 1 problems' in done.stdout
     assert 'is not valid JSON' in done.stdout
@@ -145,8 +161,9 @@ def test_parts_of_a_concatenation(shapes):
     masks = cfg.train_dataloader.dataset
     boxes = copy.deepcopy(masks)
     boxes.pipeline[1].with_mask = False
-    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=dict(
-        type='ConcatDataset', datasets=[masks, boxes]))
+    cfg.train_dataloader.dataset = dict(
+        type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[masks, boxes])
+    )
     first = sorted((shapes / 'img_dir/train').iterdir())[0]
     first.write_bytes(first.read_bytes()[:-400])
     count, problems = check_dataset(cfg, 'train', 0, progress=False)

@@ -1,4 +1,5 @@
 """train.py, test.py and their launchers, on a model of four numbers."""
+
 import errno
 import json
 import os
@@ -39,6 +40,7 @@ tta_pipeline = ['augment']
 def tools(monkeypatch):
     """The modules train.py and test.py; imported by path, since 'test' is also a package of Python's own."""
     import importlib.util
+
     monkeypatch.syspath_prepend(str(HERE))
     modules = []
     for name in ('train', 'test'):
@@ -63,8 +65,13 @@ def configure(tool, *args: str):
 
 def run(*command, folder: Path, expect: int = 0) -> str:
     """Output of a command; ``expect`` is the exit status that it must have."""
-    environment = {**os.environ, 'PYTHONPATH': f'{HERE}:{ROOT}', 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1',
-                   'CUDA_VISIBLE_DEVICES': ''}
+    environment = {
+        **os.environ,
+        'PYTHONPATH': f'{HERE}:{ROOT}',
+        'PYTHON': sys.executable,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+    }
     done = subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == expect, done.stdout[-1500:] + done.stderr[-1500:]
     return done.stdout + done.stderr
@@ -88,9 +95,14 @@ def test_resume(tools, config):
         configure(train, config, '--resume', 'nothing.pth')
 
 
-@pytest.mark.parametrize('flags, dtype, scale', [
-    (['--amp'], None, 'dynamic'), (['--amp', '--amp-dtype', 'float16'], 'float16', 'dynamic'),
-    (['--amp-dtype', 'bfloat16'], 'bfloat16', 1.0)])
+@pytest.mark.parametrize(
+    'flags, dtype, scale',
+    [
+        (['--amp'], None, 'dynamic'),
+        (['--amp', '--amp-dtype', 'float16'], 'float16', 'dynamic'),
+        (['--amp-dtype', 'bfloat16'], 'bfloat16', 1.0),
+    ],
+)
 def test_amp(tools, config, monkeypatch, flags, dtype, scale):
     train, _ = tools
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
@@ -115,14 +127,17 @@ def test_auto_scale_lr(tools, config):
     assert cfg.auto_scale_lr == dict(base_batch_size=16, enable=True)
 
 
-@pytest.mark.parametrize('args, message', [
-    (['nothing.py', 'model.pth'], "config: there is no file 'nothing.py'"),
-    (['toy.py', 'nothing.pth'], "checkpoint: there is no file 'nothing.pth'"),
-    (['toy.py', 'model.pth', '--tta'], 'toy.py has no tta_model and no tta_pipeline'),
-    (['toy.py', 'model.pth', '--out', 'a.json'], "--out is 'a.json'"),
-    (['toy.py', 'model.pth', '--show-dir', 'x'], '--show-dir need default_hooks.visualization'),
-    (['toy.py', 'model.pth', '--cfg-options', 'test_dataloader=None'], 'toy.py has no test_dataloader'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['nothing.py', 'model.pth'], "config: there is no file 'nothing.py'"),
+        (['toy.py', 'nothing.pth'], "checkpoint: there is no file 'nothing.pth'"),
+        (['toy.py', 'model.pth', '--tta'], 'toy.py has no tta_model and no tta_pipeline'),
+        (['toy.py', 'model.pth', '--out', 'a.json'], "--out is 'a.json'"),
+        (['toy.py', 'model.pth', '--show-dir', 'x'], '--show-dir need default_hooks.visualization'),
+        (['toy.py', 'model.pth', '--cfg-options', 'test_dataloader=None'], 'toy.py has no test_dataloader'),
+    ],
+)
 def test_mistakes_are_named(tools, config, args, message):
     _, test = tools
     with pytest.raises((FileNotFoundError, ValueError), match=message):
@@ -171,8 +186,15 @@ def test_the_start_fits_on_a_screen(tools, config, tmp_path, capsys):
     start = capsys.readouterr().out.split('Saving checkpoint')[0].splitlines()
     assert len(start) <= 40 and max(map(len, start)) <= 150
     text = '\n'.join(start)
-    for said in ('ToyModel', 'ToyData, 4 items, 2 classes (a, b)', '1 epochs (2 iterations)', '2 images', 'CPU', '/w',
-                 'train_cfg.max_epochs is 1, but train_cfg.val_interval is 5'):
+    for said in (
+        'ToyModel',
+        'ToyData, 4 items, 2 classes (a, b)',
+        '1 epochs (2 iterations)',
+        '2 images',
+        'CPU',
+        '/w',
+        'train_cfg.max_epochs is 1, but train_cfg.val_interval is 5',
+    ):
         assert said in text, said
     log = next((tmp_path / 'w').glob('*/*.log')).read_text()
     for said in ('System environment', 'Config:', 'Hooks will be executed', 'ToyData, 4 items', 'val_interval is 5'):
@@ -190,10 +212,13 @@ def test_weights_of_another_model_are_refused(tools, config, tool, arguments):
 
 
 def test_one_training_in_a_folder(tools, config, tmp_path, monkeypatch):
-    code = ('import sys, time\nfrom m2f_mm.apis.work_dir_lock import work_dir_lock\n'
-            'with work_dir_lock("w"):\n    print("held", flush=True)\n    time.sleep(60)')
-    other = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(
-        ROOT)})
+    code = (
+        'import sys, time\nfrom m2f_mm.apis.work_dir_lock import work_dir_lock\n'
+        'with work_dir_lock("w"):\n    print("held", flush=True)\n    time.sleep(60)'
+    )
+    other = subprocess.Popen(
+        [sys.executable, '-c', code], stdout=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT)}
+    )
     try:
         assert other.stdout.readline() == b'held\n'
         with pytest.raises(SystemExit, match=f'another training writes there .host .*, process {other.pid}, started'):
@@ -225,6 +250,7 @@ def test_a_training_of_another_computer_is_named(config, tmp_path, monkeypatch):
 def test_disks_without_locks(config, tmp_path, monkeypatch):
     def no_locks(*args):
         raise OSError(errno.ENOLCK, 'no locks available')
+
     monkeypatch.setattr('fcntl.lockf', no_locks)
     with work_dir_lock(str(tmp_path)), pytest.raises(ValueError, match=f'process {os.getpid()}'):
         with work_dir_lock(str(tmp_path)):
@@ -237,8 +263,15 @@ def test_disks_without_locks(config, tmp_path, monkeypatch):
 
 
 def test_message_instead_of_traceback(config, tmp_path):
-    out = run(sys.executable, TOOLS / 'train.py', 'toy.py', '--cfg-options', 'model.decode_head.num_classes=5',
-              folder=tmp_path, expect=1)
+    out = run(
+        sys.executable,
+        TOOLS / 'train.py',
+        'toy.py',
+        '--cfg-options',
+        'model.decode_head.num_classes=5',
+        folder=tmp_path,
+        expect=1,
+    )
     assert 'train.py: error: The classes of model and data disagree' in out and 'Traceback' not in out
     assert 'model.decode_head.num_classes is 5, but train_dataloader.dataset (ToyData) lists 2 classes' in out
 
@@ -248,8 +281,16 @@ def test_message_instead_of_traceback(config, tmp_path):
 def test_two_workers_on_the_cpu_train_and_test_like_one(config, tmp_path):
     """The joint batch of two workers is the batch of one, so the weights after an epoch are equal."""
     run(sys.executable, TOOLS / 'train.py', 'toy.py', '--work-dir', 'one', folder=tmp_path)
-    run(TOOLS / 'dist_train.sh', 'toy.py', 2, '--work-dir', 'two', '--cfg-options', 'train_dataloader.batch_size=1',
-        folder=tmp_path)
+    run(
+        TOOLS / 'dist_train.sh',
+        'toy.py',
+        2,
+        '--work-dir',
+        'two',
+        '--cfg-options',
+        'train_dataloader.batch_size=1',
+        folder=tmp_path,
+    )
     one, two = (read_state_dict(tmp_path / name / 'epoch_1.pth') for name in ('one', 'two'))
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight)
@@ -267,18 +308,38 @@ def test_scripts_parse_and_explain_themselves(script):
         assert 'usage:' in (done.stdout + done.stderr).lower()
 
 
-@pytest.mark.parametrize('script, args, expected', [
-    ('slurm_train.sh', ['part', 'a job', 'my config.py', 'my dir', '--amp'],
-     ['-p', 'part', '--job-name=a job', '--gres=gpu:4', '--ntasks=4', '--qos=x', 'my config.py', '--work-dir', 'my dir',
-      '--amp']),
-    ('slurm_train.sh', ['part', 'job', 'c.py', '--amp'], ['c.py', '--launcher', 'slurm', '--amp']),
-    ('slurm_test.sh', ['part', 'job', 'c.py', 'my model.pth', '--tta'], ['c.py', 'my model.pth', '--tta']),
-])
+@pytest.mark.parametrize(
+    'script, args, expected',
+    [
+        (
+            'slurm_train.sh',
+            ['part', 'a job', 'my config.py', 'my dir', '--amp'],
+            [
+                '-p',
+                'part',
+                '--job-name=a job',
+                '--gres=gpu:4',
+                '--ntasks=4',
+                '--qos=x',
+                'my config.py',
+                '--work-dir',
+                'my dir',
+                '--amp',
+            ],
+        ),
+        ('slurm_train.sh', ['part', 'job', 'c.py', '--amp'], ['c.py', '--launcher', 'slurm', '--amp']),
+        ('slurm_test.sh', ['part', 'job', 'c.py', 'my model.pth', '--tta'], ['c.py', 'my model.pth', '--tta']),
+    ],
+)
 def test_slurm_scripts_keep_arguments_whole(script, args, expected, tmp_path):
     (tmp_path / 'srun').write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
     (tmp_path / 'srun').chmod(0o755)
-    environment = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'GPUS': '4',
-                   'SRUN_ARGS': '--qos=x --mem=1'}
+    environment = {
+        **os.environ,
+        'PATH': f'{tmp_path}:{os.environ["PATH"]}',
+        'GPUS': '4',
+        'SRUN_ARGS': '--qos=x --mem=1',
+    }
     done = subprocess.run([str(TOOLS / script), *args], env=environment, capture_output=True, text=True, check=True)
     printed = done.stdout.splitlines()
     assert [word for word in printed if word in expected] == expected

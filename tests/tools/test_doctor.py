@@ -1,4 +1,5 @@
 """The doctor names each defect and its cure, and its exit status says whether there is one."""
+
 import json
 import subprocess
 import sys
@@ -15,12 +16,28 @@ import doctor  # noqa: E402
 
 def examine_with(monkeypatch, versions: dict | None = None, broken: dict | None = None) -> dict[str, dict]:
     """Facts by name when the distributions have these versions and the modules fail with these reasons."""
-    versions = dict(numpy='2', scipy='1', pillow='12', pycocotools='2', torch='2', setuptools='80',
-                    **{'opencv-python-headless': '5', 'mask2former-mm': '0'}) if versions is None else versions
+    versions = (
+        dict(
+            numpy='2',
+            scipy='1',
+            pillow='12',
+            pycocotools='2',
+            torch='2',
+            setuptools='80',
+            **{'opencv-python-headless': '5', 'mask2former-mm': '0'},
+        )
+        if versions is None
+        else versions
+    )
     monkeypatch.setattr(doctor, 'version_of', versions.get)
     torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False), version=SimpleNamespace(cuda=None))
-    monkeypatch.setattr(doctor, 'try_import', lambda name: (None, broken[name]) if name in (broken or {}) else
-                        (torch if name == 'torch' else SimpleNamespace(), ''))
+    monkeypatch.setattr(
+        doctor,
+        'try_import',
+        lambda name: (
+            (None, broken[name]) if name in (broken or {}) else (torch if name == 'torch' else SimpleNamespace(), '')
+        ),
+    )
     monkeypatch.setattr(doctor, 'run_attention', lambda torch, device: 'right result')
     monkeypatch.setattr(doctor, 'driver_sees_gpu', lambda: False)
     return {fact['name']: fact for fact in doctor.examine().facts}
@@ -49,14 +66,17 @@ def test_mixed_stacks_are_a_defect(monkeypatch):
     assert 'mmengine from openmmlab' in facts['stack']['defect']
 
 
-@pytest.mark.parametrize('failing, reason, cure', [
-    ('cv2', 'ImportError: libGL.so.1: cannot open shared object file', 'opencv-python-headless'),
-    ('mmseg', "ModuleNotFoundError: No module named 'ftfy'", 'pip install ftfy regex'),
-    ('mmdet.datasets', "ModuleNotFoundError: No module named 'imgaug'", '--no-deps imaug'),
-    ('mmcv', "ModuleNotFoundError: No module named 'pkg_resources'", 'setuptools>=77,<82'),
-    ('m2f_mm', "ModuleNotFoundError: No module named 'm2f_mm'", '-e .'),
-    ('torch', "ModuleNotFoundError: No module named 'torch'", 'install.sh'),
-])
+@pytest.mark.parametrize(
+    'failing, reason, cure',
+    [
+        ('cv2', 'ImportError: libGL.so.1: cannot open shared object file', 'opencv-python-headless'),
+        ('mmseg', "ModuleNotFoundError: No module named 'ftfy'", 'pip install ftfy regex'),
+        ('mmdet.datasets', "ModuleNotFoundError: No module named 'imgaug'", '--no-deps imaug'),
+        ('mmcv', "ModuleNotFoundError: No module named 'pkg_resources'", 'setuptools>=77,<82'),
+        ('m2f_mm', "ModuleNotFoundError: No module named 'm2f_mm'", '-e .'),
+        ('torch', "ModuleNotFoundError: No module named 'torch'", 'install.sh'),
+    ],
+)
 def test_broken_module_comes_with_its_cure(monkeypatch, failing, reason, cure):
     stack = {'onedl-mmengine': '0', 'onedl-mmcv': '2', 'onedl-mmdetection': '3', 'onedl-mmsegmentation': '1'}
     facts = examine_with(monkeypatch, stack, {failing: reason})

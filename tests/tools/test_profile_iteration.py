@@ -1,4 +1,5 @@
 """The profile of an iteration: its parts are the whole, for both stacks, and mistakes are named."""
+
 import importlib.util
 import json
 import sys
@@ -30,7 +31,8 @@ def tool(monkeypatch, shapes, tmp_path):
     monkeypatch.setenv('SHAPES_ROOT', f'{shapes}/')
     monkeypatch.chdir(tmp_path)
     spec = importlib.util.spec_from_file_location(
-        'm2f_mm_tool_profile', ROOT / 'tools' / 'analysis_tools' / 'profile_iteration.py')
+        'm2f_mm_tool_profile', ROOT / 'tools' / 'analysis_tools' / 'profile_iteration.py'
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -52,9 +54,21 @@ def test_parts_are_the_iteration(tool, tmp_path, capsys, monkeypatch, task, pack
     assert sorted(path.name for path in tmp_path.iterdir()) == ['found.json', 'mine.py', 'trace.json']
     found = json.loads(Path('found.json').read_text())
     assert found['iterations'] == steps[1:3]  # without the warm-up
-    names = {'waiting for the loader', 'data preprocessor', 'targets', 'backbone', 'pixel decoder',
-             'transformer decoder', 'matching', 'losses', 'head, the rest', 'backward', 'clip gradients', 'optimizer',
-             'the rest'}
+    names = {
+        'waiting for the loader',
+        'data preprocessor',
+        'targets',
+        'backbone',
+        'pixel decoder',
+        'transformer decoder',
+        'matching',
+        'losses',
+        'head, the rest',
+        'backward',
+        'clip gradients',
+        'optimizer',
+        'the rest',
+    }
     for lap in found['iterations']:
         assert set(lap) == names and all(seconds > 0 for seconds in lap.values())
     for kind in ('parts', 'transforms'):
@@ -63,8 +77,9 @@ def test_parts_are_the_iteration(tool, tmp_path, capsys, monkeypatch, task, pack
     assert len(found['samples']) == 2 * 3 and all(len(lap) >= 4 for lap in found['samples'])
     assert found['peak_memory'] > 0 and found['syncs'] == sum(found['syncs_where'].values()) > 0
     assert found['loader']['workers'] == workers and found['batch_size'] == 2
-    assert {'backbone', 'backward'} <= {event['name'] for event in json.loads(Path('trace.json').read_text())[
-        'traceEvents']}
+    assert {'backbone', 'backward'} <= {
+        event['name'] for event in json.loads(Path('trace.json').read_text())['traceEvents']
+    }
     assert ('has no worker' in capsys.readouterr().out) == (workers == 0)
 
 
@@ -83,12 +98,12 @@ def test_parts_do_not_count_what_is_in_them(tool, monkeypatch):
 
 
 def test_does_the_loader_keep_up(tool):
-    iterations = [{tool.WAIT: 5., tool.REST: 2.}]
-    found = tool.throughput(iterations, [dict(a=1.), dict(a=3.)], batch_size=2, workers=2)
+    iterations = [{tool.WAIT: 5.0, tool.REST: 2.0}]
+    found = tool.throughput(iterations, [dict(a=1.0), dict(a=3.0)], batch_size=2, workers=2)
     assert found['seconds_per_step'] == found['seconds_per_batch'] == 2 and found['keeps_up']
-    found = tool.throughput(iterations, [dict(a=3.)], batch_size=2, workers=2)
+    found = tool.throughput(iterations, [dict(a=3.0)], batch_size=2, workers=2)
     assert not found['keeps_up'] and found['workers_needed'] == 3
-    assert not tool.throughput(iterations, [dict(a=.1)], batch_size=2, workers=0)['keeps_up']
+    assert not tool.throughput(iterations, [dict(a=0.1)], batch_size=2, workers=0)['keeps_up']
 
 
 def test_transforms_of_wrapped_data_sets(tool):
@@ -102,19 +117,24 @@ def test_transforms_of_wrapped_data_sets(tool):
 
 
 def test_weights_are_not_read(tool):
-    model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')),
-                 neck=dict(init_cfg=dict(type='Xavier')))
+    model = dict(
+        backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')),
+        neck=dict(init_cfg=dict(type='Xavier')),
+    )
     tool.without_pretrained(model)
     assert model == dict(backbone=dict(init_cfg=None), neck=dict(init_cfg=dict(type='Xavier')))
 
 
-@pytest.mark.parametrize('args, message', [
-    (['nothing.py'], "config: there is no file 'nothing.py'"),
-    (['mine.py', '--cfg-options', 'train_dataloader=None'], 'mine.py has no train_dataloader, .* Give a training'),
-    (['mine.py', '--cfg-options', 'optim_wrapper=None'], 'mine.py has no optim_wrapper'),
-    (['mine.py', '--iters', '0'], '--iters must be at least 1 .* got 0 and 2'),
-    (['mine.py', '--out', 'no/such/a.json'], "--out: there is no folder 'no/such'"),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['nothing.py'], "config: there is no file 'nothing.py'"),
+        (['mine.py', '--cfg-options', 'train_dataloader=None'], 'mine.py has no train_dataloader, .* Give a training'),
+        (['mine.py', '--cfg-options', 'optim_wrapper=None'], 'mine.py has no optim_wrapper'),
+        (['mine.py', '--iters', '0'], '--iters must be at least 1 .* got 0 and 2'),
+        (['mine.py', '--out', 'no/such/a.json'], "--out: there is no folder 'no/such'"),
+    ],
+)
 def test_mistakes_are_named(tool, args, message):
     Path('mine.py').write_text(SHORT.format(task='panoptic', workers=0))
     with pytest.raises((FileNotFoundError, ValueError), match=message):

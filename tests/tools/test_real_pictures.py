@@ -1,6 +1,7 @@
 """Pictures through preparation, training and evaluation, from a project of its own that inherits a recipe and changes a
 few values: sizes and widths, so that it takes seconds. Real ones of COCO and ADE20K, generated ones in the layout of
 Cityscapes and Mapillary Vistas."""
+
 import os
 import shutil
 import subprocess
@@ -32,9 +33,14 @@ val_dataloader['dataset'].update(pipeline=test_pipeline)
 
 
 def run(*command, **environment):
-    done = subprocess.run([sys.executable, *map(str, command)], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=900,
-                          env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '2', **environment})
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=900,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '2', **environment},
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
 
@@ -52,11 +58,19 @@ def ade(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize('recipe, slot, model, metrics', [
-    ('mask2former/mask2former_r50_8xb2-160k_ade20k-panoptic.py', 'panoptic_head',
-     ', test_cfg=dict(object_mask_thr=0.01)', ('coco_panoptic/PQ', 'coco/segm_mAP', 'mIoU')),
-    ('maskformer/maskformer_r50_8xb2-160k_ade20k-512x512.py', 'decode_head', '', ('mIoU', )),
-], ids=['panoptic', 'semantic with MaskFormer'])
+@pytest.mark.parametrize(
+    'recipe, slot, model, metrics',
+    [
+        (
+            'mask2former/mask2former_r50_8xb2-160k_ade20k-panoptic.py',
+            'panoptic_head',
+            ', test_cfg=dict(object_mask_thr=0.01)',
+            ('coco_panoptic/PQ', 'coco/segm_mAP', 'mIoU'),
+        ),
+        ('maskformer/maskformer_r50_8xb2-160k_ade20k-512x512.py', 'decode_head', '', ('mIoU',)),
+    ],
+    ids=['panoptic', 'semantic with MaskFormer'],
+)
 def test_ade20k(ade, recipe, slot, model, metrics, tmp_path):
     pytest.importorskip('mmseg' if slot == 'decode_head' else 'mmdet')
     config = tmp_path / 'mine.py'
@@ -70,17 +84,29 @@ def test_cityscapes(tmp_path):
     for package in ('mmdet', 'cityscapesscripts'):
         pytest.importorskip(package)
     from layouts import write_cityscapes
+
     root = write_cityscapes(tmp_path / 'cityscapes')
     made = run(ROOT / 'tools/dataset_converters/cityscapes.py', root, '--workers', 2)
     assert 'cityscapes_panoptic_train.json: 4 pictures' in made
     config = tmp_path / 'mine.py'
-    config.write_text(MINE.format(
-        recipe='mask2former/mask2former_r50_8xb2-90k_cityscapes-panoptic.py', slot='panoptic_head', model='').replace(
-            'backbone=dict(', "backbone=dict(norm_cfg=dict(_delete_=True, type='BN'), ") + SMALL + """
+    config.write_text(
+        MINE.format(
+            recipe='mask2former/mask2former_r50_8xb2-90k_cityscapes-panoptic.py', slot='panoptic_head', model=''
+        ).replace('backbone=dict(', "backbone=dict(norm_cfg=dict(_delete_=True, type='BN'), ")
+        + SMALL
+        + """
 train_pipeline[2].short_sides = [128]
-""")
-    output = run(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work', '--cfg-options',
-                 f'val_evaluator.1.outfile_prefix={tmp_path}/ap', CITYSCAPES_ROOT=str(root))
+"""
+    )
+    output = run(
+        ROOT / 'tools/train.py',
+        config,
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        f'val_evaluator.1.outfile_prefix={tmp_path}/ap',
+        CITYSCAPES_ROOT=str(root),
+    )
     assert all(metric in output for metric in ('cityscapes_panoptic/PQ', 'cityscapes/mAP', 'mIoU')), output[-2000:]
 
 
@@ -88,14 +114,18 @@ def test_mapillary(tmp_path):
     """As downloaded, through MMSegmentation."""
     pytest.importorskip('mmseg')
     from layouts import write_mapillary
+
     root = write_mapillary(tmp_path / 'mapillary')
     config = tmp_path / 'mine.py'
-    config.write_text(MINE.format(recipe='maskformer/maskformer_r50_8xb2-300k_mapillary-1280x1280.py',
-                                  slot='decode_head', model='') + SMALL + """
+    config.write_text(
+        MINE.format(recipe='maskformer/maskformer_r50_8xb2-300k_mapillary-1280x1280.py', slot='decode_head', model='')
+        + SMALL
+        + """
 train_pipeline[2].scales = [(512, 128)]
 train_pipeline[6].size = (128, 128)
 model.update(data_preprocessor=dict(size=(128, 128)))
-""")
+"""
+    )
     output = run(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work', MAPILLARY_ROOT=str(root))
     assert 'mIoU' in output
 
@@ -106,8 +136,10 @@ def test_coco_panoptic_with_maskformer(tmp_path):
     if not (DATA / 'coco_panoptic').is_dir():
         pytest.skip(f'needs {DATA / "coco_panoptic"}')
     config = tmp_path / 'mine.py'
-    config.write_text(MINE.format(recipe='maskformer/maskformer_r50_64xb1-ms-300e_coco-panoptic.py',
-                                  slot='panoptic_head', model=''))
-    output = run(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work',
-                 COCO_ROOT=str(DATA / 'coco_panoptic'))
+    config.write_text(
+        MINE.format(recipe='maskformer/maskformer_r50_64xb1-ms-300e_coco-panoptic.py', slot='panoptic_head', model='')
+    )
+    output = run(
+        ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'work', COCO_ROOT=str(DATA / 'coco_panoptic')
+    )
     assert 'coco_panoptic/PQ' in output

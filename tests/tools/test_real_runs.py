@@ -1,4 +1,5 @@
 """Our tools and the stacks' own, as a user calls them: from another directory, on our configs and on generated data."""
+
 import json
 import os
 import subprocess
@@ -35,10 +36,22 @@ def shapes(tmp_path_factory):
 
 def run(*command, cwd, shapes):
     """Output of a command that must succeed."""
-    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}', 'SHAPES_ROOT': f'{shapes}/',
-                   'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable}
-    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+    environment = {
+        **os.environ,
+        'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}',
+        'SHAPES_ROOT': f'{shapes}/',
+        'OMP_NUM_THREADS': '1',
+        'PYTHON': sys.executable,
+    }
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
 
@@ -49,17 +62,34 @@ def stock_tool(package, name):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize('task, package, metric', [
-    ('panoptic', 'mmdet', 'coco_panoptic/PQ'), ('instance', 'mmdet', 'coco/segm_mAP'), ('semantic', 'mmseg', 'mIoU')])
+@pytest.mark.parametrize(
+    'task, package, metric',
+    [('panoptic', 'mmdet', 'coco_panoptic/PQ'), ('instance', 'mmdet', 'coco/segm_mAP'), ('semantic', 'mmseg', 'mIoU')],
+)
 def test_stock_test_tool(task, package, metric, shapes, tmp_path):
     """A config outside the project inherits ours; our train.py makes a checkpoint; the stack's test.py evaluates it."""
     config = tmp_path / 'mine.py'
     config.write_text(SHORT.format(task=task, iters=2, batch=2))
-    run(sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'work', cwd=tmp_path,
-        shapes=shapes)
+    run(
+        sys.executable,
+        ROOT / 'tools' / 'train.py',
+        config,
+        '--work-dir',
+        tmp_path / 'work',
+        cwd=tmp_path,
+        shapes=shapes,
+    )
     checkpoint = tmp_path / 'work' / 'iter_2.pth'
-    output = run(sys.executable, stock_tool(package, 'test.py'), config, checkpoint, '--work-dir', tmp_path / 'test',
-                 cwd=tmp_path, shapes=shapes)
+    output = run(
+        sys.executable,
+        stock_tool(package, 'test.py'),
+        config,
+        checkpoint,
+        '--work-dir',
+        tmp_path / 'test',
+        cwd=tmp_path,
+        shapes=shapes,
+    )
     assert metric in output
 
 
@@ -67,11 +97,14 @@ def test_stock_test_tool(task, package, metric, shapes, tmp_path):
 def test_stock_train_tool_with_everything(package, task, shapes, tmp_path):
     """EMA, accumulation and a resumed checkpoint through the stack's own train.py."""
     config = tmp_path / 'mine.py'
-    config.write_text(SHORT.format(task=task, iters=2, batch=1) + """
+    config.write_text(
+        SHORT.format(task=task, iters=2, batch=1)
+        + """
 custom_hooks = [dict(type='EMAHook', begin_iter=0)]
 optim_wrapper = dict(accumulative_counts=2)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
-""")
+"""
+    )
     tool = stock_tool(package, 'train.py')
     run(sys.executable, tool, config, '--work-dir', tmp_path / 'work', cwd=tmp_path, shapes=shapes)
     head = 'panoptic_head' if package == 'mmdet' else 'decode_head'
@@ -80,8 +113,18 @@ default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
         average = saved['state_dict'][f'{head}.cls_embed.weight']
         trained = saved['ema_state_dict'][f'module.{head}.cls_embed.weight']
         assert torch.equal(average, trained) is not updated
-    output = run(sys.executable, tool, config, '--work-dir', tmp_path / 'work', '--resume', '--cfg-options',
-                 'train_cfg.max_iters=3', cwd=tmp_path, shapes=shapes)
+    output = run(
+        sys.executable,
+        tool,
+        config,
+        '--work-dir',
+        tmp_path / 'work',
+        '--resume',
+        '--cfg-options',
+        'train_cfg.max_iters=3',
+        cwd=tmp_path,
+        shapes=shapes,
+    )
     assert 'resumed' in output.lower() and (tmp_path / 'work' / 'iter_3.pth').is_file()
     assert torch.load(tmp_path / 'work' / 'iter_3.pth', weights_only=False)['meta']['iter'] == 3
 
@@ -89,13 +132,32 @@ default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
 def test_tta_and_slide(shapes, tmp_path):
     """Semantic test-time augmentation, and slide inference, which crashes with MMSegmentation's own head."""
     config = tmp_path / 'mine.py'
-    config.write_text(SHORT.format(task='semantic', iters=1, batch=2) + """
+    config.write_text(
+        SHORT.format(task='semantic', iters=1, batch=2)
+        + """
 model = dict(test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(40, 40)))
-""")
-    run(sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'work', cwd=tmp_path,
-        shapes=shapes)
-    output = run(sys.executable, ROOT / 'tools' / 'test.py', config, tmp_path / 'work' / 'iter_1.pth', '--tta',
-                 '--work-dir', tmp_path / 'test', cwd=tmp_path, shapes=shapes)
+"""
+    )
+    run(
+        sys.executable,
+        ROOT / 'tools' / 'train.py',
+        config,
+        '--work-dir',
+        tmp_path / 'work',
+        cwd=tmp_path,
+        shapes=shapes,
+    )
+    output = run(
+        sys.executable,
+        ROOT / 'tools' / 'test.py',
+        config,
+        tmp_path / 'work' / 'iter_1.pth',
+        '--tta',
+        '--work-dir',
+        tmp_path / 'test',
+        cwd=tmp_path,
+        shapes=shapes,
+    )
     assert 'mIoU' in output
 
 
@@ -123,7 +185,9 @@ def test_two_workers_are_one(empty, shapes, tmp_path):
     gradients, losses = [], []
     for batch in (2, 1):
         config = tmp_path / f'batch{batch}.py'
-        config.write_text(SHORT.format(task='panoptic', iters=1, batch=batch) + f"""
+        config.write_text(
+            SHORT.format(task='panoptic', iters=1, batch=batch)
+            + f"""
 custom_imports = dict(imports=['fixed_points'])
 custom_hooks = [dict(type='mmengine.WriteLoss', path='{tmp_path}/loss{batch}.json')]
 model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='m2f_mm.FrozenBN')))
@@ -136,7 +200,8 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=1.0, weight_decay=0.0, _delet
 param_scheduler = []
 train_cfg = dict(max_iters=1, val_interval=100)
 randomness = dict(seed=0)
-""")
+"""
+        )
         work = tmp_path / f'work{batch}'
         if batch == 2:
             run(sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', work, cwd=tmp_path, shapes=shapes)

@@ -1,4 +1,5 @@
 """Videos through our tools and the stack's own: training, evaluation, pictures, files for an evaluation server."""
+
 import json
 import os
 import subprocess
@@ -33,10 +34,21 @@ def trained(tmp_path_factory):
     (folder / 'mine.py').write_text(SHORT)
 
     def run(*command):
-        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'SHAPE_VIDEOS_ROOT': str(folder / 'data'),
-                       'OMP_NUM_THREADS': '1'}
-        done = subprocess.run([sys.executable, *map(str, command)], cwd=folder, env=environment, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+        environment = {
+            **os.environ,
+            'PYTHONPATH': str(ROOT),
+            'SHAPE_VIDEOS_ROOT': str(folder / 'data'),
+            'OMP_NUM_THREADS': '1',
+        }
+        done = subprocess.run(
+            [sys.executable, *map(str, command)],
+            cwd=folder,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=600,
+        )
         assert done.returncode == 0, done.stdout[-4000:]
         return done.stdout
 
@@ -48,13 +60,24 @@ def trained(tmp_path_factory):
 def test_evaluation_with_pictures(trained):
     """A folder for each video, truth beside prediction."""
     folder, run = trained
-    output = run(ROOT / 'tools' / 'test.py', 'mine.py', 'work/iter_2.pth', '--work-dir', 'test', '--show-dir', 'shown',
-                 '--cfg-options', 'model.test_cfg.window_size=4', 'model.test_cfg.window_overlap=2',
-                 'default_hooks.visualization.score_thr=0')
+    output = run(
+        ROOT / 'tools' / 'test.py',
+        'mine.py',
+        'work/iter_2.pth',
+        '--work-dir',
+        'test',
+        '--show-dir',
+        'shown',
+        '--cfg-options',
+        'model.test_cfg.window_size=4',
+        'model.test_cfg.window_overlap=2',
+        'default_hooks.visualization.score_thr=0',
+    )
     assert 'youtube_vis/segm_mAP' in output
     shown = folder / 'shown'
     assert sorted(str(path.relative_to(shown)) for path in shown.glob('*/*')) == [
-        f'{video:04d}/{frame:05d}.jpg' for video in range(2) for frame in range(6)]
+        f'{video:04d}/{frame:05d}.jpg' for video in range(2) for frame in range(6)
+    ]
 
 
 def test_the_stacks_own_test_tool(trained):
@@ -67,9 +90,17 @@ def test_files_for_an_evaluation_server(trained):
     folder, run = trained
     annotations = json.loads((folder / 'data' / 'val.json').read_text())
     (folder / 'data' / 'hidden.json').write_text(json.dumps(dict(annotations, annotations=None)))
-    output = run(ROOT / 'tools' / 'test.py', 'mine.py', 'work/iter_2.pth', '--work-dir', 'server', '--cfg-options',
-                 'test_dataloader.dataset.ann_file=hidden.json', 'test_evaluator.format_only=True',
-                 'test_evaluator.outfile_prefix=server/found')
+    output = run(
+        ROOT / 'tools' / 'test.py',
+        'mine.py',
+        'work/iter_2.pth',
+        '--work-dir',
+        'server',
+        '--cfg-options',
+        'test_dataloader.dataset.ann_file=hidden.json',
+        'test_evaluator.format_only=True',
+        'test_evaluator.outfile_prefix=server/found',
+    )
     assert 'segm_mAP' not in output
     with zipfile.ZipFile(folder / 'server' / 'found.submission_file.zip') as archive:
         found = json.loads(archive.read('results.json'))
@@ -80,12 +111,30 @@ def test_files_for_an_evaluation_server(trained):
 def test_measurements_of_the_documentation(trained):
     """The scripts run; what they find in a trained model is in docs/real_data.md."""
     _, run = trained
-    rows = [line for line in run('-m', 'benchmarks.identity', 'mine.py', 'work/iter_2.pth', '--score-thr', '0',
-                                 '--device', 'cpu').splitlines() if ' of ' in line and line.startswith('| ')]
+    rows = [
+        line
+        for line in run(
+            '-m', 'benchmarks.identity', 'mine.py', 'work/iter_2.pth', '--score-thr', '0', '--device', 'cpu'
+        ).splitlines()
+        if ' of ' in line and line.startswith('| ')
+    ]
     assert len(rows) == 6 and len({row.split(' of ')[-1] for row in rows}) == 1
-    output = run('-m', 'benchmarks.long_video', 'mine.py', 'work/iter_2.pth', '--size', '64', '48', '--window', '5',
-                 '--overlap', '2', '--length', '12')
-    measured, = [line.split() for line in output.splitlines() if line.startswith('measured ')]
+    output = run(
+        '-m',
+        'benchmarks.long_video',
+        'mine.py',
+        'work/iter_2.pth',
+        '--size',
+        '64',
+        '48',
+        '--window',
+        '5',
+        '--overlap',
+        '2',
+        '--length',
+        '12',
+    )
+    (measured,) = [line.split() for line in output.splitlines() if line.startswith('measured ')]
     assert 0 < int(measured[1]) <= int(measured[2]) and measured[4] == '10'
 
 
@@ -104,23 +153,38 @@ def test_still_pictures_train_a_video_model(trained):
     """Clips out of pictures, without evaluation; a model of videos goes on from there."""
     folder, run = trained
     write_shapes(str(folder / 'coco'), ShapesSpec(64, 64), train=4, val=1, progress=False)
-    (folder / 'still.py').write_text(SHORT.replace('shape-videos', 'coco-clips').replace(
-        'val_dataloader = dict(num_workers=0, persistent_workers=False)\n'
-        'test_dataloader = dict(num_workers=0, persistent_workers=False)\n', '').replace(', val_interval=2', '') + """
+    (folder / 'still.py').write_text(
+        SHORT.replace('shape-videos', 'coco-clips')
+        .replace(
+            'val_dataloader = dict(num_workers=0, persistent_workers=False)\n'
+            'test_dataloader = dict(num_workers=0, persistent_workers=False)\n',
+            '',
+        )
+        .replace(', val_interval=2', '')
+        + """
 metainfo = dict(classes=('disc', 'square', 'triangle', 'ring'))
 model['track_head'].update(num_queries=16, metainfo=dict(_delete_=True, **metainfo))  # as the model of videos
 train_dataloader['dataset'] = dict(
     data_root='coco', ann_file='annotations/instances_train.json', data_prefix=dict(img='img_dir/train/'),
     metainfo=metainfo)
-""")
+"""
+    )
     run(ROOT / 'tools' / 'train.py', 'still.py', '--work-dir', 'still')
-    output = run(ROOT / 'tools' / 'train.py', 'mine.py', '--work-dir', 'after', '--cfg-options',
-                 'load_from=still/iter_2.pth')
+    output = run(
+        ROOT / 'tools' / 'train.py', 'mine.py', '--work-dir', 'after', '--cfg-options', 'load_from=still/iter_2.pth'
+    )
     assert 'Load checkpoint from still/iter_2.pth' in output and 'size mismatch' not in output
 
 
 def test_class_counts_are_compared(trained):
     folder, run = trained
     with pytest.raises(AssertionError, match='track_head.num_things_classes . num_stuff_classes is 5'):
-        run(ROOT / 'tools' / 'train.py', 'mine.py', '--work-dir', 'counts', '--cfg-options',
-            'model.track_head.metainfo=None', 'model.track_head.num_things_classes=5')
+        run(
+            ROOT / 'tools' / 'train.py',
+            'mine.py',
+            '--work-dir',
+            'counts',
+            '--cfg-options',
+            'model.track_head.metainfo=None',
+            'model.track_head.num_things_classes=5',
+        )

@@ -1,4 +1,5 @@
 """Parts of the toy config that the tests of the command-line tools run."""
+
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
@@ -7,7 +8,6 @@ from mmengine.registry import DATASETS, METRICS, MODELS
 
 @MODELS.register_module()
 class ToyModel(BaseModel):
-
     def __init__(self, decode_head: dict, data_preprocessor=None):
         super().__init__(data_preprocessor)
         self.backbone = torch.nn.Linear(1, 1)

@@ -8,8 +8,12 @@ from pycocotools import mask as coco_masks
 from m2f_mm.registry import VISUALIZERS
 from m2f_mm.visualization import PanopticVisualizer
 
-META = dict(classes=('cat', 'dog', 'grass'), thing_classes=('cat', 'dog'), stuff_classes=('grass', ),
-            palette=[(255, 0, 0), (0, 255, 0), (0, 0, 255)])
+META = dict(
+    classes=('cat', 'dog', 'grass'),
+    thing_classes=('cat', 'dog'),
+    stuff_classes=('grass',),
+    palette=[(255, 0, 0), (0, 255, 0), (0, 0, 255)],
+)
 SEGMENTS = torch.tensor([[0] * 20 + [-1] * 20] * 15 + [[1] * 40] * 15)  # a dog beside void, grass below; 30 x 40
 IMAGE = np.full((30, 40, 3), 100, np.uint8)
 
@@ -22,8 +26,10 @@ def visualizer():
 
 
 def ground_truth():
-    return dict(gt_segment_map=PixelData(data=SEGMENTS.to(torch.int16)[None]),
-                gt_segments=InstanceData(labels=torch.tensor([1, 2])))
+    return dict(
+        gt_segment_map=PixelData(data=SEGMENTS.to(torch.int16)[None]),
+        gt_segments=InstanceData(labels=torch.tensor([1, 2])),
+    )
 
 
 def sample(**fields):
@@ -38,7 +44,7 @@ def panel(drawn, row=0, column=0):
     bar = 12 + 12
     top = row * (60 + bar) + bar
     left = column * (80 + 4)
-    return drawn[top:top + 60, left:left + 80]
+    return drawn[top : top + 60, left : left + 80]
 
 
 def share(pixels, channel):
@@ -62,10 +68,15 @@ def test_truth_stands_left_and_prediction_right(visualizer):
 def test_every_kind_gets_a_row_with_the_truth_derived(visualizer):
     masks = torch.zeros(2, 30, 40, dtype=torch.bool)
     masks[0, :15, :20], masks[1, 20:, 30:] = True, True
-    drawn = visualizer.draw(IMAGE, sample(
-        **ground_truth(), pred_panoptic_seg=PixelData(sem_seg=torch.full((1, 30, 40), 2)),
-        pred_instances=InstanceData(masks=masks, labels=torch.tensor([1, 0]), scores=torch.tensor([0.9, 0.2])),
-        pred_sem_seg=PixelData(sem_seg=torch.where(SEGMENTS == 1, 2, 255)[None])))
+    drawn = visualizer.draw(
+        IMAGE,
+        sample(
+            **ground_truth(),
+            pred_panoptic_seg=PixelData(sem_seg=torch.full((1, 30, 40), 2)),
+            pred_instances=InstanceData(masks=masks, labels=torch.tensor([1, 0]), scores=torch.tensor([0.9, 0.2])),
+            pred_sem_seg=PixelData(sem_seg=torch.where(SEGMENTS == 1, 2, 255)[None]),
+        ),
+    )
     instances = panel(drawn, row=1, column=1)
     assert share(instances[:28, :38], 1) > 0.5 and share(instances, 0) == 0  # 0.2 is below the threshold
     assert share(panel(drawn, row=1)[:28, :38], 1) > 0.5 and share(panel(drawn, row=1), 2) == 0  # things only
@@ -83,8 +94,7 @@ def test_masks_of_every_form(visualizer, form):
     elif form in ('bitmap', 'polygon'):
         structures = pytest.importorskip('mmdet.structures.mask')
         polygons = [[np.array([5.0, 5, 25, 5, 25, 25, 5, 25])]]
-        masks = (structures.BitmapMasks(masks, 30, 40) if form == 'bitmap' else
-                 structures.PolygonMasks(polygons, 30, 40))
+        masks = structures.BitmapMasks(masks, 30, 40) if form == 'bitmap' else structures.PolygonMasks(polygons, 30, 40)
     drawn = visualizer.draw(IMAGE, sample(gt_instances=InstanceData(masks=masks, labels=torch.tensor([0]))))
     assert share(panel(drawn)[14:46, 14:46], 0) > 0.4 and share(panel(drawn)[:, 54:], 0) == 0
 
@@ -93,8 +103,9 @@ def test_nothing_to_draw_is_no_error(visualizer):
     empty = sample(gt_instances=InstanceData(labels=torch.zeros(0, dtype=torch.long)))
     for data_sample in (None, empty):
         np.testing.assert_array_equal(visualizer.draw(IMAGE, data_sample), IMAGE)
-    nobody = InstanceData(masks=torch.zeros(0, 30, 40, dtype=torch.bool), labels=torch.zeros(0, dtype=torch.long),
-                          scores=torch.zeros(0))
+    nobody = InstanceData(
+        masks=torch.zeros(0, 30, 40, dtype=torch.bool), labels=torch.zeros(0, dtype=torch.long), scores=torch.zeros(0)
+    )
     assert (panel(visualizer.draw(IMAGE, sample(pred_instances=nobody))) == 100).all()
     nobody = InstanceData(masks=[], labels=torch.zeros(0, dtype=torch.long), scores=torch.zeros(0))
     np.testing.assert_array_equal(visualizer.draw(IMAGE, sample(pred_instances=nobody)), IMAGE)
@@ -125,8 +136,13 @@ def test_sizes_must_agree(visualizer):
 
 def test_files_and_backends(tmp_path):
     visualizer = VISUALIZERS.build(
-        dict(type='m2f_mm.PanopticVisualizer', name=str(tmp_path), save_dir=str(tmp_path / 'backend'),
-             vis_backends=[dict(type='LocalVisBackend')]))
+        dict(
+            type='m2f_mm.PanopticVisualizer',
+            name=str(tmp_path),
+            save_dir=str(tmp_path / 'backend'),
+            vis_backends=[dict(type='LocalVisBackend')],
+        )
+    )
     visualizer.dataset_meta = META
     for suffix in ('png', 'jpg'):
         visualizer.add_datasample('x', IMAGE, sample(**ground_truth()), out_file=str(tmp_path / f'out/x.{suffix}'))
@@ -139,6 +155,7 @@ def test_through_mmdetections_hook(tmp_path):
     """MMDetection's own visualization hook hands over its samples and writes our picture."""
     hooks = pytest.importorskip('mmdet.engine.hooks')
     from mmdet.structures import DetDataSample
+
     visualizer = PanopticVisualizer.get_instance(f'hook {tmp_path}')
     visualizer.dataset_meta = META
     Image.fromarray(IMAGE).save(tmp_path / 'x.png')
@@ -150,6 +167,7 @@ def test_through_mmdetections_hook(tmp_path):
 
     class FakeRunner:
         work_dir, timestamp, iter = str(tmp_path), 'now', 0
+
     hook.after_test_iter(FakeRunner, 0, {}, [data_sample])
     assert (tmp_path / 'now/drawn/x.png').exists()
 
@@ -157,14 +175,19 @@ def test_through_mmdetections_hook(tmp_path):
 @pytest.mark.parametrize('own_type', [False, True])
 def test_boxes_alone(visualizer, own_type):
     """Frames in the colour of the class, around nothing that is painted; those below the threshold are left out."""
-    boxes = torch.tensor([[2., 3., 17., 27.], [22., 3., 45., 27.], [0., 0., 10., 10.]])
+    boxes = torch.tensor([[2.0, 3.0, 17.0, 27.0], [22.0, 3.0, 45.0, 27.0], [0.0, 0.0, 10.0, 10.0]])
     truth = boxes[:2]
     if own_type:
         truth = pytest.importorskip('mmdet.structures.bbox').HorizontalBoxes(truth)
-    drawn = visualizer.draw(IMAGE, sample(
-        gt_instances=InstanceData(bboxes=truth, labels=torch.tensor([0, 1])),
-        pred_instances=InstanceData(bboxes=boxes, labels=torch.tensor([0, 1, 1]),
-                                    scores=torch.tensor([0.9, 0.8, 0.1]))))
+    drawn = visualizer.draw(
+        IMAGE,
+        sample(
+            gt_instances=InstanceData(bboxes=truth, labels=torch.tensor([0, 1])),
+            pred_instances=InstanceData(
+                bboxes=boxes, labels=torch.tensor([0, 1, 1]), scores=torch.tensor([0.9, 0.8, 0.1])
+            ),
+        ),
+    )
     assert drawn.shape[1] == 80 + 4 + 80
     for column in range(2):
         pixels = panel(drawn, column=column)
@@ -182,11 +205,14 @@ def test_tracked_frames(visualizer):
     codes = [coco_masks.encode(np.asfortranarray(each)) for each in (mask, other)]
     frames = []
     for seen in ([0, 1], [1]):
-        found = InstanceData(masks=[codes[i] for i in seen], labels=torch.tensor([0] * len(seen)),
-                             scores=torch.tensor([0.9] * len(seen)), instances_id=torch.tensor(seen))
+        found = InstanceData(
+            masks=[codes[i] for i in seen],
+            labels=torch.tensor([0] * len(seen)),
+            scores=torch.tensor([0.9] * len(seen)),
+            instances_id=torch.tensor(seen),
+        )
         element = sample(pred_track_instances=found)
-        element.set_metainfo(dict(ori_shape=(30, 40), instances=[
-            dict(mask=codes[0], bbox_label=1, instance_id=7)]))
+        element.set_metainfo(dict(ori_shape=(30, 40), instances=[dict(mask=codes[0], bbox_label=1, instance_id=7)]))
         frames.append(visualizer.draw(IMAGE, element))
     first, second = (panel(drawn, column=1) for drawn in frames)
     assert frames[0].shape[1] == 80 + 4 + 80
@@ -195,7 +221,7 @@ def test_tracked_frames(visualizer):
     assert (np.median(left, 0) != np.median(right, 0)).any()
     np.testing.assert_array_equal(np.median(second[44:47, 54:66].reshape(-1, 3), 0), np.median(right, 0))
     assert (second[44:47, 14:26] == 100).all()
-    legend = frames[0][60 + 24:].reshape(-1, 3)  # has the colours of the tracks, not those of the classes
+    legend = frames[0][60 + 24 :].reshape(-1, 3)  # has the colours of the tracks, not those of the classes
     assert (legend == np.median(left, 0)).all(-1).any() and not (legend == META['palette'][0]).all(-1).any()
 
 
@@ -216,7 +242,10 @@ def test_images_of_one_name_stay_apart(visualizer, tmp_path):
         for _ in range(2):  # again is no other image
             visualizer.add_datasample('', IMAGE, element, out_file=str(tmp_path / '1.png'))
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*.png')) == [
-        '1.png', 'x/1.png', 'y/1.png']
+        '1.png',
+        'x/1.png',
+        'y/1.png',
+    ]
     Image.fromarray(IMAGE).save(tmp_path / 'photo.png')
     element.set_metainfo(dict(img_path=str(tmp_path / 'photo.png')))
     with pytest.raises(ValueError, match='would write .*photo.png, which is .*read as data'):

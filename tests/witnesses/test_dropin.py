@@ -1,4 +1,5 @@
 """One import swaps the classes of unchanged configs; in a process of its own, because that lasts."""
+
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
-SCRIPT = '''
+SCRIPT = """
 import m2f_mm.dropin
 from m2f_mm.integrations import (Mask2Former, Mask2FormerHead, Mask2FormerSegHead, Mask2FormerTrackHead,
                                  Mask2FormerVideo, MaskFormerFusionHead)
@@ -79,13 +80,14 @@ segmentor = build_segmentor(mmseg_config())
 assert type(segmentor.decode_head) is Mask2FormerSegHead
 assert all(loss.isfinite() for loss in step(segmentor, semantic_batch()).values())
 print('swapped')
-'''
+"""
 
 
 def test_dropin(tmp_path):
     tests = Path(__file__).parents[1]
     path = os.pathsep.join([str(tests), str(tests.parent), os.environ.get('PYTHONPATH', '')])
     environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run([sys.executable, '-c', SCRIPT, str(tmp_path)], env=environment, text=True,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, '-c', SCRIPT, str(tmp_path)], env=environment, text=True, capture_output=True
+    )
     assert done.returncode == 0 and done.stdout.endswith('swapped\n'), done.stderr[-2000:]

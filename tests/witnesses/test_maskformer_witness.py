@@ -1,4 +1,5 @@
 """MMDetection's and MMSegmentation's own MaskFormer, built from their own installed configs, against ours."""
+
 import pytest
 import torch
 from thin import (
@@ -64,6 +65,7 @@ def predict(model):
 def segmentor_config():
     """The ``model`` of mmseg's MaskFormer R50 ADE20K config, thin and without dropout."""
     import mmseg
+
     model = stock_config(mmseg, 'maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512.py').model
     thin_backbone(model.backbone)
     model.backbone.norm_cfg.type = 'BN'  # SyncBN has no CPU version
@@ -84,8 +86,9 @@ def test_segmentor(kind):
     stock.load_state_dict(ours.state_dict(), strict=True)
     losses, expected = (step(model, semantic_batch()) for model in (ours, stock))
     for name, value in expected.items():
-        assert_close(losses[name.removeprefix('decode.')] if name not in losses else losses[name], value.squeeze(),
-                     1e-4, name)
+        assert_close(
+            losses[name.removeprefix('decode.')] if name not in losses else losses[name], value.squeeze(), 1e-4, name
+        )
     results = []
     for model in (ours, stock):
         with torch.no_grad():

@@ -1,4 +1,5 @@
 """MMDetection's own Mask2Former, built from its own installed config, against ours: two lines of it changed."""
+
 import pytest
 import torch
 from replay import RecordedPoints, Replay
@@ -19,15 +20,21 @@ def ours():
 
 def test_only_two_lines_differ():
     stock, ours = mmdet_config().to_dict(), use_our_heads(mmdet_config()).to_dict()
-    changed = [(part, key) for part in stock if isinstance(stock[part], dict) for key in stock[part]
-               if stock[part][key] != ours[part][key]]
+    changed = [
+        (part, key)
+        for part in stock
+        if isinstance(stock[part], dict)
+        for key in stock[part]
+        if stock[part][key] != ours[part][key]
+    ]
     assert changed == [('panoptic_head', 'type'), ('panoptic_fusion_head', 'type')]
 
 
 @pytest.mark.smoke
 def test_checkpoints_load_in_both_directions(stock, ours):
     assert {key: value.shape for key, value in stock.state_dict().items()} == {
-        key: value.shape for key, value in ours.state_dict().items()}
+        key: value.shape for key, value in ours.state_dict().items()
+    }
     ours.load_state_dict(stock.state_dict(), strict=True)
     stock.load_state_dict(ours.state_dict(), strict=True)
 

@@ -1,4 +1,5 @@
 """MMSegmentation's own Mask2Former, built from its own installed config, against ours: one line of it changed."""
+
 import pytest
 import torch
 from replay import RecordedPoints, Replay
@@ -34,6 +35,7 @@ def our_segmentor(**options):
 @pytest.fixture(scope='module')
 def stock():
     import mmdet.models  # noqa: F401  the config's custom_imports
+
     return build_segmentor(mmseg_config())
 
 
@@ -45,7 +47,8 @@ def ours():
 @pytest.mark.smoke
 def test_checkpoints_load_in_both_directions(stock, ours):
     assert {key: value.shape for key, value in stock.state_dict().items()} == {
-        key: value.shape for key, value in ours.state_dict().items()}
+        key: value.shape for key, value in ours.state_dict().items()
+    }
     ours.load_state_dict(stock.state_dict(), strict=True)
     stock.load_state_dict(ours.state_dict(), strict=True)
 
@@ -143,16 +146,17 @@ def test_slide_inference_is_the_mean_of_its_crops(ours):
         found = model.inference(data['inputs'], [sample.metainfo for sample in data['data_samples']])
         total, count = torch.zeros_like(found), torch.zeros_like(found)
         for left in (0, 32):
-            crop = data['inputs'][..., left:left + 64]
+            crop = data['inputs'][..., left : left + 64]
             meta = [dict(img_shape=(64, 64))] * 2
-            total[..., left:left + 64] += ours.eval().decode_head.predict(ours.extract_feat(crop), meta)
-            count[..., left:left + 64] += 1
+            total[..., left : left + 64] += ours.eval().decode_head.predict(ours.extract_feat(crop), meta)
+            count[..., left : left + 64] += 1
     assert_close(found, total / count, 1e-5, 'scores')
 
 
 def test_augmentation_at_test_time(ours):
     """SegTTAModel on our segmentor: the mean of the scores of an image and its mirror image, each flipped back."""
     from m2f_mm.registry import MODELS
+
     segmentor = our_segmentor().eval()
     model = MODELS.build(dict(type='m2f_mm.SegTTAModel', module=segmentor)).eval()
     plain, mirrored = semantic_batch(), semantic_batch()

@@ -1,4 +1,5 @@
 """Hugging Face's Mask2Former against ours: the same weights through the converter, the same numbers out."""
+
 import pytest
 import torch
 from replay import RecordedPoints, Replay
@@ -28,8 +29,12 @@ SWIN = dict(depths=[2, 2, 2, 1], num_heads=[2, 2, 4, 6], window_size=4)
 
 def resnet():
     theirs = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[16, 32, 64, 128], depths=[3, 4, 6, 3], layer_type='bottleneck',
-        out_features=STAGES)
+        embedding_size=8,
+        hidden_sizes=[16, 32, 64, 128],
+        depths=[3, 4, 6, 3],
+        layer_type='bottleneck',
+        out_features=STAGES,
+    )
     return theirs, use_our_heads(mmdet_config())
 
 
@@ -46,9 +51,19 @@ def pair(request):
     """(theirs, ours) with the same weights."""
     backbone, cfg = request.param()
     config = transformers.Mask2FormerConfig(
-        backbone_config=backbone, feature_size=WIDTH, mask_feature_size=MASK_WIDTH, hidden_dim=WIDTH,
-        encoder_layers=1, decoder_layers=5, num_queries=20, num_labels=THINGS + STUFF, num_attention_heads=4,
-        encoder_feedforward_dim=96, dim_feedforward=96, train_num_points=100)
+        backbone_config=backbone,
+        feature_size=WIDTH,
+        mask_feature_size=MASK_WIDTH,
+        hidden_dim=WIDTH,
+        encoder_layers=1,
+        decoder_layers=5,
+        num_queries=20,
+        num_labels=THINGS + STUFF,
+        num_attention_heads=4,
+        encoder_feedforward_dim=96,
+        dim_feedforward=96,
+        train_num_points=100,
+    )
     theirs = fill(transformers.Mask2FormerForUniversalSegmentation(config)).eval()  # a batch norm that stays frozen
     with torch.no_grad():  # queries of a random network end up alike, and their matching a matter of rounding
         for name, parameter in theirs.model.transformer_module.named_parameters():
@@ -89,8 +104,11 @@ def test_loss_and_gradients(pair, monkeypatch):
     replay = Replay(points.in_order([4, 0, 1, 2, 3]))
     monkeypatch.setattr(torch, 'rand', replay)
     theirs.zero_grad()
-    loss = theirs(data['inputs'], mask_labels=[target.masks.float() for target in targets],
-                  class_labels=[target.labels for target in targets]).loss
+    loss = theirs(
+        data['inputs'],
+        mask_labels=[target.masks.float() for target in targets],
+        class_labels=[target.labels for target in targets],
+    ).loss
     loss.backward()
     hook.remove()
     assert not replay.values
@@ -101,8 +119,9 @@ def test_loss_and_gradients(pair, monkeypatch):
         assert_close(value, terms[names[term] + (f'_{layer[1:]}' if layer else '')], 1e-4, name)
     assert_close(sum(losses.values()), loss, 1e-5, 'total')
     # the converter is linear, so it translates gradients too
-    expected = to_openmmlab({name: parameter.grad for name, parameter in theirs.named_parameters()
-                             if parameter.grad is not None})
+    expected = to_openmmlab(
+        {name: parameter.grad for name, parameter in theirs.named_parameters() if parameter.grad is not None}
+    )
     floor = 1e-5 * max(gradient.norm() for gradient in expected.values())
     for name, parameter in ours.named_parameters():
         if parameter.requires_grad:

@@ -1,4 +1,5 @@
 """MMDetection's own video Mask2Former, built from its own installed config, against ours: one line of it changed."""
+
 import pytest
 import torch
 from replay import RecordedPoints, Replay

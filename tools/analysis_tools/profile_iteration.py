@@ -10,6 +10,7 @@ wait for the device, so that the sum is an upper bound of an undisturbed iterati
 Workers fill their queues during the first iterations, so the waiting of a short run says little. Whether the loader
 keeps up follows from the time of its pipeline, measured alone in one thread.
 """
+
 import argparse
 import math
 import os
@@ -39,8 +40,14 @@ from m2f_mm.engine.class_counts import check_class_counts
 WAIT, REST = 'waiting for the loader', 'the rest'
 OF_MODEL = dict(data_preprocessor='data preprocessor', backbone='backbone', neck='neck')
 OF_HEAD = dict(  # of ours and, from preprocess_gt on, of the stock heads; what a head lacks is skipped
-    pixel_decoder='pixel decoder', transformer_decoder='transformer decoder', criterion='losses',
-    preprocess_gt='targets', get_targets='matching', loss_by_feat='losses', loss='head, the rest')
+    pixel_decoder='pixel decoder',
+    transformer_decoder='transformer decoder',
+    criterion='losses',
+    preprocess_gt='targets',
+    get_targets='matching',
+    loss_by_feat='losses',
+    loss='head, the rest',
+)
 OF_OPTIMIZER = dict(backward='backward', _clip_grad='clip gradients', step='optimizer')
 TARGETS = {'m2f_mm.integrations.mmdet': 'to_targets', 'm2f_mm.integrations.mmseg': 'semantic_targets'}
 
@@ -60,7 +67,7 @@ class Stopwatch:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         self.wait()
-        self.inside.append(0.)
+        self.inside.append(0.0)
         start = time.perf_counter()
         with torch.profiler.record_function(name):
             yield
@@ -72,10 +79,12 @@ class Stopwatch:
 
     def timed(self, function: Callable, name: str) -> Callable:
         """``function`` as a part."""
+
         @wraps(function)
         def run(*args, **kwargs):
             with self.part(name):
                 return function(*args, **kwargs)
+
         return run
 
     def lap(self) -> dict[str, float]:
@@ -91,8 +100,13 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--warmup', type=int, default=2, metavar='N', help='iterations before them (2)')
     parser.add_argument('--out', metavar='FILE', help='write everything as JSON, the single iterations too')
     parser.add_argument('--trace', metavar='FILE', help='write one more iteration as a trace for chrome://tracing')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config, e.g. train_dataloader.num_workers=2')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override entries of the config, e.g. train_dataloader.num_workers=2',
+    )
     parser.set_defaults(launcher='none', work_dir=None, local_rank=0)
     return parser.parse_args(args)
 
@@ -111,9 +125,11 @@ def configure(args: argparse.Namespace) -> Config:
     cfg = load_config(args)
     for name in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
         if cfg.get(name) is None:
-            raise ValueError(f'{args.config} has no {name}, so there is no training iteration to measure. Give a '
-                             'training config, one that tools/train.py takes')
-    check_class_counts(cfg, parts=('train', ))
+            raise ValueError(
+                f'{args.config} has no {name}, so there is no training iteration to measure. Give a '
+                'training config, one that tools/train.py takes'
+            )
+    check_class_counts(cfg, parts=('train',))
     if not cfg.train_dataloader.get('num_workers', 0):  # DataLoader refuses options of workers that are not there
         cfg.train_dataloader.pop('prefetch_factor', None)
         cfg.train_dataloader.persistent_workers = False
@@ -135,6 +151,7 @@ def without_pretrained(model: dict) -> None:
 def instrumented(runner: Runner, watch: Stopwatch) -> Iterator[None]:
     """The parts of the runner's model and optimizer wrapper report to ``watch`` while this lasts."""
     with ExitStack() as stack:
+
         def watch_all(owner: object, parts: dict[str, str]) -> None:
             for attribute, part in parts.items():
                 holder, name, target = owner, attribute, getattr(owner, attribute, None)
@@ -157,8 +174,10 @@ def instrumented(runner: Runner, watch: Stopwatch) -> Iterator[None]:
 def endless(loader: DataLoader) -> Iterator[dict]:
     """Batches of epoch after epoch."""
     if not len(loader):
-        raise ValueError(f'train_dataloader gives no batch: its data set has {len(loader.dataset)} pictures. Check '
-                         'batch_size, drop_last and the paths of the data set')
+        raise ValueError(
+            f'train_dataloader gives no batch: its data set has {len(loader.dataset)} pictures. Check '
+            'batch_size, drop_last and the paths of the data set'
+        )
     while True:
         yield from loader
 
@@ -179,7 +198,7 @@ def measure_iterations(runner: Runner, batches: Iterator[dict], args: argparse.N
             with tempfile.TemporaryDirectory() as folder:
                 trace.export_chrome_trace(f'{folder}/trace.json')
                 write_file(args.trace, Path(folder, 'trace.json').read_bytes())
-    return laps[args.warmup:]
+    return laps[args.warmup :]
 
 
 def count(runner: Runner, batch: dict) -> dict:
@@ -189,6 +208,7 @@ def count(runner: Runner, batch: dict) -> dict:
     """
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks is in the repository only
     from benchmarks.harness import count_syncs, peak_memory
+
     step = partial(runner.model.train_step, batch, optim_wrapper=runner.optim_wrapper)
     found = []
     with patch.object(runner.optim_wrapper.optimizer, 'step', lambda *_, **__: None):
@@ -224,8 +244,14 @@ def summary(laps: list[dict[str, float]]) -> list[dict]:
     """Each part's median seconds and its share of all the time, the largest first."""
     names = {name for lap in laps for name in lap}
     total = sum(sum(lap.values()) for lap in laps)
-    parts = [dict(part=name, seconds=statistics.median(lap.get(name, 0.) for lap in laps),
-                  share=sum(lap.get(name, 0.) for lap in laps) / total) for name in names]
+    parts = [
+        dict(
+            part=name,
+            seconds=statistics.median(lap.get(name, 0.0) for lap in laps),
+            share=sum(lap.get(name, 0.0) for lap in laps) / total,
+        )
+        for name in names
+    ]
     return sorted(parts, key=lambda part: -part['share'])
 
 
@@ -234,12 +260,19 @@ def throughput(iterations: list[dict], samples: list[dict], batch_size: int, wor
     sample = statistics.mean(sum(lap.values()) for lap in samples)
     step = statistics.median(sum(lap.values()) - lap[WAIT] for lap in iterations)
     batch = sample * batch_size / max(workers, 1)
-    return dict(workers=workers, seconds_per_sample=sample, seconds_per_batch=batch, seconds_per_step=step,
-                keeps_up=workers > 0 and batch <= step, workers_needed=math.ceil(sample * batch_size / step))
+    return dict(
+        workers=workers,
+        seconds_per_sample=sample,
+        seconds_per_batch=batch,
+        seconds_per_step=step,
+        keeps_up=workers > 0 and batch <= step,
+        workers_needed=math.ceil(sample * batch_size / step),
+    )
 
 
 def report(found: dict) -> str:
     """What was found, for people."""
+
     def table(parts: list[dict]) -> list[str]:
         return [f'  {part["part"]:24s}{part["seconds"] * 1e3:10.1f} ms{part["share"]:8.1%}' for part in parts]
 
@@ -248,17 +281,21 @@ def report(found: dict) -> str:
     verdict = 'keeps up' if loader['keeps_up'] else 'does not keep up'
     if not loader['workers']:
         verdict = 'has no worker, so that every step waits for its batch'
-    return '\n'.join([
-        f'An iteration takes {total:.3f} s (median of {len(found["iterations"])}) on {found["device"]} with '
-        f'{found["batch_size"]} pictures', *table(found['parts']),
-        f'\nA sample takes {loader["seconds_per_sample"]:.3f} s (mean of {len(found["samples"])}) in one thread',
-        *table(found['transforms']),
-        f'\nThe loader {verdict}: with a core for each of its {loader["workers"]} workers it makes a batch in '
-        f'{loader["seconds_per_batch"]:.3f} s, a step takes {loader["seconds_per_step"]:.3f} s.',
-        f'Workers needed: {loader["workers_needed"]}; cores here: {os.cpu_count()}.',
-        f'\nA step, without the optimizer, allocates {found["peak_memory"] / 2**20:.1f} MiB above its start. '
-        f'It would wait for a device {found["syncs"]} times:',
-        *(f'  {times:4d}  {place}' for place, times in found['syncs_where'].items())])
+    return '\n'.join(
+        [
+            f'An iteration takes {total:.3f} s (median of {len(found["iterations"])}) on {found["device"]} with '
+            f'{found["batch_size"]} pictures',
+            *table(found['parts']),
+            f'\nA sample takes {loader["seconds_per_sample"]:.3f} s (mean of {len(found["samples"])}) in one thread',
+            *table(found['transforms']),
+            f'\nThe loader {verdict}: with a core for each of its {loader["workers"]} workers it makes a batch in '
+            f'{loader["seconds_per_batch"]:.3f} s, a step takes {loader["seconds_per_step"]:.3f} s.',
+            f'Workers needed: {loader["workers_needed"]}; cores here: {os.cpu_count()}.',
+            f'\nA step, without the optimizer, allocates {found["peak_memory"] / 2**20:.1f} MiB above its start. '
+            f'It would wait for a device {found["syncs"]} times:',
+            *(f'  {times:4d}  {place}' for place, times in found['syncs_where'].items()),
+        ]
+    )
 
 
 def profile(cfg: Config, args: argparse.Namespace) -> dict:
@@ -278,9 +315,18 @@ def profile(cfg: Config, args: argparse.Namespace) -> dict:
     sampler = DATA_SAMPLERS.build(cfg.train_dataloader.sampler, default_args=dict(dataset=dataset, seed=runner.seed))
     samples = measure_samples(dataset, list(islice(sampler, batch_size * (args.warmup + args.iters))))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
-    return dict(config=args.config, device=device, threads=torch.get_num_threads(), batch_size=batch_size,
-                iterations=iterations, parts=summary(iterations), samples=samples, transforms=summary(samples), **found,
-                loader=throughput(iterations, samples, batch_size, cfg.train_dataloader.get('num_workers', 0)))
+    return dict(
+        config=args.config,
+        device=device,
+        threads=torch.get_num_threads(),
+        batch_size=batch_size,
+        iterations=iterations,
+        parts=summary(iterations),
+        samples=samples,
+        transforms=summary(samples),
+        **found,
+        loader=throughput(iterations, samples, batch_size, cfg.train_dataloader.get('num_workers', 0)),
+    )
 
 
 def main(args: list[str] | None = None) -> None:

@@ -6,6 +6,7 @@ Needs `images`, `annotations` (ADEChallengeData2016.zip) and `annotations_instan
 adds `ade20k_panoptic_{train,val}.json`, the folders of their PNGs, and `ade20k_instance_{train,val}.json`. Broken off,
 it goes on where it was; run again, it does nothing.
 """
+
 from m2f_mm.datasets.ade20k_files import prepare
 from m2f_mm.datasets.preparation import command
 

@@ -5,6 +5,7 @@
 Needs `images/ADE` there; adds `images_detectron2` and `annotations_detectron2`. Broken off, it goes on where it was;
 run again, it does nothing.
 """
+
 from m2f_mm.datasets.ade20k_full_files import prepare
 from m2f_mm.datasets.preparation import command
 

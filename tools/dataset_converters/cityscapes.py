@@ -6,6 +6,7 @@ Needs `gtFine` (gtFine_trainvaltest.zip) there; adds `*_gtFine_labelTrainIds.png
 `gtFine/cityscapes_panoptic_{train,val}.json`, the folders of their PNGs, and
 `gtFine/cityscapes_instance_{train,val}.json`. Broken off, it goes on where it was; run again, it does nothing.
 """
+
 from m2f_mm.datasets.cityscapes_files import prepare
 from m2f_mm.datasets.preparation import command
 

@@ -5,6 +5,7 @@
 Needs `annotations/panoptic_{train,val}2017.json` and the folders of their PNGs; adds `panoptic_semseg_{train,val}2017`.
 Broken off, it goes on where it was; run again, it does nothing.
 """
+
 from m2f_mm.datasets.coco_files import prepare
 from m2f_mm.datasets.preparation import command
 

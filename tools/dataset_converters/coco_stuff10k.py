@@ -5,6 +5,7 @@
 Needs `images`, `annotations` and `imageLists` (cocostuff-10k-v1.0.zip) there, and the package h5py; adds
 `annotations_detectron2/{train,test}`. Broken off, it goes on where it was; run again, it does nothing.
 """
+
 from m2f_mm.datasets.coco_stuff_files import prepare
 from m2f_mm.datasets.preparation import command
 

@@ -4,6 +4,7 @@
 
 The default, 460 videos of 16 frames of 96x128, takes about half a minute and 70 MB. Run again, it does nothing.
 """
+
 import argparse
 
 from m2f_mm.apis.command_line import height_and_width
@@ -20,8 +21,12 @@ def parse_args():
     parser.add_argument('--size', type=height_and_width, default='96x128', help='HxW in pixels (default 96x128)')
     parser.add_argument('--length', type=int, default=ShapeVideoSpec.length, help='frames of each')
     parser.add_argument('--difficulty', type=float, default=ShapeVideoSpec.difficulty, help='0 (easy) to 1')
-    parser.add_argument('--speed', type=float, default=ShapeVideoSpec.speed,
-                        help="of the fastest objects, in shares of the picture's smaller side for each frame")
+    parser.add_argument(
+        '--speed',
+        type=float,
+        default=ShapeVideoSpec.speed,
+        help="of the fastest objects, in shares of the picture's smaller side for each frame",
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace shapes with other parameters')
     return parser.parse_args()
 

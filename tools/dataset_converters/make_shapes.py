@@ -4,6 +4,7 @@
 
 The default, 560 pictures of 128x128, takes about ten seconds and 15 MB. Run again, it does nothing.
 """
+
 import argparse
 
 from m2f_mm.apis.command_line import height_and_width

@@ -13,4 +13,5 @@ backbone = dict(
     norm_eval=False,
     zero_init_residual=False,
     style='pytorch',
-    init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://resnet101c'))
+    init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://resnet101c'),
+)

@@ -5,5 +5,6 @@ backbone = dict(
     embed_dims=128,
     num_heads=(4, 8, 16, 32),
     window_size=12,
-    init_cfg=dict(checkpoint='m2f_mm://swin_base_patch4_window12_384'))
+    init_cfg=dict(checkpoint='m2f_mm://swin_base_patch4_window12_384'),
+)
 in_channels = [128, 256, 512, 1024]

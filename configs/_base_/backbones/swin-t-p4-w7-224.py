@@ -7,5 +7,6 @@ backbone = dict(
     num_heads=(3, 6, 12, 24),
     window_size=7,
     drop_path_rate=0.3,
-    init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://swin_tiny_patch4_window7_224'))
+    init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://swin_tiny_patch4_window7_224'),
+)
 in_channels = [96, 192, 384, 768]

@@ -18,7 +18,7 @@ train_pipeline = [
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Pad', size=_base_.crop_size, pad_val=dict(img=128, seg=255)),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 test_pipeline = _base_.test_pipeline
 train_dataloader = dict(
@@ -26,11 +26,15 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images_detectron2/training', seg_map_path='annotations_detectron2/training'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images_detectron2/validation', seg_map_path='annotations_detectron2/validation'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader

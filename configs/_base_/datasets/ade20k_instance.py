@@ -21,7 +21,7 @@ train_pipeline = [
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Pad', size=crop_size, pad_val=dict(img=128, masks=0)),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
@@ -29,7 +29,7 @@ test_pipeline = [
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(max_size, 640), keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 train_dataloader = dict(
@@ -40,7 +40,9 @@ train_dataloader = dict(
         ann_file='ade20k_instance_train.json',
         data_prefix=dict(img='images/training/'),
         filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -48,7 +50,9 @@ val_dataloader = dict(
         ann_file='ade20k_instance_val.json',
         data_prefix=dict(img='images/validation/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='m2f_mm.CocoMetric', ann_file=data_root + 'ade20k_instance_val.json', metric=['segm'])

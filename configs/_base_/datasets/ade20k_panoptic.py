@@ -22,7 +22,7 @@ train_pipeline = [
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=255)),
-    dict(type='m2f_mm.PackPanopticInputs')
+    dict(type='m2f_mm.PackPanopticInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
@@ -30,7 +30,7 @@ test_pipeline = [
     dict(type='Resize', scale=(max_size, 640), keep_ratio=True, backend='pillow'),
     # After the resize, so that the truth has the original size. For visualization; the metric reads the files.
     dict(type='m2f_mm.LoadPanopticSegments', mismatch='empty'),
-    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 # No filter_cfg: the official panoptic recipe trains on every picture.
@@ -41,7 +41,9 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='ade20k_panoptic_train.json',
         data_prefix=dict(img='images/training/', seg='ade20k_panoptic_train/'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -49,13 +51,18 @@ val_dataloader = dict(
         ann_file='ade20k_panoptic_val.json',
         data_prefix=dict(img='images/validation/', seg='ade20k_panoptic_val/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = [
-    dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'ade20k_panoptic_val.json',
-         seg_prefix=data_root + 'ade20k_panoptic_val/'),
+    dict(
+        type='m2f_mm.PanopticMetric',
+        ann_file=data_root + 'ade20k_panoptic_val.json',
+        seg_prefix=data_root + 'ade20k_panoptic_val/',
+    ),
     dict(type='m2f_mm.ThingMetric', ann_file=data_root + 'ade20k_instance_val.json', metric='segm'),
-    dict(type='m2f_mm.SemanticMetric', label_files={'/images/': '/annotations/', '.jpg': '.png'}, first_label=1)
+    dict(type='m2f_mm.SemanticMetric', label_files={'/images/': '/annotations/', '.jpg': '.png'}, first_label=1),
 ]
 test_evaluator = val_evaluator

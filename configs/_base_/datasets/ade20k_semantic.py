@@ -15,20 +15,25 @@ short_sides = [256, 307, 358, 409, 460, 512, 563, 614, 665, 716, 768, 819, 870, 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadLabelMap'),
-    dict(type='RandomChoiceResize', scales=[(max_size, side) for side in short_sides], resize_type='Resize',
-         keep_ratio=True, backend='pillow'),
+    dict(
+        type='RandomChoiceResize',
+        scales=[(max_size, side) for side in short_sides],
+        resize_type='Resize',
+        keep_ratio=True,
+        backend='pillow',
+    ),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),  # 1.0: the first window is taken
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=255)),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(max_size, 512), keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the truth stays at the original size
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -37,13 +42,18 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=(3584, side), keep_ratio=True, backend='pillow')
-             for side in (256, 384, 512, 640, 768, 896)],
-            [dict(type='RandomFlip', prob=0.0, direction='horizontal'),
-             dict(type='RandomFlip', prob=1.0, direction='horizontal')],
+            [
+                dict(type='Resize', scale=(3584, side), keep_ratio=True, backend='pillow')
+                for side in (256, 384, 512, 640, 768, 896)
+            ],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
             [dict(type='m2f_mm.LoadLabelMap')],
-            [dict(type='PackSegInputs')]
-        ])
+            [dict(type='PackSegInputs')],
+        ],
+    ),
 ]
 
 train_dataloader = dict(
@@ -51,13 +61,17 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='m2f_mm.IoUMetric', iou_metrics=['mIoU'])

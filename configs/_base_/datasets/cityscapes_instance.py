@@ -21,7 +21,7 @@ train_pipeline = [
     dict(type='m2f_mm.FixedSizeCrop', crop_size=crop_size, diagonal=False, pad=False, filter_empty=False),
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
@@ -29,7 +29,7 @@ test_pipeline = [
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 train_dataloader = dict(
@@ -40,7 +40,9 @@ train_dataloader = dict(
         ann_file='gtFine/cityscapes_instance_train.json',
         data_prefix=dict(img='leftImg8bit/train/'),
         filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -48,10 +50,13 @@ val_dataloader = dict(
         ann_file='gtFine/cityscapes_instance_val.json',
         data_prefix=dict(img='leftImg8bit/val/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 # AP by cityscapesScripts: pip install cityscapesscripts.
 val_evaluator = dict(
-    type='CityScapesMetric', seg_prefix=data_root + 'gtFine/val', outfile_prefix='work_dirs/cityscapes_instance')
+    type='CityScapesMetric', seg_prefix=data_root + 'gtFine/val', outfile_prefix='work_dirs/cityscapes_instance'
+)
 test_evaluator = val_evaluator

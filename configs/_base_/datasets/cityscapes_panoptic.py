@@ -20,7 +20,7 @@ train_pipeline = [
     dict(type='m2f_mm.FixedSizeCrop', crop_size=crop_size, diagonal=False, pad=False),
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='m2f_mm.PackPanopticInputs')
+    dict(type='m2f_mm.PackPanopticInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
@@ -28,7 +28,7 @@ test_pipeline = [
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True, backend='pillow'),
     # After the resize, so that the truth has the original size. For visualization; the metric reads the files.
     dict(type='m2f_mm.LoadPanopticSegments'),
-    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 # No filter_cfg: the official panoptic recipe trains on every picture.
@@ -39,7 +39,9 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='gtFine/cityscapes_panoptic_train.json',
         data_prefix=dict(img='leftImg8bit/train/', seg='gtFine/cityscapes_panoptic_train/'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -47,15 +49,23 @@ val_dataloader = dict(
         ann_file='gtFine/cityscapes_panoptic_val.json',
         data_prefix=dict(img='leftImg8bit/val/', seg='gtFine/cityscapes_panoptic_val/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = [
-    dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'gtFine/cityscapes_panoptic_val.json',
-         seg_prefix=data_root + 'gtFine/cityscapes_panoptic_val/', prefix='cityscapes_panoptic'),
+    dict(
+        type='m2f_mm.PanopticMetric',
+        ann_file=data_root + 'gtFine/cityscapes_panoptic_val.json',
+        seg_prefix=data_root + 'gtFine/cityscapes_panoptic_val/',
+        prefix='cityscapes_panoptic',
+    ),
     # AP by cityscapesScripts: pip install cityscapesscripts, or leave this metric out.
     dict(type='CityScapesMetric', seg_prefix=data_root + 'gtFine/val', outfile_prefix='work_dirs/cityscapes_panoptic'),
-    dict(type='m2f_mm.SemanticMetric',
-         label_files={'/leftImg8bit/': '/gtFine/', '_leftImg8bit.png': '_gtFine_labelTrainIds.png'})
+    dict(
+        type='m2f_mm.SemanticMetric',
+        label_files={'/leftImg8bit/': '/gtFine/', '_leftImg8bit.png': '_gtFine_labelTrainIds.png'},
+    ),
 ]
 test_evaluator = val_evaluator

@@ -17,19 +17,24 @@ short_sides = [int(0.1 * k * 1024) for k in range(5, 21)]
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadLabelMap'),
-    dict(type='RandomChoiceResize', scales=[(max_size, side) for side in short_sides], resize_type='Resize',
-         keep_ratio=True, backend='pillow'),
+    dict(
+        type='RandomChoiceResize',
+        scales=[(max_size, side) for side in short_sides],
+        resize_type='Resize',
+        keep_ratio=True,
+        backend='pillow',
+    ),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),  # 1.0: the first window is taken
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the truth stays at the original size
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -38,13 +43,18 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=(4096, side), keep_ratio=True, backend='pillow')
-             for side in (512, 768, 1024, 1280, 1536, 1792)],
-            [dict(type='RandomFlip', prob=0.0, direction='horizontal'),
-             dict(type='RandomFlip', prob=1.0, direction='horizontal')],
+            [
+                dict(type='Resize', scale=(4096, side), keep_ratio=True, backend='pillow')
+                for side in (512, 768, 1024, 1280, 1536, 1792)
+            ],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
             [dict(type='m2f_mm.LoadLabelMap')],
-            [dict(type='PackSegInputs')]
-        ])
+            [dict(type='PackSegInputs')],
+        ],
+    ),
 ]
 
 train_dataloader = dict(
@@ -52,13 +62,17 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='m2f_mm.IoUMetric', iou_metrics=['mIoU'])

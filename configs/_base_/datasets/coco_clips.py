@@ -11,7 +11,7 @@ train_pipeline = [
     dict(type='m2f_mm.ResizeShortestEdge', short_sides=[360, 480], max_size=1333),
     dict(type='RandomFlip', prob=0.5),
     dict(type='m2f_mm.ClipFromImage', num_frames=2),
-    dict(type='m2f_mm.PackClipInputs')
+    dict(type='m2f_mm.PackClipInputs'),
 ]
 train_dataloader = dict(
     batch_sampler=dict(type='AspectRatioBatchSampler'),
@@ -22,4 +22,6 @@ train_dataloader = dict(
         data_prefix=dict(img='train2017/'),
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)

@@ -17,7 +17,7 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
     # Also removes the instances that it leaves nothing of.
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.1, 2.0)),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
@@ -25,7 +25,7 @@ test_pipeline = [
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True, backend_args=backend_args),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 train_dataloader = dict(
@@ -37,7 +37,9 @@ train_dataloader = dict(
         data_prefix=dict(img='train2017/'),
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -46,10 +48,15 @@ val_dataloader = dict(
         data_prefix=dict(img='val2017/'),
         test_mode=True,
         pipeline=test_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='m2f_mm.CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric=['segm'],
-    backend_args=backend_args)
+    type='m2f_mm.CocoMetric',
+    ann_file=data_root + 'annotations/instances_val2017.json',
+    metric=['segm'],
+    backend_args=backend_args,
+)
 test_evaluator = val_evaluator

@@ -16,7 +16,7 @@ train_pipeline = [
     dict(type='m2f_mm.LoadPanopticSegments', with_mask=True, backend_args=backend_args),
     dict(type='RandomFlip', prob=0.5),  # before the resize, as in the official code
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.1, 2.0)),
-    dict(type='m2f_mm.PackPanopticInputs')
+    dict(type='m2f_mm.PackPanopticInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
@@ -25,7 +25,7 @@ test_pipeline = [
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
     # After the resize, so that the truth has the original size. For visualization; the metric reads the files.
     dict(type='m2f_mm.LoadPanopticSegments', backend_args=backend_args),
-    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 # No filter_cfg: the official panoptic recipe trains on every picture.
@@ -37,7 +37,9 @@ train_dataloader = dict(
         ann_file='annotations/panoptic_train2017.json',
         data_prefix=dict(img='train2017/', seg='annotations/panoptic_train2017/'),
         pipeline=train_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -46,15 +48,29 @@ val_dataloader = dict(
         data_prefix=dict(img='val2017/', seg='annotations/panoptic_val2017/'),
         test_mode=True,
         pipeline=test_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = [
-    dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'annotations/panoptic_val2017.json',
-         seg_prefix=data_root + 'annotations/panoptic_val2017/', backend_args=backend_args),
-    dict(type='m2f_mm.CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric='segm',
-         backend_args=backend_args),
-    dict(type='m2f_mm.SemanticMetric', ann_file=data_root + 'annotations/panoptic_val2017.json',
-         seg_prefix=data_root + 'annotations/panoptic_val2017/', backend_args=backend_args)
+    dict(
+        type='m2f_mm.PanopticMetric',
+        ann_file=data_root + 'annotations/panoptic_val2017.json',
+        seg_prefix=data_root + 'annotations/panoptic_val2017/',
+        backend_args=backend_args,
+    ),
+    dict(
+        type='m2f_mm.CocoMetric',
+        ann_file=data_root + 'annotations/instances_val2017.json',
+        metric='segm',
+        backend_args=backend_args,
+    ),
+    dict(
+        type='m2f_mm.SemanticMetric',
+        ann_file=data_root + 'annotations/panoptic_val2017.json',
+        seg_prefix=data_root + 'annotations/panoptic_val2017/',
+        backend_args=backend_args,
+    ),
 ]
 test_evaluator = val_evaluator

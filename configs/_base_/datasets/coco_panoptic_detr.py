@@ -11,11 +11,14 @@ train_pipeline = [
         type='RandomChoice',
         transforms=[
             [resize],
-            [dict(type='m2f_mm.ResizeShortestEdge', short_sides=(400, 500, 600), max_size=None),
-             dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600)),
-             resize]
-        ]),
-    dict(type='m2f_mm.PackPanopticInputs')
+            [
+                dict(type='m2f_mm.ResizeShortestEdge', short_sides=(400, 500, 600), max_size=None),
+                dict(type='RandomCrop', crop_type='absolute_range', crop_size=(384, 600)),
+                resize,
+            ],
+        ],
+    ),
+    dict(type='m2f_mm.PackPanopticInputs'),
 ]
 del resize
 train_dataloader = dict(batch_size=1, dataset=dict(pipeline=train_pipeline))

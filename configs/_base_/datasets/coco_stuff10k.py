@@ -21,7 +21,9 @@ train_dataloader = dict(
         ann_file='imageLists/train.txt',
         data_prefix=dict(img_path='images', seg_map_path='annotations_detectron2/train'),
         seg_map_suffix='.png',
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -30,5 +32,7 @@ val_dataloader = dict(
         ann_file='imageLists/test.txt',
         data_prefix=dict(img_path='images', seg_map_path='annotations_detectron2/test'),
         seg_map_suffix='.png',
-        pipeline=_base_.test_pipeline))
+        pipeline=_base_.test_pipeline,
+    )
+)
 test_dataloader = val_dataloader

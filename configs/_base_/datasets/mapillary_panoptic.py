@@ -23,7 +23,7 @@ train_pipeline = [
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=255)),
-    dict(type='m2f_mm.PackPanopticInputs')
+    dict(type='m2f_mm.PackPanopticInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
@@ -31,7 +31,7 @@ test_pipeline = [
     dict(type='Resize', scale=(2048, 2048), keep_ratio=True, backend='pillow'),
     # After the resize, so that the truth has the original size. For visualization; the metric reads the files.
     dict(type='m2f_mm.LoadPanopticSegments'),
-    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 # No filter_cfg: the official panoptic recipe trains on every picture.
@@ -43,7 +43,9 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='training/panoptic/panoptic_2018.json',
         data_prefix=dict(img='training/images/', seg='training/panoptic/'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -51,12 +53,18 @@ val_dataloader = dict(
         ann_file='validation/panoptic/panoptic_2018.json',
         data_prefix=dict(img='validation/images/', seg='validation/panoptic/'),
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = [
-    dict(type='m2f_mm.PanopticMetric', ann_file=data_root + 'validation/panoptic/panoptic_2018.json',
-         seg_prefix=data_root + 'validation/panoptic/', prefix='mapillary_panoptic'),
-    dict(type='m2f_mm.SemanticMetric', label_files={'/images/': '/labels/', '.jpg': '.png'})
+    dict(
+        type='m2f_mm.PanopticMetric',
+        ann_file=data_root + 'validation/panoptic/panoptic_2018.json',
+        seg_prefix=data_root + 'validation/panoptic/',
+        prefix='mapillary_panoptic',
+    ),
+    dict(type='m2f_mm.SemanticMetric', label_files={'/images/': '/labels/', '.jpg': '.png'}),
 ]
 test_evaluator = val_evaluator

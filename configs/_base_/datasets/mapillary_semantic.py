@@ -18,20 +18,25 @@ short_sides = [int(0.1 * k * 2048) for k in range(5, 21)]
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadLabelMap'),
-    dict(type='RandomChoiceResize', scales=[(max_size, side) for side in short_sides], resize_type='Resize',
-         keep_ratio=True, backend='pillow'),
+    dict(
+        type='RandomChoiceResize',
+        scales=[(max_size, side) for side in short_sides],
+        resize_type='Resize',
+        keep_ratio=True,
+        backend='pillow',
+    ),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=1.0),  # 1.0: the first window is taken
     dict(type='m2f_mm.ColorAugSSD'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=255)),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 2048), keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the truth stays at the original size
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -41,13 +46,18 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             # Not in the official configuration; detectron2's defaults would apply.
-            [dict(type='Resize', scale=(4000, side), keep_ratio=True, backend='pillow')
-             for side in range(400, 1201, 100)],
-            [dict(type='RandomFlip', prob=0.0, direction='horizontal'),
-             dict(type='RandomFlip', prob=1.0, direction='horizontal')],
+            [
+                dict(type='Resize', scale=(4000, side), keep_ratio=True, backend='pillow')
+                for side in range(400, 1201, 100)
+            ],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
             [dict(type='m2f_mm.LoadLabelMap')],
-            [dict(type='PackSegInputs')]
-        ])
+            [dict(type='PackSegInputs')],
+        ],
+    ),
 ]
 
 train_dataloader = dict(
@@ -56,13 +66,17 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='training/images', seg_map_path='training/labels'),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         data_prefix=dict(img_path='validation/images', seg_map_path='validation/labels'),
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='m2f_mm.IoUMetric', iou_metrics=['mIoU'])

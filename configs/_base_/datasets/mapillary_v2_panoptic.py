@@ -13,15 +13,23 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         ann_file='training/v2.0/panoptic/panoptic_2020.json',
-        data_prefix=dict(seg='training/v2.0/panoptic/')))
+        data_prefix=dict(seg='training/v2.0/panoptic/'),
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         ann_file='validation/v2.0/panoptic/panoptic_2020.json',
-        data_prefix=dict(seg='validation/v2.0/panoptic/')))
+        data_prefix=dict(seg='validation/v2.0/panoptic/'),
+    )
+)
 test_dataloader = val_dataloader
 val_evaluator = [
-    dict(type='m2f_mm.PanopticMetric', ann_file=_base_.data_root + 'validation/v2.0/panoptic/panoptic_2020.json',
-         seg_prefix=_base_.data_root + 'validation/v2.0/panoptic/', prefix='mapillary_panoptic')
+    dict(
+        type='m2f_mm.PanopticMetric',
+        ann_file=_base_.data_root + 'validation/v2.0/panoptic/panoptic_2020.json',
+        seg_prefix=_base_.data_root + 'validation/v2.0/panoptic/',
+        prefix='mapillary_panoptic',
+    )
 ]
 test_evaluator = val_evaluator

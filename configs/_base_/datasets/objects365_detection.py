@@ -16,14 +16,14 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     # Also removes the boxes that it leaves nothing of.
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.1, 2.0)),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile', backend_args=backend_args),
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadAnnotations', with_bbox=True, backend_args=backend_args),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 train_dataloader = dict(
@@ -35,7 +35,9 @@ train_dataloader = dict(
         data_prefix=dict(img='train/'),
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -44,10 +46,15 @@ val_dataloader = dict(
         data_prefix=dict(img='val/'),
         test_mode=True,
         pipeline=test_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='m2f_mm.CocoMetric', ann_file=data_root + 'annotations/zhiyuan_objv2_val.json', metric=['bbox'],
-    backend_args=backend_args)
+    type='m2f_mm.CocoMetric',
+    ann_file=data_root + 'annotations/zhiyuan_objv2_val.json',
+    metric=['bbox'],
+    backend_args=backend_args,
+)
 test_evaluator = val_evaluator

@@ -10,13 +10,17 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='annotations/annotations_train.json',
-        data_prefix=dict(img_path='train/')))
+        data_prefix=dict(img_path='train/'),
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='annotations/annotations_valid.json',
-        data_prefix=dict(img_path='valid/')))
+        data_prefix=dict(img_path='valid/'),
+    )
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(outfile_prefix='ovis_results')
 test_evaluator = val_evaluator

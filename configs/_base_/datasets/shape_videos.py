@@ -7,7 +7,8 @@ dataset_type = 'm2f_mm.VideoInstanceDataset'
 image_size = (128, 96)
 metainfo = dict(
     classes=('disc', 'square', 'triangle', 'ring'),
-    palette=[(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200)])
+    palette=[(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200)],
+)
 
 train_pipeline = [
     dict(type='UniformRefFrameSample', num_ref_imgs=1, frame_range=20),
@@ -18,21 +19,34 @@ train_pipeline = [
             dict(type='m2f_mm.LoadImage'),
             dict(type='m2f_mm.LoadTrackAnnotations', with_mask=True),
             dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
-            dict(type='RandomFlip', prob=0.5)
-        ]),
-    dict(type='m2f_mm.PackClipInputs')
+            dict(type='RandomFlip', prob=0.5),
+        ],
+    ),
+    dict(type='m2f_mm.PackClipInputs'),
 ]
 test_pipeline = [
     dict(
         type='TransformBroadcaster',
         transforms=[
             dict(type='m2f_mm.LoadImage'),
-            dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow')
-        ]),
+            dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
+        ],
+    ),
     dict(
         type='m2f_mm.PackClipInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'frame_id', 'video_id',
-                   'video_length', 'ori_video_length', 'instances'))
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'frame_id',
+            'video_id',
+            'video_length',
+            'ori_video_length',
+            'instances',
+        ),
+    ),
 ]
 
 train_dataloader = dict(
@@ -44,7 +58,9 @@ train_dataloader = dict(
         ann_file='train.json',
         data_prefix=dict(img_path='train/JPEGImages/'),
         metainfo=metainfo,
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     num_workers=1,
     dataset=dict(
@@ -54,7 +70,9 @@ val_dataloader = dict(
         data_prefix=dict(img_path='val/JPEGImages/'),
         metainfo=metainfo,
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='m2f_mm.YouTubeVISMetric')

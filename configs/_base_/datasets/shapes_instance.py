@@ -7,21 +7,22 @@ dataset_type = 'm2f_mm.CocoDataset'
 image_size = (128, 128)
 metainfo = dict(
     classes=('disc', 'square', 'triangle', 'ring'),
-    palette=[(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200)])
+    palette=[(220, 60, 50), (70, 90, 230), (240, 200, 40), (190, 70, 200)],
+)
 
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='m2f_mm.LargeScaleJitter', scale=image_size, crop_size=image_size, ratio_range=(0.8, 1.4)),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 
 train_dataloader = dict(
@@ -34,7 +35,9 @@ train_dataloader = dict(
         data_prefix=dict(img='img_dir/train/'),
         metainfo=metainfo,
         filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     num_workers=1,
     dataset=dict(
@@ -44,7 +47,9 @@ val_dataloader = dict(
         data_prefix=dict(img='img_dir/val/'),
         metainfo=metainfo,
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='m2f_mm.CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['segm'])

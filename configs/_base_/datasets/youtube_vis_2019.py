@@ -19,9 +19,10 @@ train_pipeline = [
             dict(type='m2f_mm.LoadImage', backend_args=backend_args),
             dict(type='m2f_mm.LoadTrackAnnotations', with_mask=True, backend_args=backend_args),
             dict(type='m2f_mm.ResizeShortestEdge', short_sides=[360, 480], max_size=1333),
-            dict(type='RandomFlip', prob=0.5)
-        ]),
-    dict(type='m2f_mm.PackClipInputs')
+            dict(type='RandomFlip', prob=0.5),
+        ],
+    ),
+    dict(type='m2f_mm.PackClipInputs'),
 ]
 test_pipeline = [
     dict(
@@ -29,12 +30,24 @@ test_pipeline = [
         transforms=[
             dict(type='m2f_mm.LoadImage', backend_args=backend_args),
             # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
-            dict(type='Resize', scale=(1333, 360), keep_ratio=True, backend='pillow')
-        ]),
+            dict(type='Resize', scale=(1333, 360), keep_ratio=True, backend='pillow'),
+        ],
+    ),
     dict(
         type='m2f_mm.PackClipInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'frame_id', 'video_id',
-                   'video_length', 'ori_video_length', 'instances'))
+        meta_keys=(
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'frame_id',
+            'video_id',
+            'video_length',
+            'ori_video_length',
+            'instances',
+        ),
+    ),
 ]
 
 train_dataloader = dict(
@@ -45,7 +58,9 @@ train_dataloader = dict(
         ann_file='train.json',
         data_prefix=dict(img_path='train/JPEGImages/'),
         pipeline=train_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
@@ -54,7 +69,9 @@ val_dataloader = dict(
         data_prefix=dict(img_path='valid/JPEGImages/'),
         test_mode=True,
         pipeline=test_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    )
+)
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='m2f_mm.YouTubeVISMetric', outfile_prefix='youtube_vis_results', format_only=True)

@@ -9,5 +9,6 @@ model = dict(
     backbone=_base_.model.backbone,
     track_head=track_head,
     train_cfg=_base_.model.train_cfg,
-    test_cfg=dict(max_per_video=10, instance_masks='rle'))
+    test_cfg=dict(max_per_video=10, instance_masks='rle'),
+)
 del track_head

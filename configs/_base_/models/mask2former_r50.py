@@ -13,7 +13,8 @@ model = dict(
         norm_eval=False,
         zero_init_residual=False,  # a frozen norm that starts at zero would switch its block off for good
         style='pytorch',
-        init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://resnet50')),
+        init_cfg=dict(type='Pretrained', checkpoint='m2f_mm://resnet50'),
+    ),
     panoptic_head=dict(
         type='m2f_mm.Mask2FormerHead',
         in_channels=[256, 512, 1024, 2048],
@@ -24,7 +25,8 @@ model = dict(
         transformer_decoder=dict(num_layers=9, embed_dims=256, num_heads=8, feedforward_channels=2048),
         loss_cls=dict(loss_weight=2.0, no_object_weight=0.1),
         loss_mask=dict(loss_weight=5.0),
-        loss_dice=dict(loss_weight=5.0)),
+        loss_dice=dict(loss_weight=5.0),
+    ),
     train_cfg=dict(num_points=12544, oversample_ratio=3.0, importance_sample_ratio=0.75),
     test_cfg=dict(
         panoptic_on=False,
@@ -33,4 +35,6 @@ model = dict(
         object_mask_thr=0.8,
         iou_thr=0.8,
         filter_low_score=True,  # void where the winner's own mask is below 0.5
-        max_per_image=100))
+        max_per_image=100,
+    ),
+)

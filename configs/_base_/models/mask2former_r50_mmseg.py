@@ -7,13 +7,11 @@ model = dict(
     _delete_=True,
     type='m2f_mm.MaskSegmentor',
     data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        pad_val=0,
-        seg_pad_val=255,
-        test_cfg=dict(size_divisor=32),
-        **_base_.image_norm),
+        type='SegDataPreProcessor', pad_val=0, seg_pad_val=255, test_cfg=dict(size_divisor=32), **_base_.image_norm
+    ),
     backbone=_base_.model.backbone,
     decode_head=head,
     train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+    test_cfg=dict(mode='whole'),
+)
 del head

@@ -10,5 +10,6 @@ model = dict(
     backbone=_base_.model.backbone,
     track_head=track_head,
     train_cfg=_base_.model.train_cfg,
-    test_cfg=dict(max_per_video=10, instance_masks='rle', frames_at_once=8))
+    test_cfg=dict(max_per_video=10, instance_masks='rle', frames_at_once=8),
+)
 del track_head

@@ -20,11 +20,14 @@ model = dict(
             num_extra_levels=1,
             fine_first=True,
             always_fpn=True,
-            feedforward_channels=2048),
+            feedforward_channels=2048,
+        ),
         transformer_decoder=dict(num_layers=9, embed_dims=256, num_heads=8, feedforward_channels=2048),
         loss_cls=dict(type='FocalLoss', loss_weight=4.0),
         loss_mask=dict(loss_weight=5.0),
         loss_dice=dict(loss_weight=5.0),
         loss_bbox=dict(loss_weight=5.0),
-        loss_iou=dict(loss_weight=2.0)),
-    test_cfg=dict(object_mask_thr=0.25, temperature=0.06))
+        loss_iou=dict(loss_weight=2.0),
+    ),
+    test_cfg=dict(object_mask_thr=0.25, temperature=0.06),
+)

@@ -18,11 +18,14 @@ model = dict(
             num_extra_levels=0,
             fine_first=False,
             always_fpn=True,
-            feedforward_channels=1024),
+            feedforward_channels=1024,
+        ),
         transformer_decoder=dict(num_layers=9, embed_dims=256, num_heads=8, feedforward_channels=2048),
         loss_cls=dict(type='CrossEntropyLoss', loss_weight=4.0, no_object_weight=0.1),
         loss_mask=dict(loss_weight=5.0),
         loss_dice=dict(loss_weight=5.0),
         loss_bbox=dict(loss_weight=5.0),
         loss_iou=dict(loss_weight=2.0),
-        train_cfg=dict(num_points=12544, oversample_ratio=3.0, importance_sample_ratio=0.75)))
+        train_cfg=dict(num_points=12544, oversample_ratio=3.0, importance_sample_ratio=0.75),
+    )
+)

@@ -8,4 +8,6 @@ model = dict(
         in_channels=[256, 512, 1024, 2048],
         feat_channels=256,
         out_channels=256,
-        pixel_decoder=dict(type='m2f_mm.FPNPixelDecoder')))
+        pixel_decoder=dict(type='m2f_mm.FPNPixelDecoder'),
+    ),
+)

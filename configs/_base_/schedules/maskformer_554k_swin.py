@@ -4,6 +4,7 @@ _base_ = ['./maskformer_554k.py']
 optim_wrapper = dict(optimizer=dict(lr=6e-5, weight_decay=0.01), paramwise_cfg=dict(backbone_lr_mult=1.0))
 warm_up = dict(type='LinearLR', start_factor=1e-6, begin=0, end=1501, by_epoch=False)  # 1500 steps of the factor
 param_scheduler = [
-    warm_up, dict(type='MultiStepLR', begin=0, end=554400, by_epoch=False, milestones=[369600], gamma=0.1)
+    warm_up,
+    dict(type='MultiStepLR', begin=0, end=554400, by_epoch=False, milestones=[369600], gamma=0.1),
 ]
 del warm_up

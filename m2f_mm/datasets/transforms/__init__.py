@@ -6,7 +6,17 @@ from .loading import LoadImage, LoadLabelMap, LoadPanopticAnnotations, LoadPanop
 from .resizing import Resize
 
 __all__ = [
-    'ClipFromImage', 'ColorAugSSD', 'FixedSizeCrop', 'LargeScaleJitter', 'LoadImage', 'LoadLabelMap',
-    'LoadPanopticAnnotations', 'LoadPanopticSegments', 'PackClipInputs', 'PackPanopticInputs', 'Resize', 'ResizeScale',
-    'ResizeShortestEdge'
+    'ClipFromImage',
+    'ColorAugSSD',
+    'FixedSizeCrop',
+    'LargeScaleJitter',
+    'LoadImage',
+    'LoadLabelMap',
+    'LoadPanopticAnnotations',
+    'LoadPanopticSegments',
+    'PackClipInputs',
+    'PackPanopticInputs',
+    'Resize',
+    'ResizeScale',
+    'ResizeShortestEdge',
 ]

@@ -1,4 +1,5 @@
 """Clips out of still pictures."""
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -25,11 +26,19 @@ class ClipFromImage(BaseTransform):
         pad_val: value of pixels from outside.
     """
 
-    def __init__(self, num_frames: int = 2, rotation: float = 15.0, scale: tuple[float, float] = (0.8, 1.25),
-                 shift: float = 0.1, pad_val: int = 128):
+    def __init__(
+        self,
+        num_frames: int = 2,
+        rotation: float = 15.0,
+        scale: tuple[float, float] = (0.8, 1.25),
+        shift: float = 0.1,
+        pad_val: int = 128,
+    ):
         if num_frames < 1 or not 0 < scale[0] <= scale[1] or rotation < 0 or shift < 0:
-            raise ValueError('num_frames must be at least 1, scale an interval above 0, rotation and shift not '
-                             f'negative; got {num_frames}, {scale}, {rotation}, {shift}')
+            raise ValueError(
+                'num_frames must be at least 1, scale an interval above 0, rotation and shift not '
+                f'negative; got {num_frames}, {scale}, {rotation}, {shift}'
+            )
         self.num_frames = num_frames
         self.rotation = rotation
         self.scale = scale
@@ -38,8 +47,13 @@ class ClipFromImage(BaseTransform):
 
     def _pose(self) -> np.ndarray:
         """Angle, logarithm of the scale, shift in x and y."""
-        return np.array([np.random.uniform(-self.rotation, self.rotation),
-                         np.random.uniform(*np.log(self.scale)), *np.random.uniform(-self.shift, self.shift, 2)])
+        return np.array(
+            [
+                np.random.uniform(-self.rotation, self.rotation),
+                np.random.uniform(*np.log(self.scale)),
+                *np.random.uniform(-self.shift, self.shift, 2),
+            ]
+        )
 
     def transform(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
@@ -52,8 +66,12 @@ class ClipFromImage(BaseTransform):
             frames.append(self._moved(results, matrix))
         path = results.get('img_path', '')
         for t, frame in enumerate(frames):
-            frame.update(frame_id=t, video_id=results.get('img_id', path), video_length=self.num_frames,
-                         ori_video_length=self.num_frames)
+            frame.update(
+                frame_id=t,
+                video_id=results.get('img_id', path),
+                video_length=self.num_frames,
+                ori_video_length=self.num_frames,
+            )
         return {key: [frame[key] for frame in frames] for key in frames[0]}
 
     def _warped(self, image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -62,7 +80,7 @@ class ClipFromImage(BaseTransform):
     def _moved(self, results: dict, matrix: np.ndarray) -> dict:
         size = results['img'].shape[1::-1]
         image = results['img']
-        if image.shape[2:] == (3, ):
+        if image.shape[2:] == (3,):
             moved = self._warped(image, matrix, size)
         else:  # OpenCV drops the axis of one channel, and pads no more than four
             planes = [self._warped(plane, matrix, size) for plane in np.atleast_3d(image).transpose(2, 0, 1)]
@@ -71,6 +89,7 @@ class ClipFromImage(BaseTransform):
         if 'gt_masks' not in results:
             return frame
         from mmdet.structures.mask import BitmapMasks
+
         masks = results['gt_masks'].to_ndarray()
         moved = np.zeros(masks.shape, np.uint8)
         for mask, place in zip(masks, moved):
@@ -81,8 +100,10 @@ class ClipFromImage(BaseTransform):
         return frame
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(num_frames={self.num_frames}, rotation={self.rotation}, scale={self.scale}, '
-                f'shift={self.shift}, pad_val={self.pad_val})')
+        return (
+            f'{type(self).__name__}(num_frames={self.num_frames}, rotation={self.rotation}, scale={self.scale}, '
+            f'shift={self.shift}, pad_val={self.pad_val})'
+        )
 
 
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -1,4 +1,5 @@
 """The colour jitter of SSD, as the official ADE20K, Cityscapes and Mapillary recipes use it."""
+
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -21,8 +22,9 @@ class ColorAugSSD(BaseTransform):
         hue: largest shift, of 180.
     """
 
-    def __init__(self, brightness: float = 32, contrast: tuple = (0.5, 1.5), saturation: tuple = (0.5, 1.5),
-                 hue: int = 18):
+    def __init__(
+        self, brightness: float = 32, contrast: tuple = (0.5, 1.5), saturation: tuple = (0.5, 1.5), hue: int = 18
+    ):
         self.brightness = brightness
         self.contrast = tuple(contrast)
         self.saturation = tuple(saturation)
@@ -30,9 +32,11 @@ class ColorAugSSD(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         image = results['img']
-        if image.dtype != np.uint8 or image.shape[2:] != (3, ):
-            raise ValueError(f'ColorAugSSD wants a uint8 picture of three channels, got {image.dtype} '
-                             f'{image.shape} of {results.get("img_path")}')
+        if image.dtype != np.uint8 or image.shape[2:] != (3,):
+            raise ValueError(
+                f'ColorAugSSD wants a uint8 picture of three channels, got {image.dtype} '
+                f'{image.shape} of {results.get("img_path")}'
+            )
         steps = [self._contrast, self._saturation, self._hue]
         if _coin():
             steps = steps[1:] + steps[:1]
@@ -59,8 +63,10 @@ class ColorAugSSD(BaseTransform):
         return mmcv.hsv2bgr(hsv)
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(brightness={self.brightness}, contrast={self.contrast}, '
-                f'saturation={self.saturation}, hue={self.hue})')
+        return (
+            f'{type(self).__name__}(brightness={self.brightness}, contrast={self.contrast}, '
+            f'saturation={self.saturation}, hue={self.hue})'
+        )
 
 
 def _coin() -> bool:

@@ -1,4 +1,5 @@
 """From the results of a pipeline to the tensors that a model of MMDetection receives."""
+
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -46,7 +47,8 @@ class NoInstances(InstanceData):
         if name in ('labels', 'bboxes'):
             raise AttributeError(
                 f'PackPanopticInputs packs segments, not {name} of instances, which the heads of MMDetection and some '
-                'of its batch augmentations read: take m2f_mm.LoadPanopticAnnotations and PackDetInputs for them')
+                'of its batch augmentations read: take m2f_mm.LoadPanopticAnnotations and PackDetInputs for them'
+            )
         raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
 
 
@@ -68,18 +70,30 @@ class PackPanopticInputs(BaseTransform):
         meta_keys: what else of the results the sample carries as meta information.
     """
 
-    def __init__(self,
-                 meta_keys: Sequence[str] = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
-                                             'flip_direction')):
+    def __init__(
+        self,
+        meta_keys: Sequence[str] = (
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'flip',
+            'flip_direction',
+        ),
+    ):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
         from .segment_sample import SegmentSample  # of MMDetection, which nothing else here needs
+
         if 'gt_segment_labels' not in results and {'gt_seg_map', 'gt_masks', 'gt_bboxes'} & results.keys():
             from mmdet.datasets.transforms import PackDetInputs
+
             return PackDetInputs(self.meta_keys)(results)
-        sample = SegmentSample(metainfo={key: results[key] for key in self.meta_keys
-                                         if results.get(key) is not None})  # an array has no img_path
+        sample = SegmentSample(
+            metainfo={key: results[key] for key in self.meta_keys if results.get(key) is not None}
+        )  # an array has no img_path
         if 'gt_seg_map' in results:
             index = np.maximum(results['gt_seg_map'].astype(np.uint16, copy=False), IGNORE)
             index -= FIRST_SEGMENT  # 255 - 256 wraps around to what is -1 as int16
@@ -107,23 +121,39 @@ class PackClipInputs(BaseTransform):
     Raises:
         ValueError: frames have different sizes, or others than their annotations say; names them.
     """
+
     FIELDS = dict(labels='gt_bboxes_labels', masks='gt_masks', bboxes='gt_bboxes', instances_ids='gt_instances_ids')
 
-    def __init__(self,
-                 meta_keys: Sequence[str] = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',
-                                             'flip_direction', 'frame_id', 'video_id', 'video_length',
-                                             'ori_video_length')):
+    def __init__(
+        self,
+        meta_keys: Sequence[str] = (
+            'img_id',
+            'img_path',
+            'ori_shape',
+            'img_shape',
+            'scale_factor',
+            'flip',
+            'flip_direction',
+            'frame_id',
+            'video_id',
+            'video_length',
+            'ori_video_length',
+        ),
+    ):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
         from mmdet.structures import TrackDataSample
+
         images = results['img']
         sizes = results.get('ori_shape') or [image.shape[:2] for image in images]
         for path, size, image in zip(results['img_path'], sizes, images):
             if image.shape != images[0].shape or size != sizes[0]:
-                raise ValueError(f'the frames of video {results["video_id"][0]} have different sizes: '
-                                 f'{results["img_path"][0]} {tuple(sizes[0])}, {path} {tuple(size)} (H, W). Bring them '
-                                 'to one size, or split the video')
+                raise ValueError(
+                    f'the frames of video {results["video_id"][0]} have different sizes: '
+                    f'{results["img_path"][0]} {tuple(sizes[0])}, {path} {tuple(size)} (H, W). Bring them '
+                    'to one size, or split the video'
+                )
         for path, size, *listed in zip(results['img_path'], sizes, results.get('height', ()), results.get('width', ())):
             check_image_size(dict(img_path=path, ori_shape=size, height=listed[0], width=listed[1]))
         clip = TrackDataSample()
@@ -133,12 +163,19 @@ class PackClipInputs(BaseTransform):
 
     def _frame(self, results: dict, t: int) -> 'DetDataSample':  # noqa: F821
         from mmdet.structures import DetDataSample
+
         sample = DetDataSample(metainfo={key: results[key][t] for key in self.meta_keys if key in results})
         if 'gt_masks' in results:
             kept = np.flatnonzero(~np.asarray(results['gt_ignore_flags'][t], bool))
-            sample.gt_instances = InstanceData(**{
-                name: torch.from_numpy(values[kept]) if isinstance(values := results[key][t], np.ndarray)
-                else values[kept] for name, key in self.FIELDS.items() if key in results})
+            sample.gt_instances = InstanceData(
+                **{
+                    name: torch.from_numpy(values[kept])
+                    if isinstance(values := results[key][t], np.ndarray)
+                    else values[kept]
+                    for name, key in self.FIELDS.items()
+                    if key in results
+                }
+            )
         return sample
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ The transforms move whatever is in the results: ``img``, ``gt_seg_map`` (semanti
 ``gt_bboxes`` of MMDetection. ``LargeScaleJitter`` is what the COCO recipes use; ``ResizeScale`` and ``FixedSizeCrop``
 are its two halves under the names of detectron2. The other data sets have ``ResizeShortestEdge`` and ``FixedSizeCrop``.
 """
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -103,8 +104,15 @@ class FixedSizeCrop(BaseTransform):
         pad: False leaves smaller pictures as they are.
     """
 
-    def __init__(self, crop_size: tuple[int, int], pad_val: float = 128, seg_pad_val: int = IGNORE,
-                 filter_empty: bool = True, diagonal: bool = True, pad: bool = True):
+    def __init__(
+        self,
+        crop_size: tuple[int, int],
+        pad_val: float = 128,
+        seg_pad_val: int = IGNORE,
+        filter_empty: bool = True,
+        diagonal: bool = True,
+        pad: bool = True,
+    ):
         if not is_tuple_of(tuple(crop_size), int) or len(crop_size) != 2:
             raise ValueError(f'crop_size must be (height, width) in pixels, got {crop_size!r}')
         self.crop_size = tuple(crop_size)
@@ -123,13 +131,14 @@ class FixedSizeCrop(BaseTransform):
     def _window(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
         """Upper left corner (y, x), height and width of the window in a picture of ``shape``."""
         margins = [max(side - crop, 0) for side, crop in zip(shape, self.crop_size)]
-        y, x = (round(margin * u) if self.diagonal else int((margin + 1) * u)
-                for margin, u in zip(margins, self._place()))
+        y, x = (
+            round(margin * u) if self.diagonal else int((margin + 1) * u) for margin, u in zip(margins, self._place())
+        )
         return y, x, min(shape[0], self.crop_size[0]), min(shape[1], self.crop_size[1])
 
     def transform(self, results: dict) -> dict:
         y, x, height, width = self._window(results['img'].shape)
-        window = np.s_[y:y + height, x:x + width]
+        window = np.s_[y : y + height, x : x + width]
         size = self.crop_size if self.pad else (height, width)
         results['img'] = _padded(results['img'][window], size, self.pad_val)
         results['img_shape'] = size
@@ -144,8 +153,11 @@ class FixedSizeCrop(BaseTransform):
         if results.get('gt_masks') is not None:
             if self.filter_empty and results.get('gt_bboxes') is not None:
                 _select_instances(results, _in_window(results['gt_masks'], y, x, height, width))
-            results['gt_masks'] = results['gt_masks'].crop(np.array([x, y, x + width, y + height])).pad(
-                self.crop_size if self.pad else (height, width))
+            results['gt_masks'] = (
+                results['gt_masks']
+                .crop(np.array([x, y, x + width, y + height]))
+                .pad(self.crop_size if self.pad else (height, width))
+            )
             if results.get('gt_bboxes') is not None:
                 results['gt_bboxes'] = _like(results['gt_bboxes'], results['gt_masks'].get_bboxes('hbox').numpy())
         if self.filter_empty and results.get('gt_bboxes') is not None:
@@ -153,9 +165,11 @@ class FixedSizeCrop(BaseTransform):
             _select_instances(results, np.flatnonzero((boxes[:, 2:] - boxes[:, :2] > _SMALLEST_SIDE).all(1)))
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(crop_size={self.crop_size}, pad_val={self.pad_val}, '
-                f'seg_pad_val={self.seg_pad_val}, filter_empty={self.filter_empty}, diagonal={self.diagonal}, '
-                f'pad={self.pad})')
+        return (
+            f'{type(self).__name__}(crop_size={self.crop_size}, pad_val={self.pad_val}, '
+            f'seg_pad_val={self.seg_pad_val}, filter_empty={self.filter_empty}, diagonal={self.diagonal}, '
+            f'pad={self.pad})'
+        )
 
 
 @TRANSFORMS.register_module()
@@ -170,15 +184,21 @@ class LargeScaleJitter(ResizeScale, FixedSizeCrop):
         crop_size, pad_val, seg_pad_val, filter_empty: see ``FixedSizeCrop``.
     """
 
-    def __init__(self, scale: tuple[int, int], crop_size: tuple[int, int],
-                 ratio_range: tuple[float, float] = (0.1, 2.0), pad_val: float = 128, seg_pad_val: int = IGNORE,
-                 filter_empty: bool = True):
+    def __init__(
+        self,
+        scale: tuple[int, int],
+        crop_size: tuple[int, int],
+        ratio_range: tuple[float, float] = (0.1, 2.0),
+        pad_val: float = 128,
+        seg_pad_val: int = IGNORE,
+        filter_empty: bool = True,
+    ):
         ResizeScale.__init__(self, scale, ratio_range)
         FixedSizeCrop.__init__(self, crop_size, pad_val, seg_pad_val, filter_empty)
 
     def transform(self, results: dict) -> dict:
         image = results['img']
-        if image.dtype != np.uint8 or image.shape[2:] != (3, ):
+        if image.dtype != np.uint8 or image.shape[2:] != (3,):
             return FixedSizeCrop.transform(self, ResizeScale.transform(self, results))
         shape = self._new_shape(image)
         window = self._window(shape)
@@ -194,13 +214,16 @@ class LargeScaleJitter(ResizeScale, FixedSizeCrop):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(scale={self.scale}, crop_size={self.crop_size}, '
-                f'ratio_range={self.ratio_range}, pad_val={self.pad_val}, seg_pad_val={self.seg_pad_val}, '
-                f'filter_empty={self.filter_empty})')
+        return (
+            f'{type(self).__name__}(scale={self.scale}, crop_size={self.crop_size}, '
+            f'ratio_range={self.ratio_range}, pad_val={self.pad_val}, seg_pad_val={self.seg_pad_val}, '
+            f'filter_empty={self.filter_empty})'
+        )
 
 
-def _resize_into(planes: np.ndarray, image: np.ndarray, shape: tuple[int, int], y: int, x: int, height: int,
-                 width: int) -> None:
+def _resize_into(
+    planes: np.ndarray, image: np.ndarray, shape: tuple[int, int], y: int, x: int, height: int, width: int
+) -> None:
     """Resize ``image`` (h, w, 3) to ``shape`` and write the window into the upper left corner of ``planes`` (3, H, W).
 
     Pillow stretches the rows, rounds to 8 bits, and then stretches the columns when the picture does not become lower,
@@ -221,21 +244,22 @@ def _resize_into(planes: np.ndarray, image: np.ndarray, shape: tuple[int, int], 
         canvas.reshape(old, -1)[top:bottom, :width] = band
         quads = Image.frombuffer('RGBX', canvas.shape[1::-1], canvas, 'raw', 'RGBX', 0, 1)  # faster than single bytes
         resized = np.asarray(quads.resize((quads.width, new), Image.Resampling.BILINEAR))
-        plane[:height, :width] = resized[y:y + height].reshape(height, -1)[:, :width]
+        plane[:height, :width] = resized[y : y + height].reshape(height, -1)[:, :width]
 
 
-def _nearest_in_window(seg_map: np.ndarray, shape: tuple[int, int], y: int, x: int, height: int,
-                       width: int) -> np.ndarray:
+def _nearest_in_window(
+    seg_map: np.ndarray, shape: tuple[int, int], y: int, x: int, height: int, width: int
+) -> np.ndarray:
     """The window (height, width) of ``seg_map`` (h, w), resized to ``shape`` by Pillow's nearest pixel centre."""
     rows, columns = nearest_pixels(seg_map.shape, shape)
-    rows, repeated = np.unique(rows[y:y + height], return_inverse=True)
-    return seg_map[rows].take(columns[x:x + width], axis=1).take(repeated, axis=0)
+    rows, repeated = np.unique(rows[y : y + height], return_inverse=True)
+    return seg_map[rows].take(columns[x : x + width], axis=1).take(repeated, axis=0)
 
 
 def _padded(array: np.ndarray, shape: tuple[int, int], value: float) -> np.ndarray:
     """(h, w, ...) in the upper left corner of ``shape``; all channels get ``value``, unlike with mmcv's ``impad``."""
     padded = np.full((*shape, *array.shape[2:]), value, array.dtype)
-    padded[:array.shape[0], :array.shape[1]] = array
+    padded[: array.shape[0], : array.shape[1]] = array
     return padded
 
 
@@ -278,9 +302,17 @@ def _in_window(masks, y: int, x: int, height: int, width: int) -> np.ndarray:
     """Indices of the instances that may have a pixel in the window; cutting polygons to nothing takes long."""
     if not isinstance(masks.masks, list):  # of bitmaps it is an array
         return np.arange(len(masks))
-    return np.array([i for i, polygons in enumerate(masks) if any(
-        p[0::2].min() < x + width and p[0::2].max() > x and p[1::2].min() < y + height and p[1::2].max() > y
-        for p in polygons)], int)
+    return np.array(
+        [
+            i
+            for i, polygons in enumerate(masks)
+            if any(
+                p[0::2].min() < x + width and p[0::2].max() > x and p[1::2].min() < y + height and p[1::2].max() > y
+                for p in polygons
+            )
+        ],
+        int,
+    )
 
 
 def _select_instances(results: dict, kept: np.ndarray) -> None:

@@ -1,4 +1,5 @@
 """Pictures, and panoptic PNGs as one map of segment numbers that OpenMMLab's geometric transforms can move."""
+
 import warnings
 
 import numpy as np
@@ -37,15 +38,19 @@ class LoadImage(LoadImageFromFile, metaclass=TakenForStock):
         except FileNotFoundError:
             raise
         except Exception as error:  # whatever the decoder raises: OpenCV's own errors, assertions of mmcv
-            raise ValueError(f'{results["img_path"]} is not a readable picture ({error}); is it complete? Replace it, '
-                             f'or take it out of the annotations') from error
+            raise ValueError(
+                f'{results["img_path"]} is not a readable picture ({error}); is it complete? Replace it, '
+                f'or take it out of the annotations'
+            ) from error
         if results is None:
             return None
         image = results['img']
         if image.dtype.kind == 'f' and not np.isfinite(image).all():
-            raise ValueError(f'{results["img_path"]} has {np.count_nonzero(~np.isfinite(image))} values that are not '
-                             'finite (NaN or infinite): one of them spoils a whole batch. Fill them, or take the file '
-                             'out of the annotations')
+            raise ValueError(
+                f'{results["img_path"]} has {np.count_nonzero(~np.isfinite(image))} values that are not '
+                'finite (NaN or infinite): one of them spoils a whole batch. Fill them, or take the file '
+                'out of the annotations'
+            )
         check_image_size(results)
         return results
 
@@ -148,14 +153,17 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
         if len(segments) > MAX_SEGMENTS:
             raise ValueError(f'{path} has {len(segments)} segments, more than the {MAX_SEGMENTS} that fit into a map')
         if results.get('ori_shape', shape) != shape:
-            raise ValueError(f'{results["img_path"]} is {results["ori_shape"]} pixels (H, W), but its JSON says '
-                             f'{shape}; has the picture been scaled, or does its EXIF tag turn it?')
+            raise ValueError(
+                f'{results["img_path"]} is {results["ori_shape"]} pixels (H, W), but its JSON says '
+                f'{shape}; has the picture been scaled, or does its EXIF tag turn it?'
+            )
         if path is None:
             return None, segments
         runs = IdRuns(read_panoptic_png(path, self.backend_args))
         if runs.shape != shape:
-            raise ValueError(f'{path} is {runs.shape[0]}x{runs.shape[1]} pixels (HxW), but its JSON says '
-                             f'{shape[0]}x{shape[1]}')
+            raise ValueError(
+                f'{path} is {runs.shape[0]}x{runs.shape[1]} pixels (HxW), but its JSON says {shape[0]}x{shape[1]}'
+            )
         if 'void_ids' not in results:  # MMDetection's data set does not list what it leaves out
             return runs, segments
         return runs, self._check(runs, segments, results)
@@ -167,9 +175,11 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
         if found == listed or self.mismatch == 'empty' and found < listed:
             return segments
         if self.mismatch != 'ignore':
-            message = (f'{results["seg_map_path"]} and its JSON disagree: segment ids {sorted(found - listed)[:10]} '
-                       f'are only in the PNG, {sorted(listed - found)[:10]} only in the JSON. Mend the annotation, or '
-                       f"pass LoadPanopticSegments(mismatch='warn') to go on without them")
+            message = (
+                f'{results["seg_map_path"]} and its JSON disagree: segment ids {sorted(found - listed)[:10]} '
+                f'are only in the PNG, {sorted(listed - found)[:10]} only in the JSON. Mend the annotation, or '
+                f"pass LoadPanopticSegments(mismatch='warn') to go on without them"
+            )
             if self.mismatch in ('error', 'empty'):
                 raise ValueError(message)
             warnings.warn(message, stacklevel=2)
@@ -192,19 +202,29 @@ class LoadPanopticAnnotations(LoadPanopticSegments):
         backend_args, mismatch: see ``LoadPanopticSegments``.
     """
 
-    def __init__(self,
-                 with_bbox: bool = True,
-                 with_label: bool = True,
-                 with_mask: bool = True,
-                 with_seg: bool = True,
-                 box_type: str | None = 'hbox',
-                 imdecode_backend: str = 'cv2',
-                 backend_args: dict | None = None,
-                 mismatch: str = 'error'):
+    def __init__(
+        self,
+        with_bbox: bool = True,
+        with_label: bool = True,
+        with_mask: bool = True,
+        with_seg: bool = True,
+        box_type: str | None = 'hbox',
+        imdecode_backend: str = 'cv2',
+        backend_args: dict | None = None,
+        mismatch: str = 'error',
+    ):
         super().__init__(mismatch, backend_args)
-        self.left_out = {key for given, keys in (
-            (with_bbox, ('gt_bboxes', 'gt_ignore_flags')), (with_label, ('gt_bboxes_labels', )),
-            (with_mask, ('gt_masks', )), (with_seg, ('gt_seg_map', ))) if not given for key in keys}
+        self.left_out = {
+            key
+            for given, keys in (
+                (with_bbox, ('gt_bboxes', 'gt_ignore_flags')),
+                (with_label, ('gt_bboxes_labels',)),
+                (with_mask, ('gt_masks',)),
+                (with_seg, ('gt_seg_map',)),
+            )
+            if not given
+            for key in keys
+        }
         self.box_type = box_type
 
     def transform(self, results: dict) -> dict:
@@ -227,11 +247,14 @@ def stock_annotations(results: dict, runs: IdRuns | None, segments: list[dict], 
     """
     from mmdet.structures.bbox import get_box_type
     from mmdet.structures.mask import BitmapMasks
+
     height, width = results['height'], results['width']
     beyond = [segment['category'] for segment in segments if segment['category'] >= IGNORE]
     if beyond:
-        raise ValueError(f'{results["seg_map_path"]}: class {beyond[0]} does not fit into a map whose void is '
-                         f'{IGNORE}; take LoadPanopticSegments and PackPanopticInputs of m2f_mm for so many classes')
+        raise ValueError(
+            f'{results["seg_map_path"]}: class {beyond[0]} does not fit into a map whose void is '
+            f'{IGNORE}; take LoadPanopticSegments and PackPanopticInputs of m2f_mm for so many classes'
+        )
     things = [segment for segment in segments if segment['is_thing'] and runs is not None]
     masks = [runs.replace((runs.values == segment['id']).astype(np.uint8)) for segment in things]
     boxes = np.array([box_of(mask) for mask in masks], np.float32).reshape(-1, 4)
@@ -245,5 +268,6 @@ def stock_annotations(results: dict, runs: IdRuns | None, segments: list[dict], 
         gt_bboxes=boxes if box_type is None else get_box_type(box_type)[1](boxes, dtype=torch.float32),
         gt_bboxes_labels=np.array([segment['category'] for segment in things], np.int64),
         gt_ignore_flags=np.zeros(len(things), bool),
-        gt_seg_map=seg_map)
+        gt_seg_map=seg_map,
+    )
     return results

@@ -4,6 +4,7 @@ Pillow takes four channels for RGBA and two for LA, and makes a color black wher
 it refuses other numbers of channels, and more than 8 bits. Here every channel is resized alone. Images of uint8 with
 one or three channels are handed to Pillow as they are.
 """
+
 from collections.abc import Iterable
 
 import mmcv
@@ -15,8 +16,17 @@ from PIL import Image
 from ...registry import TRANSFORMS
 
 # What Pillow computes in, for each type of pixel: 8 bits, or 32 bits as integers (exact) or as floats.
-_COMPUTED_IN = {'uint8': np.uint8, 'bool': np.uint8, 'int8': np.int32, 'uint16': np.int32, 'int16': np.int32,
-                'int32': np.int32, 'float16': np.float32, 'float32': np.float32, 'float64': np.float32}
+_COMPUTED_IN = {
+    'uint8': np.uint8,
+    'bool': np.uint8,
+    'int8': np.int32,
+    'uint16': np.int32,
+    'int16': np.int32,
+    'int32': np.int32,
+    'float16': np.float32,
+    'float32': np.float32,
+    'float64': np.float32,
+}
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: str = 'bilinear') -> np.ndarray:
@@ -31,16 +41,19 @@ def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: str = 
         ValueError: the image has no pixels, no such number of axes, or pixels of another type.
     """
     if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(f'an image must be (height, width) or (height, width, channels) without an empty axis, got '
-                         f'{image.shape}')
+        raise ValueError(
+            f'an image must be (height, width) or (height, width, channels) without an empty axis, got {image.shape}'
+        )
     if interpolation == 'nearest' and image.dtype != np.uint8:
         rows, columns = nearest_pixels(image.shape, size)
         return image[rows[:, None], columns]
     if image.dtype.name not in _COMPUTED_IN:
-        raise ValueError(f'an image of {image.dtype} cannot be resized, only of {", ".join(_COMPUTED_IN)}: convert it '
-                         'to float32 after loading (to_float32=True)')
+        raise ValueError(
+            f'an image of {image.dtype} cannot be resized, only of {", ".join(_COMPUTED_IN)}: convert it '
+            'to float32 after loading (to_float32=True)'
+        )
     code = pillow_interp_codes[interpolation]
-    if image.dtype == np.uint8 and image.shape[2:] in ((), (3, )):
+    if image.dtype == np.uint8 and image.shape[2:] in ((), (3,)):
         return np.array(Image.fromarray(image).resize(size[::-1], code))
     if image.ndim == 2:
         return _resize_channel(image, size, code)
@@ -52,8 +65,12 @@ def resize_image(image: np.ndarray, size: tuple[int, int], interpolation: str = 
 
 def nearest_pixels(old: tuple[int, int], new: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of a map of the size ``old`` (h, w) that Pillow's nearest takes for one of the size ``new``."""
-    return tuple(np.asarray(Image.fromarray(np.arange(before, dtype=np.int32)[None]).resize(
-        (after, 1), Image.Resampling.NEAREST))[0] for before, after in zip(old, new))
+    return tuple(
+        np.asarray(
+            Image.fromarray(np.arange(before, dtype=np.int32)[None]).resize((after, 1), Image.Resampling.NEAREST)
+        )[0]
+        for before, after in zip(old, new)
+    )
 
 
 def _resize_channel(channel: np.ndarray, size: tuple[int, int], code: int) -> np.ndarray:
@@ -102,7 +119,7 @@ def resize_results(transform: StockResize, results: dict) -> None:
     results['keep_ratio'] = transform.keep_ratio
 
 
-def resize_maps(transform: StockResize, results: dict, keys: Iterable[str] = ('gt_seg_map', )) -> None:
+def resize_maps(transform: StockResize, results: dict, keys: Iterable[str] = ('gt_seg_map',)) -> None:
     """What ``StockResize._resize_seg`` does: label maps at ``scale``, by the nearest pixel."""
     for key in keys:
         labels = results.get(key)

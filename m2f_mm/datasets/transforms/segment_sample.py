@@ -1,4 +1,5 @@
 """The data sample of a map of segments, for MMDetection."""
+
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import PixelData

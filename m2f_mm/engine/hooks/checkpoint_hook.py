@@ -1,4 +1,5 @@
 """Checkpoints from which a training always goes on, as if it had not been interrupted."""
+
 import hashlib
 import os.path as osp
 import pickle
@@ -65,8 +66,9 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         if getattr(runner, '_resume', False) and getattr(runner, '_load_from', None) is None:
-            found = newest_checkpoint(runner.work_dir, checkpoint_folder(runner.work_dir, self.out_dir),
-                                      self.filename_tmpl)
+            found = newest_checkpoint(
+                runner.work_dir, checkpoint_folder(runner.work_dir, self.out_dir), self.filename_tmpl
+            )
             runner._load_from = found and found.path
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -96,8 +98,10 @@ class CheckpointHook(MMEngineCheckpointHook):
         if states is None or (loop.iter == 0 and loop.epoch == 0):  # weights to start from
             return
         if len(states) != get_world_size():
-            runner.logger.warning(f'The checkpoint is of {len(states)} workers, this run has {get_world_size()}: the '
-                                  'random generators start anew')
+            runner.logger.warning(
+                f'The checkpoint is of {len(states)} workers, this run has {get_world_size()}: the '
+                'random generators start anew'
+            )
             return
         mine = states[get_rank()]
         batches = getattr(loop, 'dataloader_iterator', None)
@@ -124,14 +128,19 @@ class CheckpointHook(MMEngineCheckpointHook):
         Raises:
             FloatingPointError: weights, or their averages, are not finite; names them.
         """
-        wrong = [name for kind in ('state_dict', 'ema_state_dict') for name, value in checkpoint.get(kind, {}).items()
-                 if not finite(value) and name.removeprefix('module.') not in self._odd]
+        wrong = [
+            name
+            for kind in ('state_dict', 'ema_state_dict')
+            for name, value in checkpoint.get(kind, {}).items()
+            if not finite(value) and name.removeprefix('module.') not in self._odd
+        ]
         if wrong:
             last = f'The last good checkpoint is {self._good}' if self._good else 'None was saved before by this run'
             raise FloatingPointError(
                 f'{len(wrong)} of the weights are not finite after iteration {runner.iter + 1} '
                 f'({", ".join(wrong[:3])}{", ..." if len(wrong) > 3 else ""}): they are not saved, and the training '
-                f'stops. {last}; go on from it with --resume and a lower learning rate, or with gradients clipped')
+                f'stops. {last}; go on from it with --resume and a lower learning rate, or with gradients clipped'
+            )
         if self._states is not None:
             checkpoint[RANDOM_STATES] = self._states
 
@@ -148,9 +157,16 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._states = all_gather_object(self._before_val or random_states())
         try:
             runner.save_checkpoint(
-                self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-                backend_args=self.backend_args, **self.args)
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
         finally:
             self._states = None
         self._good = self.last_ckpt
@@ -171,8 +187,9 @@ class CheckpointHook(MMEngineCheckpointHook):
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = backend
-        late.remove_now([getattr(self, 'best_ckpt_path', None), self.last_ckpt,
-                         *getattr(self, 'best_ckpt_path_dict', {}).values()])
+        late.remove_now(
+            [getattr(self, 'best_ckpt_path', None), self.last_ckpt, *getattr(self, 'best_ckpt_path_dict', {}).values()]
+        )
 
     def _publish_model(self, runner: Runner, ckpt_path: str) -> None:
         """MMEngine's, whose file is written whole."""

@@ -1,4 +1,5 @@
 """Stops a run whose model and data disagree, or whose annotations are wrong, before its first iteration."""
+
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -43,8 +44,13 @@ class ClassCountHook(Hook):
 
     def check(self, runner: Runner, place: str, dataloader: Any, evaluator: Any = None) -> None:
         require_agreement(heads_of(runner.model), data_of(dataloader.dataset, f'{place}.dataset'))
-        use_one_ignored_label(runner.model, dataloader.dataset, f'{place}.dataset',
-                              getattr(evaluator, 'metrics', ()), training=place == 'train_dataloader')
+        use_one_ignored_label(
+            runner.model,
+            dataloader.dataset,
+            f'{place}.dataset',
+            getattr(evaluator, 'metrics', ()),
+            training=place == 'train_dataloader',
+        )
         if place not in self._checked:
             self._checked.add(place)
             raise_faults(dataset_faults(dataloader.dataset, everything=False))

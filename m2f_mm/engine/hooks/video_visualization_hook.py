@@ -1,4 +1,5 @@
 """Pictures of tracked frames in testing and validation."""
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,16 @@ class VideoVisualizationHook(Hook):
         backend_args: how to read frames, see ``mmengine.fileio``.
     """
 
-    def __init__(self, draw: bool = False, frame_interval: int = 1, score_thr: float = 0.3, show: bool = False,
-                 wait_time: float = 0., test_out_dir: str | None = None, backend_args: dict | None = None):
+    def __init__(
+        self,
+        draw: bool = False,
+        frame_interval: int = 1,
+        score_thr: float = 0.3,
+        show: bool = False,
+        wait_time: float = 0.0,
+        test_out_dir: str | None = None,
+        backend_args: dict | None = None,
+    ):
         self.draw = draw
         self.frame_interval = frame_interval
         self.score_thr = score_thr
@@ -40,21 +49,29 @@ class VideoVisualizationHook(Hook):
         self.test_out_dir = test_out_dir
         self.backend_args = backend_args
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                       outputs: Sequence | None = None) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
+    ) -> None:
         self._draw(outputs, 'val', None, runner.iter + batch_idx)
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                        outputs: Sequence | None = None) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
+    ) -> None:
         folder = Path(runner.work_dir, runner.timestamp, self.test_out_dir) if self.test_out_dir else None
         self._draw(outputs, 'test', folder, batch_idx)
 
     def _draw(self, clips: Sequence | None, name: str, folder: Path | None, step: int) -> None:
         for clip in (clips or ()) if self.draw else ():
-            for frame in clip.video_data_samples[::self.frame_interval]:
+            for frame in clip.video_data_samples[:: self.frame_interval]:
                 path = Path(frame.img_path)
                 image = mmcv.imfrombytes(get(frame.img_path, backend_args=self.backend_args), channel_order='rgb')
                 Visualizer.get_current_instance().add_datasample(
-                    f'{name}_{path.parent.name}_{path.stem}', image, data_sample=frame, show=self.show,
-                    wait_time=self.wait_time, pred_score_thr=self.score_thr, step=step,
-                    out_file=str(folder / path.parent.name / path.name) if folder else None)
+                    f'{name}_{path.parent.name}_{path.stem}',
+                    image,
+                    data_sample=frame,
+                    show=self.show,
+                    wait_time=self.wait_time,
+                    pred_score_thr=self.score_thr,
+                    step=step,
+                    out_file=str(folder / path.parent.name / path.name) if folder else None,
+                )

@@ -12,6 +12,14 @@ from .panoptic_quality import (
 )
 
 __all__ = [
-    'INSTANCE_OFFSET', 'PanopticStats', 'decode_codes', 'decode_panoptic_seg', 'match_segments', 'mean_quality',
-    'panoptic_quality', 'panoptic_stats', 'require_equal_sizes', 'segment_overlap'
+    'INSTANCE_OFFSET',
+    'PanopticStats',
+    'decode_codes',
+    'decode_panoptic_seg',
+    'match_segments',
+    'mean_quality',
+    'panoptic_quality',
+    'panoptic_stats',
+    'require_equal_sizes',
+    'segment_overlap',
 ]

@@ -1,5 +1,6 @@
 """How well tracks keep to their objects: identity switches (Bernardin and Stiefelhagen, "Evaluating multiple object
 tracking performance", section 2.1), on masks."""
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ class Identity(NamedTuple):
         found: objects that are found, counted in every frame.
         visible: objects that are visible, counted in every frame.
     """
+
     switches: int
     found: int
     visible: int
@@ -32,13 +34,16 @@ def identity_switches(objects: Sequence[Track], tracks: Sequence[Track], iou_thr
     last, switches, found, visible = {}, 0, 0, 0
     length = max((len(each.masks) for each in (*objects, *tracks)), default=0)
     for t in range(length):
-        wanted, offered = ([(i, each.masks[t]) for i, each in enumerate(side) if each.masks[t] is not None]
-                           for side in (objects, tracks))
+        wanted, offered = (
+            [(i, each.masks[t]) for i, each in enumerate(side) if each.masks[t] is not None]
+            for side in (objects, tracks)
+        )
         visible += len(wanted)
         if not wanted or not offered:
             continue
-        iou = np.asarray(coco_masks.iou([mask for _, mask in wanted], [mask for _, mask in offered],
-                                        [0] * len(offered)))
+        iou = np.asarray(
+            coco_masks.iou([mask for _, mask in wanted], [mask for _, mask in offered], [0] * len(offered))
+        )
         same = np.array([[last.get(key) == track for track, _ in offered] for key, _ in wanted])
         worth = np.where(iou >= iou_thr, iou + len(wanted) * same, 0)  # old pairs count more than all others
         for row, column in zip(*linear_sum_assignment(-worth)):

@@ -4,6 +4,7 @@ The rules for void and crowd are those of panopticapi, so that the numbers are t
 
 Shapes: H x W the picture, G ground-truth segments, P predicted segments, C classes.
 """
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ class PanopticStats:
         fp: predicted segments without a partner, int64 (C,).
         fn: ground-truth segments without a partner, int64 (C,).
     """
+
     iou: np.ndarray
     tp: np.ndarray
     fp: np.ndarray
@@ -68,8 +70,14 @@ def segment_overlap(gt: np.ndarray, pred: np.ndarray, pixels: np.ndarray, num_gt
     return shared.astype(np.int64).reshape(num_gt + 1, num_pred + 1)
 
 
-def panoptic_stats(gt_map: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarray, pred_map: np.ndarray,
-                   pred_labels: np.ndarray, num_classes: int) -> PanopticStats:
+def panoptic_stats(
+    gt_map: np.ndarray,
+    gt_labels: np.ndarray,
+    gt_crowd: np.ndarray,
+    pred_map: np.ndarray,
+    pred_labels: np.ndarray,
+    num_classes: int,
+) -> PanopticStats:
     """Match the segments of one picture, see ``match_segments``.
 
     Args:
@@ -86,13 +94,16 @@ def panoptic_stats(gt_map: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarr
 
 def require_equal_sizes(gt_map: np.ndarray, pred_map: np.ndarray) -> None:
     if gt_map.shape != pred_map.shape:
-        raise ValueError(f'ground truth is {gt_map.shape[0]}x{gt_map.shape[1]} pixels (HxW), but the prediction '
-                         f'{pred_map.shape[0]}x{pred_map.shape[1]}; predictions must have the size of the original '
-                         f'picture')
+        raise ValueError(
+            f'ground truth is {gt_map.shape[0]}x{gt_map.shape[1]} pixels (HxW), but the prediction '
+            f'{pred_map.shape[0]}x{pred_map.shape[1]}; predictions must have the size of the original '
+            f'picture'
+        )
 
 
-def match_segments(overlap: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarray, pred_labels: np.ndarray,
-                   num_classes: int) -> PanopticStats:
+def match_segments(
+    overlap: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarray, pred_labels: np.ndarray, num_classes: int
+) -> PanopticStats:
     """Match the segments of one picture.
 
     A pair of one class whose IoU exceeds 1/2 is a match; there can be one at most for each segment. Void does not
@@ -127,9 +138,12 @@ def match_segments(overlap: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndar
     def per_class(labels, weights=None):
         return np.bincount(labels, weights, minlength=num_classes)
 
-    return PanopticStats(iou=per_class(gt_labels[gt_matched], iou[gt_matched, pred_matched]),
-                         tp=per_class(gt_labels[gt_matched]), fp=per_class(pred_labels[wrong]),
-                         fn=per_class(gt_labels[missed]))
+    return PanopticStats(
+        iou=per_class(gt_labels[gt_matched], iou[gt_matched, pred_matched]),
+        tp=per_class(gt_labels[gt_matched]),
+        fp=per_class(pred_labels[wrong]),
+        fn=per_class(gt_labels[missed]),
+    )
 
 
 def panoptic_quality(stats: PanopticStats) -> dict[str, np.ndarray]:
@@ -143,5 +157,7 @@ def panoptic_quality(stats: PanopticStats) -> dict[str, np.ndarray]:
 def mean_quality(quality: dict[str, np.ndarray], classes: Sequence[int]) -> dict[str, float]:
     """Mean over those of ``classes`` that occur, in per cent; NaN if none does."""
     selected = {name: values[list(classes)] for name, values in quality.items()}
-    return {name: float(100 * values[~np.isnan(values)].mean()) if (~np.isnan(values)).any() else float('nan')
-            for name, values in selected.items()}
+    return {
+        name: float(100 * values[~np.isnan(values)].mean()) if (~np.isnan(values)).any() else float('nan')
+        for name, values in selected.items()
+    }

@@ -6,6 +6,7 @@ the size of an object, its mean area in the frames that show it; pycocotools doe
 
 Shapes: D results and G objects of a video, T frames.
 """
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,12 +18,25 @@ from m2f_mm.structures import Track
 
 AREAS = dict(all=(0, 1e5**2), small=(0, 128**2), medium=(128**2, 256**2), large=(256**2, 1e5**2))
 MAX_RESULTS = (1, 10, 100)  # for each video
-STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@1', 'AR@10', 'AR@100', 'AR_s@100', 'AR_m@100',
-         'AR_l@100')
+STATS = (
+    'mAP',
+    'mAP_50',
+    'mAP_75',
+    'mAP_s',
+    'mAP_m',
+    'mAP_l',
+    'AR@1',
+    'AR@10',
+    'AR@100',
+    'AR_s@100',
+    'AR_m@100',
+    'AR_l@100',
+)
 
 
-def video_average_precision(objects: Sequence[Track], results: Sequence[Track], videos: Sequence[int],
-                            num_classes: int) -> dict[str, float]:
+def video_average_precision(
+    objects: Sequence[Track], results: Sequence[Track], videos: Sequence[int], num_classes: int
+) -> dict[str, float]:
     """The numbers named in ``STATS``, in 0..1; -1 where there is no object to find.
 
     Args:
@@ -52,7 +66,7 @@ class VideoEvaluation(COCOeval):
         objects, results = self._gts[imgId, catId], self._dts[imgId, catId]
         if not objects or not results:
             return []
-        order = np.argsort([-result['score'] for result in results], kind='mergesort')[:self.params.maxDets[-1]]
+        order = np.argsort([-result['score'] for result in results], kind='mergesort')[: self.params.maxDets[-1]]
         try:
             return sequence_iou([results[i]['masks'] for i in order], [each['masks'] for each in objects])
         except ValueError as error:
@@ -70,8 +84,10 @@ def sequence_iou(results: Sequence[Sequence[dict | None]], objects: Sequence[Seq
         raise ValueError(f'results and objects of a video have {sorted(lengths)} frames')
     both, total = np.zeros((2, len(results), len(objects)))
     for frame in range(lengths.pop()):
-        found, wanted = ([(i, masks[frame]) for i, masks in enumerate(side) if masks[frame] is not None]
-                         for side in (results, objects))
+        found, wanted = (
+            [(i, masks[frame]) for i, masks in enumerate(side) if masks[frame] is not None]
+            for side in (results, objects)
+        )
         sizes = {tuple(mask['size']) for _, mask in (*found, *wanted)}
         if len(sizes) > 1:
             raise ValueError(f'masks of frame {frame} have the sizes {sorted(sizes)} (H, W)')
@@ -80,8 +96,9 @@ def sequence_iou(results: Sequence[Sequence[dict | None]], objects: Sequence[Seq
             area[[i for i, _ in side]] = coco_masks.area([mask for _, mask in side]) if side else []
         sums = areas[0][:, None] + areas[1]
         if found and wanted:
-            iou = np.asarray(coco_masks.iou([mask for _, mask in found], [mask for _, mask in wanted],
-                                            [0] * len(wanted)))
+            iou = np.asarray(
+                coco_masks.iou([mask for _, mask in found], [mask for _, mask in wanted], [0] * len(wanted))
+            )
             rows = np.ix_([i for i, _ in found], [i for i, _ in wanted])
             shared = np.zeros_like(sums)
             shared[rows] = np.round(iou * sums[rows] / (1 + iou))  # pixels: iou = shared / (sum - shared)
@@ -96,11 +113,22 @@ def _coco(tracks: Sequence[Track], videos: Sequence[int], num_classes: int) -> C
     annotations = []
     for number, track in enumerate(tracks, 1):
         areas = [area for area in coco_masks.area([mask for mask in track.masks if mask is not None]) if area]
-        annotations.append(dict(id=number, image_id=track.video, category_id=track.label, score=track.score,
-                                iscrowd=int(track.crowd), area=float(np.mean(areas)) if areas else 0.0,
-                                masks=track.masks))
+        annotations.append(
+            dict(
+                id=number,
+                image_id=track.video,
+                category_id=track.label,
+                score=track.score,
+                iscrowd=int(track.crowd),
+                area=float(np.mean(areas)) if areas else 0.0,
+                masks=track.masks,
+            )
+        )
     coco = COCO()
-    coco.dataset = dict(images=[dict(id=video) for video in videos], annotations=annotations,
-                        categories=[dict(id=label) for label in range(num_classes)])
+    coco.dataset = dict(
+        images=[dict(id=video) for video in videos],
+        annotations=annotations,
+        categories=[dict(id=label) for label in range(num_classes)],
+    )
     coco.createIndex()
     return coco

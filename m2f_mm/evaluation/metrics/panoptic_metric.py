@@ -1,4 +1,5 @@
 """Panoptic quality as a metric of MMEngine, and COCO panoptic result files; panopticapi is not needed."""
+
 import os
 import warnings
 from collections.abc import Sequence
@@ -63,27 +64,33 @@ class PanopticMetric(BaseMetric):
         ValueError: a picture is not in the JSON, its prediction has another size, or it was predicted twice; the result
             would replace what is read, or lie outside of its folder.
     """
+
     default_prefix = 'coco_panoptic'
 
-    def __init__(self,
-                 ann_file: str | None = None,
-                 seg_prefix: str | None = '',
-                 classwise: bool = False,
-                 outfile_prefix: str | None = None,
-                 format_only: bool = False,
-                 backend_args: dict | None = None,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None,
-                 nproc: int | None = None,
-                 file_client_args: None = None):
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        seg_prefix: str | None = '',
+        classwise: bool = False,
+        outfile_prefix: str | None = None,
+        format_only: bool = False,
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        nproc: int | None = None,
+        file_client_args: None = None,
+    ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if file_client_args is not None:
             raise ValueError('PanopticMetric: file_client_args is not supported, take backend_args')
         if format_only and not outfile_prefix:
             raise ValueError('PanopticMetric(format_only=True) writes files only; say where with outfile_prefix=...')
         if outfile_prefix:
-            refuse_inputs([f'{outfile_prefix}.panoptic.json', f'{outfile_prefix}.panoptic'], [ann_file, seg_prefix],
-                          'outfile_prefix')
+            refuse_inputs(
+                [f'{outfile_prefix}.panoptic.json', f'{outfile_prefix}.panoptic'],
+                [ann_file, seg_prefix],
+                'outfile_prefix',
+            )
         self.ann_file = ann_file
         self.seg_prefix = seg_prefix or ''
         self.classwise = classwise
@@ -106,8 +113,10 @@ class PanopticMetric(BaseMetric):
         for sample in data_samples:
             item = self._truth.get(sample['img_id']) if self.ann_file else self._from_sample(sample)
             if item is None:
-                raise ValueError(f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
-                                 f'evaluator and data loader must use the same annotation file')
+                raise ValueError(
+                    f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
+                    f'evaluator and data loader must use the same annotation file'
+                )
             if 'pred_panoptic_seg' not in sample:
                 raise ValueError('the model gives no pred_panoptic_seg; switch it on: model.test_cfg.panoptic_on=True')
             codes = sample['pred_panoptic_seg']['sem_seg'].cpu().numpy()
@@ -122,10 +131,19 @@ class PanopticMetric(BaseMetric):
         require_each_once([img_id for _, (img_id, _) in results], self._truth or None, self.ann_file)
         if self.outfile_prefix:
             path = f'{self.outfile_prefix}.panoptic.json'
-            content = self._categories(results) if self.ann_file is None else read_panoptic_json(
-                self.ann_file, self.backend_args, needs=('images', 'categories'))
-            write_json(path, dict(images=content['images'], categories=content['categories'],
-                                  annotations=[record for _, (_, record) in results]))
+            content = (
+                self._categories(results)
+                if self.ann_file is None
+                else read_panoptic_json(self.ann_file, self.backend_args, needs=('images', 'categories'))
+            )
+            write_json(
+                path,
+                dict(
+                    images=content['images'],
+                    categories=content['categories'],
+                    annotations=[record for _, (_, record) in results],
+                ),
+            )
             logger.info(f'panoptic results are in {path}')
         if self.format_only:
             return {}
@@ -144,16 +162,21 @@ class PanopticMetric(BaseMetric):
         num_things = len(self.dataset_meta['thing_classes'])
         return dict(
             images=[dict(id=record['image_id'], file_name=record['file_name']) for _, (_, record) in results],
-            categories=[dict(id=label, name=name, isthing=int(label < num_things))
-                        for label, name in enumerate(self.dataset_meta['classes'])])
+            categories=[
+                dict(id=label, name=name, isthing=int(label < num_things))
+                for label, name in enumerate(self.dataset_meta['classes'])
+            ],
+        )
 
     def _from_sample(self, sample: dict) -> dict:
         """The truth of a picture as ``PanopticDataset`` lists it, from what a data sample carries."""
         missing = [key for key in ('segments_info', 'seg_map_path') if key not in sample]
         if missing:
-            raise ValueError(f'{sample.get("img_path")}: PanopticMetric has no ann_file, and the data sample no '
-                             f'{" and no ".join(missing)}: give the metric the annotation file, or the packing of the '
-                             "test pipeline meta_keys with 'segments_info' and 'seg_map_path'")
+            raise ValueError(
+                f'{sample.get("img_path")}: PanopticMetric has no ann_file, and the data sample no '
+                f'{" and no ".join(missing)}: give the metric the annotation file, or the packing of the '
+                "test pipeline meta_keys with 'segments_info' and 'seg_map_path'"
+            )
         names = ('classes', 'thing_classes')
         if any(name not in self.dataset_meta for name in names):
             raise ValueError(f'PanopticMetric needs {" and ".join(names)} in the metainfo of the data set')
@@ -161,16 +184,27 @@ class PanopticMetric(BaseMetric):
         self._category_ids = list(labels)
         height, width = sample['ori_shape'][:2]
         path = sample['seg_map_path']
-        segments = [dict(segment, iscrowd=segment.get('iscrowd', segment['category'] < num_things
-                                                      and not segment['is_thing']))
-                    for segment in sample['segments_info']]  # MMDetection's crowds are things that are none
+        segments = [
+            dict(segment, iscrowd=segment.get('iscrowd', segment['category'] < num_things and not segment['is_thing']))
+            for segment in sample['segments_info']
+        ]  # MMDetection's crowds are things that are none
         name = f'{os.path.splitext(os.path.basename(path or sample["img_path"]))[0]}.png'
         if self.outfile_prefix and name in self._names.values() and self._names.get(sample['img_id']) != name:
-            raise ValueError(f'{sample.get("img_path")}: the result of another image is {name}, too: give the metric '
-                             'the annotation file, or the files different names')
+            raise ValueError(
+                f'{sample.get("img_path")}: the result of another image is {name}, too: give the metric '
+                'the annotation file, or the files different names'
+            )
         self._names[sample['img_id']] = name
-        return dict(img_path=sample.get('img_path'), img_id=sample['img_id'], height=height, width=width,
-                    seg_map_path=path, seg_map_name=name, segments_info=segments, void_ids=sample.get('void_ids', ()))
+        return dict(
+            img_path=sample.get('img_path'),
+            img_id=sample['img_id'],
+            height=height,
+            width=width,
+            seg_map_path=path,
+            seg_map_name=name,
+            segments_info=segments,
+            void_ids=sample.get('void_ids', ()),
+        )
 
     def _load_truth(self) -> None:
         dataset = panoptic_truth(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args)
@@ -186,10 +220,13 @@ class PanopticMetric(BaseMetric):
             name = item['seg_map_name'] or f'{os.path.splitext(item["img_path"])[0]}.png'
             names[key] = os.path.relpath(
                 inside(f'{self.outfile_prefix}.panoptic', name, f'{self.ann_file}: image {key!r}'),
-                f'{self.outfile_prefix}.panoptic')
+                f'{self.outfile_prefix}.panoptic',
+            )
             if images.setdefault(names[key], key) != key:
-                raise ValueError(f'{self.ann_file}: images {images[names[key]]!r} and {key!r} would have one result, '
-                                 f'{names[key]}; give their files different names')
+                raise ValueError(
+                    f'{self.ann_file}: images {images[names[key]]!r} and {key!r} would have one result, '
+                    f'{names[key]}; give their files different names'
+                )
         return names
 
     def _stats(self, item: dict, codes: np.ndarray, num_classes: int) -> PanopticStats:
@@ -208,12 +245,20 @@ class PanopticMetric(BaseMetric):
         gt_index = positions(gt_ids, np.array([s['id'] for s in segments], np.int32))
         unknown = set(np.unique(gt_ids[gt_index < 0]).tolist()) - {0, *item['void_ids']}
         if unknown:
-            warnings.warn(f'{item["seg_map_path"]}: segments {sorted(unknown)[:10]} are not in '
-                          f'{self.ann_file}; they count as void', stacklevel=2)
+            warnings.warn(
+                f'{item["seg_map_path"]}: segments {sorted(unknown)[:10]} are not in '
+                f'{self.ann_file}; they count as void',
+                stacklevel=2,
+            )
         pred_index, pred_labels = decode_codes(codes, num_classes)
         overlap = segment_overlap(gt_index, pred_index, pixels, len(segments), len(pred_labels))
-        return match_segments(overlap, np.array([s['category'] for s in segments], np.int64),
-                              np.array([s['iscrowd'] for s in segments], bool), pred_labels, num_classes)
+        return match_segments(
+            overlap,
+            np.array([s['category'] for s in segments], np.int64),
+            np.array([s['iscrowd'] for s in segments], bool),
+            pred_labels,
+            num_classes,
+        )
 
     def _write_prediction(self, item: dict, sample: dict, codes: np.ndarray, num_classes: int) -> dict:
         """Write the PNG; segment i gets the id i + 1."""
@@ -224,8 +269,10 @@ class PanopticMetric(BaseMetric):
         write_panoptic_png(path, pred_map + 1)
         areas = np.bincount(pred_map.ravel() + 1, minlength=len(pred_labels) + 1)[1:]
         num_things = len(self.dataset_meta['thing_classes'])
-        segments = [dict(id=i + 1, category_id=self._category_ids[label], isthing=int(label < num_things),
-                         area=int(area)) for i, (label, area) in enumerate(zip(pred_labels, areas))]
+        segments = [
+            dict(id=i + 1, category_id=self._category_ids[label], isthing=int(label < num_things), area=int(area))
+            for i, (label, area) in enumerate(zip(pred_labels, areas))
+        ]
         return dict(image_id=item['img_id'], file_name=name, segments_info=segments)
 
 

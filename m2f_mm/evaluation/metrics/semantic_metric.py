@@ -1,4 +1,5 @@
 """mIoU of models that give semantic maps beside panoptic ones, as detectron2's ``SemSegEvaluator`` counts it."""
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,17 +38,20 @@ class SemanticMetric(BaseMetric):
     Raises:
         ValueError: a picture is not in the JSON, or its prediction has another size.
     """
+
     default_prefix = 'semantic'
 
-    def __init__(self,
-                 ann_file: str | None = None,
-                 seg_prefix: str = '',
-                 label_files: Mapping[str, str] | None = None,
-                 first_label: int = 0,
-                 classwise: bool = False,
-                 backend_args: dict | None = None,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None):
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        seg_prefix: str = '',
+        label_files: Mapping[str, str] | None = None,
+        first_label: int = 0,
+        classwise: bool = False,
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if (ann_file is None) == (label_files is None):
             raise ValueError('SemanticMetric needs either ann_file, with seg_prefix, or label_files, to find the truth')
@@ -66,8 +70,10 @@ class SemanticMetric(BaseMetric):
             require_listed(dataset, listed_sizes(self._truth), self.ann_file)
 
     def _load_truth(self) -> None:
-        self._truth = {item['img_id']: item for item in panoptic_truth(
-            self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args).data_list}
+        self._truth = {
+            item['img_id']: item
+            for item in panoptic_truth(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args).data_list
+        }
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         num_classes = len(self.dataset_meta['classes'])
@@ -78,14 +84,17 @@ class SemanticMetric(BaseMetric):
             predicted = predicted.reshape(predicted.shape[-2:])
             truth = self._from_labels(sample) if self.ann_file is None else self._from_segments(sample)
             if truth.shape != predicted.shape:
-                raise ValueError(f'{sample.get("img_path")}: ground truth is {truth.shape[0]}x{truth.shape[1]} pixels '
-                                 f'(HxW), but the prediction {predicted.shape[0]}x{predicted.shape[1]}')
+                raise ValueError(
+                    f'{sample.get("img_path")}: ground truth is {truth.shape[0]}x{truth.shape[1]} pixels '
+                    f'(HxW), but the prediction {predicted.shape[0]}x{predicted.shape[1]}'
+                )
             if self.ann_file is not None:
                 require_listed_size(self._truth[sample['img_id']], predicted.shape, self.ann_file)
             known = truth >= 0
             truth, predicted = truth[known], predicted[known]
-            counts = np.stack([np.bincount(labels, minlength=num_classes)
-                               for labels in (truth[truth == predicted], truth, predicted)])  # (3, C)
+            counts = np.stack(
+                [np.bincount(labels, minlength=num_classes) for labels in (truth[truth == predicted], truth, predicted)]
+            )  # (3, C)
             present = np.flatnonzero(counts.any(0))  # a picture shows a few of a hundred classes
             self.results.append((present, counts[:, present], sample.get('img_id', sample.get('img_path'))))
 
@@ -101,20 +110,27 @@ class SemanticMetric(BaseMetric):
         shown = true > 0
         if self.classwise:
             width = max(map(len, classes))
-            MMLogger.get_current_instance().info('IoU\n' + '\n'.join(
-                f'{name:{width}}{value:8.2f}' for name, value, here in zip(classes, iou, shown) if here))
+            MMLogger.get_current_instance().info(
+                'IoU\n'
+                + '\n'.join(f'{name:{width}}{value:8.2f}' for name, value, here in zip(classes, iou, shown) if here)
+            )
         if not shown.any():
             return dict(mIoU=float('nan'), mAcc=float('nan'), aAcc=float('nan'))
-        return dict(mIoU=float(iou[shown].mean()), mAcc=float(accuracy[shown].mean()),
-                    aAcc=float(100 * right.sum() / true.sum()))
+        return dict(
+            mIoU=float(iou[shown].mean()),
+            mAcc=float(accuracy[shown].mean()),
+            aAcc=float(100 * right.sum() / true.sum()),
+        )
 
     def _from_segments(self, sample: dict) -> np.ndarray:
         if not self._truth:
             self._load_truth()
         item = self._truth.get(sample['img_id'])
         if item is None:
-            raise ValueError(f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
-                             f'evaluator and data loader must use the same annotation file')
+            raise ValueError(
+                f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
+                f'evaluator and data loader must use the same annotation file'
+            )
         if item['seg_map_path'] is None:
             return np.full((item['height'], item['width']), -1)
         runs = IdRuns(read_panoptic_png(item['seg_map_path'], self.backend_args))
@@ -132,8 +148,10 @@ class SemanticMetric(BaseMetric):
         classes = self.dataset_meta['classes']
         order = self.dataset_meta.get('class_ids', range(len(classes)))
         if len(order) != len(classes):
-            raise ValueError(f'SemanticMetric cannot tell which values of {path} are which of the {len(classes)} '
-                             f'classes: class_ids of the metainfo has {len(order)} entries')
+            raise ValueError(
+                f'SemanticMetric cannot tell which values of {path} are which of the {len(classes)} '
+                f'classes: class_ids of the metainfo has {len(order)} entries'
+            )
         table = np.full(256, -1)
         table[self.first_label + np.asarray(order)] = np.arange(len(order))
         return table[values]

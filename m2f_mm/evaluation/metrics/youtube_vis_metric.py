@@ -1,4 +1,5 @@
 """Video instance segmentation as a metric of MMEngine: YouTube-VIS's AP, and files for its servers and OVIS's."""
+
 import io
 import json
 import zipfile
@@ -40,15 +41,18 @@ class YouTubeVISMetric(BaseMetric):
     Raises:
         ValueError: no video has an annotation, and there is nothing to compare with.
     """
+
     default_prefix = 'youtube_vis'
 
-    def __init__(self,
-                 metric: str | Sequence[str] = 'youtube_vis_ap',
-                 metric_items: Sequence[str] | None = None,
-                 outfile_prefix: str | None = None,
-                 format_only: bool = False,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None):
+    def __init__(
+        self,
+        metric: str | Sequence[str] = 'youtube_vis_ap',
+        metric_items: Sequence[str] | None = None,
+        outfile_prefix: str | None = None,
+        format_only: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         unknown = set([metric] if isinstance(metric, str) else metric) - {'youtube_vis_ap'}
         if unknown:
@@ -66,9 +70,11 @@ class YouTubeVISMetric(BaseMetric):
         for sample in data_samples:
             frames = sample['video_data_samples']
             if len(frames) != frames[0].ori_video_length:
-                raise ValueError(f'video {frames[0].video_id} has {frames[0].ori_video_length} frames, but the results '
-                                 f'are of {len(frames)}: this metric wants whole videos (a sampler of videos, not '
-                                 'TrackImgSampler)')
+                raise ValueError(
+                    f'video {frames[0].video_id} has {frames[0].ori_video_length} frames, but the results '
+                    f'are of {len(frames)}: this metric wants whole videos (a sampler of videos, not '
+                    'TrackImgSampler)'
+                )
             self.results.append((frames[0].video_id, found_tracks(frames), annotated_tracks(frames)))
 
     def compute_metrics(self, results: list[tuple[int, list[Track], list[Track]]]) -> dict[str, float]:
@@ -79,26 +85,41 @@ class YouTubeVISMetric(BaseMetric):
         if self.format_only:
             return {}
         if not wanted:
-            raise ValueError('no evaluated video has an annotation: give the data set those of a validation set, or '
-                             'the metric format_only=True to write results for an evaluation server')
-        numbers = video_average_precision(wanted, found, [video for video, *_ in results],
-                                          len(self.dataset_meta['classes']))
+            raise ValueError(
+                'no evaluated video has an annotation: give the data set those of a validation set, or '
+                'the metric format_only=True to write results for an evaluation server'
+            )
+        numbers = video_average_precision(
+            wanted, found, [video for video, *_ in results], len(self.dataset_meta['classes'])
+        )
         return {f'segm_{name}': numbers[name] for name in self.metric_items}
 
     def _write(self, tracks: Sequence[Track]) -> None:
         """Both files, each whole or not at all."""
         ids = self.dataset_meta.get('category_ids') or range(1, len(self.dataset_meta['classes']) + 1)
-        content = json.dumps([
-            dict(video_id=track.video, category_id=ids[track.label], score=track.score, segmentations=[
-                None if mask is None else dict(size=mask['size'], counts=mask['counts'].decode())
-                for mask in track.masks]) for track in tracks]).encode()
+        content = json.dumps(
+            [
+                dict(
+                    video_id=track.video,
+                    category_id=ids[track.label],
+                    score=track.score,
+                    segmentations=[
+                        None if mask is None else dict(size=mask['size'], counts=mask['counts'].decode())
+                        for mask in track.masks
+                    ],
+                )
+                for track in tracks
+            ]
+        ).encode()
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED) as file:
             file.writestr('results.json', content)
         write_file(f'{self.outfile_prefix}.json', content)
         write_file(f'{self.outfile_prefix}.submission_file.zip', archive.getvalue())
-        MMLogger.get_current_instance().info(f'results are in {self.outfile_prefix}.json, and for an evaluation server '
-                                             f'in {self.outfile_prefix}.submission_file.zip')
+        MMLogger.get_current_instance().info(
+            f'results are in {self.outfile_prefix}.json, and for an evaluation server '
+            f'in {self.outfile_prefix}.submission_file.zip'
+        )
 
 
 def found_tracks(frames: Sequence) -> list[Track]:
@@ -107,13 +128,16 @@ def found_tracks(frames: Sequence) -> list[Track]:
     for t, frame in enumerate(frames):
         found = frame.pred_track_instances
         codes = found.masks if isinstance(found.masks, list) else encoded(found.masks)
-        for key, code, score, label in zip(found.instances_id.tolist(), codes, found.scores.tolist(),
-                                           found.labels.tolist()):
+        for key, code, score, label in zip(
+            found.instances_id.tolist(), codes, found.scores.tolist(), found.labels.tolist()
+        ):
             masks.setdefault(key, [None] * len(frames))[t] = code if code['counts'] and coco_masks.area(code) else None
             scores.setdefault(key, []).append(score)
             labels.setdefault(key, []).append(label)
-    return [Track(int(np.bincount(labels[key]).argmax()), masks[key], float(np.mean(scores[key])), frames[0].video_id)
-            for key in masks]
+    return [
+        Track(int(np.bincount(labels[key]).argmax()), masks[key], float(np.mean(scores[key])), frames[0].video_id)
+        for key in masks
+    ]
 
 
 def annotated_tracks(frames: Sequence) -> list[Track]:
@@ -121,9 +145,15 @@ def annotated_tracks(frames: Sequence) -> list[Track]:
     tracks = {}
     for t, frame in enumerate(frames):
         for instance in frame.get('instances', ()):
-            track = tracks.setdefault(instance['instance_id'], Track(
-                instance['bbox_label'], [None] * len(frames), video=frame.video_id,
-                crowd=bool(instance.get('ignore_flag', False))))
+            track = tracks.setdefault(
+                instance['instance_id'],
+                Track(
+                    instance['bbox_label'],
+                    [None] * len(frames),
+                    video=frame.video_id,
+                    crowd=bool(instance.get('ignore_flag', False)),
+                ),
+            )
             track.masks[t] = compressed(instance['mask'], *frame.ori_shape[:2])
     return list(tracks.values())
 

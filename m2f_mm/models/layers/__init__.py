@@ -9,6 +9,19 @@ from .residual import ResidualLayer, layer_norms
 from .transformer_encoder import TransformerEncoder
 
 __all__ = [
-    'Attention', 'FeedForward', 'FrozenBN', 'MSDeformAttn', 'Position', 'Remade', 'ResidualLayer', 'TransformerEncoder',
-    'check_checkpointing', 'layer_norms', 'loads_weights', 'recompute', 'remaking', 'sine_position', 'xavier_matrices'
+    'Attention',
+    'FeedForward',
+    'FrozenBN',
+    'MSDeformAttn',
+    'Position',
+    'Remade',
+    'ResidualLayer',
+    'TransformerEncoder',
+    'check_checkpointing',
+    'layer_norms',
+    'loads_weights',
+    'recompute',
+    'remaking',
+    'sine_position',
+    'xavier_matrices',
 ]

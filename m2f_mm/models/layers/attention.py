@@ -18,20 +18,22 @@ class Attention(nn.Module):
         dropout: probability with which a weight of the softmax, and a number of the output, is dropped in training.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, dropout: float = 0.):
+    def __init__(self, embed_dims: int, num_heads: int, dropout: float = 0.0):
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
         self.attn = nn.MultiheadAttention(embed_dims, num_heads, batch_first=True)  # holds the parameters
 
-    def forward(self,
-                query: Tensor,
-                key: Tensor,
-                value: Tensor,
-                mask: Tensor | None = None,
-                key_position: Position | None = None,
-                value_position: Position | None = None,
-                query_position: Position | None = None) -> Tensor:
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None = None,
+        key_position: Position | None = None,
+        value_position: Position | None = None,
+        query_position: Position | None = None,
+    ) -> Tensor:
         """
         Args:
             query: (B, Q, E).
@@ -47,9 +49,11 @@ class Attention(nn.Module):
         biases = self.attn.in_proj_bias.chunk(3)
         q, k, v = (
             project(x, weight, bias, position).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, n, d)
-            for x, weight, bias, position in zip((query, key, value), weights, biases,
-                                                 (query_position, key_position, value_position)))
-        dropout = self.dropout if self.training else 0.
+            for x, weight, bias, position in zip(
+                (query, key, value), weights, biases, (query_position, key_position, value_position)
+            )
+        )
+        dropout = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         out = self.attn.out_proj(attended.transpose(1, 2).flatten(2))
         return F.dropout(out, dropout) if dropout else out

@@ -3,6 +3,7 @@ place that chooses how it is computed.
 
 Shapes: B images, N queries, V value tokens of all levels, M heads, D channels of a head, L levels, K points.
 """
+
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -18,8 +19,14 @@ from .tracing import is_exported
 BACKENDS = ('auto', 'mmcv', 'deformops', 'sparse', 'pytorch')
 
 
-def sample_levels(value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor,
-                  im2col_step: int = 64, backend: str = 'auto') -> Tensor:
+def sample_levels(
+    value: Tensor,
+    spatial_shapes: Sequence[tuple[int, int]],
+    locations: Tensor,
+    weights: Tensor,
+    im2col_step: int = 64,
+    backend: str = 'auto',
+) -> Tensor:
     """Sum over levels and points of weight times bilinear sample, zero outside of a level.
 
     Args:
@@ -43,11 +50,13 @@ def sample_levels(value: Tensor, spatial_shapes: Sequence[tuple[int, int]], loca
     _, shapes, starts = level_tensors(tuple(spatial_shapes), value.device)
     if backend == 'deformops':
         from deformops.registry import msda
+
         return msda(value, shapes, starts, locations, weights.flatten(3))
     batch = value.shape[0]
     step = next(step for step in range(min(batch, im2col_step), 0, -1) if batch % step == 0)  # the kernel's demand
-    return MultiScaleDeformableAttnFunction.apply(value.contiguous(), shapes, starts, locations.contiguous(),
-                                                  weights.contiguous(), step)
+    return MultiScaleDeformableAttnFunction.apply(
+        value.contiguous(), shapes, starts, locations.contiguous(), weights.contiguous(), step
+    )
 
 
 @cache
@@ -66,17 +75,23 @@ def choose_backend(wanted: str, device: str) -> str:
         mmcv=device == 'cuda' and get_compiling_cuda_version() != 'not available',
         deformops=find_spec('deformops') is not None,
         sparse=device == 'cpu',
-        pytorch=True)
+        pytorch=True,
+    )
     if wanted == 'auto':
         candidates = ('sparse', 'pytorch') if device != 'cuda' else ('mmcv', 'deformops', 'pytorch')
         return next(name for name in candidates if usable[name])
     if wanted not in usable:
         raise ValueError(f'deformable attention: backend must be one of {BACKENDS}, got {wanted!r}')
     if not usable[wanted]:
-        cure = dict(mmcv='it needs a GPU and an mmcv compiled with CUDA (python tools/doctor.py tells)',
-                    deformops='pip install deformops (Python >= 3.12, torch >= 2.11)', sparse='it is for CPUs only')
-        raise ValueError(f"deformable attention: backend {wanted!r} does not run on {device!r}: {cure[wanted]}. "
-                         "backend='auto' takes the best that there is")
+        cure = dict(
+            mmcv='it needs a GPU and an mmcv compiled with CUDA (python tools/doctor.py tells)',
+            deformops='pip install deformops (Python >= 3.12, torch >= 2.11)',
+            sparse='it is for CPUs only',
+        )
+        raise ValueError(
+            f'deformable attention: backend {wanted!r} does not run on {device!r}: {cure[wanted]}. '
+            "backend='auto' takes the best that there is"
+        )
     return wanted
 
 
@@ -88,15 +103,20 @@ def level_tensors(spatial_shapes: tuple[tuple[int, int], ...], device: torch.dev
     """
     if not is_exported():
         return kept_level_tensors(spatial_shapes, device)
-    shapes = torch.stack([torch.stack([torch.as_tensor(length, dtype=torch.long, device=device) for length in shape])
-                          for shape in spatial_shapes])
+    shapes = torch.stack(
+        [
+            torch.stack([torch.as_tensor(length, dtype=torch.long, device=device) for length in shape])
+            for shape in spatial_shapes
+        ]
+    )
     starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
     return shapes.flip(1).float(), shapes, starts
 
 
 @lru_cache(maxsize=64)
-def kept_level_tensors(spatial_shapes: tuple[tuple[int, int], ...],
-                       device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def kept_level_tensors(
+    spatial_shapes: tuple[tuple[int, int], ...], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     """See ``level_tensors``."""
     with torch.inference_mode(False):  # kept for later calls, which may train
         shapes = torch.tensor(spatial_shapes, dtype=torch.long)

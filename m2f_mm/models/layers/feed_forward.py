@@ -1,4 +1,5 @@
 """mmcv's feed-forward network as the layers here use it."""
+
 import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor
@@ -14,9 +15,14 @@ class FeedForward(FFN):
     Without a backward pass the hidden layer exists for some tokens at a time.
     """
 
-    def __init__(self, embed_dims: int, feedforward_channels: int, dropout: float = 0.):
-        super().__init__(embed_dims, feedforward_channels, ffn_drop=dropout, add_identity=False,
-                         act_cfg=dict(type='ReLU', inplace=True))
+    def __init__(self, embed_dims: int, feedforward_channels: int, dropout: float = 0.0):
+        super().__init__(
+            embed_dims,
+            feedforward_channels,
+            ffn_drop=dropout,
+            add_identity=False,
+            act_cfg=dict(type='ReLU', inplace=True),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         # Two axes: with three, a linear layer's output is a view, and changing a view costs two copies in the backward

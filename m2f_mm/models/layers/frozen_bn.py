@@ -1,4 +1,5 @@
 """Batch normalisation with fixed statistics, as one scale and one shift."""
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ class FrozenBN(nn.Module):
         eps: added to the variance.
         inplace: overwrite the input where no gradient is wanted; for norms behind a convolution, as all of a ResNet's.
     """
+
     _abbr_ = 'bn'  # OpenMMLab names the layer after this: bn1, bn2, ...
 
     def __init__(self, num_features: int, eps: float = 1e-5, inplace: bool = False):
@@ -41,10 +43,12 @@ class FrozenBN(nn.Module):
             return x.mul_(scale).add_(shift)
         return torch.addcmul(shift, x, scale)
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
-                              error_msgs):
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
-                                      error_msgs)
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
         counter = prefix + 'num_batches_tracked'  # BatchNorm's, without a meaning here
         if counter in unexpected_keys:
             unexpected_keys.remove(counter)

@@ -1,4 +1,5 @@
 """Initialisation that several modules share."""
+
 from mmengine.model import BaseModule
 from torch import nn
 

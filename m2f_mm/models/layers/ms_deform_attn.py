@@ -2,6 +2,7 @@
 
 Shapes: B images, N queries, V value tokens of all levels, E channels, M heads, L levels, K points.
 """
+
 from collections.abc import Sequence
 
 import torch
@@ -30,21 +31,20 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         backend: implementation of the sampling, see ``choose_backend``.
     """
 
-    def __init__(self,
-                 embed_dims: int = 256,
-                 num_heads: int = 8,
-                 num_levels: int = 3,
-                 num_points: int = 4,
-                 backend: str = 'auto'):
-        super().__init__(embed_dims, num_heads, num_levels, num_points, dropout=0., batch_first=True)
+    def __init__(
+        self, embed_dims: int = 256, num_heads: int = 8, num_levels: int = 3, num_points: int = 4, backend: str = 'auto'
+    ):
+        super().__init__(embed_dims, num_heads, num_levels, num_points, dropout=0.0, batch_first=True)
         self.backend = backend
 
-    def forward(self,
-                query: Tensor,
-                value: Tensor,
-                reference_points: Tensor,
-                spatial_shapes: Sequence[tuple[int, int]],
-                positions: Sequence[Position] = ()) -> Tensor:
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        reference_points: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+        positions: Sequence[Position] = (),
+    ) -> Tensor:
         """
         Args:
             query: (B, N, E).
@@ -63,8 +63,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
             weights = weights.to(wide).flatten(-2).softmax(-1).view(weights.shape)
             locations = self._locations(reference_points.to(wide), offsets.to(wide), spatial_shapes)
             del offsets  # part of a larger tensor that nothing needs any more
-            sampled = sample_levels(value.to(wide), spatial_shapes, locations, weights, self.im2col_step,
-                                    self.backend)
+            sampled = sample_levels(value.to(wide), spatial_shapes, locations, weights, self.im2col_step, self.backend)
         return self.output_proj(sampled.to(value.dtype))
 
     def _offsets_and_weights(self, query: Tensor, positions: Sequence[Position]) -> tuple[Tensor, Tensor]:
@@ -78,7 +77,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
             first = 0
             for position in positions:
                 part = position.project(weight)
-                projected[:, first:first + len(part)] += part
+                projected[:, first : first + len(part)] += part
                 first += len(part)
         offsets, weights = projected.split([layer.out_features for layer in layers], -1)
         heads = (self.num_heads, self.num_levels, self.num_points)

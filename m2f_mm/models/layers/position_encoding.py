@@ -8,6 +8,7 @@ Shapes: T frames, h x w a map, E channels.
 
 Source: DETR, supplement A.4; for clips "Mask2Former for Video Instance Segmentation", section 2.2.
 """
+
 import math
 from collections.abc import Sequence
 
@@ -46,12 +47,14 @@ def _total(terms: Sequence[Tensor]) -> Tensor:
     return sum(terms[1:], terms[0]).flatten(0, 2)
 
 
-def sine_position(height: int,
-                  width: int,
-                  num_feats: int,
-                  num_frames: int = 1,
-                  normalize: bool = True,
-                  device: torch.device | None = None) -> Position:
+def sine_position(
+    height: int,
+    width: int,
+    num_feats: int,
+    num_frames: int = 1,
+    normalize: bool = True,
+    device: torch.device | None = None,
+) -> Position:
     """Where a pixel is, in float32; it depends on the sizes alone, so it serves the whole batch.
 
     Args:
@@ -77,6 +80,6 @@ def _phases(length: int, num_feats: int, normalize: bool, device: torch.device) 
     if normalize:
         position = position / (length + EPS) * (2 * math.pi)
     channel = torch.arange(num_feats, dtype=torch.float32, device=device)
-    frequency = TEMPERATURE**(2 * torch.div(channel, 2, rounding_mode='floor') / num_feats)
+    frequency = TEMPERATURE ** (2 * torch.div(channel, 2, rounding_mode='floor') / num_feats)
     angle = position[:, None] / frequency
     return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)

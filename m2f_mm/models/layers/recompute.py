@@ -1,4 +1,5 @@
 """Time for memory: what is made again in the backward pass instead of kept for it."""
+
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
@@ -56,12 +57,14 @@ def remaking(wanted: bool) -> AbstractContextManager[Remade]:
 
 class Recipe(NamedTuple):
     """How a tensor is made; the inputs are tensors or made themselves."""
+
     function: Callable[..., Tensor]
     inputs: 'tuple[Tensor | SavedView, ...]'
 
 
 class SavedView(NamedTuple):
     """What autograd holds instead of a view of such a tensor."""
+
     recipe: Recipe
     size: Sequence[int]
     stride: Sequence[int]

@@ -1,4 +1,5 @@
 """Norm and residual around the parts of a transformer layer."""
+
 from collections.abc import Callable
 
 from mmengine.model import BaseModule, ModuleList
@@ -11,6 +12,7 @@ class ResidualLayer(BaseModule):
     Args:
         pre_norm: normalise before each part instead of after its residual.
     """
+
     norms: ModuleList  # part i has norm i
 
     def __init__(self, pre_norm: bool = False):

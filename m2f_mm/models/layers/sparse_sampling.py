@@ -7,6 +7,7 @@ backward pass, as in mmcv's CUDA operator.
 
 Shapes: B images, N queries, V value tokens of all levels, M heads, D channels of a head, L levels, K points.
 """
+
 import math
 import warnings
 
@@ -24,17 +25,21 @@ class SparseSampling(torch.autograd.Function):
     """``SparseSampling.apply(value, locations, weights, spatial_shapes)``; arguments as in ``sample_levels``."""
 
     @staticmethod
-    def forward(ctx, value: Tensor, locations: Tensor, weights: Tensor,
-                spatial_shapes: tuple[tuple[int, int], ...]) -> Tensor:
+    def forward(
+        ctx, value: Tensor, locations: Tensor, weights: Tensor, spatial_shapes: tuple[tuple[int, int], ...]
+    ) -> Tensor:
         ctx.save_for_backward(value, locations, weights)
         ctx.spatial_shapes = spatial_shapes
         table = value.reshape(-1, value.shape[-1])
         result = value.new_empty(*weights.shape[:3], value.shape[-1])
         for part in _pieces(weights, ENTRIES):
             corners = Corners(locations[:, part], spatial_shapes)
-            result[:, part] = F.embedding_bag(corners.matrix(corners.index), table, mode='sum',
-                                              per_sample_weights=corners.matrix(corners.entries(weights[:, part]))
-                                              ).view_as(result[:, part])
+            result[:, part] = F.embedding_bag(
+                corners.matrix(corners.index),
+                table,
+                mode='sum',
+                per_sample_weights=corners.matrix(corners.entries(weights[:, part])),
+            ).view_as(result[:, part])
         return result.flatten(2)
 
     @staticmethod
@@ -78,8 +83,9 @@ class Corners:
         sizes = torch.tensor(spatial_shapes, dtype=torch.int32)
         height, width = sizes.repeat_interleave(points, 0).T.contiguous()  # (J,): long runs are fast
         tokens = sizes.prod(1)
-        start = ((tokens.cumsum(0) - tokens).repeat_interleave(points) +
-                 tokens.sum() * torch.arange(batch).view(-1, 1, 1, 1))
+        start = (tokens.cumsum(0) - tokens).repeat_interleave(points) + tokens.sum() * torch.arange(batch).view(
+            -1, 1, 1, 1
+        )
         offset = (start * heads + torch.arange(heads).view(-1, 1)).int()  # (B, 1, M, J)
         x, y = locations.flatten(-3, -2).unbind(-1)  # (B, N, M, J)
         columns, rows = neighbours(x * width - 0.5, width), neighbours(y * height - 0.5, height)
@@ -89,8 +95,9 @@ class Corners:
             for j, (column, _, _) in enumerate(columns):
                 self.index[..., i, j, :] = torch.add(row, column, alpha=heads)
         self.size = width.to(x.dtype), height.to(x.dtype)
-        self.across, self.down = ([(factor, inside.to(x.dtype)) for _, factor, inside in axis]
-                                  for axis in (columns, rows))
+        self.across, self.down = (
+            [(factor, inside.to(x.dtype)) for _, factor, inside in axis] for axis in (columns, rows)
+        )
 
     @staticmethod
     def matrix(pixels: Tensor) -> Tensor:
@@ -132,8 +139,9 @@ def transposed_product(index: Tensor, entries: Tensor, dense: Tensor, size: int)
     Returns:
         (size, D).
     """
-    matrix = csr_matrix((entries.flatten().numpy(), index.flatten().numpy(), _starts(index).numpy()),
-                        (len(index), size))
+    matrix = csr_matrix(
+        (entries.flatten().numpy(), index.flatten().numpy(), _starts(index).numpy()), (len(index), size)
+    )
     return torch.from_numpy(matrix.T @ dense.numpy())
 
 
@@ -141,8 +149,13 @@ def row_products(left: Tensor, right: Tensor, index: Tensor) -> Tensor:
     """``left[i] . right[index[i, j]]`` for every i, j: (R, D) and (S, D) at index (R, J) give (R, J)."""
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta state')
-        pattern = torch.sparse_csr_tensor(_starts(index), index.flatten(), left.new_zeros(index.numel()),
-                                          (len(left), len(right)), check_invariants=False)
+        pattern = torch.sparse_csr_tensor(
+            _starts(index),
+            index.flatten(),
+            left.new_zeros(index.numel()),
+            (len(left), len(right)),
+            check_invariants=False,
+        )
         torch.sparse.sampled_addmm(pattern, left, right.T, out=pattern)
         return pattern.values().view(index.shape)
 

@@ -1,4 +1,5 @@
 """How a forward pass is run: for a result at once, for a backward pass, or to be recorded."""
+
 import torch
 
 

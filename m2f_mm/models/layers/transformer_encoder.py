@@ -2,6 +2,7 @@
 
 Shapes: B images, K tokens, E channels.
 """
+
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
@@ -37,19 +38,22 @@ class TransformerEncoder(BaseModule):
             keep it.
     """
 
-    def __init__(self,
-                 num_layers: int,
-                 embed_dims: int = 256,
-                 num_heads: int = 8,
-                 feedforward_channels: int = 2048,
-                 dropout: float = 0.1,
-                 pre_norm: bool = False,
-                 checkpointing: str = 'none'):
+    def __init__(
+        self,
+        num_layers: int,
+        embed_dims: int = 256,
+        num_heads: int = 8,
+        feedforward_channels: int = 2048,
+        dropout: float = 0.1,
+        pre_norm: bool = False,
+        checkpointing: str = 'none',
+    ):
         super().__init__()
         self.checkpointing = check_checkpointing(checkpointing)
         self.layers = ModuleList(
             TransformerEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout, pre_norm)
-            for _ in range(num_layers))
+            for _ in range(num_layers)
+        )
         self.post_norm = nn.LayerNorm(embed_dims) if pre_norm else nn.Identity()
 
     def forward(self, x: Tensor, position: Position) -> Tensor:

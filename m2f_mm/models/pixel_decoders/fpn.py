@@ -3,6 +3,7 @@ map (section 4.1 and appendix A, panoptic models).
 
 Shapes: B images, E channels.
 """
+
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -33,14 +34,16 @@ class FPNPixelDecoder(BaseModule):
         norm_cfg: norm of the convolutions; None gives them a bias instead.
     """
 
-    def __init__(self,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int = 256,
-                 num_outs: int = 3,
-                 memory: str = 'pyramid',
-                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        feat_channels: int = 256,
+        out_channels: int = 256,
+        num_outs: int = 3,
+        memory: str = 'pyramid',
+        norm_cfg: dict | None = dict(type='GN', num_groups=32),
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         channels = dict(pyramid=feat_channels, coarsest=in_channels[-1], mask_features=out_channels)
         if memory not in channels:
@@ -51,9 +54,11 @@ class FPNPixelDecoder(BaseModule):
         self.embed_dims = channels[memory]
         options = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
         self.lateral_convs = ModuleList(
-            ConvModule(channels, feat_channels, 1, act_cfg=None, **options) for channels in in_channels[:-1])
+            ConvModule(channels, feat_channels, 1, act_cfg=None, **options) for channels in in_channels[:-1]
+        )
         self.output_convs = ModuleList(
-            ConvModule(feat_channels, feat_channels, 3, padding=1, **options) for _ in in_channels[:-1])
+            ConvModule(feat_channels, feat_channels, 3, padding=1, **options) for _ in in_channels[:-1]
+        )
         self.last_feat_conv = ConvModule(in_channels[-1], feat_channels, 3, padding=1, **options)
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
 
@@ -72,7 +77,7 @@ class FPNPixelDecoder(BaseModule):
         for feat, lateral, output in reversed(list(zip(feats, self.lateral_convs, self.output_convs))):
             outs.append(output(lateral(feat) + F.interpolate(outs[-1], feat.shape[-2:], mode='nearest')))
         mask_features = self.mask_feature(outs[-1])
-        memories = dict(pyramid=outs[:self.num_outs], coarsest=[coarsest], mask_features=[mask_features])
+        memories = dict(pyramid=outs[: self.num_outs], coarsest=[coarsest], mask_features=[mask_features])
         return mask_features, memories[self.memory]
 
     def _enter(self, feat: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,26 +109,30 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
         Others: as for the FPN.
     """
 
-    def __init__(self,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int = 256,
-                 num_outs: int = 3,
-                 memory: str = 'coarsest',
-                 num_layers: int = 6,
-                 num_heads: int = 8,
-                 feedforward_channels: int = 2048,
-                 dropout: float = 0.1,
-                 pre_norm: bool = False,
-                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
-                 checkpointing: str = 'none',
-                 init_cfg: dict | None = None):
-        super().__init__([*in_channels[:-1], feat_channels], feat_channels, out_channels, num_outs, memory, norm_cfg,
-                         init_cfg)
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        feat_channels: int = 256,
+        out_channels: int = 256,
+        num_outs: int = 3,
+        memory: str = 'coarsest',
+        num_layers: int = 6,
+        num_heads: int = 8,
+        feedforward_channels: int = 2048,
+        dropout: float = 0.1,
+        pre_norm: bool = False,
+        norm_cfg: dict | None = dict(type='GN', num_groups=32),
+        checkpointing: str = 'none',
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(
+            [*in_channels[:-1], feat_channels], feat_channels, out_channels, num_outs, memory, norm_cfg, init_cfg
+        )
         self.in_channels = list(in_channels)
         self.encoder_in_proj = nn.Conv2d(in_channels[-1], feat_channels, 1)
-        self.encoder = TransformerEncoder(num_layers, feat_channels, num_heads, feedforward_channels, dropout, pre_norm,
-                                          checkpointing)
+        self.encoder = TransformerEncoder(
+            num_layers, feat_channels, num_heads, feedforward_channels, dropout, pre_norm, checkpointing
+        )
         self.encoder_out_proj = self.last_feat_conv
         del self.last_feat_conv
 

@@ -1,4 +1,5 @@
 """The feature maps that a pixel decoder was built for, out of those that a backbone or neck gives."""
+
 import warnings
 from collections.abc import Sequence
 
@@ -22,16 +23,22 @@ def finest_maps(owner: str, feats: Sequence[Tensor], in_channels: Sequence[int |
     feats = feats if isinstance(feats, list) else list(feats)
     wanted = len(in_channels)
     if len(feats) < wanted:
-        raise ValueError(f'{owner} has {wanted} in_channels, {list(in_channels)}, but gets {len(feats)} feature maps. '
-                         'Make out_indices of the backbone (or num_outs of the neck) and in_channels of the head agree')
+        raise ValueError(
+            f'{owner} has {wanted} in_channels, {list(in_channels)}, but gets {len(feats)} feature maps. '
+            'Make out_indices of the backbone (or num_outs of the neck) and in_channels of the head agree'
+        )
     if len(feats) > wanted:
-        warnings.warn(f'{owner} has {wanted} in_channels, but gets {len(feats)} feature maps: the finest {wanted} are '
-                      'taken, the others left out. To use them, give in_channels of the head an entry for each',
-                      stacklevel=2)
+        warnings.warn(
+            f'{owner} has {wanted} in_channels, but gets {len(feats)} feature maps: the finest {wanted} are '
+            'taken, the others left out. To use them, give in_channels of the head an entry for each',
+            stacklevel=2,
+        )
         del feats[wanted:]
     for level, (feat, channels) in enumerate(zip(feats, in_channels)):
         if channels is not None and feat.shape[1] != channels:
-            raise ValueError(f'{owner} has in_channels={list(in_channels)}, but feature map {level} (the finest is 0) '
-                             f'has {feat.shape[1]} channels instead of {channels}. Give the head the channels of the '
-                             'backbone, or of the neck where there is one')
+            raise ValueError(
+                f'{owner} has in_channels={list(in_channels)}, but feature map {level} (the finest is 0) '
+                f'has {feat.shape[1]} channels instead of {channels}. Give the head the channels of the '
+                'backbone, or of the neck where there is one'
+            )
     return feats

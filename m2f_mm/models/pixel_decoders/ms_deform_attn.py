@@ -3,6 +3,7 @@ with the coarser levels and the two orders that Mask DINO has.
 
 Shapes: B images, E channels, L encoder levels, V tokens of all encoder levels in the encoder's order.
 """
+
 from collections.abc import Callable, Sequence
 
 import torch
@@ -32,16 +33,30 @@ from .inputs import finest_maps
 class MSDeformAttnEncoderLayer(BaseModule):
     """Deformable self-attention over all levels and a feed-forward network, post-norm."""
 
-    def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, feedforward_channels: int,
-                 backend: str, checkpointing: str):
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        num_levels: int,
+        num_points: int,
+        feedforward_channels: int,
+        backend: str,
+        checkpointing: str,
+    ):
         super().__init__()
         self.self_attn = MSDeformAttn(embed_dims, num_heads, num_levels, num_points, backend)
         self.ffn = FeedForward(embed_dims, feedforward_channels)
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
         self.checkpointing = checkpointing
 
-    def forward(self, x: Tensor, positions: Sequence[Position], reference_points: Tensor,
-                spatial_shapes: Sequence[tuple[int, int]], remade: Remade) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        positions: Sequence[Position],
+        reference_points: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+        remade: Remade,
+    ) -> Tensor:
         """x: (B, V, E); positions: of each level; reference_points: (1, V, L, 2). Returns (B, V, E)."""
         x = x + self.self_attn(x, x, reference_points, spatial_shapes, positions)
         x = recompute(self.checkpointing == 'ffn', self._feed_forward, x, remade)
@@ -91,44 +106,55 @@ class MSDeformAttnPixelDecoder(BaseModule):
             networks, too) or 'full' (all of encoder layers and FPN steps).
     """
 
-    def __init__(self,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int | None = 256,
-                 num_outs: int = 3,
-                 num_encoder_levels: int = 3,
-                 num_extra_levels: int = 0,
-                 fine_first: bool = False,
-                 always_fpn: bool = False,
-                 num_layers: int = 6,
-                 num_heads: int = 8,
-                 num_points: int = 4,
-                 feedforward_channels: int = 1024,
-                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
-                 input_norm_cfg: dict | None = dict(type='GN', num_groups=32),
-                 deform_attn_backend: str = 'auto',
-                 checkpointing: str = 'norms',
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        feat_channels: int = 256,
+        out_channels: int | None = 256,
+        num_outs: int = 3,
+        num_encoder_levels: int = 3,
+        num_extra_levels: int = 0,
+        fine_first: bool = False,
+        always_fpn: bool = False,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        num_points: int = 4,
+        feedforward_channels: int = 1024,
+        norm_cfg: dict | None = dict(type='GN', num_groups=32),
+        input_norm_cfg: dict | None = dict(type='GN', num_groups=32),
+        deform_attn_backend: str = 'auto',
+        checkpointing: str = 'norms',
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         if not 1 <= num_encoder_levels <= len(in_channels):
-            raise ValueError(f'num_encoder_levels must be 1 to {len(in_channels)}, the number of in_channels, got '
-                             f'{num_encoder_levels}')
+            raise ValueError(
+                f'num_encoder_levels must be 1 to {len(in_channels)}, the number of in_channels, got '
+                f'{num_encoder_levels}'
+            )
         self.in_channels = list(in_channels)
         self.num_outs = num_outs
         self.embed_dims = feat_channels
         self.num_encoder_levels = num_encoder_levels
-        finer = in_channels[:max(len(in_channels) - num_encoder_levels, int(always_fpn))][::-1]
+        finer = in_channels[: max(len(in_channels) - num_encoder_levels, int(always_fpn))][::-1]
         if out_channels is None:
-            finer = finer[:max(0, num_outs - num_encoder_levels - num_extra_levels)]
+            finer = finer[: max(0, num_outs - num_encoder_levels - num_extra_levels)]
         self.num_fpn_levels = len(finer)
         self.fine_first = fine_first
         seen = list(in_channels[-num_encoder_levels:])
         options = dict(norm_cfg=input_norm_cfg, act_cfg=None, bias=True)
-        self.input_convs = ModuleList([
-            *(ConvModule(channels, feat_channels, 1, **options) for channels in (seen if fine_first else seen[::-1])),
-            *(ConvModule(feat_channels if i else seen[-1], feat_channels, 3, stride=2, padding=1, **options)
-              for i in range(num_extra_levels))
-        ])
+        self.input_convs = ModuleList(
+            [
+                *(
+                    ConvModule(channels, feat_channels, 1, **options)
+                    for channels in (seen if fine_first else seen[::-1])
+                ),
+                *(
+                    ConvModule(feat_channels if i else seen[-1], feat_channels, 3, stride=2, padding=1, **options)
+                    for i in range(num_extra_levels)
+                ),
+            ]
+        )
         self.level_encoding = nn.Embedding(len(self.input_convs), feat_channels)
         self.encoder = MSDeformAttnEncoder(
             num_layers,
@@ -138,11 +164,13 @@ class MSDeformAttnPixelDecoder(BaseModule):
             num_points=num_points,
             feedforward_channels=feedforward_channels,
             backend=deform_attn_backend,
-            checkpointing=check_checkpointing(checkpointing))
+            checkpointing=check_checkpointing(checkpointing),
+        )
         self.checkpointing = checkpointing
         fpn = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
         self.lateral_convs = ModuleList(
-            ConvModule(channels, feat_channels, 1, act_cfg=None, **fpn) for channels in finer)
+            ConvModule(channels, feat_channels, 1, act_cfg=None, **fpn) for channels in finer
+        )
         self.output_convs = ModuleList(ConvModule(feat_channels, feat_channels, 3, padding=1, **fpn) for _ in finer)
         self.mask_feature = None if out_channels is None else nn.Conv2d(feat_channels, out_channels, 1)
 
@@ -162,10 +190,13 @@ class MSDeformAttnPixelDecoder(BaseModule):
             Mask features (B, out_channels, h, w) at the size of the finest input, None without ``out_channels``, and
             ``num_outs`` memories (B, E, h, w), in the encoder's order.
         """
-        feats = finest_maps(type(self).__name__, feats if isinstance(feats, Expendable) else tuple(feats),
-                            self.in_channels)
-        with (torch.autocast(feats[0].device.type, enabled=False),  # float32, as the official code insists
-              remaking(self.checkpointing in ('norms', 'ffn')) as remade):
+        feats = finest_maps(
+            type(self).__name__, feats if isinstance(feats, Expendable) else tuple(feats), self.in_channels
+        )
+        with (
+            torch.autocast(feats[0].device.type, enabled=False),  # float32, as the official code insists
+            remaking(self.checkpointing in ('norms', 'ffn')) as remade,
+        ):
             outs = self._encode(feats, remade)
             finest = outs[0 if self.fine_first else -1]
             for lateral, output in zip(self.lateral_convs, self.output_convs):
@@ -177,7 +208,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
                 finest = None
             elif project:
                 finest = self.mask_projection(finest)
-        return finest, outs[:self.num_outs]
+        return finest, outs[: self.num_outs]
 
     def _convolved(self, module: ConvModule, x: list[Tensor], remade: Remade) -> Tensor:
         """The module applied to the one map of a list, which ends where nothing needs it any more: these are large."""
@@ -222,7 +253,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         The official code reverses the list of extra levels, but not that of their positions, so that two of them have
         each other's.
         """
-        convs, extra_convs = self.input_convs[:self.num_encoder_levels], self.input_convs[self.num_encoder_levels:]
+        convs, extra_convs = self.input_convs[: self.num_encoder_levels], self.input_convs[self.num_encoder_levels :]
         extra = feats[-1:]
         for conv in extra_convs:
             extra.append(self._recompute(conv, self._typed(extra[-1])))

@@ -1,4 +1,5 @@
 """Any registered neck as a pixel decoder."""
+
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule, caffe2_xavier_init
@@ -27,20 +28,23 @@ class NeckPixelDecoder(BaseModule):
             between stay unused; where a neck has weights for these, DDP needs ``find_unused_parameters=True``.
     """
 
-    def __init__(self,
-                 neck: dict,
-                 in_channels: Sequence[int] = (256, 512, 1024, 2048),
-                 feat_channels: int = 256,
-                 out_channels: int = 256,
-                 num_outs: int = 3,
-                 init_cfg: dict | None = None):
+    def __init__(
+        self,
+        neck: dict,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        feat_channels: int = 256,
+        out_channels: int = 256,
+        num_outs: int = 3,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(init_cfg)
         self.num_outs = num_outs
         self.num_maps = max(len(in_channels), num_outs + 1)
         self.embed_dims = feat_channels
         if not isinstance(neck, nn.Module):
-            neck = MODELS.build({'in_channels': list(in_channels), 'out_channels': feat_channels,
-                                 'num_outs': self.num_maps, **neck})
+            neck = MODELS.build(
+                {'in_channels': list(in_channels), 'out_channels': feat_channels, 'num_outs': self.num_maps, **neck}
+            )
         self.neck = neck
         known = getattr(neck, 'in_channels', in_channels)  # a module that is given knows them itself
         self.in_channels = list(known if isinstance(known, (list, tuple)) else in_channels)
@@ -51,13 +55,17 @@ class NeckPixelDecoder(BaseModule):
         name = type(self.neck).__name__
         outs = self.neck(tuple(finest_maps(name, tuple(feats), self.in_channels)))
         if len(outs) < self.num_maps:
-            raise ValueError(f'{name} returned {len(outs)} maps; {self.num_outs} memories and the mask features need '
-                             f'{self.num_maps}: raise its num_outs')
-        for level, out in enumerate(outs[:self.num_maps]):
+            raise ValueError(
+                f'{name} returned {len(outs)} maps; {self.num_outs} memories and the mask features need '
+                f'{self.num_maps}: raise its num_outs'
+            )
+        for level, out in enumerate(outs[: self.num_maps]):
             if out.shape[1] != self.embed_dims:
-                raise ValueError(f'{name} returned {out.shape[1]} channels in map {level} (the finest is 0), but '
-                                 f'feat_channels is {self.embed_dims}: make its out_channels agree')
-        return self.mask_feature(outs[0]), list(reversed(outs[self.num_maps - self.num_outs:self.num_maps]))
+                raise ValueError(
+                    f'{name} returned {out.shape[1]} channels in map {level} (the finest is 0), but '
+                    f'feat_channels is {self.embed_dims}: make its out_channels agree'
+                )
+        return self.mask_feature(outs[0]), list(reversed(outs[self.num_maps - self.num_outs : self.num_maps]))
 
     def init_weights(self) -> None:
         super().init_weights()

@@ -3,6 +3,4 @@ from .mask2former import Mask2FormerTransformerDecoder
 from .mask_dino import MaskDINOTransformerDecoder
 from .maskformer import MaskFormerTransformerDecoder
 
-__all__ = [
-    'Mask2FormerTransformerDecoder', 'MaskDINOTransformerDecoder', 'MaskFormerTransformerDecoder', 'Memory'
-]
+__all__ = ['Mask2FormerTransformerDecoder', 'MaskDINOTransformerDecoder', 'MaskFormerTransformerDecoder', 'Memory']

@@ -2,6 +2,7 @@
 
 Shapes: B images, Q queries, E channels, K memory tokens of one level (frame-major for a clip).
 """
+
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ class Memory(NamedTuple):
         position: of the tokens, the embedding of the level included; keys have it.
         level: the embedding of the level alone; values have it. None where the decoder has none.
     """
+
     tokens: Tensor
     position: Position
     level: Position | None

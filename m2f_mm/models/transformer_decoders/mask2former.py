@@ -2,6 +2,7 @@
 
 Shapes: B images, Q queries, E channels, K memory tokens of one level (frame-major for a clip).
 """
+
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule, ModuleList
@@ -41,8 +42,11 @@ class Mask2FormerDecoderLayer(ResidualLayer):
         Returns:
             (B, Q, E).
         """
-        query = self.residual(0, query, lambda x: self.cross_attn(
-            x + query_pos, memory.tokens, memory.tokens, mask, memory.position, memory.level))
+        query = self.residual(
+            0,
+            query,
+            lambda x: self.cross_attn(x + query_pos, memory.tokens, memory.tokens, mask, memory.position, memory.level),
+        )
         query = self.residual(1, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x))
         return self.residual(2, query, self.ffn)
 
@@ -62,26 +66,29 @@ class Mask2FormerTransformerDecoder(BaseModule):
         checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'norms' and
             'ffn' have nothing to save here.
     """
+
     learned_content, level_embeddings, masked = True, True, True
     single_memory = False
 
-    def __init__(self,
-                 num_layers: int = 9,
-                 embed_dims: int = 256,
-                 num_heads: int = 8,
-                 feedforward_channels: int = 2048,
-                 pre_norm: bool = False,
-                 checkpointing: str = 'none'):
+    def __init__(
+        self,
+        num_layers: int = 9,
+        embed_dims: int = 256,
+        num_heads: int = 8,
+        feedforward_channels: int = 2048,
+        pre_norm: bool = False,
+        checkpointing: str = 'none',
+    ):
         super().__init__()
         self.checkpointing = check_checkpointing(checkpointing)
         self.num_layers = num_layers
         self.embed_dims = embed_dims
         self.layers = ModuleList(
-            Mask2FormerDecoderLayer(embed_dims, num_heads, feedforward_channels, pre_norm) for _ in range(num_layers))
+            Mask2FormerDecoderLayer(embed_dims, num_heads, feedforward_channels, pre_norm) for _ in range(num_layers)
+        )
         self.post_norm = nn.LayerNorm(embed_dims)
 
-    def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory],
-                predict: Predict) -> Tensor:
+    def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory], predict: Predict) -> Tensor:
         """
         Args:
             query: (B, Q, E), the learned queries.

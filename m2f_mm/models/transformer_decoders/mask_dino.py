@@ -3,6 +3,7 @@
 Shapes: B images, Q queries (those of denoising first), E channels, V tokens of all levels, L levels. Boxes are
 (cx, cy, w, h) of the padded image, in 0..1 or, as "logits", before a sigmoid.
 """
+
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -35,6 +36,7 @@ class Decoded(NamedTuple):
         references: the boxes that each layer looked at, (B, Q, 4) each in 0..1, with the graph of the refinement that
             made them ("look forward twice").
     """
+
     queries: list[Tensor]
     references: list[Tensor]
 
@@ -43,16 +45,18 @@ class MaskDINODecoderLayer(ResidualLayer):
     """Self-attention, deformable cross-attention, feed-forward: in this order, each with a residual and a norm after
     it, in float32 also inside autocast, as the official code insists."""
 
-    def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, feedforward_channels: int,
-                 backend: str):
+    def __init__(
+        self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, feedforward_channels: int, backend: str
+    ):
         super().__init__()
         self.self_attn = Attention(embed_dims, num_heads)
         self.cross_attn = MSDeformAttn(embed_dims, num_heads, num_levels, num_points, backend)
         self.ffn = FeedForward(embed_dims, feedforward_channels)
         self.norms = layer_norms(embed_dims, 3)
 
-    def forward(self, query: Tensor, query_pos: Tensor, reference: Tensor, tokens: Tensor, shapes: Shapes,
-                mask: Tensor | None) -> Tensor:
+    def forward(
+        self, query: Tensor, query_pos: Tensor, reference: Tensor, tokens: Tensor, shapes: Shapes, mask: Tensor | None
+    ) -> Tensor:
         """
         Args:
             query, query_pos: (B, Q, E).
@@ -85,30 +89,44 @@ class MaskDINOTransformerDecoder(BaseModule):
         checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'norms' and
             'ffn' have nothing to save here.
     """
+
     single_memory = False
 
-    def __init__(self,
-                 num_layers: int = 9,
-                 embed_dims: int = 256,
-                 num_heads: int = 8,
-                 num_levels: int = 4,
-                 num_points: int = 4,
-                 feedforward_channels: int = 2048,
-                 deform_attn_backend: str = 'auto',
-                 checkpointing: str = 'none'):
+    def __init__(
+        self,
+        num_layers: int = 9,
+        embed_dims: int = 256,
+        num_heads: int = 8,
+        num_levels: int = 4,
+        num_points: int = 4,
+        feedforward_channels: int = 2048,
+        deform_attn_backend: str = 'auto',
+        checkpointing: str = 'none',
+    ):
         super().__init__()
         self.checkpointing = check_checkpointing(checkpointing)
         self.num_layers = num_layers
         self.embed_dims = embed_dims
         self.layers = ModuleList(
-            MaskDINODecoderLayer(embed_dims, num_heads, num_levels, num_points, feedforward_channels,
-                                 deform_attn_backend) for _ in range(num_layers))
+            MaskDINODecoderLayer(
+                embed_dims, num_heads, num_levels, num_points, feedforward_channels, deform_attn_backend
+            )
+            for _ in range(num_layers)
+        )
         self.ref_point_head = nn.Sequential(
-            nn.Linear(2 * embed_dims, embed_dims), nn.ReLU(), nn.Linear(embed_dims, embed_dims))
+            nn.Linear(2 * embed_dims, embed_dims), nn.ReLU(), nn.Linear(embed_dims, embed_dims)
+        )
         self.post_norm = nn.LayerNorm(embed_dims)
 
-    def forward(self, query: Tensor, reference_logits: Tensor, tokens: Tensor, shapes: Shapes,
-                refine: Callable[[Tensor], Tensor], mask: Tensor | None = None) -> Decoded:
+    def forward(
+        self,
+        query: Tensor,
+        reference_logits: Tensor,
+        tokens: Tensor,
+        shapes: Shapes,
+        refine: Callable[[Tensor], Tensor],
+        mask: Tensor | None = None,
+    ) -> Decoded:
         """
         Args:
             query: contents (B, Q, E).
@@ -123,8 +141,9 @@ class MaskDINOTransformerDecoder(BaseModule):
             queries, references = [], [reference]
             for i, layer in enumerate(self.layers):
                 query_pos = self.ref_point_head(sine_boxes(reference, self.embed_dims // 2).to(dtype))
-                query = recompute(self.checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes,
-                                  mask)
+                query = recompute(
+                    self.checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes, mask
+                )
                 queries.append(self.post_norm(query))
                 if i + 1 < len(self.layers):
                     references.append((refine(query) + inverse_sigmoid(reference)).sigmoid())
@@ -142,7 +161,7 @@ class MaskDINOTransformerDecoder(BaseModule):
 def sine_boxes(boxes: Tensor, num_feats: int) -> Tensor:
     """Sine encoding of boxes (..., 4) in 0..1: (..., 4 * num_feats) for cy, cx, w, h (DAB-DETR, section 4.2)."""
     channel = torch.arange(num_feats, dtype=boxes.dtype, device=boxes.device)
-    frequency = 10000**(2 * torch.div(channel, 2, rounding_mode='floor') / num_feats)
+    frequency = 10000 ** (2 * torch.div(channel, 2, rounding_mode='floor') / num_feats)
     angle = boxes[..., [1, 0, 2, 3], None] * (2 * math.pi) / frequency  # (..., 4, num_feats)
     return torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), -1).flatten(-3)
 

@@ -2,6 +2,7 @@
 
 Shapes: B images, Q queries, E channels, K memory tokens.
 """
+
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule, ModuleList
@@ -43,8 +44,11 @@ class MaskFormerDecoderLayer(ResidualLayer):
     def forward(self, query: Tensor, query_pos: Tensor, memory: Memory) -> Tensor:
         """query: (B, Q, E); query_pos: (Q, E) or (B, Q, E); memory: what they look at. Returns (B, Q, E)."""
         query = self.residual(0, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x))
-        query = self.residual(1, query, lambda x: self.cross_attn(
-            x + query_pos, memory.tokens, memory.tokens, key_position=memory.position))
+        query = self.residual(
+            1,
+            query,
+            lambda x: self.cross_attn(x + query_pos, memory.tokens, memory.tokens, key_position=memory.position),
+        )
         return self.residual(2, query, self.ffn)
 
 
@@ -66,18 +70,21 @@ class MaskFormerTransformerDecoder(BaseModule):
         checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'norms' and
             'ffn' have nothing to save here.
     """
+
     learned_content, level_embeddings, masked = False, False, False
     single_memory = True
 
-    def __init__(self,
-                 num_layers: int = 6,
-                 num_encoder_layers: int = 0,
-                 embed_dims: int = 256,
-                 num_heads: int = 8,
-                 feedforward_channels: int = 2048,
-                 dropout: float = 0.1,
-                 pre_norm: bool = False,
-                 checkpointing: str = 'none'):
+    def __init__(
+        self,
+        num_layers: int = 6,
+        num_encoder_layers: int = 0,
+        embed_dims: int = 256,
+        num_heads: int = 8,
+        feedforward_channels: int = 2048,
+        dropout: float = 0.1,
+        pre_norm: bool = False,
+        checkpointing: str = 'none',
+    ):
         super().__init__()
         self.checkpointing = check_checkpointing(checkpointing)
         self.num_layers = num_layers
