@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-def neighbours(place: Tensor, length: int | Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+def axis_taps(place: Tensor, length: int | Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     """The pixels before and after each place of one axis.
 
     Args:
@@ -32,22 +32,22 @@ def neighbours(place: Tensor, length: int | Tensor) -> list[tuple[Tensor, Tensor
     return found
 
 
-def places(points: Tensor, size: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def to_pixel_coords(points: Tensor, size: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Pixel coordinates x and y, 0 is the centre of the first pixel, of points (..., 2) given in 0..1 of a map of
     ``size`` (height, width)."""
     grid = 2 * points.to(dtype) - 1  # the detour of grid_sample, for the same rounding
     return tuple(((grid[..., axis] + 1) * length - 1) / 2 for axis, length in enumerate(reversed(size)))
 
 
-def corners(points: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
+def bilinear_taps(points: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
     """The four pixels around points (..., 2), given as x, y in 0..1, of a map of ``size`` (height, width).
 
     Yields:
         Index of the pixel in the flattened map, int64 (...), and its factor, ``dtype`` (...), zero outside.
     """
     height, width = size
-    x, y = places(points, size, dtype)
-    columns, rows = neighbours(x, width), neighbours(y, height)
+    x, y = to_pixel_coords(points, size, dtype)
+    columns, rows = axis_taps(x, width), axis_taps(y, height)
     for row, down, _ in rows:
         for column, across, _ in columns:
             yield torch.add(column, row, alpha=width).long(), across * down

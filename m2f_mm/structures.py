@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from .bilinear import corners
+from .bilinear import bilinear_taps
+from .boxes import masks_to_boxes
+from .deprecation import renamed_attributes
+from .mask_ops import dot, mask_logits_from
 
 NO_CLASS = -1  # label of an object of a clip that teaches its mask, and that its query is no object
 
@@ -61,7 +64,7 @@ class SegTargets:
     def __len__(self) -> int:
         return self.labels.shape[0]
 
-    def taught_classes(self, no_object: int) -> Tensor:
+    def class_targets(self, no_object: int) -> Tensor:
         """Class that the query of each object learns, (N,): its label, ``no_object`` for ``NO_CLASS`` in a clip."""
         if self.masks is None or self.masks.dim() == 3:
             return self.labels
@@ -69,7 +72,7 @@ class SegTargets:
 
     def with_boxes(self) -> 'SegTargets':
         """The same with boxes: around the masks, where none are given."""
-        return self if self.boxes is not None else replace(self, boxes=boxes_around(self.masks))
+        return self if self.boxes is not None else replace(self, boxes=masks_to_boxes(self.masks))
 
     @property
     def clip_masks(self) -> Tensor:
@@ -97,42 +100,6 @@ class Track:
     score: float = 0.0
     video: int = 0
     crowd: bool = False
-
-
-def boxes_around(masks: Tensor, exclusive: bool = True) -> Tensor:
-    """Boxes (n, 4) as cx, cy, w, h in 0..1 around masks, bool (n, h, w).
-
-    Args:
-        masks: masks.
-        exclusive: the right and lower edges lie behind the last pixel, and an empty mask has the box 0; otherwise they
-            lie on it, and an empty mask has a box that ends up at the largest centre and the smallest size.
-    """
-    sides = []
-    for seen in (masks.any(1), masks.any(2)):  # columns, rows
-        first, end = span(seen).unbind(1)
-        if not exclusive:
-            first, end = torch.where(end > 0, first, 1e8), (end - 1).clamp(min=0)
-        sides.append((first / seen.shape[1], end / seen.shape[1]))
-    (x0, x1), (y0, y1) = sides
-    return box_between(x0, y0, x1, y1)
-
-
-def span(used: Tensor) -> Tensor:
-    """First used position and end of the last, for each row of bool (n, length): int64 (n, 2), zeros where none is."""
-    used = used.to(torch.uint8)
-    last = used.shape[1] - used.flip(1).argmax(1)
-    return torch.stack((used.argmax(1), last), 1) * used.amax(1, keepdim=True)
-
-
-def box_between(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor) -> Tensor:
-    """Boxes (..., 4) as cx, cy, w, h with these sides, (...) each."""
-    return torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), -1)
-
-
-def box_corners(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Upper left and lower right corner, (..., 2) each, of boxes (..., 4) as cx, cy, w, h."""
-    centre, size = boxes[..., :2], boxes[..., 2:]
-    return centre - size / 2, centre + size / 2
 
 
 class Expendable(list):
@@ -184,7 +151,7 @@ class MaskPredictions:
         """Masks at the size of the features: per image (n, T, h, w), for ``queries[b]`` (n,) or for all."""
         embeds = self.mask_embeds[layer]
         return [
-            contract(embeds[b] if queries is None else embeds[b, queries[b]], self.mask_features[b])
+            mask_logits_from(embeds[b] if queries is None else embeds[b, queries[b]], self.mask_features[b])
             for b in range(embeds.shape[0])
         ]
 
@@ -203,84 +170,23 @@ class MaskPredictions:
         pixels = self.mask_features.to(dtype).permute(0, 1, 3, 4, 2).contiguous().flatten(0, 3)  # (B * T * h * w, D)
         first = torch.arange(batch * frames, device=pixels.device).view(batch, frames, 1, 1) * (size[0] * size[1])
         for embeds, where in zip(self.mask_embeds, points):
-            index, factors = (torch.stack(parts, -1) for parts in zip(*corners(where, size, dtype)))  # (B, P, 4)
+            index, factors = (torch.stack(parts, -1) for parts in zip(*bilinear_taps(where, size, dtype)))  # (B, P, 4)
             index = index[:, None] + first  # (B, T, P, 4)
             factors = factors[:, None].expand_as(index)
             sampled = F.embedding_bag(
                 index.flatten(0, 2), pixels, mode='sum', per_sample_weights=factors.flatten(0, 2)
             )  # four rows, weighted and added
             covered = factors.sum(-1).flatten(1)[:, None]  # (B, 1, T * P): masks are zero outside, constant and all
-            yield inner(embeds.to(dtype), sampled.unflatten(0, (batch, -1)).mT, covered)
+            yield dot(embeds.to(dtype), sampled.unflatten(0, (batch, -1)).mT, covered)
 
 
-def inner(embeds: Tensor, features: Tensor, covered: Tensor | float = 1.0) -> Tensor:
-    """The inner product that makes masks.
-
-    Args:
-        embeds: (..., n, D), or (..., n, D + 1) with a constant for each row.
-        features: (..., D, m).
-        covered: factor of the constants, broadcast to (..., n, m).
-
-    Returns:
-        (..., n, m)
-    """
-    channels = features.shape[-2]
-    logits = embeds[..., :channels] @ features
-    return logits if embeds.shape[-1] == channels else logits.add_(embeds[..., channels:] * covered)
-
-
-def fold(embeds: Tensor, projection: nn.Conv2d) -> Tensor:
-    """Embeddings for the input of a 1x1 convolution instead of its output, which then need not be made:
-    ``e . (W x + b) = (e W) . x + e . b``.
-
-    Args:
-        embeds: (B, Q, D).
-        projection: from E to D channels.
-
-    Returns:
-        (B, Q, E + 1), at least float32, also inside autocast; the constant is last.
-    """
-    with torch.autocast(embeds.device.type, enabled=False):
-        weight = torch.cat((projection.weight.flatten(1), projection.bias[:, None]), 1)  # (D, E + 1)
-        return embeds.to(torch.promote_types(embeds.dtype, weight.dtype)) @ weight
-
-
-def contract(embeds: Tensor, features: Tensor) -> Tensor:
-    """Masks: embeds (n, D or D + 1) and features (T, D, h, w) give logits (n, T, h, w).
-
-    Computed in the wider type of the two, at least float32, also inside autocast.
-    """
-    dtype = torch.promote_types(torch.promote_types(embeds.dtype, features.dtype), torch.float32)
-    with torch.autocast(features.device.type, enabled=False):
-        masks = inner(embeds.to(dtype), features.to(dtype).flatten(2))  # (T, n, h * w)
-    return masks.transpose(0, 1).unflatten(-1, features.shape[-2:])
-
-
-def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:
-    """Where each query may look in the next cross-attention (Mask2Former, equation 2).
-
-    A pixel is blocked where the sigmoid of its resized mask logit is below 0.5. A query that would be blocked
-    everywhere looks everywhere. Resizing the features once per level and contracting there gives the same logits as
-    resizing the mask of every query.
-
-    Args:
-        embeds: mask embeddings (B, Q, D or D + 1) of the previous prediction.
-        features: mask features resized to the size of the level, (B, T, D, h', w').
-
-    Returns:
-        bool (B, 1, Q, T * h' * w'), true where attention is allowed; the axis of 1 stands for all heads.
-    """
-    logits = inner(embeds[:, None].to(features.dtype), features.flatten(3))  # (B, T, Q, h' * w')
-    blocked = (logits.sigmoid() < 0.5).transpose(1, 2).flatten(2)
-    allowed = ~blocked | blocked.all(-1, keepdim=True)
-    return allowed[:, None]
-
-
-def resize_features(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mask features (B, T, D, h, w) resized bilinearly to ``size``, without gradient."""
-    with torch.no_grad():
-        wide = features.flatten(0, 1).to(torch.promote_types(features.dtype, torch.float32))
-        if wide.is_contiguous():  # every channel as a picture of its own: for many, torch would change the layout first
-            wide = wide.flatten(0, 1)[:, None]
-        resized = F.interpolate(wide, size, mode='bilinear', align_corners=False)
-    return resized.view(*features.shape[:3], *size)
+__getattr__ = renamed_attributes(
+    __name__,
+    dict(
+        attention_mask='m2f_mm.mask_ops.attention_mask',
+        resize_features='m2f_mm.mask_ops.resize_features',
+        fold='m2f_mm.mask_ops.fold_projection',
+        contract='m2f_mm.mask_ops.mask_logits_from',
+        boxes_around='m2f_mm.boxes.masks_to_boxes',
+    ),
+)

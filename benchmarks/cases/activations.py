@@ -29,11 +29,11 @@ from benchmarks.training import LAYERS, autocast, equal_losses, replaying, same_
 NOTHING = 'nothing recomputed'
 # Our options that trade time for memory.
 SETTINGS = {
-    NOTHING: dict(checkpointing='none'),
+    NOTHING: dict(activation_checkpointing='none'),
     "checkpointing='norms', the default": dict(),
-    "checkpointing='ffn'": dict(checkpointing='ffn'),
+    "checkpointing='ffn'": dict(activation_checkpointing='ffn'),
     "checkpointing='full' and the backbone's with_cp=True": dict(
-        checkpointing='full', backbone_options=dict(with_cp=True)
+        activation_checkpointing='full', backbone_options=dict(with_cp=True)
     ),
 }
 TARGETS = [0.68, None, None, 0.35]

@@ -7,8 +7,8 @@ nobody else trains Mask DINO in MMDetection. Same weights, features, objects, po
 losses and every gradient, those of the features included.
 
 Target: at 1024 x 1024 with 20 objects at most half of the peak memory where the layers are recomputed
-(``checkpointing='full'``), so that masks and not the activations of the encoder, which both sides have, are what is
-counted. By default (``'norms'``) two thirds of our peak are what ``'full'`` makes again.
+(``activation_checkpointing='full'``), so that masks and not the activations of the encoder, which both sides have, are
+what is counted. By default (``'norms'``) two thirds of our peak are what ``'full'`` makes again.
 """
 
 import copy
@@ -35,9 +35,11 @@ def rows(scale: Scale) -> Iterator[Row]:
     yield from step(scale, large, 'full', memory, targets=dict(memory=0.5))
 
 
-def step(scale: Scale, size: int, checkpointing: str, metrics: Sequence[str], targets: dict | None = None) -> list[Row]:
+def step(
+    scale: Scale, size: int, activation_checkpointing: str, metrics: Sequence[str], targets: dict | None = None
+) -> list[Row]:
     """Rows for one setting."""
-    ours = peers.our_mask_dino(checkpointing=checkpointing).panoptic_head.to(scale.device).train()
+    ours = peers.our_mask_dino(activation_checkpointing=activation_checkpointing).panoptic_head.to(scale.device).train()
     theirs = copy.deepcopy(ours)
     mine, others = ([f.to(scale.device).requires_grad_() for f in random_features(1, size)] for _ in range(2))
     samples = peers.samples(1, size, size, OBJECTS, device=scale.device)
@@ -56,7 +58,7 @@ def step(scale: Scale, size: int, checkpointing: str, metrics: Sequence[str], ta
 
     return compare(
         'mask_dino',
-        f"training step, {size} x {size}, {OBJECTS} objects, checkpointing='{checkpointing}'",
+        f"training step, {size} x {size}, {OBJECTS} objects, checkpointing='{activation_checkpointing}'",
         'all masks made',
         partial(run, ours, mine),
         run_peer,

@@ -109,12 +109,12 @@ def their_fusion_head() -> nn.Module:
 
 
 def our_results(fusion: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], height: int, width: int) -> dict:
-    from m2f_mm.integrations.mmdet import PromisedMasks
+    from m2f_mm.integrations.mmdet import LazyMasks
     from m2f_mm.structures import MaskPredictions
 
     logits, embeds, features = inputs
     target = sample(height, width)
-    promised = PromisedMasks(MaskPredictions([logits], [embeds], features[:, None]), target.batch_input_shape)
+    promised = LazyMasks(MaskPredictions([logits], [embeds], features[:, None]), target.batch_input_shape)
     return fusion.predict(logits, promised, [target], rescale=True)[0]
 
 

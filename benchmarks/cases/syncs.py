@@ -75,9 +75,9 @@ def prediction(ours: nn.Module, theirs: nn.Module) -> Row:
 
     def given(masks: Tensor):
         """Promises of the masks, as our own head makes them."""
-        from m2f_mm.integrations.mmdet import promises_of
+        from m2f_mm.integrations.mmdet import lazy_masks_from_logits
 
-        return promises_of(logits, masks)
+        return lazy_masks_from_logits(logits, masks)
 
     predict(ours, given), predict(theirs, lambda masks: masks)  # what is made once and kept
     mine, others = count_syncs(partial(predict, ours, given)), count_syncs(partial(predict, theirs, lambda m: m))

@@ -46,14 +46,14 @@ def nearest_configs(name: str, count: int = 3) -> list[str]:
     """The shipped configs whose names have most of the words of ``name``, the published ones before the demos."""
     words = _words(name)
 
-    def likeness(shipped: str) -> float:
+    def cosine_similarity(shipped: str) -> float:
         known = _words(shipped)
         found = [max(difflib.SequenceMatcher(None, word, other).ratio() for other in known) for word in words]
         return sum(found) / len(found) - 0.01 * len(known)  # of names with the same words the shorter one
 
     if not words:
         return []
-    scores = {shipped: likeness(shipped) for shipped in shipped_configs() if not shipped.startswith('_base_/')}
+    scores = {shipped: cosine_similarity(shipped) for shipped in shipped_configs() if not shipped.startswith('_base_/')}
     near = [shipped for shipped, score in scores.items() if score > 0.6]
     published = {word for shipped in scores if not shipped.startswith('demo/') for word in _words(shipped)}
     demos = {word for shipped in scores if shipped.startswith('demo/') for word in _words(shipped)} - published

@@ -264,11 +264,11 @@ def drawn_frames(
     """
     from pycocotools import mask as coco_masks
 
-    from m2f_mm.datasets.categories import distinct_colours
+    from m2f_mm.datasets.categories import distinct_colors
     from m2f_mm.visualization.drawing import Segments, draw_segments
 
     shown = [track for track in tracks if track.score >= score_thr]
-    colours = np.array(distinct_colours(len(shown)))
+    colors = np.array(distinct_colors(len(shown)))
     for t, frame in enumerate(video):
         seen = [(number, track) for number, track in enumerate(shown) if track.masks[t] is not None]
         if not seen:
@@ -279,6 +279,6 @@ def drawn_frames(
             masks,
             np.array([track.label for _, track in seen]),
             np.array([track.score for _, track in seen]),
-            colours=colours[[number for number, _ in seen]],
+            colors=colors[[number for number, _ in seen]],
         )
         yield draw_segments(frame[..., ::-1], segments, classes, (), alpha)[..., ::-1]

@@ -15,7 +15,7 @@ from torch import Tensor
 from m2f_mm.registry import TASK_UTILS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
-from .boxes import box_cost, overlap_cost
+from .boxes import giou_cost, l1_cost
 from .losses import FOCAL_ALPHA
 from .points import BinaryMasks, RandomPoints
 
@@ -62,7 +62,7 @@ class HungarianAssigner:
         class_weight, mask_weight, dice_weight: weights of the three costs.
         num_points: P, drawn once per image and prediction (Mask2Former); None for every pixel of the mask features,
             with objects taken at the nearest pixel (MaskFormer).
-        mask_term: 'cross_entropy' or 'focal'.
+        mask_term: 'bce' or 'focal'.
         box_weight, overlap_weight: weights of the boxes' distance and generalised IoU (Mask DINO).
         class_term: 'probability', of a softmax, or 'focal', of a sigmoid (Mask DINO, whatever its loss).
         no_object: whether the last class logit is no-object.
@@ -74,9 +74,9 @@ class HungarianAssigner:
         mask_weight: float = 5.0,
         dice_weight: float = 5.0,
         num_points: int | None = 12544,
-        mask_term: str = 'cross_entropy',
+        mask_term: str = 'bce',
         box_weight: float = 0.0,
-        overlap_weight: float = 0.0,
+        giou_weight: float = 0.0,
         class_term: str = 'probability',
         no_object: bool = True,
     ):
@@ -90,7 +90,7 @@ class HungarianAssigner:
         self.num_points = num_points
         self.mask_cost = MASK_COSTS[mask_term]
         self.box_weight = box_weight
-        self.overlap_weight = overlap_weight
+        self.giou_weight = giou_weight
         self.class_costs = CLASS_COSTS[class_term]
         self.no_object = no_object
 
@@ -116,7 +116,7 @@ class HungarianAssigner:
         class_costs = self.class_costs(torch.stack(predictions.class_logits))  # (L, B, Q, C or C + 1)
         num_classes = self._num_classes(predictions)
         unknown = [unknown_labels(target, num_classes, self.no_object) for target in targets]
-        labels = [target.taught_classes(num_classes).masked_fill(wrong, 0) for target, wrong in zip(targets, unknown)]
+        labels = [target.class_targets(num_classes).masked_fill(wrong, 0) for target, wrong in zip(targets, unknown)]
         if predictions.mask_features is None:
             masks = [[None] * len(targets)] * predictions.num_layers
         elif self.num_points is None:
@@ -131,9 +131,9 @@ class HungarianAssigner:
                 if compared is not None:
                     terms += [self.mask_weight * self.mask_cost(*compared), self.dice_weight * dice_cost(*compared)]
                 terms.append(self.class_weight * class_costs[layer, b][:, labels[b]])
-                if self.box_weight or self.overlap_weight:
+                if self.box_weight or self.giou_weight:
                     boxes = predictions.boxes[layer][b], targets[b].boxes.to(class_costs.dtype)
-                    terms.append(self.box_weight * box_cost(*boxes) + self.overlap_weight * overlap_cost(*boxes))
+                    terms.append(self.box_weight * l1_cost(*boxes) + self.giou_weight * giou_cost(*boxes))
                 costs[-1].append(sum(terms).masked_fill_(unknown[b], float('inf')))  # found out after the transfer
         return costs
 
@@ -209,7 +209,7 @@ def focal_class_cost(logits: Tensor) -> Tensor:
 CLASS_COSTS = dict(probability=probability_cost, focal=focal_class_cost)
 
 
-def mask_cost(logits: Tensor, wanted: Tensor) -> Tensor:
+def bce_cost(logits: Tensor, wanted: Tensor) -> Tensor:
     """Mean binary cross-entropy of every pair: logits (Q, P), wanted (N, P) give (Q, N).
 
     BCE(x, t) = softplus(x) - x t for every t in 0..1, so one product of matrices is enough.
@@ -226,7 +226,7 @@ def focal_cost(logits: Tensor, wanted: Tensor) -> Tensor:
     return ((inside - outside) @ wanted.T + outside.sum(-1, keepdim=True)) / logits.shape[-1]
 
 
-MASK_COSTS = dict(cross_entropy=mask_cost, focal=focal_cost)
+MASK_COSTS = dict(bce=bce_cost, focal=focal_cost)
 
 
 def dice_cost(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -260,7 +260,7 @@ def layer_name(layer: int, predictions: MaskPredictions) -> str:
 
 def unknown_labels(target: SegTargets, num_classes: int, no_object: bool) -> Tensor:
     """Which objects have a label that is none of the model's, bool (N,)."""
-    negative = (target.taught_classes(num_classes) if no_object else target.labels) < 0
+    negative = (target.class_targets(num_classes) if no_object else target.labels) < 0
     return negative | (target.labels >= num_classes)
 
 

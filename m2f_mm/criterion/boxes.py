@@ -6,7 +6,7 @@ Shapes: Q boxes that are predicted, N that are wanted, R pairs.
 import torch
 from torch import Tensor
 
-from m2f_mm.structures import box_corners
+from m2f_mm.boxes import box_corners
 
 EPS = 1e-6
 
@@ -20,21 +20,21 @@ def generalized_iou(boxes: Tensor, wanted: Tensor) -> Tensor:
     return both / (either + EPS) - (around - either) / (around + EPS)
 
 
-def box_cost(boxes: Tensor, wanted: Tensor) -> Tensor:
+def l1_cost(boxes: Tensor, wanted: Tensor) -> Tensor:
     """Sum of absolute differences of every pair: (Q, 4) and (N, 4) give (Q, N)."""
     return torch.cdist(boxes, wanted, p=1)
 
 
-def overlap_cost(boxes: Tensor, wanted: Tensor) -> Tensor:
+def giou_cost(boxes: Tensor, wanted: Tensor) -> Tensor:
     """Generalised IoU of every pair, less is better: (Q, 4) and (N, 4) give (Q, N)."""
     return -generalized_iou(boxes[:, None], wanted)
 
 
-def box_loss(boxes: Tensor, wanted: Tensor) -> Tensor:
+def l1_loss(boxes: Tensor, wanted: Tensor) -> Tensor:
     """Sum of absolute differences of each pair, both (R, 4); returns (R,)."""
     return (boxes - wanted).abs().sum(-1)
 
 
-def overlap_loss(boxes: Tensor, wanted: Tensor) -> Tensor:
+def giou_loss(boxes: Tensor, wanted: Tensor) -> Tensor:
     """One minus the generalised IoU of each pair, both (R, 4); returns (R,)."""
     return 1 - generalized_iou(boxes, wanted)

@@ -35,7 +35,7 @@ def focal_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
     return focal_terms(logits, wanted).flatten(1).sum(1)
 
 
-def mask_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+def bce_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """Mean binary cross-entropy of each mask at its points; both (R, P), returns (R,)."""
     return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none').mean(1)
 

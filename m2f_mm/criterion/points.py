@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m2f_mm.bilinear import places
+from m2f_mm.bilinear import to_pixel_coords
 
 
 class RandomPoints:
@@ -87,7 +87,7 @@ class BinaryMasks:
         Returns:
             (M, P), in 0..1.
         """
-        x, y = places(points, self.size, dtype)
+        x, y = to_pixel_coords(points, self.size, dtype)
         codes = self._codes(index, x, y)
         right, lower = (place.sub_(place.floor()) for place in (x, y))
         sampled = torch.zeros((), dtype=dtype, device=codes.device)

@@ -12,14 +12,15 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from m2f_mm.structures import MaskPredictions, SegTargets, contract
+from m2f_mm.mask_ops import mask_logits_from
+from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .assigner import HungarianAssigner, Matching, image_name
-from .boxes import box_loss, overlap_loss
-from .losses import class_loss, dice_loss, focal_class_loss, focal_loss, mask_loss
+from .boxes import giou_loss, l1_loss
+from .losses import bce_loss, class_loss, dice_loss, focal_class_loss, focal_loss
 from .points import BinaryMasks, RandomPoints, sample_logits, uncertain_points
 
-MASK_LOSSES = dict(cross_entropy=mask_loss, focal=focal_loss)
+MASK_LOSSES = dict(bce=bce_loss, focal=focal_loss)
 Matched = tuple[Sequence[Tensor], Sequence[Tensor]]  # of each image mask logits (n, T, h, w) and objects (n,)
 PIXELS = 2**22  # of masks that exist at their full size at once
 PRODUCT = 2**24  # pixels of masks, at the size of the features, that one product makes
@@ -40,7 +41,7 @@ class SetCriterion(nn.Module):
         class_weight: weight of each class in the cross-entropy, C + 1 numbers, the last for no-object. None makes it
             the focal loss of C classes, over the number of masks (Mask DINO).
         loss_class, loss_mask, loss_dice: weights of the three terms.
-        mask_term: what ``loss_mask`` is, 'cross_entropy' or 'focal'.
+        mask_term: what ``loss_mask`` is, 'bce' or 'focal'.
         num_points: P, points per mask (Mask2Former); None for every pixel of the padded input (MaskFormer).
         oversample_ratio: candidates for uncertain points, as a multiple of P.
         importance_ratio: share of P that is chosen by uncertainty.
@@ -57,13 +58,13 @@ class SetCriterion(nn.Module):
         loss_class: float = 2.0,
         loss_mask: float = 5.0,
         loss_dice: float = 5.0,
-        mask_term: str = 'cross_entropy',
+        mask_term: str = 'bce',
         num_points: int | None = 12544,
         oversample_ratio: float = 3.0,
         importance_ratio: float = 0.75,
         draw: RandomPoints | None = None,
-        loss_box: float = 0.0,
-        loss_overlap: float = 0.0,
+        loss_l1: float = 0.0,
+        loss_giou: float = 0.0,
         box_classes: int | None = None,
         denoise_masks: bool = True,
     ):
@@ -80,8 +81,8 @@ class SetCriterion(nn.Module):
             class_weight = torch.tensor(class_weight, dtype=torch.float32)
         self.register_buffer('class_weight', class_weight, persistent=False)
         self.loss_weights = dict(loss_cls=loss_class, loss_mask=loss_mask, loss_dice=loss_dice)
-        if loss_box or loss_overlap:
-            self.loss_weights.update(loss_bbox=loss_box, loss_iou=loss_overlap)
+        if loss_l1 or loss_giou:
+            self.loss_weights.update(loss_bbox=loss_l1, loss_iou=loss_giou)
         self.box_classes = box_classes
         self.denoise_masks = denoise_masks
         self.mask_loss = MASK_LOSSES[mask_term]
@@ -172,8 +173,8 @@ class SetCriterion(nn.Module):
             mask_terms, dice_terms = self._mask_terms(part, known, targets, first)
             terms.update(loss_mask=mask_terms / num_masks, loss_dice=dice_terms / num_masks)
         if 'loss_bbox' in self.loss_weights:
-            box_terms, overlap_terms = box_terms_of(part, matching, targets, self.box_classes)
-            terms.update(loss_bbox=box_terms / num_objects, loss_iou=overlap_terms / num_objects)
+            box_terms, giou_terms = box_terms_of(part, matching, targets, self.box_classes)
+            terms.update(loss_bbox=box_terms / num_objects, loss_iou=giou_terms / num_objects)
         elif part.boxes is not None:  # nobody teaches them, but their weights want a gradient
             terms['loss_cls'] = terms['loss_cls'] + 0 * sum(boxes.sum() for boxes in part.boxes)
         return terms
@@ -264,7 +265,7 @@ def wanted_classes(
     background = logits.shape[-1] - no_object
     classes = torch.full((predictions.num_layers, *logits.shape[:2]), background, device=logits.device)
     labels = torch.cat(
-        [target.taught_classes(background)[index] for target, index in zip(targets, matching.by_image(matching.target))]
+        [target.class_targets(background)[index] for target, index in zip(targets, matching.by_image(matching.target))]
     )
     classes[matching.layer, matching.batch, matching.query] = labels
     return classes
@@ -292,7 +293,7 @@ def box_terms_of(
     counted = 1
     if num_classes is not None:
         counted = torch.cat([target.labels[index] for target, index in objects]) < num_classes
-    terms = (loss(boxes, wanted) * counted for loss in (box_loss, overlap_loss))
+    terms = (loss(boxes, wanted) * counted for loss in (l1_loss, giou_loss))
     return tuple(boxes.new_zeros(predictions.num_layers).index_add(0, matching.layer, each) for each in terms)
 
 
@@ -329,7 +330,7 @@ def masks_by_layer(embeds: Tensor, features: Tensor, counts: Sequence[int]) -> I
     for first in range(0, len(counts), layers):
         together = counts[first : first + layers]
         part, embeds = embeds.split([sum(together), len(embeds) - sum(together)])
-        yield from contract(part, features).split(together)
+        yield from mask_logits_from(part, features).split(together)
 
 
 def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:

@@ -24,13 +24,13 @@ from PIL import Image
 
 from .ade20k_categories import NAMES, PALETTE, SHORT_NAMES, THING_IDS
 from .io import write_panoptic_png
-from .preparation import SegmentColours, bounding_box, each_picture, finish, names_in, read_pixels, summary
+from .preparation import SegmentColors, bounding_box, each_picture, finish, names_in, read_pixels, summary
 
 SPLITS = dict(train='training', val='validation')
 IS_THING = [label in THING_IDS for label in range(len(NAMES))]
 CATEGORIES = [
-    dict(id=label, name=name, isthing=int(thing), color=list(colour))
-    for label, (name, thing, colour) in enumerate(zip(NAMES, IS_THING, PALETTE))
+    dict(id=label, name=name, isthing=int(thing), color=list(color))
+    for label, (name, thing, color) in enumerate(zip(NAMES, IS_THING, PALETTE))
 ]
 
 
@@ -94,11 +94,11 @@ def panoptic_picture(root: Path, folder: str, out: Path, name: str) -> dict:
     classes = read_pixels(path, ('L',)).astype(np.int32) - 1
     if classes.max() >= len(IS_THING):
         raise ValueError(f'{path} has the label {classes.max() + 1}; labels are 0 (void) and 1..{len(IS_THING)}')
-    colours = SegmentColours(PALETTE, IS_THING, name)
+    colors = SegmentColors(PALETTE, IS_THING, name)
     ids, segments = np.zeros(classes.shape, np.int32), []
 
     def paint(mask: np.ndarray, label: int) -> None:
-        number = colours.id_for(label)
+        number = colors.id_for(label)
         ids[mask] = number
         segments.append(dict(id=number, category_id=label, area=int(mask.sum()), bbox=bounding_box(mask), iscrowd=0))
 

@@ -66,10 +66,10 @@ def make(root: Path, split: str, workers: int) -> str:
 def picture(pictures: dict[str, Path], images: Path, out: Path, name: str) -> dict:
     """Write one picture and its labels, the labels last."""
     path = pictures[name]
-    image, colours = read_pixels(path, ('RGB', 'L')), read_pixels(path.with_name(f'{name}_seg.png'), ('RGB',))
-    if image.shape[:2] != colours.shape[:2]:
-        raise ValueError(f'{path} is {image.shape[:2]} pixels (H, W), but its annotation {colours.shape[:2]}')
-    numbers = (colours[..., 0] // 10).astype(np.int32) * 256 + colours[..., 1]
+    image, colors = read_pixels(path, ('RGB', 'L')), read_pixels(path.with_name(f'{name}_seg.png'), ('RGB',))
+    if image.shape[:2] != colors.shape[:2]:
+        raise ValueError(f'{path} is {image.shape[:2]} pixels (H, W), but its annotation {colors.shape[:2]}')
+    numbers = (colors[..., 0] // 10).astype(np.int32) * 256 + colors[..., 1]
     size = smaller(image.shape[:2])
     if size != image.shape[:2]:
         image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)

@@ -132,16 +132,16 @@ def _thingness(metainfo: Mapping) -> dict[str, bool]:
 
 
 def _palette(classes: Sequence[str], defaults: Mapping, categories: Sequence[Mapping]) -> list[tuple[int, int, int]]:
-    """Colours by class name from the defaults or the JSON; hues that are far apart for the others."""
-    colours = {_name(category): tuple(category['color']) for category in categories if 'color' in category}
-    colours.update(zip(defaults.get('classes', ()), defaults.get('palette', ())))
-    return [colours.get(name, other) for name, other in zip(classes, distinct_colours(len(classes)))]
+    """Colors by class name from the defaults or the JSON; hues that are far apart for the others."""
+    colors = {_name(category): tuple(category['color']) for category in categories if 'color' in category}
+    colors.update(zip(defaults.get('classes', ()), defaults.get('palette', ())))
+    return [colors.get(name, other) for name, other in zip(classes, distinct_colors(len(classes)))]
 
 
-def distinct_colours(number: int) -> list[tuple[int, int, int]]:
+def distinct_colors(number: int) -> list[tuple[int, int, int]]:
     """RGB colours of which neighbours differ much: steps of the golden ratio around the colour circle."""
     hsv = [(0.618 * i % 1, 0.5 + 0.5 * (i % 2), 0.9 - 0.25 * (i % 3)) for i in range(number)]
-    return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(*colour)) for colour in hsv]
+    return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(*color)) for color in hsv]
 
 
 def _name(category: Mapping) -> str:

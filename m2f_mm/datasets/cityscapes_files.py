@@ -31,8 +31,8 @@ TRAIN_ID = np.full(256, IGNORE, np.uint8)  # of each label id; the number plate'
 TRAIN_ID[list(LABEL_IDS)] = np.arange(len(LABEL_IDS))
 THINGS = {NAMES[i]: LABEL_IDS[i] for i in THING_IDS}  # label id of each
 CATEGORIES = [
-    dict(id=label, name=name, color=list(colour), supercategory=parent, isthing=int(train_id in THING_IDS))
-    for train_id, (label, name, colour, parent) in enumerate(zip(LABEL_IDS, NAMES, PALETTE, SUPERCATEGORIES))
+    dict(id=label, name=name, color=list(color), supercategory=parent, isthing=int(train_id in THING_IDS))
+    for train_id, (label, name, color, parent) in enumerate(zip(LABEL_IDS, NAMES, PALETTE, SUPERCATEGORIES))
 ]
 
 

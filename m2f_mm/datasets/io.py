@@ -16,7 +16,7 @@ from PIL import Image
 from .id_map import bgr_to_id, id_to_rgb, rgb_to_id
 from .image_files import reject_bomb
 
-_EIGHT_BIT_COLOURS = (b'\x08\x02', b'\x08\x06')  # depth and kind in the header of a PNG: RGB, RGBA
+_EIGHT_BIT_COLORS = (b'\x08\x02', b'\x08\x06')  # depth and kind in the header of a PNG: RGB, RGBA
 
 
 def read_json(path: str, kind: str, form: str, needs: Sequence[str], backend_args: dict | None = None) -> dict:
@@ -68,7 +68,7 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
             f'panoptic PNG {path} does not exist; check data_prefix=dict(seg=...) and the file_name of its annotation'
         ) from None
     reject_bomb(content, path)
-    if content[:8] == b'\x89PNG\r\n\x1a\n' and content[24:26] in _EIGHT_BIT_COLOURS:
+    if content[:8] == b'\x89PNG\r\n\x1a\n' and content[24:26] in _EIGHT_BIT_COLORS:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if bgr is not None:
             return bgr_to_id(bgr)

@@ -152,7 +152,7 @@ def bounding_box(mask: np.ndarray) -> list[int]:
     return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
 
 
-class SegmentColours:
+class SegmentColors:
     """Ids of a picture's segments, whose colours show the class: stuff has the colour of its class, things have that
     colour or one near it.
 
@@ -166,17 +166,17 @@ class SegmentColours:
         self.palette = palette
         self.things = things
         self.random = np.random.RandomState(zlib.crc32(name.encode()))
-        self.taken = {(0, 0, 0), *(colour for colour, thing in zip(palette, things) if not thing)}
+        self.taken = {(0, 0, 0), *(color for color, thing in zip(palette, things) if not thing)}
 
     def id_for(self, label: int) -> int:
         """An id that no other segment has, R + 256 G + 65536 B."""
-        colour = self.palette[label]
+        color = self.palette[label]
         if self.things[label]:
-            while colour in self.taken:
+            while color in self.taken:
                 near = np.array(self.palette[label]) + self.random.randint(-30, 31, 3)
-                colour = tuple(int(part) for part in near.clip(0, 255))
-            self.taken.add(colour)
-        return colour[0] + 256 * colour[1] + 65536 * colour[2]
+                color = tuple(int(part) for part in near.clip(0, 255))
+            self.taken.add(color)
+        return color[0] + 256 * color[1] + 65536 * color[2]
 
 
 def summary(categories: Sequence[dict], labels: Sequence[int], pictures: int, what: str) -> str:

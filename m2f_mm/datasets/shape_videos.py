@@ -54,7 +54,7 @@ class Actor:
 
     thing: int
     radius: float
-    colour: np.ndarray
+    color: np.ndarray
     start: np.ndarray
     velocity: np.ndarray
     angle: float
@@ -94,11 +94,11 @@ class ShapeVideo:
         radius = float(np.exp(rng.uniform(np.log(smallest), np.log(size * 0.28))))
         direction, speed = rng.uniform(0, 2 * np.pi), size * spec.speed * rng.uniform(0.2, 1)
         sides = np.array([spec.width, spec.height], float)
-        colour = self.canvas.object_colour(thing) * rng.uniform(0.35, 1)  # two of a kind can be told apart
+        color = self.canvas.object_color(thing) * rng.uniform(0.35, 1)  # two of a kind can be told apart
         return Actor(
             thing,
             radius,
-            colour,
+            color,
             rng.uniform(0, 1, 2) * sides,
             speed * np.array([np.cos(direction), np.sin(direction)]),
             rng.uniform(0, 2 * np.pi),
@@ -123,7 +123,7 @@ class ShapeVideo:
                     tuple(actor.centre(frame)),
                     actor.radius,
                     actor.angle + frame * actor.turn,
-                    actor.colour,
+                    actor.color,
                     segment,
                 )
             noise = canvas.rng.normal(0, 3 + 10 * spec.difficulty, canvas.image.shape)

@@ -26,7 +26,7 @@ PALETTE = [
 ]
 # Classes have a favourite hue, so that a short training gets off the ground; `difficulty` blurs it.
 THING_HUES = (0.0, 0.33, 0.14, 0.85)
-STUFF_COLOURS = ((160, 195, 230), (140, 120, 85), (40, 100, 140))  # RGB
+STUFF_COLORS = ((160, 195, 230), (140, 120, 85), (40, 100, 140))  # RGB
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,16 @@ class Canvas:
         )
         for stuff, region in enumerate((~below, below & ~lake, lake)):
             if region.any():
-                colour = np.array(STUFF_COLOURS[stuff]) + rng.normal(0, 4 + 12 * spec.difficulty, 3)
-                self.image[region] = (colour + textures[stuff][..., None])[region]
+                color = np.array(STUFF_COLORS[stuff]) + rng.normal(0, 4 + 12 * spec.difficulty, 3)
+                self.image[region] = (color + textures[stuff][..., None])[region]
                 self.segments[region] = self.new_segment(len(THINGS) + stuff)
 
     def paint_object(self, thing: int, centre: tuple[float, float], radius: float, segment: int = None) -> None:
         """Paint an object of random angle and colour, as a segment of its own unless one is given."""
         if self.window(centre, radius) is not None:
-            angle, colour = self.rng.uniform(0, 2 * np.pi), self.object_colour(thing)
+            angle, color = self.rng.uniform(0, 2 * np.pi), self.object_color(thing)
             self.paint_shape(
-                thing, centre, radius, angle, colour, self.new_segment(thing) if segment is None else segment
+                thing, centre, radius, angle, color, self.new_segment(thing) if segment is None else segment
             )
 
     def window(self, centre: tuple[float, float], radius: float) -> tuple[slice, slice] | None:
@@ -152,7 +152,7 @@ class Canvas:
         return (rows, columns) if self.segments[rows, columns].size else None
 
     def paint_shape(
-        self, thing: int, centre: tuple[float, float], radius: float, angle: float, colour: np.ndarray, segment: int
+        self, thing: int, centre: tuple[float, float], radius: float, angle: float, color: np.ndarray, segment: int
     ) -> None:
         """Paint a shaded, outlined shape over everything."""
         window = self.window(centre, radius)
@@ -168,10 +168,10 @@ class Canvas:
         shade = 1 - 0.25 * (dx + dy) / (2 * radius)  # light from the upper left
         shade = shade * np.where(distance > -max(1.0, 0.12 * radius), 0.55, 1)  # dark rim: touching objects can be told
         alpha = np.clip(0.5 - distance, 0, 1)[..., None]
-        self.image[window] = alpha * (colour * shade[..., None]) + (1 - alpha) * self.image[window]
+        self.image[window] = alpha * (color * shade[..., None]) + (1 - alpha) * self.image[window]
         self.segments[window][distance < 0] = segment
 
-    def object_colour(self, thing: int) -> np.ndarray:
+    def object_color(self, thing: int) -> np.ndarray:
         stray = 0.02 + 0.16 * self.spec.difficulty
         hue = (THING_HUES[thing] + self.rng.normal(0, stray)) % 1
         return 255 * np.array(colorsys.hsv_to_rgb(hue, self.rng.uniform(0.55, 0.95), self.rng.uniform(0.6, 1)))

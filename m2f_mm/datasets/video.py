@@ -7,7 +7,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
 
 from ..registry import DATASETS
-from .categories import category_labels, distinct_colours
+from .categories import category_labels, distinct_colors
 from .faults import raise_faults
 from .io import read_json
 from .video_records import video_faults
@@ -94,7 +94,7 @@ class VideoInstanceDataset(BaseDataset):
         labels = category_labels(categories, self._metainfo['classes'], self.ann_file)
         ids = {label: category_id for category_id, label in labels.items() if label >= 0}
         self._metainfo['category_ids'] = tuple(ids[label] for label in range(len(ids)))
-        self._metainfo.setdefault('palette', distinct_colours(len(ids)))
+        self._metainfo.setdefault('palette', distinct_colors(len(ids)))
         return labels
 
     def _item(self, video: dict, annotations: Sequence[dict], labels: dict[int, int], number: int) -> dict:

@@ -11,11 +11,11 @@ from m2f_mm.structures import MaskPredictions, SegTargets
 from .options import (
     MASK2FORMER,
     ClassCounts,
-    Method,
+    HeadDefaults,
     build_criterion,
     build_pixel_decoder,
     build_transformer_decoder,
-    refuse_encoding,
+    reject_unsupported_encoding,
 )
 
 
@@ -39,8 +39,8 @@ class ConfiguredHead:
         enforce_decoder_input_project: project the memories even where the channels agree; MMDetection's MaskFormer
             does not where the pixel decoder has an encoder, the official code does.
         deep_supervision: losses for the predictions before the last one, too.
-        checkpointing: 'none', 'norms', 'ffn' or 'full': what pixel decoder and transformer decoder make again in the
-            backward pass instead of keeping it. ``backbone=dict(with_cp=True)`` does it for the backbone.
+        activation_checkpointing: 'none', 'norms', 'ffn' or 'full': what pixel decoder and transformer decoder make
+            again in the backward pass instead of keeping it. ``backbone=dict(with_cp=True)`` does it for the backbone.
         positional_encoding: the stock option; what it says follows from the channels.
         loss_cls, loss_mask, loss_dice: the stock options; ``loss_weight`` is 2, 5, 5 by default for Mask2Former,
             1, 20, 1 for MaskFormer, whose ``loss_mask`` is a ``FocalLoss``, and 4, 5, 5 for Mask DINO, whose
@@ -55,7 +55,7 @@ class ConfiguredHead:
         **network: further options of the network.
     """
 
-    method: Method = MASK2FORMER
+    method: HeadDefaults = MASK2FORMER
     encoding = 'SinePositionalEncoding'
 
     def __init__(
@@ -71,7 +71,7 @@ class ConfiguredHead:
         transformer_decoder: dict | None = None,
         enforce_decoder_input_project: bool = False,
         deep_supervision: bool = True,
-        checkpointing: str = 'norms',
+        activation_checkpointing: str = 'norms',
         positional_encoding: dict | None = None,
         loss_cls: dict | None = None,
         loss_mask: dict | None = None,
@@ -92,7 +92,7 @@ class ConfiguredHead:
                     f'{type(self).__name__} does not'
                 )
             out_channels = None
-        refuse_encoding(f'{where}.positional_encoding', positional_encoding, self.encoding)
+        reject_unsupported_encoding(f'{where}.positional_encoding', positional_encoding, self.encoding)
         num_levels = num_transformer_feat_level or self.method.num_levels
         criterion = build_criterion(
             len(counts.is_thing),
@@ -107,9 +107,15 @@ class ConfiguredHead:
         )
         super().__init__(
             build_pixel_decoder(
-                pixel_decoder, self.method, in_channels, feat_channels, out_channels, num_levels, checkpointing
+                pixel_decoder,
+                self.method,
+                in_channels,
+                feat_channels,
+                out_channels,
+                num_levels,
+                activation_checkpointing,
             ),
-            build_transformer_decoder(transformer_decoder, self.method, num_levels, checkpointing),
+            build_transformer_decoder(transformer_decoder, self.method, num_levels, activation_checkpointing),
             len(counts.is_thing),
             num_queries,
             num_levels,

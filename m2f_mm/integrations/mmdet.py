@@ -33,7 +33,7 @@ from m2f_mm.structures import MaskPredictions, SegTargets
 from .checked_model import CheckedModel, check_predictions, explained
 from .heads import ConfiguredHead, stock_outputs
 from .mmdet_datasets import check_stock_types
-from .mmdet_samples import instance_result, panoptic_codes, sample_sizes, semantic_result, to_targets
+from .mmdet_samples import instance_result, panoptic_ids, sample_sizes, semantic_result, to_targets
 from .options import DETECTOR_OPTIONS, MASK_DINO, MASKFORMER, ClassCounts, class_counts, joined_cfg, read_test_cfg
 from .stock_tools import tell_stock_tools
 
@@ -101,7 +101,7 @@ class DetectorHead(ConfiguredHead):
         iterate."""
         predictions = self(x)
         padded = batch_data_samples[0].batch_input_shape
-        return predictions.class_logits[-1], PromisedMasks(predictions, padded, self.is_thing, self)
+        return predictions.class_logits[-1], LazyMasks(predictions, padded, self.is_thing, self)
 
 
 @MODELS.register_module()
@@ -139,7 +139,7 @@ class MaskDINOHead(DetectorHead, MaskDINO):
     method = MASK_DINO
 
 
-class PromisedMasks:
+class LazyMasks:
     """Masks of a batch that a fusion head has not asked for yet.
 
     Iterating gives the mask logits of image after image at the padded size, (Q, H, W), as the stock fusion head
@@ -252,7 +252,7 @@ class MaskFormerFusionHead(BaseModule):
     def predict(
         self,
         mask_cls_results: Tensor,
-        mask_pred_results: PromisedMasks | Tensor,
+        mask_pred_results: LazyMasks | Tensor,
         batch_data_samples: Sequence[DetDataSample],
         rescale: bool = False,
     ) -> list[dict]:
@@ -270,7 +270,7 @@ class MaskFormerFusionHead(BaseModule):
             FloatingPointError: predictions are not finite.
         """
         if isinstance(mask_pred_results, Tensor):
-            mask_pred_results = promises_of(mask_cls_results, mask_pred_results)
+            mask_pred_results = lazy_masks_from_logits(mask_cls_results, mask_pred_results)
         predictions, padded = mask_pred_results.predictions, mask_pred_results.padded
         if self.is_thing is None:
             if mask_pred_results.is_thing is None:
@@ -313,7 +313,7 @@ class MaskFormerFusionHead(BaseModule):
                 options.object_mask_thr,
                 options.iou_thr,
                 options.filter_low_score,
-                partial(panoptic_codes, num_classes=self.num_classes),
+                partial(panoptic_ids, num_classes=self.num_classes),
                 classes=classes,
             )
             results['pan_results'] = PixelData(sem_seg=codes[None])
@@ -330,10 +330,10 @@ class MaskFormerFusionHead(BaseModule):
         return results
 
 
-def promises_of(class_logits: Tensor, masks: Tensor) -> PromisedMasks:
+def lazy_masks_from_logits(class_logits: Tensor, masks: Tensor) -> LazyMasks:
     """Masks that exist already, (B, Q, H, W), in the form of promises: each query picks its own channel."""
     picks = torch.eye(masks.shape[1], device=masks.device, dtype=masks.dtype).expand(len(masks), -1, -1)
-    return PromisedMasks(MaskPredictions([class_logits], [picks], masks[:, None]), masks.shape[-2:])
+    return LazyMasks(MaskPredictions([class_logits], [picks], masks[:, None]), masks.shape[-2:])
 
 
 @MODELS.register_module(name=['Mask2Former', 'MaskFormer', 'MaskDINO'])

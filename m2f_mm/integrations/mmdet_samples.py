@@ -15,9 +15,10 @@ from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as coco_masks
 from torch import Tensor
 
+from m2f_mm.boxes import xyxy_to_cxcywh
 from m2f_mm.datasets.rle_masks import RLEMasks
 from m2f_mm.postprocess import Instances, Segment, Sizes
-from m2f_mm.structures import NO_CLASS, SegTargets, box_between
+from m2f_mm.structures import NO_CLASS, SegTargets
 
 
 def to_targets(
@@ -68,7 +69,7 @@ def _boxes_alone(sample: DetDataSample, device: torch.device) -> SegTargets:
     height, width = sample.get('batch_input_shape', sample.img_shape[:2])
     corners = torch.as_tensor(getattr(instances.bboxes, 'tensor', instances.bboxes), dtype=torch.float32).to(device)
     (x0, x1), (y0, y1) = ((corners[:, axis::2] / length).unbind(1) for axis, length in enumerate((width, height)))
-    return SegTargets(instances.labels.long().to(device), None, box_between(x0, y0, x1, y1), name=_name(sample))
+    return SegTargets(instances.labels.long().to(device), None, xyxy_to_cxcywh(x0, y0, x1, y1), name=_name(sample))
 
 
 def _to_target(
@@ -238,7 +239,7 @@ def sample_sizes(sample: DetDataSample, padded: tuple[int, int], rescale: bool) 
     return Sizes(tuple(padded), image, tuple(sample.ori_shape[:2]) if rescale else image)
 
 
-def panoptic_codes(segments: Sequence[Segment], num_classes: int) -> list[int]:
+def panoptic_ids(segments: Sequence[Segment], num_classes: int) -> list[int]:
     """MMDetection's encoding of void and each segment: class + 1000 * instance.
 
     ``num_classes`` is void, things are counted from 1.

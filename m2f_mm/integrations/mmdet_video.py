@@ -26,14 +26,14 @@ from m2f_mm.postprocess import (
     Window,
     clip_panoptic,
     clip_segmentation,
-    cut,
+    sliding_windows,
 )
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, Track
 
 from .checked_model import CheckedModel, as_weights, explained_channels
 from .mmdet import DetectorHead
-from .mmdet_samples import RLEMasks, clip_targets, instance_result, panoptic_codes, sample_sizes
+from .mmdet_samples import RLEMasks, clip_targets, instance_result, panoptic_ids, sample_sizes
 from .options import VIDEO_OPTIONS, joined_cfg, read_test_cfg
 
 Frame = TypeVar('Frame')
@@ -143,9 +143,9 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         options = self.options
         return options.object_mask_thr, options.iou_thr, options.filter_low_score
 
-    def panoptic_codes(self, segments: Sequence[Segment]) -> list[int]:
-        """MMDetection's encoding, see ``panoptic_codes``."""
-        return panoptic_codes(segments, self.num_classes)
+    def panoptic_ids(self, segments: Sequence[Segment]) -> list[int]:
+        """MMDetection's encoding, see ``panoptic_ids``."""
+        return panoptic_ids(segments, self.num_classes)
 
     def panoptic_maps(
         self, predictions: MaskPredictions, index: int, clip: TrackDataSample, rescale: bool = True
@@ -159,7 +159,7 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             sizes,
             self.is_thing,
             *self._panoptic_options(),
-            self.panoptic_codes,
+            self.panoptic_ids,
         )
         return maps
 
@@ -170,7 +170,7 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             tracks: of the video.
             x: features of the window's frames, fine to coarse.
             sizes: of padded input, image and output.
-            window: as ``cut`` gives it.
+            window: as ``sliding_windows`` gives it.
         """
         if self.per_frame:
             predictions, parts = self(x), range(len(x[0]))
@@ -196,12 +196,12 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         """Whether videos are predicted in windows, if they are long enough."""
         return self.options.window_size is not None or self.per_frame
 
-    def cut(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], Window]]:
+    def sliding_windows(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], Window]]:
         """The windows of a video; where frames are predicted on their own, these bound memory alone."""
         options = self.options
         if self.per_frame:
-            return cut(frames, options.window_size or 20)
-        return cut(frames, options.window_size, options.window_overlap)
+            return sliding_windows(frames, options.window_size or 20)
+        return sliding_windows(frames, options.window_size, options.window_overlap)
 
     def results(
         self, predictions: MaskPredictions, index: int, clip: TrackDataSample, rescale: bool = True
@@ -324,7 +324,7 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
         for frame, result in zip(clip.video_data_samples, track_results(tracks.finish(), sizes, len(frames))):
             frame.pred_track_instances = result
         if tracks.panoptic is not None:
-            add_maps(clip, tracks.panoptic.finish(head.panoptic_codes)[0])
+            add_maps(clip, tracks.panoptic.finish(head.panoptic_ids)[0])
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
         translate(state_dict, self, 'track_head')

@@ -4,7 +4,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import Resize
 
 from m2f_mm.datasets import ade20k_full_categories
-from m2f_mm.datasets.categories import distinct_colours
+from m2f_mm.datasets.categories import distinct_colors
 from m2f_mm.datasets.mapillary_categories import NAMES, PALETTE
 from m2f_mm.datasets.transforms.resizing import resize_maps
 from m2f_mm.registry import DATASETS
@@ -22,7 +22,7 @@ class ADE20KFullDataset(BaseSegDataset):
 
     METAINFO = dict(
         classes=ade20k_full_categories.NAMES,
-        palette=[list(colour) for colour in distinct_colours(len(ade20k_full_categories.NAMES))],
+        palette=[list(color) for color in distinct_colors(len(ade20k_full_categories.NAMES))],
     )
 
     def __init__(self, img_suffix: str = '.jpg', seg_map_suffix: str = '.tif', ignore_index: int = 65535, **kwargs):
@@ -40,7 +40,7 @@ class MapillaryDataset(BaseSegDataset):
         kwargs: see ``BaseSegDataset``.
     """
 
-    METAINFO = dict(classes=NAMES, palette=[list(colour) for colour in PALETTE])
+    METAINFO = dict(classes=NAMES, palette=[list(color) for color in PALETTE])
 
     def __init__(self, img_suffix: str = '.jpg', seg_map_suffix: str = '.png', **kwargs):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

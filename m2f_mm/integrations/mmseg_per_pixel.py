@@ -73,8 +73,8 @@ class PerPixelSegHead(PerPixel, BaseModule):
 
     Args:
         num_classes, metainfo, ignore_index, align_corners, in_index: as for ``Mask2FormerSegHead``.
-        in_channels, feat_channels, out_channels, pixel_decoder, checkpointing: as for ``ConfiguredHead``; the FPN by
-            default.
+        in_channels, feat_channels, out_channels, pixel_decoder, activation_checkpointing: as for ``ConfiguredHead``;
+            the FPN by default.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class PerPixelSegHead(PerPixel, BaseModule):
         feat_channels: int = 256,
         out_channels: int = 256,
         pixel_decoder: dict | None = None,
-        checkpointing: str = 'norms',
+        activation_checkpointing: str = 'norms',
         init_cfg: dict | None = None,
     ):
         check_stock_options(align_corners, in_index, len(in_channels))
@@ -98,7 +98,13 @@ class PerPixelSegHead(PerPixel, BaseModule):
         self.class_names = counts.names
         self.ignore_index = ignored_label(self.num_classes, ignore_index)
         self.pixel_decoder = build_pixel_decoder(
-            pixel_decoder, MASKFORMER, in_channels, feat_channels, out_channels, MASKFORMER.num_levels, checkpointing
+            pixel_decoder,
+            MASKFORMER,
+            in_channels,
+            feat_channels,
+            out_channels,
+            MASKFORMER.num_levels,
+            activation_checkpointing,
         )
         self.conv_seg = nn.Conv2d(out_channels, self.num_classes, 1)
 
@@ -137,7 +143,7 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
         pixel_decoder: dict | None = None,
         transformer_decoder: dict | None = None,
         enforce_decoder_input_project: bool = False,
-        checkpointing: str = 'norms',
+        activation_checkpointing: str = 'norms',
         init_cfg: dict | None = None,
     ):
         check_stock_options(align_corners, in_index, len(in_channels))
@@ -151,9 +157,9 @@ class PerPixelPlusSegHead(PerPixel, MaskTransformer):
                 feat_channels,
                 out_channels,
                 MASKFORMER.num_levels,
-                checkpointing,
+                activation_checkpointing,
             ),
-            build_transformer_decoder(transformer_decoder, MASKFORMER, MASKFORMER.num_levels, checkpointing),
+            build_transformer_decoder(transformer_decoder, MASKFORMER, MASKFORMER.num_levels, activation_checkpointing),
             classes,
             num_queries=classes,
             num_levels=MASKFORMER.num_levels,

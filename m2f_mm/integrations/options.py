@@ -109,7 +109,7 @@ def _of_metainfo(where: str, metainfo) -> ClassCounts:
     return ClassCounts(is_thing, metainfo.get('class_ids'), tuple(map(str, classes)))
 
 
-class Method(NamedTuple):
+class HeadDefaults(NamedTuple):
     """What the heads of a method have where their options say nothing: the values of the paper.
 
     Args:
@@ -117,7 +117,7 @@ class Method(NamedTuple):
         num_levels: memories that the transformer decoder attends to.
         memory: which maps of an FPN those are.
         loss_weights: of class, mask and dice.
-        mask_term: 'cross_entropy' or 'focal'.
+        mask_term: 'bce' or 'focal'.
         num_points: at which masks are compared; None for every pixel.
         class_loss: 'CrossEntropyLoss' or 'FocalLoss'.
         class_cost: 'probability' or 'focal'; only with the latter there is a choice of the loss.
@@ -138,17 +138,19 @@ class Method(NamedTuple):
     pixel_options: dict[str, Any] = MappingProxyType({})
 
 
-MASK2FORMER = Method(
-    'MSDeformAttnPixelDecoder', 'Mask2FormerTransformerDecoder', 3, 'pyramid', (2.0, 5.0, 5.0), 'cross_entropy', 12544
+MASK2FORMER = HeadDefaults(
+    'MSDeformAttnPixelDecoder', 'Mask2FormerTransformerDecoder', 3, 'pyramid', (2.0, 5.0, 5.0), 'bce', 12544
 )
-MASKFORMER = Method('FPNPixelDecoder', 'MaskFormerTransformerDecoder', 1, 'coarsest', (1.0, 20.0, 1.0), 'focal', None)
-MASK_DINO = Method(
+MASKFORMER = HeadDefaults(
+    'FPNPixelDecoder', 'MaskFormerTransformerDecoder', 1, 'coarsest', (1.0, 20.0, 1.0), 'focal', None
+)
+MASK_DINO = HeadDefaults(
     'MSDeformAttnPixelDecoder',
     'MaskDINOTransformerDecoder',
     4,
     'pyramid',
     (4.0, 5.0, 5.0),
-    'cross_entropy',
+    'bce',
     12544,
     'FocalLoss',
     'focal',
@@ -159,12 +161,12 @@ MASK_DINO = Method(
 
 def build_pixel_decoder(
     cfg: dict[str, Any] | None,
-    method: Method,
+    method: HeadDefaults,
     in_channels: Sequence[int],
     feat_channels: int,
     out_channels: int | None,
     num_levels: int,
-    checkpointing: str,
+    activation_checkpointing: str,
 ) -> nn.Module:
     """One of ours by name, the stock decoders' options on ours, or any registered neck.
 
@@ -185,21 +187,21 @@ def build_pixel_decoder(
     if ours is None:
         return NeckPixelDecoder(dict(cfg, type=kind), **defaults)
     if name == 'MSDeformAttnPixelDecoder':
-        defaults.update(method.pixel_options, checkpointing=checkpointing)
+        defaults.update(method.pixel_options, activation_checkpointing=activation_checkpointing)
         if num_levels > 1:
             extra = {**defaults, **cfg}.get('num_extra_levels', 0)
             defaults['num_encoder_levels'] = num_levels - extra
         cfg = _deformable_options(cfg) if 'encoder' in cfg else cfg
     elif name in ('FPNPixelDecoder', 'TransformerEncoderPixelDecoder'):
         defaults['memory'] = method.memory
-        _refuse(
+        reject_unsupported(
             'pixel_decoder',
             {key: cfg.pop(key) for key in ('act_cfg', 'init_cfg') if key in cfg},
             act_cfg=dict(type='ReLU'),
             init_cfg=None,
         )
         if name == 'TransformerEncoderPixelDecoder':
-            defaults['checkpointing'] = checkpointing
+            defaults['activation_checkpointing'] = activation_checkpointing
             cfg = _plain_encoder_options(cfg, feat_channels) if 'encoder' in cfg else cfg
     return ours(**{**defaults, **cfg})
 
@@ -210,7 +212,7 @@ def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
     encoder = dict(cfg.pop('encoder'))
     layer = dict(encoder.pop('layer_cfg'))
     attention, ffn = dict(layer.pop('self_attn_cfg')), dict(layer.pop('ffn_cfg', {}))
-    refuse_encoding('pixel_decoder.positional_encoding', cfg.pop('positional_encoding', None))
+    reject_unsupported_encoding('pixel_decoder.positional_encoding', cfg.pop('positional_encoding', None))
     cfg.pop('strides', None)
     norm_cfg = cfg.pop('norm_cfg', dict(type='GN', num_groups=32))
     options = dict(
@@ -222,13 +224,13 @@ def _deformable_options(cfg: dict[str, Any]) -> dict[str, Any]:
         num_outs=cfg.pop('num_outs', 3),
         norm_cfg=norm_cfg,
         input_norm_cfg=norm_cfg,
-        **{name: cfg.pop(name) for name in ('deform_attn_backend', 'checkpointing') if name in cfg},
+        **{name: cfg.pop(name) for name in ('deform_attn_backend', 'activation_checkpointing') if name in cfg},
     )
-    _refuse('pixel_decoder', cfg, act_cfg=dict(type='ReLU'), init_cfg=None)
-    _refuse('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
-    _refuse('pixel_decoder.encoder.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
-    _refuse_attention('pixel_decoder.encoder.layer_cfg.self_attn_cfg', attention, im2col_step=...)
-    _refuse_ffn('pixel_decoder.encoder.layer_cfg.ffn_cfg', ffn)
+    reject_unsupported('pixel_decoder', cfg, act_cfg=dict(type='ReLU'), init_cfg=None)
+    reject_unsupported('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
+    reject_unsupported('pixel_decoder.encoder.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
+    reject_unsupported_attention('pixel_decoder.encoder.layer_cfg.self_attn_cfg', attention, im2col_step=...)
+    reject_unsupported_ffn('pixel_decoder.encoder.layer_cfg.ffn_cfg', ffn)
     return options
 
 
@@ -236,16 +238,16 @@ def _plain_encoder_options(cfg: dict[str, Any], feat_channels: int) -> dict[str,
     """MMDetection's nested options of the pixel decoder with DETR's encoder."""
     cfg = dict(cfg)
     encoder = dict(cfg.pop('encoder'))
-    refuse_encoding('pixel_decoder.positional_encoding', cfg.pop('positional_encoding', None))
+    reject_unsupported_encoding('pixel_decoder.positional_encoding', cfg.pop('positional_encoding', None))
     layers = _layer_options('pixel_decoder.encoder', encoder, ('self_attn_cfg',))
     if layers.pop('embed_dims') != feat_channels:
         raise ValueError(f'pixel_decoder.encoder: embed_dims must be feat_channels={feat_channels}')
-    _refuse('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
+    reject_unsupported('pixel_decoder.encoder', encoder, num_cp=-1, init_cfg=None)
     return {**cfg, **layers}
 
 
 def build_transformer_decoder(
-    cfg: dict[str, Any] | None, method: Method, num_levels: int, checkpointing: str
+    cfg: dict[str, Any] | None, method: HeadDefaults, num_levels: int, activation_checkpointing: str
 ) -> nn.Module:
     """From the stock nested options or from ours."""
     cfg = dict(cfg or {})
@@ -258,15 +260,15 @@ def build_transformer_decoder(
         return MODELS.build(dict(cfg, type=kind))
     decoder = decoders[_name(kind)]
     if decoder is MaskDINOTransformerDecoder:  # no stock one has other options
-        return decoder(**{'checkpointing': checkpointing, 'num_levels': num_levels, **cfg})
+        return decoder(**{'activation_checkpointing': activation_checkpointing, 'num_levels': num_levels, **cfg})
     if 'layer_cfg' not in cfg:
-        return decoder(**{'checkpointing': checkpointing, **cfg})
+        return decoder(**{'activation_checkpointing': activation_checkpointing, **cfg})
     where, has_dropout = 'transformer_decoder', decoder is MaskFormerTransformerDecoder
     options = _layer_options(where, cfg, ('self_attn_cfg', 'cross_attn_cfg'), None if has_dropout else 0.0)
-    options['checkpointing'] = cfg.pop('checkpointing', checkpointing)
+    options['activation_checkpointing'] = cfg.pop('activation_checkpointing', activation_checkpointing)
     if not has_dropout:
         del options['dropout']
-    _refuse(where, cfg, return_intermediate=True, post_norm_cfg=dict(type='LN'), init_cfg=None)
+    reject_unsupported(where, cfg, return_intermediate=True, post_norm_cfg=dict(type='LN'), init_cfg=None)
     return decoder(**options)
 
 
@@ -292,18 +294,20 @@ def _layer_options(
         feedforward_channels=ffn.pop('feedforward_channels', 1024),  # mmcv's
         dropout=first.get('dropout', first.get('attn_drop', 0.0)) if dropout is None else dropout,
     )
-    _refuse(f'{where}.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
+    reject_unsupported(f'{where}.layer_cfg', layer, norm_cfg=dict(type='LN'), init_cfg=None)
     for name, part in parts.items():
         if 'dropout' not in part:
             part = {'attn_drop': 0.0, 'proj_drop': 0.0, **part}
-        _refuse_attention(f'{where}.layer_cfg.{name}', part, options['dropout'], num_heads=options['num_heads'])
-    _refuse_ffn(f'{where}.layer_cfg.ffn_cfg', {'ffn_drop': 0.0, **ffn}, options['dropout'])
+        reject_unsupported_attention(
+            f'{where}.layer_cfg.{name}', part, options['dropout'], num_heads=options['num_heads']
+        )
+    reject_unsupported_ffn(f'{where}.layer_cfg.ffn_cfg', {'ffn_drop': 0.0, **ffn}, options['dropout'])
     return options
 
 
 def build_criterion(
     num_classes: int,
-    method: Method,
+    method: HeadDefaults,
     loss_cls: dict | None,
     loss_mask: dict | None,
     loss_dice: dict | None,
@@ -331,8 +335,8 @@ def build_criterion(
             (loss_cls, loss_mask, loss_dice, loss_bbox, loss_iou), (*method.loss_weights, *(method.box_weights or ()))
         )
     ]
-    _refuse('loss_bbox', loss_bbox, type='L1Loss', reduction='mean')
-    _refuse('loss_iou', loss_iou, type='GIoULoss', reduction='mean', eps=1e-6)
+    reject_unsupported('loss_bbox', loss_bbox, type='L1Loss', reduction='mean')
+    reject_unsupported('loss_iou', loss_iou, type='GIoULoss', reduction='mean', eps=1e-6)
     class_loss = method.class_loss
     if method.class_cost == 'focal':
         class_loss = _name(loss_cls.pop('type', class_loss))
@@ -340,10 +344,10 @@ def build_criterion(
             raise ValueError(f'loss_cls: type={class_loss!r} is not supported, only {" and ".join(CLASS_LOSSES)}')
     if class_loss == 'FocalLoss':
         class_weight = None
-        _refuse('loss_cls', loss_cls, use_sigmoid=True, gamma=2.0, alpha=0.25, reduction='mean')
+        reject_unsupported('loss_cls', loss_cls, use_sigmoid=True, gamma=2.0, alpha=0.25, reduction='mean')
     else:
         class_weight = _class_weight(loss_cls, num_classes)
-        _refuse(
+        reject_unsupported(
             'loss_cls', {'type': class_loss, **loss_cls}, type='CrossEntropyLoss', use_sigmoid=False, reduction='mean'
         )
     mask_term, mask_type = method.mask_term, loss_mask.pop('type', None)
@@ -352,8 +356,8 @@ def build_criterion(
     if mask_term is None:
         raise ValueError(f'loss_mask: type={_name(mask_type)!r} is not supported, only {" and ".join(MASK_TERMS)}')
     focal = dict(gamma=2.0, alpha=0.25) if mask_term == 'focal' else {}
-    _refuse('loss_mask', loss_mask, use_sigmoid=True, reduction='mean', **focal)
-    _refuse(
+    reject_unsupported('loss_mask', loss_mask, use_sigmoid=True, reduction='mean', **focal)
+    reject_unsupported(
         'loss_dice',
         loss_dice,
         type='DiceLoss',
@@ -384,7 +388,7 @@ def build_criterion(
     sampling = dict(
         oversample_ratio=train.pop('oversample_ratio', 3.0), importance_ratio=train.pop('importance_sample_ratio', 0.75)
     )
-    _refuse('train_cfg.sampler', dict(train.pop('sampler', None) or {}), type='MaskPseudoSampler')
+    reject_unsupported('train_cfg.sampler', dict(train.pop('sampler', None) or {}), type='MaskPseudoSampler')
     for key, value in train.items():
         raise unknown_option('train_cfg', key, value, TRAIN_OPTIONS)
     return SetCriterion(
@@ -409,8 +413,8 @@ def _class_weight(loss_cls: dict[str, Any], num_classes: int) -> list[float]:
 
 
 CLASS_LOSSES = 'FocalLoss', 'CrossEntropyLoss'
-MASK_TERMS = dict(CrossEntropyLoss='cross_entropy', FocalLoss='focal')
-MASK_COSTS = dict(CrossEntropyLossCost='cross_entropy', FocalLossCost='focal')
+MASK_TERMS = dict(CrossEntropyLoss='bce', FocalLoss='focal')
+MASK_COSTS = dict(CrossEntropyLossCost='bce', FocalLossCost='focal')
 
 
 def _costs(
@@ -431,7 +435,7 @@ def _costs(
             'train_cfg.assigner has no match_costs, so nothing would decide which query gets which '
             'object. Leave the assigner out: the weights of the losses are then those of the costs'
         )
-    _refuse('train_cfg.assigner', assigner, type='HungarianAssigner')
+    reject_unsupported('train_cfg.assigner', assigner, type='HungarianAssigner')
     seen = {}
     for cost in costs:
         cost = dict(cost)
@@ -457,13 +461,17 @@ def _costs(
             BBoxL1Cost=dict(box_format='xywh'),
             IoUCost=dict(iou_mode='giou'),
         ).get(name, dict(eps=1.0))
-        _refuse(f'train_cfg.assigner {name}', cost, use_sigmoid=True, pred_act=True, naive_dice=True, **known)
+        reject_unsupported(
+            f'train_cfg.assigner {name}', cost, use_sigmoid=True, pred_act=True, naive_dice=True, **known
+        )
     return weights, MASK_COSTS.get(seen.get(1), mask_term)
 
 
-def refuse_encoding(where: str, cfg: dict[str, Any] | None, kind: str = 'SinePositionalEncoding') -> None:
+def reject_unsupported_encoding(where: str, cfg: dict[str, Any] | None, kind: str = 'SinePositionalEncoding') -> None:
     """The position encoding follows from the channels; what an option says about it must be what is computed."""
-    _refuse(where, dict(cfg or {}), type=kind, num_feats=..., normalize=True, temperature=10000, init_cfg=None)
+    reject_unsupported(
+        where, dict(cfg or {}), type=kind, num_feats=..., normalize=True, temperature=10000, init_cfg=None
+    )
 
 
 class Option(NamedTuple):
@@ -599,7 +607,7 @@ def _name(kind: str | type) -> str:
     return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
 
 
-def _refuse(where: str, left: dict[str, Any], **known: Any) -> None:
+def reject_unsupported(where: str, left: dict[str, Any], **known: Any) -> None:
     """Whatever is left of the options must be known and have the only value that is computed here (... is any)."""
     for key, value in left.items():
         if key not in known:
@@ -613,8 +621,8 @@ def _refuse(where: str, left: dict[str, Any], **known: Any) -> None:
             raise ValueError(f'{where}: {key}={value!r} is not supported, only {wanted!r}')
 
 
-def _refuse_attention(where: str, left: dict[str, Any], dropout: float = 0.0, **known: Any) -> None:
-    _refuse(
+def reject_unsupported_attention(where: str, left: dict[str, Any], dropout: float = 0.0, **known: Any) -> None:
+    reject_unsupported(
         where,
         left,
         embed_dims=...,
@@ -629,8 +637,8 @@ def _refuse_attention(where: str, left: dict[str, Any], dropout: float = 0.0, **
     )
 
 
-def _refuse_ffn(where: str, left: dict[str, Any], dropout: float = 0.0) -> None:
-    _refuse(
+def reject_unsupported_ffn(where: str, left: dict[str, Any], dropout: float = 0.0) -> None:
+    reject_unsupported(
         where,
         left,
         embed_dims=...,

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from m2f_mm.structures import MaskPredictions, SegTargets, boxes_around, contract
+from m2f_mm.boxes import masks_to_boxes
+from m2f_mm.mask_ops import mask_logits_from
+from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .denoising import NoisedQueries, RandomNoise, noised_queries
 from .layers import loads_weights
@@ -141,9 +143,9 @@ class MaskDINO(MaskNetwork):
     def _around_masks(self, embeds: Tensor, features: Tensor) -> Tensor:
         """Boxes (B, Q, 4) in 0..1 around the masks, made image by image."""
         exclusive = self.boxes_from_masks == 'bitmask'
-        return torch.stack([boxes_around(contract(*image)[:, 0] > 0, exclusive) for image in zip(embeds, features)]).to(
-            torch.promote_types(features.dtype, torch.float32)
-        )
+        return torch.stack(
+            [masks_to_boxes(mask_logits_from(*image)[:, 0] > 0, exclusive) for image in zip(embeds, features)]
+        ).to(torch.promote_types(features.dtype, torch.float32))
 
     def _decode(
         self,

@@ -9,7 +9,8 @@ import torch
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
-from m2f_mm.structures import MaskPredictions, SegTargets, attention_mask, fold, resize_features
+from m2f_mm.mask_ops import attention_mask, fold_projection, resize_features
+from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .layers import Position, loads_weights, sine_position
 from .transformer_decoders import Memory
@@ -111,7 +112,7 @@ class MaskNetwork(BaseModule):
     def _embed_masks(self, query: Tensor) -> Tensor:
         """Normalised queries (B, Q, E) to embeddings of their masks, see ``MaskPredictions``."""
         embeds = self.mask_embed(query)
-        return embeds if self.mask_projection is None else fold(embeds, self.mask_projection)
+        return embeds if self.mask_projection is None else fold_projection(embeds, self.mask_projection)
 
     def init_weights(self) -> None:
         """The official initialisation; embeddings and prediction heads keep PyTorch's."""

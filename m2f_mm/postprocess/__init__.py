@@ -4,7 +4,7 @@ from .instance import Instances, box_detection, clip_segmentation, instance_segm
 from .panoptic import Segment, clip_panoptic, panoptic_segmentation
 from .semantic import semantic_scores, semantic_segmentation
 from .tiles import Sizes
-from .tracks import PanopticVideo, VideoTracks, Window, cut
+from .tracks import PanopticVideo, VideoTracks, Window, sliding_windows
 
 __all__ = [
     'ClassScores',
@@ -21,7 +21,7 @@ __all__ = [
     'class_scores',
     'clip_panoptic',
     'clip_segmentation',
-    'cut',
+    'sliding_windows',
     'finite_sum',
     'instance_segmentation',
     'panoptic_segmentation',

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from m2f_mm.structures import box_corners, span
+from m2f_mm.boxes import box_corners, first_last_true
 
 from .classes import SOFTMAX, ClassScores
 from .finite import finite_sum, raise_non_finite
@@ -119,7 +119,7 @@ def clip_segmentation(
         'mask features': mask_features,
         'boxes': boxes,
     }
-    scores, labels, source, queries = choose(classes.instance(class_logits), max_per_clip, is_thing, parts)
+    scores, labels, source, queries = topk_instances(classes.instance(class_logits), max_per_clip, is_thing, parts)
     embeds = mask_embeds[queries]
     if boxes is not None:
         boxes = output_boxes(boxes[queries].float(), sizes)
@@ -149,7 +149,7 @@ def draw(
         columns[chunk] |= masks.view(torch.uint8).amax(1)
         mass[chunk, rows] = sigmoid_(logits).mul_(masks).sum(-1).to(mass.dtype)
     quality = mass.double().sum(1) / (area.sum(1) + 1e-6)
-    return quality, torch.stack((span(columns > 0), span(area > 0)), 2).flatten(1).float()
+    return quality, torch.stack((first_last_true(columns > 0), first_last_true(area > 0)), 2).flatten(1).float()
 
 
 def box_detection(
@@ -165,11 +165,11 @@ def box_detection(
     Arguments as for ``instance_segmentation``.
     """
     parts = {'class logits': class_logits, 'boxes': boxes}
-    scores, labels, source, queries = choose(classes.instance(class_logits), max_per_image, is_thing, parts)
+    scores, labels, source, queries = topk_instances(classes.instance(class_logits), max_per_image, is_thing, parts)
     return Instances(scores, labels, None, output_boxes(boxes[queries].float(), sizes)[source])
 
 
-def choose(
+def topk_instances(
     probabilities: Tensor,
     max_per_image: int,
     is_thing: Sequence[bool] | Tensor | None,

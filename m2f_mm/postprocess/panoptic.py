@@ -110,17 +110,17 @@ def clip_panoptic(
     scores, labels = scores[kept], labels[kept]
     owners, counts = zip(
         *(
-            owners_of(scores, mask_embeds[kept], frame, sizes, filter_low_score, tile_bytes)
+            assign_pixels(scores, mask_embeds[kept], frame, sizes, filter_low_score, tile_bytes)
             for frame in mask_features.split(1)
         )
     )
-    lookup, segments = decide(sum(counts), labels, scores, is_thing, overlap_threshold, filter_low_score)
+    lookup, segments = merge_segments(sum(counts), labels, scores, is_thing, overlap_threshold, filter_low_score)
     meanings = list(codes(segments)) if codes else [0, *(segment.id for segment in segments)]
     lookup = torch.tensor([meanings[0], *(meanings[i] for i in lookup)], dtype=torch.int32).to(scores.device)
     return [lookup.index_select(0, owner.flatten()).view(sizes.output) for owner in owners], segments
 
 
-def owners_of(
+def assign_pixels(
     scores: Tensor,
     embeds: Tensor,
     features: Tensor,
@@ -157,7 +157,7 @@ def owners_of(
     return owners, counts
 
 
-def decide(
+def merge_segments(
     counts: Tensor,
     labels: Tensor,
     scores: Tensor,
@@ -168,7 +168,7 @@ def decide(
     """Which of K queries becomes which segment: ids by query, 0 for none, and the segments.
 
     Args:
-        counts: (3, K), see ``owners_of``.
+        counts: (3, K), see ``assign_pixels``.
         labels, scores: of the queries, (K,).
     """
     table = torch.cat((counts.double(), labels[None].double(), scores[None].double())).tolist()

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m2f_mm.structures import contract
+from m2f_mm.mask_ops import mask_logits_from
 
 TILE_BYTES = dict(cpu=8 * 2**20, cuda=64 * 2**20)  # what a cache holds; what keeps a GPU busy
 FEATURE_ROWS = 2
@@ -151,7 +151,7 @@ def tiles(
 def _products(embeds: Tensor, features: Tensor) -> Iterator[Tensor]:
     """Mask logits (q, ``FEATURE_ROWS``, w) at the size of the features, from the top."""
     for row in range(0, features.shape[2], FEATURE_ROWS):
-        yield contract(embeds, features[:, :, row : row + FEATURE_ROWS])[:, 0]
+        yield mask_logits_from(embeds, features[:, :, row : row + FEATURE_ROWS])[:, 0]
 
 
 def _bands(sizes: Sizes, queries: int, tile_bytes: int) -> Iterator[tuple[int, int]]:

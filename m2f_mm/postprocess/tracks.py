@@ -19,13 +19,14 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from m2f_mm.structures import Track, contract
+from m2f_mm.mask_ops import mask_logits_from
+from m2f_mm.structures import Track
 
 from .classes import SOFTMAX, ClassScores
 from .finite import finite_sum, raise_non_finite
-from .instance import choose, draw
+from .instance import draw, topk_instances
 from .mask_stores import RunLengths
-from .panoptic import Segment, decide, owners_of
+from .panoptic import Segment, assign_pixels, merge_segments
 from .tiles import Sizes
 
 Frame = TypeVar('Frame')
@@ -115,16 +116,16 @@ class VideoTracks:
             self.codes.append({track: code for track, code in zip(tracks, store.finish()) if not is_empty(code)})
         if self.panoptic is not None:
             self.panoptic.add(class_logits, mask_embeds, new, sizes)
-        self.tail = low_masks(mask_embeds, mask_features[len(mask_features) - shared :])
+        self.tail = low_res_masks(mask_embeds, mask_features[len(mask_features) - shared :])
 
     def _order(self, mask_embeds: Tensor, features: Tensor, queries: Tensor, parts: dict[str, Tensor]) -> Tensor:
         """The query of each track, (Q,); an assignment needs costs that are finite, as all ``parts`` should be."""
         if self.queries is None:
             return torch.arange(len(queries), device=queries.device)
-        cost = 1 - likeness(self.queries, queries)
+        cost = 1 - cosine_similarity(self.queries, queries)
         if len(features) and self.mask_weight:
             cost = cost + self.mask_weight * (
-                1 - mask_iou(self.tail[:, -len(features) :], low_masks(mask_embeds, features))
+                1 - mask_iou(self.tail[:, -len(features) :], low_res_masks(mask_embeds, features))
             )
         cost = cost.cpu().numpy()
         if not np.isfinite(cost).all():
@@ -147,7 +148,7 @@ class VideoTracks:
         if self.logits is None:
             return []
         probabilities = self.classes.instance(self.logits / self.length)
-        scores, labels, source, rows = choose(probabilities, self.max_per_video, self.is_thing)
+        scores, labels, source, rows = topk_instances(probabilities, self.max_per_video, self.is_thing)
         tracks = []
         for k in scores.argsort(descending=True, stable=True).tolist():
             if scores[k] < self.score_threshold:
@@ -183,7 +184,7 @@ class PanopticVideo:
         self.filter_low_score = filter_low_score
         self.classes = classes
         self.owners: list[bytes] = []  # of each frame 1 + the track of every pixel, packed int16
-        self.counts: Tensor | int = 0  # (3, Q), see ``owners_of``
+        self.counts: Tensor | int = 0  # (3, Q), see ``assign_pixels``
         self.logits: Tensor | int = 0  # (Q, C + 1), sums over the frames in which a track is sure
         self.frames: Tensor | int = 0  # (Q,), their number
         self.size = (0, 0)
@@ -196,7 +197,7 @@ class PanopticVideo:
         tracks = torch.cat((kept.new_zeros(1), kept + 1)).to(torch.int16)
         counts = torch.zeros(3, len(scores), dtype=torch.long, device=scores.device)
         for frame in mask_features.split(1):
-            owners, of_frame = owners_of(scores[kept], mask_embeds[kept], frame, sizes, self.filter_low_score)
+            owners, of_frame = assign_pixels(scores[kept], mask_embeds[kept], frame, sizes, self.filter_low_score)
             counts[:, kept] += of_frame
             self.owners.append(zlib.compress(tracks[owners].cpu().numpy().tobytes(), 1))
         self.counts = self.counts + counts
@@ -216,7 +217,7 @@ class PanopticVideo:
         logits = self.logits / self.frames.clamp(min=1)[:, None]
         scores, labels, keep = self.classes.panoptic(logits, self.object_threshold)
         kept = (keep & (self.frames > 0)).nonzero()[:, 0]
-        ids, segments = decide(
+        ids, segments = merge_segments(
             self.counts[:, kept],
             labels[kept],
             scores[kept],
@@ -256,7 +257,9 @@ class Window(NamedTuple):
     shared: int
 
 
-def cut(frames: Iterable[Frame], size: int | None, overlap: int = 0) -> Iterator[tuple[list[Frame], Window]]:
+def sliding_windows(
+    frames: Iterable[Frame], size: int | None, overlap: int = 0
+) -> Iterator[tuple[list[Frame], Window]]:
     """The frames of each window of a video, as they come; neighbours share ``overlap`` of them.
 
     Args:
@@ -280,17 +283,17 @@ def cut(frames: Iterable[Frame], size: int | None, overlap: int = 0) -> Iterator
         first, known = end - shared, shared
 
 
-def likeness(a: Tensor, b: Tensor) -> Tensor:
+def cosine_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Cosine of the vectors (n, E) and (m, E): (n, m)."""
     with torch.autocast(a.device.type, enabled=False):
         return normalize(a.float(), dim=-1) @ normalize(b.float(), dim=-1).T
 
 
-def low_masks(embeds: Tensor, features: Tensor) -> Tensor:
+def low_res_masks(embeds: Tensor, features: Tensor) -> Tensor:
     """Masks at the size of the features, bool (Q, T, h, w), a frame at a time."""
     masks = features.new_empty((len(embeds), len(features), *features.shape[-2:]), dtype=torch.bool)
     for t in range(len(features)):
-        masks[:, t] = contract(embeds, features[t : t + 1])[:, 0] > 0
+        masks[:, t] = mask_logits_from(embeds, features[t : t + 1])[:, 0] > 0
     return masks
 
 

@@ -1,6 +1,6 @@
 """Draws segments over a picture: colours, outlines, names where they fit, and a legend for the rest.
 
-Shapes: H x W the picture, N segments. Colours and pictures are RGB.
+Shapes: H x W the picture, N segments. Colors and pictures are RGB.
 """
 
 import os
@@ -36,16 +36,16 @@ class Segments:
     scores: np.ndarray | None = None
     vary: bool = True
     boxes: np.ndarray | None = None
-    colours: np.ndarray | None = None
+    colors: np.ndarray | None = None
     numbers: np.ndarray | None = None
 
-    def colour(self, index: int, palette: Sequence) -> np.ndarray:
+    def color(self, index: int, palette: Sequence) -> np.ndarray:
         """Of one segment, RGB."""
-        if self.colours is not None:
-            return self.colours[index]
-        colour = np.array(palette[self.labels[index]])
+        if self.colors is not None:
+            return self.colors[index]
+        color = np.array(palette[self.labels[index]])
         index = index if self.numbers is None else int(self.numbers[index])
-        return colour * (0.7 + 0.1 * (index % 6)) + 20 * (index % 3) if self.vary else colour
+        return color * (0.7 + 0.1 * (index % 6)) + 20 * (index % 3) if self.vary else color
 
     def name(self, index: int, classes: Sequence[str]) -> str:
         """Class and, where there is one, score."""
@@ -64,7 +64,7 @@ def draw_segments(
     image = image.copy()
     for i in order:
         mask = segments.masks[i]
-        image[mask] = (alpha * segments.colour(i, palette) + (1 - alpha) * image[mask]).clip(0, 255)
+        image[mask] = (alpha * segments.color(i, palette) + (1 - alpha) * image[mask]).clip(0, 255)
     thickness = max(1, round(min(image.shape[:2]) / 400))
     for i in order:
         contours, _ = cv2.findContours(segments.masks[i].astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -83,8 +83,8 @@ def draw_boxes(image: np.ndarray, segments: Segments, classes: Sequence[str], pa
     limits = np.array([canvas.width - 1, canvas.height - 1] * 2)
     for i in np.argsort(-sizes, kind='stable'):
         x0, y0, x1, y1 = segments.boxes[i].clip(0, limits)
-        colour = tuple(int(value) for value in segments.colour(i, palette).clip(0, 255))
-        draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=max(2, font.size // 8))
+        color = tuple(int(value) for value in segments.color(i, palette).clip(0, 255))
+        draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=color, width=max(2, font.size // 8))
         top = y0 - font.size - 2 if y0 > font.size + 2 else y0 + 1
         draw.text(
             (x0 + 2, top),
@@ -92,7 +92,7 @@ def draw_boxes(image: np.ndarray, segments: Segments, classes: Sequence[str], pa
             'white',
             font,
             stroke_width=max(1, font.size // 8),
-            stroke_fill=colour,
+            stroke_fill=color,
         )
     return np.asarray(canvas)
 
@@ -117,8 +117,8 @@ def legend(width: int, entries: Sequence[tuple[str, tuple[int, int, int]]], font
         x += advance
     strip = Image.new('RGB', (width, y + font_size + 2 * _MARGIN), 'white')
     draw = ImageDraw.Draw(strip)
-    for (name, colour), (x, y) in zip(entries, places):
-        draw.rectangle((x, y, x + font_size, y + font_size), fill=colour, outline='black')
+    for (name, color), (x, y) in zip(entries, places):
+        draw.rectangle((x, y, x + font_size, y + font_size), fill=color, outline='black')
         draw.text((x + font_size + _MARGIN, y - 1), name, 'black', font)
     return np.asarray(strip)
 

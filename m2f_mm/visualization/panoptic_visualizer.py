@@ -9,7 +9,7 @@ from mmengine.dist import master_only
 from mmengine.structures import BaseDataElement, InstanceData
 from mmengine.visualization import Visualizer
 
-from ..datasets.categories import distinct_colours
+from ..datasets.categories import distinct_colors
 from ..datasets.io import DistinctFiles, write_image
 from ..datasets.run_lengths import compressed
 from ..evaluation.functional import INSTANCE_OFFSET, decode_panoptic_seg
@@ -98,7 +98,7 @@ class PanopticVisualizer(Visualizer):
         if not panels:
             return image.astype(np.uint8)
         labels = [int(label) for segments in panels.values() for label in segments.labels]
-        classes, palette = self._names_and_colours(max(labels, default=0) + 1)
+        classes, palette = self._names_and_colors(max(labels, default=0) + 1)
         picture, factor = enlarged(image.clip(0, 255).astype(np.uint8), self.shortest_side)
         columns = [column for column in ('ground truth', 'prediction') if any(key[1] == column for key in panels)]
         rows = []
@@ -117,14 +117,14 @@ class PanopticVisualizer(Visualizer):
         entries = [
             (classes[label], tuple(palette[label]))
             for label in sorted(
-                {int(label) for segments in panels.values() if segments.colours is None for label in segments.labels}
+                {int(label) for segments in panels.values() if segments.colors is None for label in segments.labels}
             )
         ]
         entries += dict.fromkeys(
-            (classes[label], tuple(colour))
+            (classes[label], tuple(color))
             for segments in panels.values()
-            if segments.colours is not None
-            for label, colour in zip(segments.labels, segments.colours.tolist())
+            if segments.colors is not None
+            for label, color in zip(segments.labels, segments.colors.tolist())
         )
         rows.append(legend(rows[0].shape[1], entries, font_size))
         return np.concatenate(rows)
@@ -186,13 +186,13 @@ class PanopticVisualizer(Visualizer):
         masks = segments.masks.repeat(factor, 1).repeat(factor, 2)
         return replace(segments, masks=masks)
 
-    def _names_and_colours(self, at_least: int) -> tuple[Sequence[str], Sequence]:
+    def _names_and_colors(self, at_least: int) -> tuple[Sequence[str], Sequence]:
         meta = self.dataset_meta or {}
         classes = list(meta.get('classes') or [])
         classes += [f'class {label}' for label in range(len(classes), at_least)]
         palette = meta.get('palette')
         usable = isinstance(palette, (list, tuple)) and len(palette) >= len(classes)  # it may be a word like 'random'
-        return classes, palette if usable else distinct_colours(len(classes))
+        return classes, palette if usable else distinct_colors(len(classes))
 
     def _num_classes(self) -> int:
         classes = (self.dataset_meta or {}).get('classes')
@@ -247,7 +247,7 @@ def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments
         masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's own containers
         segments.masks = masks.astype(bool)
     if 'instances_id' in instances:
-        segments.colours = _colours(np.asarray(instances.instances_id))
+        segments.colors = _colors(np.asarray(instances.instances_id))
     if 'scores' not in instances:
         return segments
     segments.scores = np.asarray(torch.as_tensor(instances.scores).float())
@@ -270,11 +270,11 @@ def _from_annotations(instances: Sequence[dict], height: int, width: int) -> Seg
     return Segments(
         masks.astype(bool),
         np.array([each['bbox_label'] for each in instances]),
-        colours=_colours([each['instance_id'] for each in instances]),
+        colors=_colors([each['instance_id'] for each in instances]),
     )
 
 
-def _colours(ids: Sequence[int]) -> np.ndarray:
+def _colors(ids: Sequence[int]) -> np.ndarray:
     """A colour for each id, whatever others there are."""
     steps = 64  # ids that are so far apart share a colour
-    return np.array(distinct_colours(steps)).reshape(steps, 3)[np.asarray(ids, int) % steps]
+    return np.array(distinct_colors(steps)).reshape(steps, 3)[np.asarray(ids, int) % steps]

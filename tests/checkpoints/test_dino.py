@@ -5,10 +5,18 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import load_checkpoint
-from thin import CHANNELS, build_detector, fill, mmdet_config, stock_config, thin_backbone, use_our_heads
 
 from m2f_mm.checkpoints import source_of, to_ours
 from m2f_mm.checkpoints.sources import DINO, OURS
+from tests.helpers.tiny_models import (
+    CHANNELS,
+    build_detector,
+    fill,
+    mmdet_config,
+    stock_config,
+    thin_backbone,
+    use_our_heads,
+)
 
 pytest.importorskip('mmdet')
 DIMS, HIDDEN = 64, 96

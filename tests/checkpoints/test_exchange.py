@@ -3,9 +3,9 @@
 import pytest
 import torch
 from mmengine.runner import load_checkpoint, save_checkpoint
-from thin import build_detector, detection_batch, mmdet_config, use_our_heads
 
 from m2f_mm.checkpoints import huggingface, official
+from tests.helpers.tiny_models import build_detector, detection_batch, mmdet_config, use_our_heads
 
 pytest.importorskip('mmdet')
 

@@ -12,7 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import load_checkpoint
-from official_names import (
+
+from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_official, to_ours
+from m2f_mm.checkpoints.sources import HEADS, in_order
+from m2f_mm.datasets.ade20k_categories import THING_IDS
+from tests.helpers.official_names import (
     head_keys,
     maskformer_head_keys,
     resnet101_keys,
@@ -21,11 +25,7 @@ from official_names import (
     spread,
     swin_keys,
 )
-from thin import draw
-
-from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_official, to_ours
-from m2f_mm.checkpoints.sources import HEADS, in_order
-from m2f_mm.datasets.ade20k_categories import THING_IDS
+from tests.helpers.tiny_models import draw
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from test_recipes import FURTHER, RELEASED, ROOT, ROWS, file_of
 
 from m2f_mm.apis import config_path
 from m2f_mm.apis.model_index import INDEX, model_zoo, released_models
+from tests.helpers.recipes import FURTHER, RELEASED, ROOT, ROWS, file_of
 
 MODELS = released_models()
 

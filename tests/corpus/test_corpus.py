@@ -1,12 +1,12 @@
 """Hundreds of broken or unusual data sets: each is read right or refused, alike by check_dataset and by training.
 
-``broken.py`` makes them. A case that is refused must name the file and the cause, never end in the words of Python or a
+``broken_data.py`` makes them.
+A case that is refused must name the file and the cause, never end in the words of Python or a
 library; one that is right must have all its objects; what is left out must be said.
 """
 
 from pathlib import Path
 
-import broken
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
@@ -14,6 +14,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.datasets.faults import collected_faults, raise_faults, summary
 from m2f_mm.datasets.inspection import dataset_faults
+from tests.helpers import broken_data
 
 DATASET = dict(
     instance=dict(type='CocoDataset', data_prefix=dict(img=''), filter_cfg=dict(filter_empty_gt=True)),
@@ -106,7 +107,7 @@ def check_text(case, text):
         assert bare not in text, text
 
 
-@pytest.mark.parametrize('case', broken.all_cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize('case', broken_data.all_cases(), ids=lambda case: case.name)
 def test_case(case, tmp_path: Path):
     data = case.make()
     case.change(data)
@@ -115,20 +116,20 @@ def test_case(case, tmp_path: Path):
     try:
         objects, notes = train(cfg, data.task)
     except (ValueError, FileNotFoundError) as error:
-        assert case.outcome == broken.REFUSED, f'refused: {error}'
+        assert case.outcome == broken_data.REFUSED, f'refused: {error}'
         check_text(case, str(error))
     else:
-        assert case.outcome != broken.REFUSED, f'{objects} objects are trained on'
+        assert case.outcome != broken_data.REFUSED, f'{objects} objects are trained on'
         assert case.objects is None or objects == case.objects
-        if case.outcome == broken.DROPPED:
+        if case.outcome == broken_data.DROPPED:
             check_text(case, '\n'.join(notes))
     scope = 'mmseg' if data.task == 'semantic' else 'mmdet'
     count, faults = check_dataset(
         Config(dict(default_scope=scope, train_dataloader=dict(dataset=cfg))), 'train', 0, progress=False
     )
     fatal = [fault for fault in faults if fault.fatal]
-    assert bool(fatal) == (case.outcome == broken.REFUSED), summary(faults)
+    assert bool(fatal) == (case.outcome == broken_data.REFUSED), summary(faults)
     if fatal:
         check_text(case, '\n'.join(summary(fatal)))
-    elif case.outcome == broken.DROPPED:
+    elif case.outcome == broken_data.DROPPED:
         check_text(case, '\n'.join(summary(faults)))

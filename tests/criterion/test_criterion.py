@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion, points, set_criterion
-from m2f_mm.criterion.assigner import dice_cost, focal_cost, mask_cost
-from m2f_mm.criterion.boxes import overlap_cost
-from m2f_mm.criterion.losses import class_loss, dice_loss, focal_loss, mask_loss
+from m2f_mm.criterion.assigner import bce_cost, dice_cost, focal_cost
+from m2f_mm.criterion.boxes import giou_cost
+from m2f_mm.criterion.losses import bce_loss, class_loss, dice_loss, focal_loss
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 LOGITS = torch.tensor([[0.5, -1, 2, -0.3], [1.5, 0.2, -2, 0.1]])
@@ -21,10 +21,10 @@ WANTED = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]])
     'found, expected',
     [
         (dice_loss(LOGITS, WANTED).mean(), 0.300358),
-        (mask_loss(LOGITS, WANTED).mean(), 0.567437),
+        (bce_loss(LOGITS, WANTED).mean(), 0.567437),
         (focal_loss(LOGITS, WANTED).mean(), 0.128824),
         (dice_cost(LOGITS, WANTED), [[0.229184, 0.540379], [0.426618, 0.371532]]),
-        (mask_cost(LOGITS, WANTED), [[0.367155, 1.317155], [0.967719, 0.767719]]),
+        (bce_cost(LOGITS, WANTED), [[0.367155, 1.317155], [0.967719, 0.767719]]),
         (
             class_loss(
                 torch.tensor([[[[1, 2, 0.5], [0, 0.1, 3], [0.2, -1, 0]]]]),
@@ -68,7 +68,7 @@ def test_samples_have_a_gradient_and_keep_no_mask():
 def test_costs_are_the_losses_of_every_pair():
     torch.manual_seed(0)
     logits, wanted = torch.randn(5, 40) * 30, (torch.rand(3, 40) < 0.5).float()
-    for cost, loss in ((mask_cost, mask_loss), (focal_cost, focal_loss), (dice_cost, dice_loss)):
+    for cost, loss in ((bce_cost, bce_loss), (focal_cost, focal_loss), (dice_cost, dice_loss)):
         slow = torch.tensor([[loss(x[None], t[None]) for t in wanted] for x in logits])
         torch.testing.assert_close(cost(logits, wanted), slow)
 
@@ -147,7 +147,7 @@ def test_matching_is_the_best_of_all(counts):
             for q, n in itertools.product(range(6), range(counts[b])):
                 wanted = points.sample_logits(target.masks[n : n + 1].float(), where[b : b + 1])
                 cost[q, n] = (
-                    5 * mask_loss(sampled[q : q + 1], wanted)
+                    5 * bce_loss(sampled[q : q + 1], wanted)
                     + 5 * dice_loss(sampled[q : q + 1], wanted)
                     - 2 * probabilities[q, target.labels[n]]
                 )
@@ -441,10 +441,10 @@ def test_images_without_masks(num_points):
     predictions.boxes = [torch.rand(2, 6, 4).requires_grad_() for _ in range(2)]
     masked = masked.with_boxes()
     boxed = SegTargets(boxed.labels, None, boxed.with_boxes().boxes)
-    weights = dict(class_weight=2.0, mask_weight=5.0, dice_weight=5.0, box_weight=5.0, overlap_weight=2.0)
+    weights = dict(class_weight=2.0, mask_weight=5.0, dice_weight=5.0, box_weight=5.0, giou_weight=2.0)
     assigner = HungarianAssigner(num_points=num_points, **weights)
     criterion = SetCriterion(
-        assigner, [1.0] * 3 + [0.1], num_points=num_points, draw=SamePoints(), loss_box=5.0, loss_overlap=2.0
+        assigner, [1.0] * 3 + [0.1], num_points=num_points, draw=SamePoints(), loss_l1=5.0, loss_giou=2.0
     )
     losses = criterion(predictions, [masked, boxed])
 
@@ -465,7 +465,7 @@ def test_images_without_masks(num_points):
         cost = (
             -2 * logits[1].softmax(-1)[:, boxed.labels]
             + 5 * (boxes[1][:, None] - boxed.boxes).abs().sum(-1)
-            + 2 * overlap_cost(boxes[1], boxed.boxes)
+            + 2 * giou_cost(boxes[1], boxed.boxes)
         ).detach()
         best = min(itertools.permutations(range(6), 2), key=lambda pair: sum(cost[q, n] for n, q in enumerate(pair)))
         here = (matching.layer == layer) & (matching.batch == 1)
@@ -507,7 +507,7 @@ def test_targets_that_teach_nothing_are_named():
     criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20)
     with pytest.raises(ValueError, match=r'image 1 of the batch \(boxes.jpg\) has boxes but no masks'):
         criterion(predictions, [first, boxes_alone])
-    criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20, loss_box=5.0)
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20, loss_l1=5.0)
     with pytest.raises(ValueError, match=r'image 0 of the batch \(image_0.jpg\) has no boxes'):
         criterion(predictions, [first, boxes_alone])
     with pytest.raises(ValueError, match='masks or boxes, got neither for x'):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_data
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 from pycocotools import mask as coco_masks
 
 from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, rle_counts
 from m2f_mm.datasets.inspection import dataset_faults
+from tests.helpers import small_data
 
 pytest.importorskip('mmdet.datasets')
 from mmdet.datasets import CocoDataset as StockCocoDataset  # noqa: E402  by class: the name may stand for ours

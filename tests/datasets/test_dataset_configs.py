@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layouts import write_ade20k_full, write_cityscapes, write_coco_stuff, write_mapillary, write_mapillary_v2
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from PIL import Image
@@ -17,6 +16,13 @@ from m2f_mm.datasets import ade20k_files, ade20k_full_files, cityscapes_files, c
 from m2f_mm.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, ShapesSpec
 from m2f_mm.datasets.shapes_files import write_shapes
 from m2f_mm.engine.ignored_label import use_one_ignored_label
+from tests.helpers.dataset_layouts import (
+    write_ade20k_full,
+    write_cityscapes,
+    write_coco_stuff,
+    write_mapillary,
+    write_mapillary_v2,
+)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASES = os.path.join(HERE, '../../configs/_base_/datasets')

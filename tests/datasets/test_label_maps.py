@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import small_data
 import torch
 from mmengine.dataset import ConcatDataset
 from mmengine.registry import init_default_scope
@@ -15,6 +14,7 @@ from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.datasets.faults import summary
 from m2f_mm.datasets.label_maps import default_ignore_index, label_map_faults, read_label_map, renumber
 from m2f_mm.engine import ClassCountHook, check_class_counts
+from tests.helpers import small_data
 
 pytest.importorskip('mmseg')
 from mmseg.datasets import BaseSegDataset  # noqa: E402

@@ -3,11 +3,11 @@ import pytest
 import torch
 from mmcv.transforms import Pad, RandomFlip, Resize
 from PIL import Image
-from toy import IDS, SEGMENTS, open_toy, write_toy
 
 from m2f_mm.datasets import LoadImage, LoadPanopticSegments, PackPanopticInputs
 from m2f_mm.datasets.id_map import IdRuns, id_to_rgb, positions, rgb_to_id
 from m2f_mm.datasets.transforms import LoadLabelMap
+from tests.helpers.toy_panoptic import IDS, SEGMENTS, open_toy, write_toy
 
 
 def load(root, load_segments=None, **kwargs):

@@ -2,10 +2,10 @@ import json
 import os
 
 import pytest
-from toy import CATEGORIES, SEGMENTS, open_toy, write_toy
 
 from m2f_mm.datasets import CocoPanopticDataset, PanopticDataset
 from m2f_mm.registry import DATASETS
+from tests.helpers.toy_panoptic import CATEGORIES, SEGMENTS, open_toy, write_toy
 
 
 def without(key, *path):

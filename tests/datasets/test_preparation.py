@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
-from layouts import write_ade20k_full, write_cityscapes, write_coco_stuff
 from PIL import Image
 
 from m2f_mm.datasets import ade20k_files, ade20k_full_files, cityscapes_files, coco_files, coco_stuff_files
@@ -20,7 +19,8 @@ from m2f_mm.datasets.ade20k_categories import SHORT_NAMES, THING_IDS
 from m2f_mm.datasets.categories import ADE20K_PANOPTIC, CITYSCAPES_PANOPTIC, MAPILLARY_PANOPTIC
 from m2f_mm.datasets.io import read_panoptic_png
 from m2f_mm.datasets.panoptic import ADE20KPanopticDataset, CityscapesPanopticDataset
-from m2f_mm.datasets.preparation import BrokenPictures, SegmentColours, each_picture, finish
+from m2f_mm.datasets.preparation import BrokenPictures, SegmentColors, each_picture, finish
+from tests.helpers.dataset_layouts import write_ade20k_full, write_cityscapes, write_coco_stuff
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / 'shared/data'
@@ -180,13 +180,13 @@ def test_pictures_in_processes_come_in_order(tmp_path, capsys):
 
 def test_colours_are_those_of_the_class_or_near_it():
     palette, things = [(10, 20, 30), (200, 100, 50), (0, 0, 0)], [False, True, True]
-    colours = SegmentColours(palette, things, 'a picture')
-    numbers = [colours.id_for(label) for label in (0, 1, 1, 1, 2, 2)]
+    colors = SegmentColors(palette, things, 'a picture')
+    numbers = [colors.id_for(label) for label in (0, 1, 1, 1, 2, 2)]
     assert len(set(numbers)) == 6 and 0 not in numbers
     rgb = np.array([[number >> shift & 255 for shift in (0, 8, 16)] for number in numbers])
     assert rgb[0].tolist() == [10, 20, 30] and rgb[1].tolist() == [200, 100, 50]
     assert np.abs(rgb[1:4] - palette[1]).max() <= 30 and rgb[4:].max() <= 30
-    again = SegmentColours(palette, things, 'a picture')
+    again = SegmentColors(palette, things, 'a picture')
     assert [again.id_for(label) for label in (0, 1, 1, 1, 2, 2)] == numbers
 
 
@@ -406,8 +406,8 @@ def test_full_ade20k_is_the_official_one(tmp_path):
     ade20k_full_files.prepare(root, workers=0)
     for name, size in (('ADE_train_00000000', (96, 128)), ('ADE_train_00000001', (512, 640))):
         source = root / f'images/ADE/training/urban/street/{name}'
-        picture, colours = (np.asarray(Image.open(f'{source}{end}')) for end in ('.jpg', '_seg.png'))
-        numbers = (colours[:, :, 0] / 10).astype(np.int32) * 256 + colours[:, :, 1].astype(np.int32)
+        picture, colors = (np.asarray(Image.open(f'{source}{end}')) for end in ('.jpg', '_seg.png'))
+        numbers = (colors[:, :, 0] / 10).astype(np.int32) * 256 + colors[:, :, 1].astype(np.int32)
         if size != (96, 128):
             picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)
             numbers = cv2.resize(numbers, size[::-1], interpolation=cv2.INTER_NEAREST)

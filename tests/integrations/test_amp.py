@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from replay import RecordedPoints
-from thin import (
+
+from tests.helpers.recorded_random import RecordedPoints
+from tests.helpers.tiny_models import (
     build_detector,
     clip_batch,
     detection_batch,

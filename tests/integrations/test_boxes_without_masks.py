@@ -3,27 +3,14 @@ in a batch."""
 
 import pytest
 import torch
-from test_mask_dino_heads import detector, names_of
-from thin import detection_batch, gradients, step
 
 from m2f_mm.integrations.mmdet_samples import to_targets
-from m2f_mm.structures import boxes_around
+from tests.helpers.box_models import DETECTOR, without_masks
+from tests.helpers.mask_dino_models import detector, names_of
+from tests.helpers.tiny_models import detection_batch, gradients, step
 
 pytest.importorskip('mmdet')
-DETECTOR = dict(predict_masks=False, boxes_from_masks='no')
 MASK_PARTS = ('mask_embed', 'mask_feature', 'lateral_convs', 'output_convs')
-
-
-def without_masks(data, *images):
-    """The batch of which some images have boxes alone: those of the masks that are taken away."""
-    for image in images:
-        instances = data['data_samples'][image].gt_instances
-        masks = torch.from_numpy(instances.masks.masks).bool()
-        corners = boxes_around(masks) * masks.new_tensor([masks.shape[2], masks.shape[1]] * 2, dtype=torch.float32)
-        centre, size = corners[:, :2], corners[:, 2:]
-        instances.bboxes = torch.cat((centre - size / 2, centre + size / 2), 1)
-        del instances.masks
-    return data
 
 
 def test_boxes_are_read():

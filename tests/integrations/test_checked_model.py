@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
-from test_mask_dino_heads import detector as mask_dino
-from test_per_pixel import segmentor as per_pixel
-from thin import (
+
+from tests.helpers.mask_dino_models import detector as mask_dino
+from tests.helpers.per_pixel_models import segmentor as per_pixel
+from tests.helpers.tiny_models import (
     build,
     clip_batch,
     detection_batch,

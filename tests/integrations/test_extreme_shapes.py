@@ -3,13 +3,14 @@ predicted as plain resizes of all masks say."""
 
 import numpy as np
 import pytest
-import small_data
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from PIL import Image
-from thin import fill, step
+
+from tests.helpers import small_data
+from tests.helpers.tiny_models import fill, step
 
 SIZES = [(1, 1), (1, 2), (60, 1), (3, 2000), (2000, 3), (30000, 1), (1, 30000), (30000, 40)]
 each_size = pytest.mark.parametrize('size', SIZES, ids=lambda size: 'x'.join(map(str, size)))

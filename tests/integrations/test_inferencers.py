@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from small_data import skip_unless_mmseg_draws
+
+from tests.helpers.small_data import skip_unless_mmseg_draws
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'demo'
 PICTURE = np.random.RandomState(0).randint(0, 255, (48, 64, 3), np.uint8)

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
-from replay import RecordedPoints
-from thin import (
+
+from m2f_mm.checkpoints import to_official
+from m2f_mm.structures import NO_CLASS
+from tests.helpers.recorded_random import RecordedPoints
+from tests.helpers.tiny_models import (
     build_detector,
     clip_batch,
     gradients,
@@ -13,9 +16,6 @@ from thin import (
     use_our_track_head,
     video_config,
 )
-
-from m2f_mm.checkpoints import to_official
-from m2f_mm.structures import NO_CLASS
 
 pytest.importorskip('mmdet')
 

@@ -3,7 +3,20 @@
 import pytest
 import torch
 from mmengine.config import Config
-from thin import (
+
+from m2f_mm import config_path
+from m2f_mm.criterion.assigner import focal_cost
+from m2f_mm.criterion.losses import focal_loss
+from m2f_mm.integrations.options import class_counts
+from m2f_mm.models import (
+    FPNPixelDecoder,
+    MaskFormerTransformerDecoder,
+    MSDeformAttnPixelDecoder,
+    NeckPixelDecoder,
+)
+from m2f_mm.registry import MODELS
+from m2f_mm.structures import SegTargets
+from tests.helpers.tiny_models import (
     CHANNELS,
     MASK_WIDTH,
     STUFF,
@@ -22,19 +35,6 @@ from thin import (
     use_our_track_head,
     video_config,
 )
-
-from m2f_mm import config_path
-from m2f_mm.criterion.assigner import focal_cost
-from m2f_mm.criterion.losses import focal_loss
-from m2f_mm.integrations.options import class_counts
-from m2f_mm.models import (
-    FPNPixelDecoder,
-    MaskFormerTransformerDecoder,
-    MSDeformAttnPixelDecoder,
-    NeckPixelDecoder,
-)
-from m2f_mm.registry import MODELS
-from m2f_mm.structures import SegTargets
 
 pytest.importorskip('mmdet')
 ENCODER = 'pixel_decoder.encoder.layer_cfg'
@@ -332,16 +332,16 @@ def test_options_reach_their_places():
 
 @pytest.mark.parametrize('short', [False, True], ids=['stock options', 'short ones'])
 def test_how_to_compute_reaches_the_parts(short):
-    cfg = head_config('checkpointing', 'ffn')
+    cfg = head_config('activation_checkpointing', 'ffn')
     if short:
         cfg.pixel_decoder = dict(type='m2f_mm.MSDeformAttnPixelDecoder', num_heads=4, num_layers=1)
     cfg.pixel_decoder.deform_attn_backend = 'pytorch'
     head = MODELS.build(cfg)
     layer = head.pixel_decoder.encoder.layers[0]
-    assert (layer.checkpointing, layer.self_attn.backend) == ('ffn', 'pytorch')
-    assert head.pixel_decoder.checkpointing == head.transformer_decoder.checkpointing == 'ffn'
-    with pytest.raises(ValueError, match="checkpointing must be one of .*'everything'"):
-        MODELS.build(head_config('checkpointing', 'everything'))
+    assert (layer.activation_checkpointing, layer.self_attn.backend) == ('ffn', 'pytorch')
+    assert head.pixel_decoder.activation_checkpointing == head.transformer_decoder.activation_checkpointing == 'ffn'
+    with pytest.raises(ValueError, match="activation_checkpointing must be one of .*'everything'"):
+        MODELS.build(head_config('activation_checkpointing', 'everything'))
 
 
 def test_costs_follow_the_losses():

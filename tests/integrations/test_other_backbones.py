@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from test_mask_dino_heads import NETWORK
-from thin import (
+
+from tests.helpers.mask_dino_models import NETWORK
+from tests.helpers.tiny_models import (
     SEMANTIC_CLASSES,
     STUFF,
     THINGS,

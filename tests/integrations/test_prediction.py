@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_masks
-from thin import build_detector, detection_batch, mmdet_config, use_our_heads
+
+from tests.helpers.tiny_models import build_detector, detection_batch, mmdet_config, use_our_heads
 
 pytest.importorskip('mmdet')
 

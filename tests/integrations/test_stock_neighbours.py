@@ -1,10 +1,11 @@
 """Our classes beside MMDetection's in one panoptic config: they work together, or one is refused by name."""
 
 import pytest
-import small_data
 import torch
 from mmengine.registry import DefaultScope
-from thin import build_detector, mmdet_config, use_our_heads
+
+from tests.helpers import small_data
+from tests.helpers.tiny_models import build_detector, mmdet_config, use_our_heads
 
 mmdet = pytest.importorskip('mmdet')
 METAINFO = dict(classes=('disc', 'square', 'ground'), thing_classes=('disc', 'square'), stuff_classes=('ground',))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_data
 import torch
-from thin import fill
+
+from tests.helpers import small_data
+from tests.helpers.tiny_models import fill
 
 mmdet = pytest.importorskip('mmdet')
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
-from thin import (
+
+from tests.helpers.tiny_models import (
     build_detector,
     build_segmentor,
     clip_batch,

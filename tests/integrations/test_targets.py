@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from thin import (
+
+from tests.helpers.tiny_models import (
     SEMANTIC_CLASSES,
     STUFF,
     THINGS,

@@ -7,10 +7,20 @@ import pytest
 import torch
 import torch.multiprocessing as processes
 from mmengine.model import MMDistributedDataParallel
-from replay import RecordedPoints
-from test_boxes_without_masks import DETECTOR, without_masks
-from test_mask_dino_heads import detector as mask_dino
-from thin import build_detector, clip_batch, detection_batch, gradients, mmdet_config, our_detector, step, use_our_heads
+
+from tests.helpers.box_models import DETECTOR, without_masks
+from tests.helpers.mask_dino_models import detector as mask_dino
+from tests.helpers.recorded_random import RecordedPoints
+from tests.helpers.tiny_models import (
+    build_detector,
+    clip_batch,
+    detection_batch,
+    gradients,
+    mmdet_config,
+    our_detector,
+    step,
+    use_our_heads,
+)
 
 pytest.importorskip('mmdet')
 OBJECTS = {

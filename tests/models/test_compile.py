@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from thin import assert_close, build_detector, detection_batch, mmdet_config, use_our_heads
+
+from tests.helpers.tiny_models import assert_close, build_detector, detection_batch, mmdet_config, use_our_heads
 
 pytest.importorskip('mmdet')
 

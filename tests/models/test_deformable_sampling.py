@@ -5,9 +5,9 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from slow import slow_sampling
 
 from m2f_mm.models.layers.deformable_sampling import BACKENDS, choose_backend, sample_levels
+from tests.helpers.reference import slow_sampling
 
 SHAPES = ((3, 5), (6, 2), (1, 4))
 IMPLEMENTATIONS = [

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from thin import CHANNELS
 from torch import nn
 
 from m2f_mm.models import NeckPixelDecoder
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable
+from tests.helpers.tiny_models import CHANNELS
 
 SMALL = dict(in_channels=CHANNELS, feat_channels=64, out_channels=32)
 LAYER = dict(num_layers=1, num_heads=4, feedforward_channels=16)

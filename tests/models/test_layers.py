@@ -3,12 +3,12 @@
 import pytest
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
-from slow import slow_sampling
 from torch import nn
 
 from benchmarks.harness import kept_memory
 from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, remaking, sine_position
 from m2f_mm.models.layers.deformable_sampling import sample_levels
+from tests.helpers.reference import slow_sampling
 
 SHAPES = [(3, 4), (2, 1)]  # of two levels, the second with a border on every side of every sample
 

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from thin import assert_close
 
 from m2f_mm.models import MaskDINO, MaskDINOTransformerDecoder, MSDeformAttnPixelDecoder
 from m2f_mm.structures import SegTargets
+from tests.helpers.tiny_models import assert_close
 
 BACKEND = 'aot_eager'  # traces forward and backward as any backend gets them
 
 
-def network(checkpointing='none', out_channels=24, **options):
+def network(activation_checkpointing='none', out_channels=24, **options):
     torch.manual_seed(0)
     pixel_decoder = MSDeformAttnPixelDecoder(
         [4, 8, 12, 16],
@@ -24,10 +24,14 @@ def network(checkpointing='none', out_channels=24, **options):
         num_layers=2,
         num_heads=4,
         feedforward_channels=128,
-        checkpointing=checkpointing,
+        activation_checkpointing=activation_checkpointing,
     )
     decoder = MaskDINOTransformerDecoder(
-        num_layers=3, embed_dims=32, num_heads=4, feedforward_channels=128, checkpointing=checkpointing
+        num_layers=3,
+        embed_dims=32,
+        num_heads=4,
+        feedforward_channels=128,
+        activation_checkpointing=activation_checkpointing,
     )
     model = MaskDINO(pixel_decoder, decoder, 5, num_queries=7, mask_channels=out_channels, **options)
     model.init_weights()

@@ -6,12 +6,11 @@ are checked together. No recorded file is needed.
 
 import pytest
 import torch
-from official_names import head_keys, maskformer_head_keys, resnet_keys, spread, swin_keys
 from pycocotools import mask as coco_masks
-from thin import draw
 
 from benchmarks.harness import kept_memory
 from m2f_mm.checkpoints import key_map, to_openmmlab
+from m2f_mm.mask_ops import attention_mask, dot
 from m2f_mm.models import (
     FPNPixelDecoder,
     Mask2FormerTransformerDecoder,
@@ -22,9 +21,10 @@ from m2f_mm.models import (
     mask_transformer,
 )
 from m2f_mm.models.layers import Position
-from m2f_mm.models.layers.recompute import CHECKPOINTING
+from m2f_mm.models.layers.recompute import ACTIVATION_CHECKPOINTING
 from m2f_mm.postprocess import Sizes, VideoTracks
-from m2f_mm.structures import attention_mask, inner
+from tests.helpers.official_names import head_keys, maskformer_head_keys, resnet_keys, spread, swin_keys
+from tests.helpers.tiny_models import draw
 
 
 class Network(torch.nn.Module):
@@ -363,7 +363,7 @@ def test_published_network(name, channels, table, classes, frames, monkeypatch):
     blocked = []
 
     def counting(embeds, features):
-        logits = inner(embeds[:, None], features.flatten(3))  # (B, T, Q, h * w)
+        logits = dot(embeds[:, None], features.flatten(3))  # (B, T, Q, h * w)
         blocked.append(int((logits < 0).all(-1).all(1).sum()))
         return attention_mask(embeds, features)
 
@@ -421,13 +421,23 @@ def test_parameters_of_the_published_network():
     assert sum(parameter.numel() for parameter in mask2former(RESNET).parameters()) == 43_983_878
 
 
-def thin_network(pixel_decoder=None, checkpointing='none'):
+def thin_network(pixel_decoder=None, activation_checkpointing='none'):
     torch.manual_seed(0)
     pixel_decoder = pixel_decoder or MSDeformAttnPixelDecoder(
-        [4, 8, 12, 16], 32, 24, num_layers=1, num_heads=4, feedforward_channels=16, checkpointing=checkpointing
+        [4, 8, 12, 16],
+        32,
+        24,
+        num_layers=1,
+        num_heads=4,
+        feedforward_channels=16,
+        activation_checkpointing=activation_checkpointing,
     )
     decoder = Mask2FormerTransformerDecoder(
-        num_layers=4, embed_dims=32, num_heads=4, feedforward_channels=16, checkpointing=checkpointing
+        num_layers=4,
+        embed_dims=32,
+        num_heads=4,
+        feedforward_channels=16,
+        activation_checkpointing=activation_checkpointing,
     )
     model = MaskTransformer(pixel_decoder, decoder, 3, num_queries=5, mask_channels=24)
     model.init_weights()
@@ -536,8 +546,8 @@ def test_initialisation_is_the_official_one():
 def test_recomputing_changes_memory_only():
     """Same gradients from less and less that is kept."""
     kept, gradients = [], []
-    for checkpointing in CHECKPOINTING:
-        model = thin_network(checkpointing=checkpointing)  # weights from a seed
+    for activation_checkpointing in ACTIVATION_CHECKPOINTING:
+        model = thin_network(activation_checkpointing=activation_checkpointing)  # weights from a seed
         features = thin_features(2)
         kept.append(kept_memory(lambda: model(features)))  # noqa: B023
         predictions = model(features)
@@ -555,7 +565,7 @@ def test_recomputing_changes_memory_only():
 def test_norms_that_count_what_they_see_are_not_made_again():
     """Batch norms in the FPN: their running mean moves once a step."""
     means = []
-    for checkpointing in ('none', 'norms'):
+    for activation_checkpointing in ('none', 'norms'):
         torch.manual_seed(0)
         decoder = MSDeformAttnPixelDecoder(
             [4, 8, 12, 16],
@@ -565,7 +575,7 @@ def test_norms_that_count_what_they_see_are_not_made_again():
             num_heads=4,
             feedforward_channels=16,
             norm_cfg=dict(type='BN'),
-            checkpointing=checkpointing,
+            activation_checkpointing=activation_checkpointing,
         ).train()
         decoder.init_weights()
         decoder(thin_features(2))[0].square().sum().backward()
@@ -575,5 +585,5 @@ def test_norms_that_count_what_they_see_are_not_made_again():
 
 
 def test_unknown_checkpointing_is_refused():
-    with pytest.raises(ValueError, match="checkpointing must be one of .*got 'all'"):
-        MSDeformAttnPixelDecoder(checkpointing='all')
+    with pytest.raises(ValueError, match="activation_checkpointing must be one of .*got 'all'"):
+        MSDeformAttnPixelDecoder(activation_checkpointing='all')

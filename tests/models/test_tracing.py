@@ -14,7 +14,7 @@ from m2f_mm.models import (
     MSDeformAttnPixelDecoder,
 )
 from m2f_mm.models.layers import MSDeformAttn
-from m2f_mm.models.layers.deformable_sampling import kept_level_tensors
+from m2f_mm.models.layers.deformable_sampling import cached_level_tensors
 
 WIDTHS = [4, 8, 12, 16]
 LAYERS = dict(num_layers=1, embed_dims=32, num_heads=4, feedforward_channels=32)
@@ -69,9 +69,9 @@ def traced(request):
     module = Outputs(NETWORKS[request.param]()).eval()
     generator = torch.Generator().manual_seed(1)
     feats = tuple(torch.randn(1, channels, 16 >> i, 24 >> i, generator=generator) for i, channels in enumerate(WIDTHS))
-    kept_level_tensors.cache_clear()  # nothing of this size may be known yet
+    cached_level_tensors.cache_clear()  # nothing of this size may be known yet
     yield module, feats
-    kept_level_tensors.cache_clear()
+    cached_level_tensors.cache_clear()
 
 
 def compare(found, expected):
@@ -110,7 +110,7 @@ def test_export_of_the_attention():
         def forward(self, tokens):
             return self.attention(tokens, tokens, reference, shapes)
 
-    kept_level_tensors.cache_clear()
+    cached_level_tensors.cache_clear()
     with torch.no_grad():
         program = torch.export.export(Module(), (tokens,), strict=False).module()
         expected = attention(tokens, tokens, reference, shapes)

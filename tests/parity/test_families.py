@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from golden import ROOT
+
+from tests.helpers.golden import ROOT
 
 BUILT = {
     'm2f_image',

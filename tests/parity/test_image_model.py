@@ -1,34 +1,21 @@
 """The whole image model against the recorded official one: features, layers, matching, losses, gradients, results."""
 
-import pytest
 import torch
-from golden import (
+
+from m2f_mm.checkpoints import to_official
+from m2f_mm.mask_ops import mask_logits_from
+from m2f_mm.structures import SegTargets
+from tests.helpers.golden import (
     FEATURES,
     FORWARD,
     GRADIENT,
-    OfficialModel,
     assert_close,
-    cases,
     check_criterion,
     check_decoder,
     check_gradients,
-    load,
-    preprocess,
+    images,
     watch_decoder,
-    with_weights,
 )
-
-from m2f_mm.checkpoints import to_official
-from m2f_mm.structures import SegTargets, contract
-
-CASES = cases('m2f_image')
-
-
-@pytest.fixture(scope='module', params=CASES)
-def case(request):
-    """(configuration, recording, model with the recorded weights)."""
-    info, recorded = load(request.param)
-    return info, recorded, with_weights(OfficialModel(info['cfg']), recorded)
 
 
 def test_weights_convert_back(case):
@@ -38,14 +25,6 @@ def test_weights_convert_back(case):
     wanted = {key: value for key, value in official.items() if not key.startswith('criterion.')}
     assert back.keys() == {key.replace('static_query', 'query_feat') for key in wanted}
     assert all(torch.equal(back[key.replace('static_query', 'query_feat')], value) for key, value in wanted.items())
-
-
-def images(info, recorded, model):
-    return preprocess(
-        info['cfg']['MODEL'],
-        [item['image'].float() for item in recorded['inputs']['images']],
-        info['cfg']['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY'],
-    )
 
 
 def test_backbone(case):
@@ -118,7 +97,7 @@ def test_promises_are_masks(case):
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(predictions.mask_features.shape[0], 33, 2, generator=generator)
     embeds, features = predictions.mask_embeds[-1], predictions.mask_features
-    whole = torch.stack([contract(e, f) for e, f in zip(embeds, features)])[:, :, 0]  # (B, Q, h, w)
+    whole = torch.stack([mask_logits_from(e, f) for e, f in zip(embeds, features)])[:, :, 0]  # (B, Q, h, w)
     slow = torch.nn.functional.grid_sample(whole, 2 * points[:, :, None] - 1, align_corners=False)[..., 0]
     *_, last = predictions.samples([points] * predictions.num_layers)
     assert_close(last, slow, 1e-5, 'sampled promises')

@@ -4,7 +4,13 @@ import json
 
 import pytest
 import torch
-from golden import (
+
+from m2f_mm.checkpoints import to_official, to_openmmlab
+from m2f_mm.criterion import HungarianAssigner, SetCriterion
+from m2f_mm.models import MaskDINO, MaskDINOTransformerDecoder, MSDeformAttnPixelDecoder, RandomNoise
+from m2f_mm.postprocess import Sizes, class_scores
+from m2f_mm.structures import MaskPredictions, SegTargets
+from tests.helpers.golden import (
     FEATURES,
     FORWARD,
     GRADIENT,
@@ -20,13 +26,7 @@ from golden import (
     preprocess,
     with_weights,
 )
-from test_results import check_results, official_settings
-
-from m2f_mm.checkpoints import to_official, to_openmmlab
-from m2f_mm.criterion import HungarianAssigner, SetCriterion
-from m2f_mm.models import MaskDINO, MaskDINOTransformerDecoder, MSDeformAttnPixelDecoder, RandomNoise
-from m2f_mm.postprocess import Sizes, class_scores
-from m2f_mm.structures import MaskPredictions, SegTargets
+from tests.helpers.golden_results import check_results, official_settings
 
 
 @pytest.mark.parametrize('path', cases('mdino_pixel_decoder'))
@@ -314,7 +314,7 @@ def criterion_of(num_classes, weights, semantic, no_object, points, oversample, 
         *weights[:3],
         num_points=points,
         box_weight=weights[3],
-        overlap_weight=weights[4],
+        giou_weight=weights[4],
         class_term='focal',
         no_object=semantic,
     )
@@ -325,7 +325,7 @@ def criterion_of(num_classes, weights, semantic, no_object, points, oversample, 
         num_points=points,
         oversample_ratio=oversample,
         importance_ratio=importance,
-        **{**dict(loss_box=weights[3], loss_overlap=weights[4]), **options},
+        **{**dict(loss_l1=weights[3], loss_giou=weights[4]), **options},
     )
 
 
@@ -398,7 +398,7 @@ def test_criterion(designed):
     )
     targets = [SegTargets(each['labels'], each['masks'], each['boxes']) for each in designed['inputs']['targets']]
     weights = [settings['weights_and_costs'][f'loss_{name}'] for name in ('ce', 'mask', 'dice', 'bbox', 'giou')]
-    options = dict(loss_box=0, loss_overlap=0) if 'boxes' not in settings['losses'] else {}
+    options = dict(loss_l1=0, loss_giou=0) if 'boxes' not in settings['losses'] else {}
     criterion = criterion_of(
         settings['num_classes'],
         weights,

@@ -3,10 +3,10 @@ decoders; the per-pixel baselines."""
 
 import pytest
 import torch
-from golden import FEATURES, FORWARD, GRADIENT, LOSS, assert_close, cases, check_predictions, load
 from mmengine.structures import PixelData
 
 from m2f_mm.checkpoints import to_official, to_openmmlab
+from m2f_mm.mask_ops import attention_mask
 from m2f_mm.models import (
     FPNPixelDecoder,
     Mask2FormerTransformerDecoder,
@@ -15,7 +15,7 @@ from m2f_mm.models import (
     TransformerEncoderPixelDecoder,
 )
 from m2f_mm.models import mask_transformer as network
-from m2f_mm.structures import attention_mask
+from tests.helpers.golden import FEATURES, FORWARD, GRADIENT, LOSS, assert_close, cases, check_predictions, load
 
 
 def recorded(wanted):

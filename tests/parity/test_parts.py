@@ -2,13 +2,22 @@
 
 import pytest
 import torch
-from golden import FORWARD, LOSS, ReplayPoints, assert_close, assert_matching, cases, load, official_loss_names
 
 from m2f_mm.checkpoints import to_official, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
 from m2f_mm.models import MSDeformAttn, MSDeformAttnPixelDecoder
 from m2f_mm.models.layers import sine_position
 from m2f_mm.structures import MaskPredictions, SegTargets
+from tests.helpers.golden import (
+    FORWARD,
+    LOSS,
+    ReplayPoints,
+    assert_close,
+    assert_matching,
+    cases,
+    load,
+    official_loss_names,
+)
 
 
 @pytest.mark.parametrize('path', cases('m2f_pixel_decoder'))

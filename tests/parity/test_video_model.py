@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from golden import (
+
+from m2f_mm.postprocess import Sizes, clip_segmentation
+from m2f_mm.structures import NO_CLASS, SegTargets
+from tests.helpers.golden import (
     FEATURES,
     FORWARD,
     OfficialModel,
@@ -17,9 +20,6 @@ from golden import (
     watch_decoder,
     with_weights,
 )
-
-from m2f_mm.postprocess import Sizes, clip_segmentation
-from m2f_mm.structures import NO_CLASS, SegTargets
 
 
 @pytest.fixture(scope='module', params=cases('m2f_video'))

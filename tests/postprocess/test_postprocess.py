@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from promises import SIZES, each_size, promise, resize, tiled_masks, whole_masks
 from pycocotools import mask as coco_masks
 
 from m2f_mm.postprocess import (
@@ -13,6 +12,7 @@ from m2f_mm.postprocess import (
     semantic_scores,
     semantic_segmentation,
 )
+from tests.helpers.lazy_masks import SIZES, each_size, promise, resize, tiled_masks, whole_masks
 
 
 @each_size

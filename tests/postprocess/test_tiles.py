@@ -4,7 +4,6 @@ import random
 
 import pytest
 import torch
-from promises import SIZES, each_size, promise, tiled_masks, whole_masks
 
 from m2f_mm.postprocess import (
     Sizes,
@@ -14,6 +13,7 @@ from m2f_mm.postprocess import (
     semantic_segmentation,
 )
 from m2f_mm.postprocess.tiles import QUERIES, ROWS, Blocks, RowResize, first_argmax, tiles
+from tests.helpers.lazy_masks import SIZES, each_size, promise, tiled_masks, whole_masks
 
 each_budget = pytest.mark.parametrize('tile_bytes', [1, 20000, 100000], ids=['narrow', 'some rows', 'more rows'])
 each_number = pytest.mark.parametrize('queries', [7, 300], ids=['few', 'several products'])

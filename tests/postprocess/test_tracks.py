@@ -11,14 +11,14 @@ from m2f_mm.postprocess import (
     VideoTracks,
     clip_panoptic,
     clip_segmentation,
-    cut,
     panoptic_segmentation,
+    sliding_windows,
 )
-from m2f_mm.postprocess.tracks import low_masks, mask_iou
+from m2f_mm.postprocess.tracks import low_res_masks, mask_iou
 
 
 def windows(length, size, overlap):
-    return [window for _, window in cut(range(length), size, overlap)]
+    return [window for _, window in sliding_windows(range(length), size, overlap)]
 
 
 def normal(seed, shape):
@@ -105,7 +105,7 @@ def test_frames_are_read_when_they_are_needed(length, size, overlap):
     """At most one frame ahead, to know whether the video ends."""
     read = []
     frames = (read.append(i) or i for i in range(length))
-    for held, window in cut(frames, size, overlap):
+    for held, window in sliding_windows(frames, size, overlap):
         assert held == list(range(window.first, window.end)) and len(read) <= window.end + 1
     assert len(read) == length
 
@@ -172,7 +172,12 @@ def test_iou_of_masks():
     torch.testing.assert_close(mask_iou(a, b), torch.tensor(expected))
     embeds, features = torch.randn(3, 6), torch.randn(2, 6, 4, 5)
     wanted = torch.einsum('qd,tdhw->qthw', embeds, features) > 0
-    assert torch.equal(low_masks(embeds, features), wanted) and low_masks(embeds, features[:0]).shape == (3, 0, 4, 5)
+    assert torch.equal(low_res_masks(embeds, features), wanted) and low_res_masks(embeds, features[:0]).shape == (
+        3,
+        0,
+        4,
+        5,
+    )
 
 
 THINGS = [True, True, False, False]

@@ -17,9 +17,8 @@ from m2f_mm.checkpoints import read_state_dict
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
-HERE = Path(__file__).parent
 CONFIG = """
-custom_imports = dict(imports=['toy_parts'])
+custom_imports = dict(imports=['tests.helpers.toy_parts'])
 model = dict(type='ToyModel', decode_head=dict(num_classes=2))
 train_dataloader = dict(
     batch_size=2, num_workers=0, dataset=dict(type='ToyData'), sampler=dict(type='DefaultSampler', shuffle=False))
@@ -41,7 +40,7 @@ def tools(monkeypatch):
     """The modules train.py and test.py; imported by path, since 'test' is also a package of Python's own."""
     import importlib.util
 
-    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.syspath_prepend(str(ROOT))
     modules = []
     for name in ('train', 'test'):
         spec = importlib.util.spec_from_file_location(f'm2f_mm_tool_{name}', TOOLS / f'{name}.py')
@@ -67,7 +66,7 @@ def run(*command, folder: Path, expect: int = 0) -> str:
     """Output of a command; ``expect`` is the exit status that it must have."""
     environment = {
         **os.environ,
-        'PYTHONPATH': f'{HERE}:{ROOT}',
+        'PYTHONPATH': str(ROOT),
         'PYTHON': sys.executable,
         'OMP_NUM_THREADS': '1',
         'CUDA_VISIBLE_DEVICES': '',

@@ -12,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / 'shared/data'
-sys.path.insert(0, str(ROOT / 'tests/datasets'))  # layouts
 MINE = """
 _base_ = __import__('m2f_mm').config_path('{recipe}')
 head = dict(in_channels=[16, 32, 64, 128], feat_channels=32, out_channels=32, num_queries=20,
@@ -83,7 +82,7 @@ def test_cityscapes(tmp_path):
     """Train ids, panoptic and instance annotations are made; PQ, mIoU and cityscapesScripts' AP come out."""
     for package in ('mmdet', 'cityscapesscripts'):
         pytest.importorskip(package)
-    from layouts import write_cityscapes
+    from tests.helpers.dataset_layouts import write_cityscapes
 
     root = write_cityscapes(tmp_path / 'cityscapes')
     made = run(ROOT / 'tools/dataset_converters/cityscapes.py', root, '--workers', 2)
@@ -113,7 +112,7 @@ train_pipeline[2].short_sides = [128]
 def test_mapillary(tmp_path):
     """As downloaded, through MMSegmentation."""
     pytest.importorskip('mmseg')
-    from layouts import write_mapillary
+    from tests.helpers.dataset_layouts import write_mapillary
 
     root = write_mapillary(tmp_path / 'mapillary')
     config = tmp_path / 'mine.py'

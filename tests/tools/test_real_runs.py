@@ -38,7 +38,7 @@ def run(*command, cwd, shapes):
     """Output of a command that must succeed."""
     environment = {
         **os.environ,
-        'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}',
+        'PYTHONPATH': str(ROOT),
         'SHAPES_ROOT': f'{shapes}/',
         'OMP_NUM_THREADS': '1',
         'PYTHON': sys.executable,
@@ -188,7 +188,7 @@ def test_two_workers_are_one(empty, shapes, tmp_path):
         config.write_text(
             SHORT.format(task='panoptic', iters=1, batch=batch)
             + f"""
-custom_imports = dict(imports=['fixed_points'])
+custom_imports = dict(imports=['tests.helpers.fixed_points'])
 custom_hooks = [dict(type='mmengine.WriteLoss', path='{tmp_path}/loss{batch}.json')]
 model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='m2f_mm.FrozenBN')))
 train_dataloader = dict(

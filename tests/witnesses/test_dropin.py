@@ -13,8 +13,9 @@ SCRIPT = """
 import m2f_mm.dropin
 from m2f_mm.integrations import (Mask2Former, Mask2FormerHead, Mask2FormerSegHead, Mask2FormerTrackHead,
                                  Mask2FormerVideo, MaskFormerFusionHead)
-from thin import build_detector, build_segmentor, detection_batch, mmdet_config, mmseg_config, semantic_batch, step
-from thin import clip_batch, maskformer_config, video_config
+from tests.helpers.tiny_models import build_detector, build_segmentor, detection_batch, mmdet_config
+from tests.helpers.tiny_models import mmseg_config, semantic_batch, step
+from tests.helpers.tiny_models import clip_batch, maskformer_config, video_config
 
 detector = build_detector(mmdet_config())
 assert type(detector) is Mask2Former and type(detector.panoptic_head) is Mask2FormerHead
@@ -28,10 +29,10 @@ assert all(loss.isfinite() for loss in step(tracker, clip_batch()).values())
 # A panoptic config of MMDetection as it is, but for paths, classes and sizes: trains and evaluates.
 import sys
 import mmdet
-import small_data
+from tests.helpers import small_data
 from mmengine.runner import Runner
 from pathlib import Path
-from thin import stock_config
+from tests.helpers.tiny_models import stock_config
 root = Path(sys.argv[1])
 def boxes(content):
     for annotation in content['annotations']:

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from thin import (
+
+from tests.helpers.tiny_models import (
     SEMANTIC_CLASSES,
     assert_close,
     assert_same_gradients,

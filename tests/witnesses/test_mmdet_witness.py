@@ -2,8 +2,17 @@
 
 import pytest
 import torch
-from replay import RecordedPoints, Replay
-from thin import assert_close, assert_same_gradients, build_detector, detection_batch, mmdet_config, step, use_our_heads
+
+from tests.helpers.recorded_random import RecordedPoints, Replay
+from tests.helpers.tiny_models import (
+    assert_close,
+    assert_same_gradients,
+    build_detector,
+    detection_batch,
+    mmdet_config,
+    step,
+    use_our_heads,
+)
 
 pytest.importorskip('mmdet')
 

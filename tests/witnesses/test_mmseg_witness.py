@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from replay import RecordedPoints, Replay
-from thin import (
+
+from tests.helpers.recorded_random import RecordedPoints, Replay
+from tests.helpers.tiny_models import (
     SEMANTIC_CLASSES,
     assert_close,
     assert_same_gradients,

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
-from replay import RecordedPoints, Replay
-from thin import (
+
+from m2f_mm.checkpoints.huggingface import to_openmmlab
+from m2f_mm.integrations.mmdet_samples import to_targets
+from tests.helpers.recorded_random import RecordedPoints, Replay
+from tests.helpers.tiny_models import (
     MASK_WIDTH,
     STUFF,
     THINGS,
@@ -15,9 +18,6 @@ from thin import (
     mmdet_config,
     use_our_heads,
 )
-
-from m2f_mm.checkpoints.huggingface import to_openmmlab
-from m2f_mm.integrations.mmdet_samples import to_targets
 
 transformers = pytest.importorskip('transformers')
 pytest.importorskip('mmdet')

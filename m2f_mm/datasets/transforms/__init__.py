@@ -1,5 +1,5 @@
 from .clips import ClipFromImage
-from .colour import ColorAugSSD
+from .color import ColorAugSSD
 from .formatting import PackClipInputs, PackPanopticInputs
 from .geometric import FixedSizeCrop, LargeScaleJitter, ResizeScale, ResizeShortestEdge
 from .loading import LoadImage, LoadLabelMap, LoadPanopticAnnotations, LoadPanopticSegments

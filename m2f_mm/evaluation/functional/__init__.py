@@ -1,7 +1,7 @@
 from .panoptic_quality import (
     INSTANCE_OFFSET,
     PanopticStats,
-    decode_codes,
+    decode_panoptic_ids,
     decode_panoptic_seg,
     match_segments,
     mean_quality,
@@ -14,7 +14,7 @@ from .panoptic_quality import (
 __all__ = [
     'INSTANCE_OFFSET',
     'PanopticStats',
-    'decode_codes',
+    'decode_panoptic_ids',
     'decode_panoptic_seg',
     'match_segments',
     'mean_quality',

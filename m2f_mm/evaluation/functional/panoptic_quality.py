@@ -46,11 +46,11 @@ def decode_panoptic_seg(panoptic_seg: np.ndarray, num_classes: int) -> tuple[np.
         index of the segment at each pixel (H, W), -1 is void; label of each segment (P,).
     """
     runs = IdRuns(panoptic_seg)
-    index, labels = decode_codes(runs.values, num_classes)
+    index, labels = decode_panoptic_ids(runs.values, num_classes)
     return runs.replace(index), labels
 
 
-def decode_codes(codes: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def decode_panoptic_ids(codes: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """``decode_panoptic_seg`` for any set of MMDetection's codes (R,)."""
     found, index = distinct(codes)
     is_segment = found % INSTANCE_OFFSET < num_classes

@@ -23,7 +23,7 @@ from ...datasets.io import (
 from ...registry import METRICS
 from ..functional import (
     PanopticStats,
-    decode_codes,
+    decode_panoptic_ids,
     decode_panoptic_seg,
     match_segments,
     mean_quality,
@@ -250,7 +250,7 @@ class PanopticMetric(BaseMetric):
                 f'{self.ann_file}; they count as void',
                 stacklevel=2,
             )
-        pred_index, pred_labels = decode_codes(codes, num_classes)
+        pred_index, pred_labels = decode_panoptic_ids(codes, num_classes)
         overlap = segment_overlap(gt_index, pred_index, pixels, len(segments), len(pred_labels))
         return match_segments(
             overlap,

@@ -4,7 +4,7 @@ from .frozen_bn import FrozenBN
 from .initialization import loads_weights, xavier_matrices
 from .ms_deform_attn import MSDeformAttn
 from .position_encoding import Position, sine_position
-from .recompute import Remade, check_checkpointing, recompute, remaking
+from .recompute import Remade, check_activation_checkpointing, recompute, remaking
 from .residual import ResidualLayer, layer_norms
 from .transformer_encoder import TransformerEncoder
 
@@ -17,7 +17,7 @@ __all__ = [
     'Remade',
     'ResidualLayer',
     'TransformerEncoder',
-    'check_checkpointing',
+    'check_activation_checkpointing',
     'layer_norms',
     'loads_weights',
     'recompute',

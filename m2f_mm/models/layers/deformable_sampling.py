@@ -102,7 +102,7 @@ def level_tensors(spatial_shapes: tuple[tuple[int, int], ...], device: torch.dev
         Width and height of each level, float32 (L, 2); height and width, int64 (L, 2); first token, int64 (L,).
     """
     if not is_exported():
-        return kept_level_tensors(spatial_shapes, device)
+        return cached_level_tensors(spatial_shapes, device)
     shapes = torch.stack(
         [
             torch.stack([torch.as_tensor(length, dtype=torch.long, device=device) for length in shape])
@@ -114,7 +114,7 @@ def level_tensors(spatial_shapes: tuple[tuple[int, int], ...], device: torch.dev
 
 
 @lru_cache(maxsize=64)
-def kept_level_tensors(
+def cached_level_tensors(
     spatial_shapes: tuple[tuple[int, int], ...], device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See ``level_tensors``."""

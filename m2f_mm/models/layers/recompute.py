@@ -10,18 +10,18 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
-CHECKPOINTING = ('none', 'norms', 'ffn', 'full')
+ACTIVATION_CHECKPOINTING = ('none', 'norms', 'ffn', 'full')
 
 
-def check_checkpointing(value: str) -> str:
-    """One of ``CHECKPOINTING``: keep everything; make again what costs next to nothing; the hidden layer of
+def check_activation_checkpointing(value: str) -> str:
+    """One of ``ACTIVATION_CHECKPOINTING``: keep everything; make again what costs next to nothing; the hidden layer of
     feed-forward networks, too; all but the inputs of layers.
 
     Raises:
         ValueError: for anything else.
     """
-    if value not in CHECKPOINTING:
-        raise ValueError(f'checkpointing must be one of {CHECKPOINTING}, got {value!r}')
+    if value not in ACTIVATION_CHECKPOINTING:
+        raise ValueError(f'activation_checkpointing must be one of {ACTIVATION_CHECKPOINTING}, got {value!r}')
     return value
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from m2f_mm.bilinear import neighbours
+from m2f_mm.bilinear import axis_taps
 
 ENTRIES = 2**21  # of a sparse matrix at once; what fits into the caches is faster, too
 
@@ -88,7 +88,7 @@ class Corners:
         )
         offset = (start * heads + torch.arange(heads).view(-1, 1)).int()  # (B, 1, M, J)
         x, y = locations.flatten(-3, -2).unbind(-1)  # (B, N, M, J)
-        columns, rows = neighbours(x * width - 0.5, width), neighbours(y * height - 0.5, height)
+        columns, rows = axis_taps(x * width - 0.5, width), axis_taps(y * height - 0.5, height)
         self.index = offset.new_empty(*x.shape[:3], 2, 2, x.shape[3])
         for i, (row, _, _) in enumerate(rows):
             row = row * (width * heads) + offset

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .attention import Attention
 from .feed_forward import FeedForward
 from .position_encoding import Position
-from .recompute import check_checkpointing, recompute
+from .recompute import check_activation_checkpointing, recompute
 from .residual import ResidualLayer, layer_norms
 
 
@@ -34,8 +34,8 @@ class TransformerEncoder(BaseModule):
     Args:
         num_layers: layers.
         embed_dims, num_heads, feedforward_channels, dropout, pre_norm: of each.
-        checkpointing: 'full' makes everything inside of the layers again in the backward pass; the other values
-            keep it.
+        activation_checkpointing: 'full' makes everything inside of the layers again in the backward pass; the other
+            values keep it.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class TransformerEncoder(BaseModule):
         feedforward_channels: int = 2048,
         dropout: float = 0.1,
         pre_norm: bool = False,
-        checkpointing: str = 'none',
+        activation_checkpointing: str = 'none',
     ):
         super().__init__()
-        self.checkpointing = check_checkpointing(checkpointing)
+        self.activation_checkpointing = check_activation_checkpointing(activation_checkpointing)
         self.layers = ModuleList(
             TransformerEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout, pre_norm)
             for _ in range(num_layers)
@@ -59,5 +59,5 @@ class TransformerEncoder(BaseModule):
     def forward(self, x: Tensor, position: Position) -> Tensor:
         """x: (B, K, E); position: of the tokens. Returns (B, K, E)."""
         for layer in self.layers:
-            x = recompute(self.checkpointing == 'full', layer, x, position, random=True)
+            x = recompute(self.activation_checkpointing == 'full', layer, x, position, random=True)
         return self.post_norm(x)

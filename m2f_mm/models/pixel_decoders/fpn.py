@@ -105,7 +105,7 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
         num_layers: encoder layers; 6 in the published panoptic models with a ResNet.
         num_heads, feedforward_channels, dropout, pre_norm: of each.
         memory: as for the FPN; 'coarsest' is what the encoder makes of the backbone's map.
-        checkpointing: 'full' makes everything inside of the encoder's layers again in the backward pass.
+        activation_checkpointing: 'full' makes everything inside of the encoder's layers again in the backward pass.
         Others: as for the FPN.
     """
 
@@ -122,7 +122,7 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
         dropout: float = 0.1,
         pre_norm: bool = False,
         norm_cfg: dict | None = dict(type='GN', num_groups=32),
-        checkpointing: str = 'none',
+        activation_checkpointing: str = 'none',
         init_cfg: dict | None = None,
     ):
         super().__init__(
@@ -131,7 +131,7 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
         self.in_channels = list(in_channels)
         self.encoder_in_proj = nn.Conv2d(in_channels[-1], feat_channels, 1)
         self.encoder = TransformerEncoder(
-            num_layers, feat_channels, num_heads, feedforward_channels, dropout, pre_norm, checkpointing
+            num_layers, feat_channels, num_heads, feedforward_channels, dropout, pre_norm, activation_checkpointing
         )
         self.encoder_out_proj = self.last_feat_conv
         del self.last_feat_conv

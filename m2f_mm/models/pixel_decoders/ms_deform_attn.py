@@ -20,7 +20,7 @@ from ..layers import (
     MSDeformAttn,
     Position,
     Remade,
-    check_checkpointing,
+    check_activation_checkpointing,
     loads_weights,
     recompute,
     remaking,
@@ -41,13 +41,13 @@ class MSDeformAttnEncoderLayer(BaseModule):
         num_points: int,
         feedforward_channels: int,
         backend: str,
-        checkpointing: str,
+        activation_checkpointing: str,
     ):
         super().__init__()
         self.self_attn = MSDeformAttn(embed_dims, num_heads, num_levels, num_points, backend)
         self.ffn = FeedForward(embed_dims, feedforward_channels)
         self.norms = ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
-        self.checkpointing = checkpointing
+        self.activation_checkpointing = activation_checkpointing
 
     def forward(
         self,
@@ -59,7 +59,7 @@ class MSDeformAttnEncoderLayer(BaseModule):
     ) -> Tensor:
         """x: (B, V, E); positions: of each level; reference_points: (1, V, L, 2). Returns (B, V, E)."""
         x = x + self.self_attn(x, x, reference_points, spatial_shapes, positions)
-        x = recompute(self.checkpointing == 'ffn', self._feed_forward, x, remade)
+        x = recompute(self.activation_checkpointing == 'ffn', self._feed_forward, x, remade)
         return remade(self.norms[1], x)
 
     def _feed_forward(self, x: Tensor, remade: Remade) -> Tensor:
@@ -101,9 +101,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
         norm_cfg: norm of the FPN convolutions; None gives them a bias instead.
         input_norm_cfg: norm of the projections into the encoder.
         deform_attn_backend: implementation of deformable attention, see ``choose_backend``.
-        checkpointing: what is made again in the backward pass instead of kept: 'none', 'norms' (outputs of norms, and
-            sums, that linear layers and convolutions keep), 'ffn' (the hidden layers of the encoder's feed-forward
-            networks, too) or 'full' (all of encoder layers and FPN steps).
+        activation_checkpointing: what is made again in the backward pass instead of kept: 'none', 'norms' (outputs of
+            norms, and sums, that linear layers and convolutions keep), 'ffn' (the hidden layers of the encoder's
+            feed-forward networks, too) or 'full' (all of encoder layers and FPN steps).
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         norm_cfg: dict | None = dict(type='GN', num_groups=32),
         input_norm_cfg: dict | None = dict(type='GN', num_groups=32),
         deform_attn_backend: str = 'auto',
-        checkpointing: str = 'norms',
+        activation_checkpointing: str = 'norms',
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
@@ -164,9 +164,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
             num_points=num_points,
             feedforward_channels=feedforward_channels,
             backend=deform_attn_backend,
-            checkpointing=check_checkpointing(checkpointing),
+            activation_checkpointing=check_activation_checkpointing(activation_checkpointing),
         )
-        self.checkpointing = checkpointing
+        self.activation_checkpointing = activation_checkpointing
         fpn = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
         self.lateral_convs = ModuleList(
             ConvModule(channels, feat_channels, 1, act_cfg=None, **fpn) for channels in finer
@@ -195,7 +195,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         )
         with (
             torch.autocast(feats[0].device.type, enabled=False),  # float32, as the official code insists
-            remaking(self.checkpointing in ('norms', 'ffn')) as remade,
+            remaking(self.activation_checkpointing in ('norms', 'ffn')) as remade,
         ):
             outs = self._encode(feats, remade)
             finest = outs[0 if self.fine_first else -1]
@@ -212,7 +212,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
 
     def _convolved(self, module: ConvModule, x: list[Tensor], remade: Remade) -> Tensor:
         """The module applied to the one map of a list, which ends where nothing needs it any more: these are large."""
-        if self.checkpointing == 'full':
+        if self.activation_checkpointing == 'full':
             return self._recompute(module, x.pop())
         x = module.conv(x.pop())
         if module.with_norm:
@@ -227,7 +227,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         return feat.to(self.level_encoding.weight.dtype)
 
     def _recompute(self, function: Callable[..., Tensor], *inputs) -> Tensor:
-        return recompute(self.checkpointing == 'full', function, *inputs)
+        return recompute(self.activation_checkpointing == 'full', function, *inputs)
 
     def _encode(self, feats: list[Tensor], remade: Remade) -> list[Tensor]:
         """The deformable encoder over the last of the features, which are taken off the list; returns its maps."""

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
 
-from ..layers import Attention, FeedForward, ResidualLayer, check_checkpointing, layer_norms, recompute, xavier_matrices
+from ..layers import (
+    Attention,
+    FeedForward,
+    ResidualLayer,
+    check_activation_checkpointing,
+    layer_norms,
+    recompute,
+    xavier_matrices,
+)
 from .interface import Memory, Predict
 
 
@@ -63,8 +71,8 @@ class Mask2FormerTransformerDecoder(BaseModule):
         num_heads: attention heads.
         feedforward_channels: hidden channels of the feed-forward networks.
         pre_norm: see the layer.
-        checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'norms' and
-            'ffn' have nothing to save here.
+        activation_checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass;
+            'norms' and 'ffn' have nothing to save here.
     """
 
     learned_content, level_embeddings, masked = True, True, True
@@ -77,10 +85,10 @@ class Mask2FormerTransformerDecoder(BaseModule):
         num_heads: int = 8,
         feedforward_channels: int = 2048,
         pre_norm: bool = False,
-        checkpointing: str = 'none',
+        activation_checkpointing: str = 'none',
     ):
         super().__init__()
-        self.checkpointing = check_checkpointing(checkpointing)
+        self.activation_checkpointing = check_activation_checkpointing(activation_checkpointing)
         self.num_layers = num_layers
         self.embed_dims = embed_dims
         self.layers = ModuleList(
@@ -102,7 +110,7 @@ class Mask2FormerTransformerDecoder(BaseModule):
         for i, layer in enumerate(self.layers):
             level = i % len(memories)
             mask = predict(self.post_norm(query), level)
-            query = recompute(self.checkpointing == 'full', layer, query, query_pos, memories[level], mask)
+            query = recompute(self.activation_checkpointing == 'full', layer, query, query_pos, memories[level], mask)
         return self.post_norm(query)
 
     def init_weights(self) -> None:

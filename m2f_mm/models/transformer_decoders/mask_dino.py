@@ -19,7 +19,7 @@ from ..layers import (
     FeedForward,
     MSDeformAttn,
     ResidualLayer,
-    check_checkpointing,
+    check_activation_checkpointing,
     layer_norms,
     recompute,
     xavier_matrices,
@@ -86,8 +86,8 @@ class MaskDINOTransformerDecoder(BaseModule):
         num_points: points per level and head.
         feedforward_channels: hidden channels of the feed-forward networks.
         deform_attn_backend: implementation of deformable attention, see ``choose_backend``.
-        checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'norms' and
-            'ffn' have nothing to save here.
+        activation_checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass;
+            'norms' and 'ffn' have nothing to save here.
     """
 
     single_memory = False
@@ -101,10 +101,10 @@ class MaskDINOTransformerDecoder(BaseModule):
         num_points: int = 4,
         feedforward_channels: int = 2048,
         deform_attn_backend: str = 'auto',
-        checkpointing: str = 'none',
+        activation_checkpointing: str = 'none',
     ):
         super().__init__()
-        self.checkpointing = check_checkpointing(checkpointing)
+        self.activation_checkpointing = check_activation_checkpointing(activation_checkpointing)
         self.num_layers = num_layers
         self.embed_dims = embed_dims
         self.layers = ModuleList(
@@ -142,7 +142,7 @@ class MaskDINOTransformerDecoder(BaseModule):
             for i, layer in enumerate(self.layers):
                 query_pos = self.ref_point_head(sine_boxes(reference, self.embed_dims // 2).to(dtype))
                 query = recompute(
-                    self.checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes, mask
+                    self.activation_checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes, mask
                 )
                 queries.append(self.post_norm(query))
                 if i + 1 < len(self.layers):

@@ -15,7 +15,7 @@ from ..layers import (
     FeedForward,
     ResidualLayer,
     TransformerEncoder,
-    check_checkpointing,
+    check_activation_checkpointing,
     layer_norms,
     recompute,
     xavier_matrices,
@@ -67,8 +67,8 @@ class MaskFormerTransformerDecoder(BaseModule):
         feedforward_channels: hidden channels of the feed-forward networks.
         dropout: of attention weights, outputs and hidden layers.
         pre_norm: see the layer; the encoder then has a norm at its end.
-        checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass; 'norms' and
-            'ffn' have nothing to save here.
+        activation_checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass;
+            'norms' and 'ffn' have nothing to save here.
     """
 
     learned_content, level_embeddings, masked = False, False, False
@@ -83,14 +83,14 @@ class MaskFormerTransformerDecoder(BaseModule):
         feedforward_channels: int = 2048,
         dropout: float = 0.1,
         pre_norm: bool = False,
-        checkpointing: str = 'none',
+        activation_checkpointing: str = 'none',
     ):
         super().__init__()
-        self.checkpointing = check_checkpointing(checkpointing)
+        self.activation_checkpointing = check_activation_checkpointing(activation_checkpointing)
         self.num_layers = num_layers
         self.embed_dims = embed_dims
         layer = (embed_dims, num_heads, feedforward_channels, dropout, pre_norm)
-        self.encoder = TransformerEncoder(num_encoder_layers, *layer, checkpointing)
+        self.encoder = TransformerEncoder(num_encoder_layers, *layer, activation_checkpointing)
         self.layers = ModuleList(MaskFormerDecoderLayer(*layer) for _ in range(num_layers))
         self.post_norm = nn.LayerNorm(embed_dims)
 
@@ -110,7 +110,7 @@ class MaskFormerTransformerDecoder(BaseModule):
         for i, layer in enumerate(self.layers):
             if i > 0:
                 predict(self.post_norm(query))
-            query = recompute(self.checkpointing == 'full', layer, query, query_pos, memory, random=True)
+            query = recompute(self.activation_checkpointing == 'full', layer, query, query_pos, memory, random=True)
         return self.post_norm(query)
 
     def init_weights(self) -> None:

@@ -13,8 +13,8 @@ import torch
 
 from m2f_mm.checkpoints import key_map, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion
+from m2f_mm.mask_ops import attention_mask
 from m2f_mm.models import Mask2FormerTransformerDecoder, MaskTransformer, MSDeformAttnPixelDecoder, mask_transformer
-from m2f_mm.structures import attention_mask
 
 ROOT = Path(os.environ.get('M2F_GOLDEN', Path(__file__).parents[2] / '..' / 'shared' / 'golden'))
 FORWARD, LOSS, GRADIENT = 1e-4, 1e-5, 1e-3  # relative tolerances of the recording
@@ -281,3 +281,12 @@ def check_gradients(recorded, kind, model, whole=None):
     assert {names[official] for official in norms} == {
         name for name, parameter in parameters.items() if parameter.requires_grad
     }
+
+
+def images(info, recorded, model):
+    """The batch of a case of the fixture ``case``, preprocessed as the official code does."""
+    return preprocess(
+        info['cfg']['MODEL'],
+        [item['image'].float() for item in recorded['inputs']['images']],
+        info['cfg']['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY'],
+    )

@@ -73,8 +73,8 @@ def write_ade20k_full(root):
             name = f'ADE_{short}_0000000{number}'
             Image.fromarray(random.randint(0, 256, (*size, 3)).astype(np.uint8)).save(folder / f'{name}.jpg')
             numbers = random.randint(0, 3200, (size[0] // 4, size[1] // 4)).repeat(4, 0).repeat(4, 1)
-            colours = np.stack((numbers // 256 * 10, numbers % 256, random.randint(0, 256, size)), -1)
-            Image.fromarray(colours.astype(np.uint8)).save(folder / f'{name}_seg.png')
+            colors = np.stack((numbers // 256 * 10, numbers % 256, random.randint(0, 256, size)), -1)
+            Image.fromarray(colors.astype(np.uint8)).save(folder / f'{name}_seg.png')
     return root
 
 
@@ -145,7 +145,7 @@ def write_mapillary(root):
                 folder / 'images' / f'{name}.jpg'
             )
             picture = Image.fromarray(labels.astype(np.uint8), 'P')
-            picture.putpalette([part for colour in (*PALETTE, (0, 0, 0)) for part in colour])
+            picture.putpalette([part for color in (*PALETTE, (0, 0, 0)) for part in color])
             picture.save(folder / 'labels' / f'{name}.png')
             ids = np.where(labels == len(NAMES), 0, labels + 300)
             write_panoptic_png(str(folder / 'panoptic' / f'{name}.png'), ids)
@@ -173,8 +173,8 @@ def write_mapillary(root):
                     images=images,
                     annotations=annotations,
                     categories=[
-                        dict(id=label + 1, name=name, isthing=int(label in THING_IDS), color=list(colour))
-                        for label, (name, colour) in enumerate(zip(NAMES, PALETTE))
+                        dict(id=label + 1, name=name, isthing=int(label in THING_IDS), color=list(color))
+                        for label, (name, color) in enumerate(zip(NAMES, PALETTE))
                     ],
                 )
             )

@@ -16,7 +16,7 @@ SIZE = (48, 64)  # height, width
 NAMES = ('disc', 'square')
 COLORS = ((230, 50, 40), (40, 60, 230))
 PLACE = '/place/of/small/data/'
-CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
 def skip_unless_mmseg_draws():

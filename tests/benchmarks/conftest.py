@@ -1,6 +1,0 @@
-"""``benchmarks`` is a folder of the repository, not of the installed package."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
