@@ -173,7 +173,7 @@ def predict_video(
 
     prepare, head = frame_transforms(model.cfg), model.track_head
     tracks = head.new_tracks()
-    for frames, window in head.cut(video):
+    for frames, window in head.sliding_windows(video):
         inputs, clip = _window(
             model, [prepare(dict(img=frame, img_shape=frame.shape[:2], ori_shape=frame.shape[:2])) for frame in frames]
         )

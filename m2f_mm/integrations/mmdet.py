@@ -17,6 +17,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from m2f_mm.checkpoints import translate
+from m2f_mm.deprecation import rename_option
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import (
     Sizes,
@@ -65,6 +66,7 @@ class DetectorHead(ConfiguredHead):
         **options,
     ):
         read_test_cfg(test_cfg, self.test_options)
+        rename_option(self.slot, options, 'checkpointing', 'activation_checkpointing')
         tell_stock_tools()
         check_stock_types()
         counts = class_counts(self.slot, metainfo, num_things_classes, num_stuff_classes)

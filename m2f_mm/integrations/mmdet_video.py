@@ -319,7 +319,7 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
         """Of one video, frames (T, 3, H, W)."""
         head, sizes = self.track_head, sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
         tracks = head.new_tracks()
-        for held, window in head.cut(frames):
+        for held, window in head.sliding_windows(frames):
             head.add_window(tracks, self.features_of(torch.stack(held)), sizes, window)
         for frame, result in zip(clip.video_data_samples, track_results(tracks.finish(), sizes, len(frames))):
             frame.pred_track_instances = result

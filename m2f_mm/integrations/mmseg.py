@@ -14,6 +14,7 @@ from torch import Tensor
 
 from m2f_mm.checkpoints import translate
 from m2f_mm.datasets.label_maps import IGNORE_16_BITS, default_ignore_index
+from m2f_mm.deprecation import rename_option
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import Sizes, class_scores, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
@@ -83,6 +84,7 @@ class SegmentorHead(ConfiguredHead):
         **options,
     ):
         check_stock_options(align_corners, in_index, len(options.get('in_channels', range(4))))
+        rename_option('decode_head', options, 'checkpointing', 'activation_checkpointing')
         counts = class_counts('decode_head', metainfo, num_classes=num_classes)
         if not options.get('predict_masks', True):
             raise ValueError('decode_head: predict_masks=False is for detectors; a label map is made of masks')

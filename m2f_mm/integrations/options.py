@@ -16,6 +16,7 @@ from mmengine.fileio import list_from_file
 from torch import nn
 
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
+from m2f_mm.deprecation import rename_option
 from m2f_mm.models import (
     Mask2FormerTransformerDecoder,
     MaskDINOTransformerDecoder,
@@ -173,6 +174,7 @@ def build_pixel_decoder(
     Without ``out_channels`` there are no mask features.
     """
     cfg = dict(cfg or {})
+    rename_option('pixel_decoder', cfg, 'checkpointing', 'activation_checkpointing')
     kind = cfg.pop('type', method.pixel_decoder)
     name = dict(PixelDecoder='FPNPixelDecoder').get(_name(kind), _name(kind))  # MMDetection's name for the same module
     defaults = dict(
@@ -251,6 +253,7 @@ def build_transformer_decoder(
 ) -> nn.Module:
     """From the stock nested options or from ours."""
     cfg = dict(cfg or {})
+    rename_option('transformer_decoder', cfg, 'checkpointing', 'activation_checkpointing')
     kind = cfg.pop('type', method.transformer_decoder)
     decoders = {
         decoder.__name__: decoder
@@ -375,7 +378,7 @@ def build_criterion(
             'num_points=None masks are compared at every pixel; leave them out, or set num_points'
         )
     costs, mask_cost = _costs(train.pop('assigner', None), weights, mask_term, method.class_cost)
-    boxes = dict(zip(('box_weight', 'overlap_weight'), costs[3:]))
+    boxes = dict(zip(('box_weight', 'giou_weight'), costs[3:]))
     assigner = HungarianAssigner(
         *costs[:3],
         num_points=points,
@@ -384,7 +387,7 @@ def build_criterion(
         no_object=class_weight is not None,
         **boxes,
     )
-    options.update(zip(('loss_box', 'loss_overlap'), weights[3:]))
+    options.update(zip(('loss_l1', 'loss_giou'), weights[3:]))
     sampling = dict(
         oversample_ratio=train.pop('oversample_ratio', 3.0), importance_ratio=train.pop('importance_sample_ratio', 0.75)
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from m2f_mm import config_path
+from m2f_mm import config_path, deprecation
 from m2f_mm.criterion.assigner import focal_cost
 from m2f_mm.criterion.losses import focal_loss
 from m2f_mm.integrations.options import class_counts
@@ -636,3 +636,15 @@ def test_fusion_head_without_classes_under_a_stock_head():
     detector = build_detector(model)
     with torch.no_grad(), pytest.raises(ValueError, match='panoptic_fusion_head does not know its classes'):
         detector.eval().test_step(detection_batch())
+
+
+@pytest.mark.parametrize('place', ['head', 'pixel_decoder', 'transformer_decoder'])
+def test_checkpointing_is_an_old_name(place):
+    """``checkpointing`` is ``activation_checkpointing`` under its old name, which warns."""
+    deprecation._warned.clear()
+    options = dict(checkpointing='full')
+    with pytest.warns(FutureWarning, match='activation_checkpointing'):
+        given = options if place == 'head' else {place: options}
+        head = MODELS.build(dict(type='m2f_mm.Mask2FormerHead', num_things_classes=2, **given))
+    parts = ['pixel_decoder', 'transformer_decoder'] if place == 'head' else [place]
+    assert all(getattr(head, part).activation_checkpointing == 'full' for part in parts)
