@@ -1,6 +1,5 @@
 """What a wheel of the project holds, and how an outside project finds the configs in it."""
 
-import ast
 import importlib.util
 import os
 import shutil
@@ -27,7 +26,7 @@ def installed(tmp_path_factory) -> Path:
     source.mkdir()
     for name in ('m2f_mm', 'configs', 'tools', 'requirements'):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE'):
+    for name in ('pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md'):
         shutil.copy(ROOT / name, source / name)
     text = source / 'configs' / STUB
     text.parent.mkdir()
@@ -72,13 +71,6 @@ def read_outside(installed: Path, folder: Path, config: str) -> str:
     return run([sys.executable, '-W', 'ignore', '-c', code], folder, installed).strip()
 
 
-def test_setup_imports_nothing_but_setuptools():
-    tree = ast.parse((ROOT / 'setup.py').read_text())
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert names == {'pathlib', 'setuptools'}
-
-
 def test_metadata(installed):
     metadata = next(installed.glob('*.dist-info/METADATA')).read_text()
     required = [line for line in metadata.splitlines() if line.startswith('Requires-Dist') and 'extra ==' not in line]
@@ -87,7 +79,7 @@ def test_metadata(installed):
     assert set(python.split(': ')[1].split(',')) == {'>=3.10', '<3.13'}
     for extra in ('onedl', 'openmmlab', 'tests', 'all-dev'):
         assert f'Provides-Extra: {extra}\n' in metadata
-    # MMEngine takes site-packages/<name> for the package of a distribution so called: see setup.py
+    # MMEngine takes site-packages/<name> for the package of a distribution so called: see pyproject.toml
     assert 'Name: mask2former-mm\n' in metadata
 
 
