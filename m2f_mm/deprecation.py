@@ -1,12 +1,14 @@
 """Old names, kept for one release: they work, and warn once."""
 
+import functools
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 _warned: set[str] = set()
+Returned = TypeVar('Returned')
 
 
 def warn_renamed(old: str, new: str) -> None:
@@ -46,3 +48,32 @@ def rename_option(where: str, options: dict[str, Any], old: str, new: str) -> No
         raise ValueError(f'{where}: {old} is the old name of {new}; give only {new}')
     warn_renamed(f'{where}: {old}', new)
     options[new] = options.pop(old)
+
+
+def renamed_arguments(**names: str) -> Callable[[Callable[..., Returned]], Callable[..., Returned]]:
+    """A decorator of functions and constructors whose keyword arguments go by their old names, too.
+
+    Args:
+        **names: old name to new one.
+    """
+
+    def decorate(function: Callable[..., Returned]) -> Callable[..., Returned]:
+        where = function.__qualname__.removesuffix('.__init__')
+
+        @functools.wraps(function)
+        def with_old_names(*args: Any, **kwargs: Any) -> Returned:
+            for old, new in names.items():
+                rename_option(where, kwargs, old, new)
+            return function(*args, **kwargs)
+
+        return with_old_names
+
+    return decorate
+
+
+def renamed_value(where: str, value: Any, names: Mapping[str, str]) -> Any:
+    """The new name of a value of an option, which warns, or the value itself."""
+    if not isinstance(value, str) or value not in names:
+        return value
+    warn_renamed(f'{where}={value!r}', repr(names[value]))
+    return names[value]

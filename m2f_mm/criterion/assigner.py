@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from m2f_mm.deprecation import renamed_arguments, renamed_value
 from m2f_mm.registry import TASK_UTILS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .boxes import giou_cost, l1_cost
-from .losses import FOCAL_ALPHA
+from .losses import FOCAL_ALPHA, OLD_MASK_TERMS
 from .points import BinaryMasks, RandomPoints
 
 
@@ -63,11 +64,12 @@ class HungarianAssigner:
         num_points: P, drawn once per image and prediction (Mask2Former); None for every pixel of the mask features,
             with objects taken at the nearest pixel (MaskFormer).
         mask_term: 'bce' or 'focal'.
-        box_weight, overlap_weight: weights of the boxes' distance and generalised IoU (Mask DINO).
+        l1_weight, giou_weight: weights of the boxes' distance and generalised IoU (Mask DINO).
         class_term: 'probability', of a softmax, or 'focal', of a sigmoid (Mask DINO, whatever its loss).
         no_object: whether the last class logit is no-object.
     """
 
+    @renamed_arguments(box_weight='l1_weight', overlap_weight='giou_weight')
     def __init__(
         self,
         class_weight: float = 2.0,
@@ -75,11 +77,12 @@ class HungarianAssigner:
         dice_weight: float = 5.0,
         num_points: int | None = 12544,
         mask_term: str = 'bce',
-        box_weight: float = 0.0,
+        l1_weight: float = 0.0,
         giou_weight: float = 0.0,
         class_term: str = 'probability',
         no_object: bool = True,
     ):
+        mask_term = renamed_value('HungarianAssigner: mask_term', mask_term, OLD_MASK_TERMS)
         if mask_term not in MASK_COSTS:
             raise ValueError(f'mask_term must be one of {", ".join(MASK_COSTS)}, got {mask_term!r}')
         if class_term not in CLASS_COSTS:
@@ -89,7 +92,7 @@ class HungarianAssigner:
         self.dice_weight = dice_weight
         self.num_points = num_points
         self.mask_cost = MASK_COSTS[mask_term]
-        self.box_weight = box_weight
+        self.l1_weight = l1_weight
         self.giou_weight = giou_weight
         self.class_costs = CLASS_COSTS[class_term]
         self.no_object = no_object
@@ -131,9 +134,9 @@ class HungarianAssigner:
                 if compared is not None:
                     terms += [self.mask_weight * self.mask_cost(*compared), self.dice_weight * dice_cost(*compared)]
                 terms.append(self.class_weight * class_costs[layer, b][:, labels[b]])
-                if self.box_weight or self.giou_weight:
+                if self.l1_weight or self.giou_weight:
                     boxes = predictions.boxes[layer][b], targets[b].boxes.to(class_costs.dtype)
-                    terms.append(self.box_weight * l1_cost(*boxes) + self.giou_weight * giou_cost(*boxes))
+                    terms.append(self.l1_weight * l1_cost(*boxes) + self.giou_weight * giou_cost(*boxes))
                 costs[-1].append(sum(terms).masked_fill_(unknown[b], float('inf')))  # found out after the transfer
         return costs
 

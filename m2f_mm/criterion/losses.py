@@ -6,6 +6,7 @@ Shapes: L supervised predictions, B images, Q queries, C classes without no-obje
 import torch.nn.functional as F
 from torch import Tensor
 
+OLD_MASK_TERMS = dict(cross_entropy='bce')
 FOCAL_ALPHA = 0.25  # weight of wanted pixels, the others have the rest
 
 

@@ -12,12 +12,13 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from m2f_mm.deprecation import renamed_arguments, renamed_value
 from m2f_mm.mask_ops import mask_logits_from
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .assigner import HungarianAssigner, Matching, image_name
 from .boxes import giou_loss, l1_loss
-from .losses import bce_loss, class_loss, dice_loss, focal_class_loss, focal_loss
+from .losses import OLD_MASK_TERMS, bce_loss, class_loss, dice_loss, focal_class_loss, focal_loss
 from .points import BinaryMasks, RandomPoints, sample_logits, uncertain_points
 
 MASK_LOSSES = dict(bce=bce_loss, focal=focal_loss)
@@ -46,11 +47,12 @@ class SetCriterion(nn.Module):
         oversample_ratio: candidates for uncertain points, as a multiple of P.
         importance_ratio: share of P that is chosen by uncertainty.
         draw: source of the random points.
-        loss_box, loss_overlap: weights of the boxes' distance and generalised IoU; both 0 for no such terms.
+        loss_l1, loss_giou: weights of the boxes' distance and generalised IoU; both 0 for no such terms.
         box_classes: only objects of the first so many classes learn their boxes; None for all.
         denoise_masks: the noised objects learn their masks, too, not only classes and boxes.
     """
 
+    @renamed_arguments(loss_box='loss_l1', loss_overlap='loss_giou')
     def __init__(
         self,
         assigner: HungarianAssigner,
@@ -74,6 +76,7 @@ class SetCriterion(nn.Module):
                 'oversample_ratio must be at least 1 and importance_ratio in 0..1, got '
                 f'{oversample_ratio} and {importance_ratio}'
             )
+        mask_term = renamed_value('SetCriterion: mask_term', mask_term, OLD_MASK_TERMS)
         if mask_term not in MASK_LOSSES:
             raise ValueError(f'mask_term must be one of {", ".join(MASK_LOSSES)}, got {mask_term!r}')
         self.assigner = assigner

@@ -378,7 +378,7 @@ def build_criterion(
             'num_points=None masks are compared at every pixel; leave them out, or set num_points'
         )
     costs, mask_cost = _costs(train.pop('assigner', None), weights, mask_term, method.class_cost)
-    boxes = dict(zip(('box_weight', 'giou_weight'), costs[3:]))
+    boxes = dict(zip(('l1_weight', 'giou_weight'), costs[3:]))
     assigner = HungarianAssigner(
         *costs[:3],
         num_points=points,

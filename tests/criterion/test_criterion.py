@@ -1,12 +1,15 @@
 """Points, costs, matching and losses against loops, library functions and numbers of the official modules."""
 
 import itertools
+import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from m2f_mm import deprecation
 from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion, points, set_criterion
 from m2f_mm.criterion.assigner import bce_cost, dice_cost, focal_cost
 from m2f_mm.criterion.boxes import giou_cost
@@ -418,8 +421,38 @@ def test_masks_at_full_size_are_not_kept():
 
 @pytest.mark.parametrize('part', [HungarianAssigner, lambda **options: SetCriterion(None, [1, 1], **options)])
 def test_unknown_mask_term_is_refused(part):
-    with pytest.raises(ValueError, match="cross_entropy, focal, got 'dice'"):
+    with pytest.raises(ValueError, match="bce, focal, got 'dice'"):
         part(mask_term='dice')
+
+
+@pytest.mark.parametrize(
+    'part, old, new, value',
+    [
+        (HungarianAssigner, 'box_weight', 'l1_weight', 3.0),
+        (HungarianAssigner, 'overlap_weight', 'giou_weight', 3.0),
+        (partial(SetCriterion, None, [1, 1]), 'loss_box', 'loss_l1', 3.0),
+        (partial(SetCriterion, None, [1, 1]), 'loss_overlap', 'loss_giou', 3.0),
+    ],
+)
+def test_old_names_of_options_warn_once(part, old, new, value, monkeypatch):
+    monkeypatch.setattr(deprecation, '_warned', set())
+    with pytest.warns(FutureWarning, match=f'{old} is deprecated.*use {new}'):
+        renamed = part(**{old: value})
+    expected = part(**{new: value})
+    for name in ('l1_weight', 'giou_weight', 'loss_weights'):
+        assert getattr(renamed, name, None) == getattr(expected, name, None)
+    with pytest.raises(ValueError, match=f'{old} is the old name of {new}; give only {new}'):
+        part(**{old: value, new: value})
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        part(**{old: value})
+
+
+@pytest.mark.parametrize('part', [HungarianAssigner, partial(SetCriterion, None, [1, 1])])
+def test_old_name_of_a_mask_term_warns(part, monkeypatch):
+    monkeypatch.setattr(deprecation, '_warned', set())
+    with pytest.warns(FutureWarning, match="mask_term='cross_entropy' is deprecated.*use 'bce'"):
+        part(mask_term='cross_entropy')
 
 
 class SamePoints(RandomPoints):
@@ -441,7 +474,7 @@ def test_images_without_masks(num_points):
     predictions.boxes = [torch.rand(2, 6, 4).requires_grad_() for _ in range(2)]
     masked = masked.with_boxes()
     boxed = SegTargets(boxed.labels, None, boxed.with_boxes().boxes)
-    weights = dict(class_weight=2.0, mask_weight=5.0, dice_weight=5.0, box_weight=5.0, giou_weight=2.0)
+    weights = dict(class_weight=2.0, mask_weight=5.0, dice_weight=5.0, l1_weight=5.0, giou_weight=2.0)
     assigner = HungarianAssigner(num_points=num_points, **weights)
     criterion = SetCriterion(
         assigner, [1.0] * 3 + [0.1], num_points=num_points, draw=SamePoints(), loss_l1=5.0, loss_giou=2.0
@@ -482,8 +515,8 @@ def test_masks_of_several_products(monkeypatch):
         return [*losses.values(), *(embeds.grad for embeds in predictions.mask_embeds), predictions.mask_features.grad]
 
     criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20, draw=SamePoints())
-    products, contract = [], set_criterion.contract
-    monkeypatch.setattr(set_criterion, 'contract', lambda *pair: products.append(0) or contract(*pair))
+    products, mask_logits_from = [], set_criterion.mask_logits_from
+    monkeypatch.setattr(set_criterion, 'mask_logits_from', lambda *pair: products.append(0) or mask_logits_from(*pair))
     expected, number = step(), len(products)
     monkeypatch.setattr(set_criterion, 'PRODUCT', 2 * 3 * 6 * 8)  # two layers of the first image
     found = step()
@@ -498,7 +531,7 @@ def test_boxes_of_targets_that_are_not_finite_are_named():
     targets = [target.with_boxes() for target in targets_of(2, 2)]
     targets[1].boxes[0, 0] = float('nan')
     with pytest.raises(ValueError, match=r'image 1 of the batch \(image_1.jpg\) has boxes that are not finite'):
-        HungarianAssigner(num_points=20, box_weight=5.0)(predictions, targets, RandomPoints())
+        HungarianAssigner(num_points=20, l1_weight=5.0)(predictions, targets, RandomPoints())
 
 
 def test_targets_that_teach_nothing_are_named():

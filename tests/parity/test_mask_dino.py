@@ -313,7 +313,7 @@ def criterion_of(num_classes, weights, semantic, no_object, points, oversample, 
     assigner = HungarianAssigner(
         *weights[:3],
         num_points=points,
-        box_weight=weights[3],
+        l1_weight=weights[3],
         giou_weight=weights[4],
         class_term='focal',
         no_object=semantic,
