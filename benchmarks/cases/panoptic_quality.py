@@ -23,7 +23,7 @@ import torch
 from benchmarks.harness import Row, Scale, compare
 from benchmarks.maps import prediction_of, segment_map
 from benchmarks.panopticapi import VOID, colours_of_ids, slow_panoptic_stats
-from m2f_mm.datasets.id_map import rgb_to_id
+from m2f_mm.datasets.id_map import IdRuns, rgb_to_id
 from m2f_mm.datasets.io import write_panoptic_png
 from m2f_mm.evaluation import PanopticMetric
 from m2f_mm.evaluation.functional import INSTANCE_OFFSET, PanopticStats
@@ -132,9 +132,9 @@ def picture_rows(name: str, pictures: list[Picture], scale: Scale) -> Iterator[R
     def ours() -> list[PanopticStats]:
         return [picture.stats() for picture in pictures]
 
-    reader = 'm2f_mm.evaluation.metrics.panoptic_metric.read_panoptic_png'
+    reader = 'm2f_mm.evaluation.metrics.panoptic_metric.panoptic_ids'
     pixels = {picture.gt_png: picture.gt_rgb for picture in pictures}
-    with patch(reader, lambda path, _: rgb_to_id(pixels[path])):
+    with patch(reader, lambda path, *_: IdRuns(rgb_to_id(pixels[path]))):
         yield from compare(
             part=f'from maps to statistics, {size}',
             ours=ours,

@@ -63,15 +63,15 @@ class IdRuns:
         """The map (H, W) with another value for each run."""
         return np.repeat(run_values, self.lengths).reshape(self.shape)
 
-
-def common_runs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Runs in reading order in which neither of two maps (H, W) changes: both values of each run, and its length."""
-    first, second = first.reshape(-1), second.reshape(-1)
-    changes = first[1:] != first[:-1]
-    changes |= second[1:] != second[:-1]
-    starts = np.flatnonzero(changes) + 1
-    starts = np.concatenate(([0], starts)) if first.size else starts
-    return first[starts], second[starts], np.diff(starts, append=first.size)
+    def common_with(self, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Runs (R,) in which neither this map nor another (H, W) changes: both values of each run, and its length."""
+        other = other.reshape(-1)
+        starts_here = np.zeros(other.size, bool)
+        starts_here[self.starts] = True
+        starts_here[1:] |= other[1:] != other[:-1]
+        starts = np.flatnonzero(starts_here)
+        runs_of_this = np.diff(np.searchsorted(starts, self.starts), append=starts.size)  # in each of its own runs
+        return np.repeat(self.values, runs_of_this), other[starts], np.diff(starts, append=other.size)
 
 
 def positions(ids: np.ndarray, known: np.ndarray) -> np.ndarray:

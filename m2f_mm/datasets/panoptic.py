@@ -18,6 +18,7 @@ from .categories import (
 )
 from .faults import raise_faults
 from .io import read_panoptic_json
+from .panoptic_files import panoptic_json
 from .panoptic_records import panoptic_faults
 
 STOCK_OPTIONS = dict(
@@ -138,8 +139,9 @@ class PanopticDataset(BaseDataset):
         return [self._item(image, annotations.get(image['id']), labels) for image in content['images']]
 
     def _read(self) -> dict:
-        needs = ('images', 'categories') if self.test_mode else ('images', 'annotations', 'categories')
-        content = read_panoptic_json(self.ann_file, self.backend_args, needs)
+        # Metrics read the file of a test data set, too; that of a training set would only be kept in memory.
+        read = panoptic_json if self.test_mode else read_panoptic_json
+        content = read(self.ann_file, self.backend_args)
         if not isinstance(content.get('annotations', []), list):
             raise ValueError(f'{self.ann_file} has no list annotations, but {type(content["annotations"]).__name__}')
         raise_faults(panoptic_faults(content, self.ann_file))

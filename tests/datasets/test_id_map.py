@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2f_mm.datasets.id_map import IdRuns, bgr_to_id, common_runs, distinct, positions, rgb_to_id
+from m2f_mm.datasets.id_map import IdRuns, bgr_to_id, distinct, positions, rgb_to_id
 from m2f_mm.datasets.io import encode_png, read_panoptic_png
 
 
@@ -35,7 +35,7 @@ def slow_runs(first, second):
 def test_common_runs(shape, values):
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, values, shape, np.int32), rng.integers(-1, values, shape)
-    np.testing.assert_array_equal(common_runs(first, second), slow_runs(first, second))
+    np.testing.assert_array_equal(IdRuns(first).common_with(second), slow_runs(first, second))
     alone = slow_runs(first, np.zeros_like(first))
     np.testing.assert_array_equal([IdRuns(first).values, IdRuns(first).lengths], alone[[0, 2]])
 

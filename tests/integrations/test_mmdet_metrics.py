@@ -1,14 +1,13 @@
 """AP of a panoptic model against instance annotations that spell the classes in their own way."""
 
 import json
-from contextlib import nullcontext
 
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
 import torch
 
-pytest.importorskip('mmdet.evaluation')
+coco_metric = pytest.importorskip('mmdet.evaluation.metrics.coco_metric')
 
 from m2f_mm.registry import METRICS  # noqa: E402
 
@@ -143,9 +142,7 @@ def test_many_results_are_left_to_pycocotools(ann_file, monkeypatch):
     """The faster code counts more than the 100 of an image that pycocotools counts."""
     pytest.importorskip('faster_coco_eval')
     asked = []
-    monkeypatch.setattr(
-        'm2f_mm.integrations.mmdet_metrics.faster_evaluation', lambda: asked.append(True) or nullcontext()
-    )
+    monkeypatch.setattr('m2f_mm.integrations.mmdet_metrics.faster_compute', lambda: asked.append(True))
     for count, times in ((33, 1), (34, 1)):  # three results each
         metric = METRICS.build(dict(type='m2f_mm.CocoMetric', ann_file=ann_file, metric='segm'))
         metric.dataset_meta = dict(classes=('bed', 'windowpane', 'person'))
@@ -166,6 +163,21 @@ def test_many_results_are_left_to_pycocotools(ann_file, monkeypatch):
         )
         assert metric.evaluate(1)['coco/segm_mAP'] > 0
         assert len(asked) == times
+
+
+def test_the_faster_evaluation_leaves_the_stock_module_alone(ann_file, monkeypatch):
+    """Another thread may evaluate with the stock metric meanwhile."""
+    faster = pytest.importorskip('faster_coco_eval')
+    stock, during = coco_metric.COCOeval, []
+
+    class Watched(faster.COCOeval_faster):
+        def evaluate(self):
+            during.append(coco_metric.COCOeval)
+            super().evaluate()
+
+    monkeypatch.setattr(faster, 'COCOeval_faster', Watched)
+    assert evaluate('m2f_mm.ThingMetric', ann_file) == 1.0
+    assert during and set(during) == {stock}
 
 
 def test_names_as_ids_of_images(ann_file):

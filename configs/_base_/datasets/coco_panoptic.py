@@ -23,9 +23,12 @@ test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     # The official code resizes with Pillow, which smooths when it shrinks; OpenCV does not.
     dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow'),
-    # After the resize, so that the truth has the original size. For visualization; the metric reads the files.
+    # After the resize, so that the ground truth has the original size. The metrics take the ids of the PNG from here.
     dict(type='m2f_mm.LoadPanopticSegments', backend_args=backend_args),
-    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    dict(
+        type='m2f_mm.PackPanopticInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'panoptic_ids'),
+    ),
 ]
 
 # No filter_cfg: the official panoptic recipe trains on every picture.

@@ -29,9 +29,12 @@ test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 2048), keep_ratio=True, backend='pillow'),
-    # After the resize, so that the truth has the original size. For visualization; the metric reads the files.
+    # After the resize, so that the ground truth has the original size. The metrics take the ids of the PNG from here.
     dict(type='m2f_mm.LoadPanopticSegments'),
-    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    dict(
+        type='m2f_mm.PackPanopticInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'panoptic_ids'),
+    ),
 ]
 
 # No filter_cfg: the official panoptic recipe trains on every picture.

@@ -23,7 +23,10 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=image_size, keep_ratio=True, backend='pillow'),
     dict(type='m2f_mm.LoadPanopticSegments'),
-    dict(type='m2f_mm.PackPanopticInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    dict(
+        type='m2f_mm.PackPanopticInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'panoptic_ids'),
+    ),
 ]
 
 train_dataloader = dict(

@@ -9,8 +9,8 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from ...registry import TRANSFORMS
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
 from ..image_files import check_image_size
-from ..io import read_panoptic_png
 from ..label_maps import check_size, read_label_map, renumber
+from ..panoptic_files import PanopticIds, panoptic_ids
 from .clips import box_of
 from .stock_types import TakenForStock
 
@@ -101,7 +101,8 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
 
     - ``gt_seg_map`` uint16 (H, W): 256 + i at segment i, 255 at void, crowd and classes that are not asked for;
     - ``gt_segment_labels`` int64 (N,): label of each segment that is not crowd;
-    - ``seg_fields``: says to OpenMMLab's transforms that there is a map to move.
+    - ``seg_fields``: says to OpenMMLab's transforms that there is a map to move;
+    - ``panoptic_ids``: the ids of the PNG, for metrics, where ``PackPanopticInputs`` has it among its ``meta_keys``.
 
     A picture that comes without a data set (OpenMMLab's inferencers) passes untouched.
 
@@ -159,7 +160,8 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
             )
         if path is None:
             return None, segments
-        runs = IdRuns(read_panoptic_png(path, self.backend_args))
+        runs = panoptic_ids(path, self.backend_args)
+        results['panoptic_ids'] = PanopticIds(path, runs)
         if runs.shape != shape:
             raise ValueError(
                 f'{path} is {runs.shape[0]}x{runs.shape[1]} pixels (HxW), but its JSON says {shape[0]}x{shape[1]}'

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...datasets.id_map import IdRuns, common_runs, distinct
+from ...datasets.id_map import IdRuns, distinct
 
 INSTANCE_OFFSET = 1000  # MMDetection's encoding of a predicted segment: class + 1000 * instance
 
@@ -87,17 +87,17 @@ def panoptic_stats(
         pred_map: like ``gt_map``.
         pred_labels: (P,).
     """
-    require_equal_sizes(gt_map, pred_map)
-    overlap = segment_overlap(*common_runs(gt_map, pred_map), len(gt_labels), len(pred_labels))
+    require_equal_sizes(gt_map.shape, pred_map.shape)
+    overlap = segment_overlap(*IdRuns(gt_map).common_with(pred_map), len(gt_labels), len(pred_labels))
     return match_segments(overlap, gt_labels, gt_crowd, pred_labels, num_classes)
 
 
-def require_equal_sizes(gt_map: np.ndarray, pred_map: np.ndarray) -> None:
-    if gt_map.shape != pred_map.shape:
+def require_equal_sizes(gt_size: tuple[int, int], pred_size: tuple[int, int]) -> None:
+    """Raise ValueError unless two maps have the same size (H, W)."""
+    if gt_size != pred_size:
         raise ValueError(
-            f'ground truth is {gt_map.shape[0]}x{gt_map.shape[1]} pixels (HxW), but the prediction '
-            f'{pred_map.shape[0]}x{pred_map.shape[1]}; predictions must have the size of the original '
-            f'picture'
+            f'ground truth is {gt_size[0]}x{gt_size[1]} pixels (HxW), but the prediction '
+            f'{pred_size[0]}x{pred_size[1]}; predictions must have the size of the original image'
         )
 
 

@@ -11,15 +11,9 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ...datasets.id_map import common_runs, positions
-from ...datasets.io import (
-    inside,
-    read_panoptic_json,
-    read_panoptic_png,
-    refuse_inputs,
-    write_json,
-    write_panoptic_png,
-)
+from ...datasets.id_map import IdRuns, positions
+from ...datasets.io import inside, refuse_inputs, write_json, write_panoptic_png
+from ...datasets.panoptic_files import panoptic_ids, panoptic_json
 from ...registry import METRICS
 from ..functional import (
     PanopticStats,
@@ -32,7 +26,7 @@ from ..functional import (
     segment_overlap,
 )
 from .completeness import require_each_once, require_listed
-from .panoptic_truth import listed_sizes, panoptic_truth, require_listed_size
+from .panoptic_gt import PanopticGt, panoptic_gt, require_listed_size
 
 
 @METRICS.register_module()
@@ -97,21 +91,19 @@ class PanopticMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self.format_only = format_only
         self.backend_args = backend_args
-        self._truth: dict = {}
+        self._gt: PanopticGt | None = None
         self._names: dict = {}  # of the PNG that is written, by the id of its image
         self._category_ids: list[int] = []
 
     def check_dataset(self, dataset: Any) -> None:
         """Raise ValueError unless the annotations are right, and the images of a data set are those of them."""
-        self._load_truth()
-        require_listed(dataset, listed_sizes(self._truth), self.ann_file)
+        require_listed(dataset, self._load_gt().sizes(), self.ann_file)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        if not self._truth and self.ann_file:
-            self._load_truth()
+        items = self._load_gt().items if self.ann_file else None
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            item = self._truth.get(sample['img_id']) if self.ann_file else self._from_sample(sample)
+            item = self._from_sample(sample) if items is None else items.get(sample['img_id'])
             if item is None:
                 raise ValueError(
                     f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
@@ -119,22 +111,20 @@ class PanopticMetric(BaseMetric):
                 )
             if 'pred_panoptic_seg' not in sample:
                 raise ValueError('the model gives no pred_panoptic_seg; switch it on: model.test_cfg.panoptic_on=True')
-            codes = sample['pred_panoptic_seg']['sem_seg'].cpu().numpy()
-            codes = codes.reshape(codes.shape[-2:])
-            stats = None if self.format_only else _sparse(self._stats(item, codes, num_classes))
-            require_listed_size(item, codes.shape, self.ann_file)
-            record = self._write_prediction(item, sample, codes, num_classes) if self.outfile_prefix else None
+            predicted = sample['pred_panoptic_seg']['sem_seg'].cpu().numpy()
+            predicted = predicted.reshape(predicted.shape[-2:])
+            stats = None if self.format_only else _sparse(self._stats(item, sample, predicted, num_classes))
+            require_listed_size(item, predicted.shape, self.ann_file)
+            record = self._write_prediction(item, sample, predicted, num_classes) if self.outfile_prefix else None
             self.results.append((stats, (sample['img_id'], record)))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         logger = MMLogger.get_current_instance()
-        require_each_once([img_id for _, (img_id, _) in results], self._truth or None, self.ann_file)
+        require_each_once([img_id for _, (img_id, _) in results], self._gt and self._gt.items, self.ann_file)
         if self.outfile_prefix:
             path = f'{self.outfile_prefix}.panoptic.json'
             content = (
-                self._categories(results)
-                if self.ann_file is None
-                else read_panoptic_json(self.ann_file, self.backend_args, needs=('images', 'categories'))
+                self._categories(results) if self.ann_file is None else panoptic_json(self.ann_file, self.backend_args)
             )
             write_json(
                 path,
@@ -206,17 +196,18 @@ class PanopticMetric(BaseMetric):
             void_ids=sample.get('void_ids', ()),
         )
 
-    def _load_truth(self) -> None:
-        dataset = panoptic_truth(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args)
-        self._truth = {item['img_id']: item for item in dataset.data_list}
-        self._category_ids = dataset.category_ids
-        if self.outfile_prefix:
-            self._names = self._result_names()
+    def _load_gt(self) -> PanopticGt:
+        if self._gt is None:
+            self._gt = panoptic_gt(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args)
+            self._category_ids = self._gt.category_ids
+            if self.outfile_prefix:
+                self._names = self._result_names(self._gt.items)
+        return self._gt
 
-    def _result_names(self) -> dict:
+    def _result_names(self, items: dict) -> dict:
         """Names of the PNGs: those of the annotations, or of the images, with their folders."""
         names, images = {}, {}
-        for key, item in self._truth.items():
+        for key, item in items.items():
             name = item['seg_map_name'] or f'{os.path.splitext(item["img_path"])[0]}.png'
             names[key] = os.path.relpath(
                 inside(f'{self.outfile_prefix}.panoptic', name, f'{self.ann_file}: image {key!r}'),
@@ -229,19 +220,26 @@ class PanopticMetric(BaseMetric):
                 )
         return names
 
-    def _stats(self, item: dict, codes: np.ndarray, num_classes: int) -> PanopticStats:
-        """Of one picture; everything is looked up per run of pixels in which neither map changes."""
+    def _stats(self, item: dict, sample: dict, predicted: np.ndarray, num_classes: int) -> PanopticStats:
+        """Of one image; everything is looked up per run of pixels in which neither map changes.
+
+        Args:
+            item: ground truth, as ``PanopticDataset`` lists it.
+            sample: the data sample, which may carry the ids of the PNG.
+            predicted: MMDetection's panoptic ids (H, W).
+            num_classes: C.
+        """
         # Matches add up in the order of the ids, as in panopticapi; of crowd regions the last one counts.
         segments = sorted(item['segments_info'], key=lambda s: (s['iscrowd'], 0 if s['iscrowd'] else s['id']))
-        if item['seg_map_path'] is None:  # nobody annotated this picture: all of it is void
-            gt_ids = np.zeros((item['height'], item['width']), np.int32)
+        if item['seg_map_path'] is None:  # an image without annotation: all of it is void
+            gt = IdRuns(np.zeros((item['height'], item['width']), np.int32))
         else:
-            gt_ids = read_panoptic_png(item['seg_map_path'], self.backend_args)
+            gt = panoptic_ids(item['seg_map_path'], self.backend_args, sample)
         try:
-            require_equal_sizes(gt_ids, codes)
+            require_equal_sizes(gt.shape, predicted.shape)
         except ValueError as error:
             raise ValueError(f'{item["img_path"]}: {error}') from error
-        gt_ids, codes, pixels = common_runs(gt_ids, codes)
+        gt_ids, pred_ids, pixels = gt.common_with(predicted)
         gt_index = positions(gt_ids, np.array([s['id'] for s in segments], np.int32))
         unknown = set(np.unique(gt_ids[gt_index < 0]).tolist()) - {0, *item['void_ids']}
         if unknown:
@@ -250,7 +248,7 @@ class PanopticMetric(BaseMetric):
                 f'{self.ann_file}; they count as void',
                 stacklevel=2,
             )
-        pred_index, pred_labels = decode_panoptic_ids(codes, num_classes)
+        pred_index, pred_labels = decode_panoptic_ids(pred_ids, num_classes)
         overlap = segment_overlap(gt_index, pred_index, pixels, len(segments), len(pred_labels))
         return match_segments(
             overlap,
@@ -260,9 +258,9 @@ class PanopticMetric(BaseMetric):
             num_classes,
         )
 
-    def _write_prediction(self, item: dict, sample: dict, codes: np.ndarray, num_classes: int) -> dict:
+    def _write_prediction(self, item: dict, sample: dict, predicted: np.ndarray, num_classes: int) -> dict:
         """Write the PNG; segment i gets the id i + 1."""
-        pred_map, pred_labels = decode_panoptic_seg(codes, num_classes)
+        pred_map, pred_labels = decode_panoptic_seg(predicted, num_classes)
         name = self._names[item['img_id']]
         path = inside(f'{self.outfile_prefix}.panoptic', name, f'{self.ann_file}: image {item["img_id"]!r}')
         refuse_inputs([path], [sample.get('img_path'), item['seg_map_path']], 'outfile_prefix')

@@ -7,11 +7,12 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ...datasets.id_map import IdRuns, positions
-from ...datasets.io import read_label_png, read_panoptic_png
+from ...datasets.id_map import positions
+from ...datasets.io import read_label_png
+from ...datasets.panoptic_files import panoptic_ids
 from ...registry import METRICS
 from .completeness import require_each_once, require_listed
-from .panoptic_truth import listed_sizes, panoptic_truth, require_listed_size
+from .panoptic_gt import PanopticGt, panoptic_gt, require_listed_size
 
 
 @METRICS.register_module()
@@ -61,19 +62,17 @@ class SemanticMetric(BaseMetric):
         self.first_label = first_label
         self.classwise = classwise
         self.backend_args = backend_args
-        self._truth: dict = {}
+        self._gt: PanopticGt | None = None
 
     def check_dataset(self, dataset: Any) -> None:
         """Raise ValueError unless the annotations are right, and the images of a data set are those of them."""
         if self.ann_file is not None:
-            self._load_truth()
-            require_listed(dataset, listed_sizes(self._truth), self.ann_file)
+            require_listed(dataset, self._load_gt().sizes(), self.ann_file)
 
-    def _load_truth(self) -> None:
-        self._truth = {
-            item['img_id']: item
-            for item in panoptic_truth(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args).data_list
-        }
+    def _load_gt(self) -> PanopticGt:
+        if self._gt is None:
+            self._gt = panoptic_gt(self.dataset_meta, self.ann_file, self.seg_prefix, self.backend_args)
+        return self._gt
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         num_classes = len(self.dataset_meta['classes'])
@@ -82,18 +81,18 @@ class SemanticMetric(BaseMetric):
                 raise ValueError('the model gives no pred_sem_seg; switch it on: model.test_cfg.semantic_on=True')
             predicted = sample['pred_sem_seg']['sem_seg'].cpu().numpy()
             predicted = predicted.reshape(predicted.shape[-2:])
-            truth = self._from_labels(sample) if self.ann_file is None else self._from_segments(sample)
-            if truth.shape != predicted.shape:
+            gt = self._from_labels(sample) if self.ann_file is None else self._from_segments(sample)
+            if gt.shape != predicted.shape:
                 raise ValueError(
-                    f'{sample.get("img_path")}: ground truth is {truth.shape[0]}x{truth.shape[1]} pixels '
+                    f'{sample.get("img_path")}: ground truth is {gt.shape[0]}x{gt.shape[1]} pixels '
                     f'(HxW), but the prediction {predicted.shape[0]}x{predicted.shape[1]}'
                 )
             if self.ann_file is not None:
-                require_listed_size(self._truth[sample['img_id']], predicted.shape, self.ann_file)
-            known = truth >= 0
-            truth, predicted = truth[known], predicted[known]
+                require_listed_size(self._load_gt().items[sample['img_id']], predicted.shape, self.ann_file)
+            counted = gt >= 0
+            gt, predicted = gt[counted], predicted[counted]
             counts = np.stack(
-                [np.bincount(labels, minlength=num_classes) for labels in (truth[truth == predicted], truth, predicted)]
+                [np.bincount(labels, minlength=num_classes) for labels in (gt[gt == predicted], gt, predicted)]
             )  # (3, C)
             present = np.flatnonzero(counts.any(0))  # a picture shows a few of a hundred classes
             self.results.append((present, counts[:, present], sample.get('img_id', sample.get('img_path'))))
@@ -101,7 +100,7 @@ class SemanticMetric(BaseMetric):
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         classes = self.dataset_meta['classes']
         totals = np.zeros((3, len(classes)), np.int64)
-        require_each_once([key for *_, key in results], self._truth or None, self.ann_file)
+        require_each_once([key for *_, key in results], self._gt and self._gt.items, self.ann_file)
         for present, counts, _ in results:
             totals[:, present] += counts
         right, true, predicted = totals
@@ -123,9 +122,7 @@ class SemanticMetric(BaseMetric):
         )
 
     def _from_segments(self, sample: dict) -> np.ndarray:
-        if not self._truth:
-            self._load_truth()
-        item = self._truth.get(sample['img_id'])
+        item = self._load_gt().items.get(sample['img_id'])
         if item is None:
             raise ValueError(
                 f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
@@ -133,7 +130,7 @@ class SemanticMetric(BaseMetric):
             )
         if item['seg_map_path'] is None:
             return np.full((item['height'], item['width']), -1)
-        runs = IdRuns(read_panoptic_png(item['seg_map_path'], self.backend_args))
+        runs = panoptic_ids(item['seg_map_path'], self.backend_args, sample)
         index = positions(runs.values, np.array([segment['id'] for segment in item['segments_info']], np.int32))
         return runs.replace(np.array([segment['category'] for segment in item['segments_info']] + [-1])[index])
 
