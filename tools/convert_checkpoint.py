@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from m2f_mm.checkpoints.sources import HEADS
+from m2f_mm.heads import HEAD_NAMES, head_name
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         '--to', choices=('ours', 'official'), default='ours', help='official: as the detectron2 code loads it, instead'
     )
     parser.add_argument(
-        '--head', choices=HEADS, default='panoptic_head', help='without a config: what the model calls its head'
+        '--head', choices=HEAD_NAMES, default='panoptic_head', help='without a config: what the model calls its head'
     )
     return parser.parse_args()
 
@@ -64,7 +64,7 @@ def main() -> None:
                 'the published weights. --keep-order says that this is none of them'
             )
         model = build(args.config) if args.config else None
-        head = args.head if model is None else head_of(model)
+        head = args.head if model is None else head_name(model)
         class_ids = model and getattr(getattr(model, head), 'class_ids', None)
         ours = to_ours(state, head, class_ids)
     except (ValueError, KeyError, OSError) as error:
@@ -109,13 +109,9 @@ def build(config: str) -> torch.nn.Module:
         return MODELS.build(cfg.model)
 
 
-def head_of(model: torch.nn.Module) -> str:
-    return next(slot for slot in HEADS if hasattr(model, slot))
-
-
 def compare(ours: dict, model: torch.nn.Module) -> tuple[dict, int]:
     """Say what fits, what is missing, what is left over; return what fits and the number of problems."""
-    backbone_only = not any(name.startswith(head_of(model)) for name in ours)
+    backbone_only = not any(name.startswith(head_name(model)) for name in ours)
     prefix = 'backbone.' if all(name.startswith('backbone.') for name in ours) else ''
     part = model.backbone.state_dict(prefix=prefix) if backbone_only else model.state_dict()
     wanted = {name: value.shape for name, value in part.items()}

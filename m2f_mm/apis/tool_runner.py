@@ -16,10 +16,10 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
 from m2f_mm.engine.class_counts import data_of, shorten
+from m2f_mm.heads import HEAD_NAMES, read, unwrapped
 
 from .weights import recorded_loading
 
@@ -167,14 +167,8 @@ class _StartUpHook(Hook):
 
 
 def _model(runner: Runner) -> str:
-    model = runner.model
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    parts = [
-        type(getattr(model, name)).__name__
-        for name in ('backbone', 'panoptic_head', 'track_head', 'decode_head')
-        if getattr(model, name, None) is not None
-    ]
+    model = unwrapped(runner.model)
+    parts = [type(part).__name__ for name in ('backbone', *HEAD_NAMES) if (part := read(model, name)) is not None]
     counts = [
         sum(weight.numel() for weight in model.parameters() if weight.requires_grad or every) / 1e6
         for every in (True, False)

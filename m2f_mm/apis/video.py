@@ -16,6 +16,7 @@ from mmengine.utils import ProgressBar
 from torch import nn
 
 from m2f_mm.engine.class_counts import configured_data
+from m2f_mm.heads import HEAD_NAMES
 from m2f_mm.postprocess import PanopticVideo, Segment
 from m2f_mm.structures import Track
 
@@ -78,7 +79,7 @@ def as_video(cfg: Config) -> Config:
     model.setdefault('data_preprocessor', cfg.get('data_preprocessor') or {})  # as the runner does
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         kind = MODELS.get(model.type) if isinstance(model.type, str) else model.type
-    heads = [model[slot] for slot in ('track_head', 'panoptic_head', 'decode_head') if slot in model]
+    heads = [model[slot] for slot in HEAD_NAMES if slot in model]
     found = [_name(part) for part in [model, *heads] if isinstance(part, dict)]
     if hasattr(kind, 'features_of') or found == ['Mask2FormerVideo', 'Mask2FormerTrackHead']:
         head = model.track_head

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from m2f_mm.heads import HEAD_NAMES
+
 from . import dino, huggingface, official
 
 OURS, OFFICIAL, HUGGINGFACE, DINO, BACKBONE = (
@@ -14,11 +16,10 @@ OURS, OFFICIAL, HUGGINGFACE, DINO, BACKBONE = (
     "MMDetection's DINO",
     'a backbone alone',
 )
-HEADS = ('panoptic_head', 'decode_head', 'track_head')  # what models call the head
 _MARKS = (  # how some key of each begins; the first that fits
     (OFFICIAL, ('sem_seg_head.',)),
     (HUGGINGFACE, ('model.pixel_level_module.',)),
-    (OURS, (*(f'{head}.' for head in HEADS), 'backbone.')),
+    (OURS, (*(f'{head}.' for head in HEAD_NAMES), 'backbone.')),
     (BACKBONE, ('stem.conv', 'res2.', 'patch_embed.proj.', 'layers.0.blocks.')),
 )
 _NOT_OF_A_BACKBONE = ('head.', 'norm.', 'stem.fc.', 'fc.')  # classifiers and their norm
@@ -49,7 +50,9 @@ def to_ours(
     source = source_of(state_dict)
     if source == OURS:
         parts = {key: key.partition('.') for key in state_dict}
-        return {f'{head}.{rest}' if slot in HEADS else key: state_dict[key] for key, (slot, _, rest) in parts.items()}
+        return {
+            f'{head}.{rest}' if slot in HEAD_NAMES else key: state_dict[key] for key, (slot, _, rest) in parts.items()
+        }
     if source == BACKBONE:
         return backbone_to_ours(state_dict)
     if source == DINO:

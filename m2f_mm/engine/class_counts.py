@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
+from m2f_mm.heads import HEAD_NAMES, read
+
 
 class HeadClasses(NamedTuple):
     """Classes of one head; ``things`` and ``stuff`` are None for a purely semantic one, ``names`` where only numbers
@@ -99,7 +101,7 @@ def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
     if inner is not None:
         return heads_of(inner, f'{place}.module' if isinstance(model, dict) else place)
     found = []
-    for slot in ('panoptic_head', 'panoptic_fusion_head', 'track_head', 'decode_head'):
+    for slot in (*HEAD_NAMES, 'panoptic_fusion_head'):
         slot_heads = read(model, slot)
         several = not isinstance(slot_heads, dict) and isinstance(slot_heads, list | tuple)
         for index, head in enumerate(slot_heads if several else [slot_heads]):
@@ -123,11 +125,6 @@ def counts_of(head: Any, name: str) -> tuple[int | None, int | None, int | None,
     numbers = (count_or_none(read(head, key)) for key in ('num_classes', 'num_things_classes', 'num_stuff_classes'))
     names = None if isinstance(head, dict) else getattr(head, 'class_names', None)
     return (*numbers, names)
-
-
-def read(owner: Any, key: str) -> Any:
-    """Attribute of an object or entry of a config, None where there is none."""
-    return owner.get(key) if isinstance(owner, dict) else getattr(owner, key, None)
 
 
 def count_or_none(value: Any) -> int | None:

@@ -9,8 +9,9 @@ from mmengine.logging import print_log
 from m2f_mm.datasets.id_map import IGNORE
 from m2f_mm.datasets.inspection import placed_datasets
 from m2f_mm.datasets.label_maps import default_ignore_index, label_loader
+from m2f_mm.heads import read
 
-from .class_counts import counts_of, read
+from .class_counts import counts_of
 
 
 class Setting(NamedTuple):

@@ -14,8 +14,9 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import load_checkpoint
 
 from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_official, to_ours
-from m2f_mm.checkpoints.sources import HEADS, in_order
+from m2f_mm.checkpoints.sources import in_order
 from m2f_mm.datasets.ade20k_categories import THING_IDS
+from m2f_mm.heads import head_of
 from tests.helpers.official_names import (
     head_keys,
     maskformer_head_keys,
@@ -33,12 +34,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def thin(cfg):
     """A recipe's model with all its layers, but few channels."""
     model = cfg.model
-    slot = next(slot for slot in HEADS if slot in model)
     model.backbone.update(base_channels=4, stem_channels=4, init_cfg=None)
-    model[slot].update(in_channels=[16, 32, 64, 128], feat_channels=32, out_channels=32)
-    if 'feedforward_channels' in model[slot].pixel_decoder:
-        model[slot].pixel_decoder.feedforward_channels = 16
-    model[slot].transformer_decoder.update(embed_dims=32, feedforward_channels=16)
+    head = head_of(model)
+    head.update(in_channels=[16, 32, 64, 128], feat_channels=32, out_channels=32)
+    if 'feedforward_channels' in head.pixel_decoder:
+        head.pixel_decoder.feedforward_channels = 16
+    head.transformer_decoder.update(embed_dims=32, feedforward_channels=16)
     return cfg
 
 

@@ -13,6 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 
+from m2f_mm.heads import head_of
 from tests.helpers.recipes import (
     B21,
     BASELINES,
@@ -250,10 +251,6 @@ def optimization(row):
     return (6e-5, 1.0, 0.01) if backbone in SWINS else (1e-4, 0.1, 1e-4)
 
 
-def head_of(cfg):
-    return next(cfg.model[slot] for slot in ('panoptic_head', 'track_head', 'decode_head') if slot in cfg.model)
-
-
 def steps_of(pipeline):
     """Transforms, also those that are made for every frame of a clip."""
     return [
@@ -293,7 +290,7 @@ def test_numbers_of_the_optimization(row):
 def test_numbers_of_the_method(row):
     cfg = read(row)
     method, backbone, *_, recipe = parts(row)
-    head = head_of(cfg)
+    head = head_of(cfg.model)
     if method.startswith('per-pixel'):
         assert head.pixel_decoder == dict(type='m2f_mm.FPNPixelDecoder')
         if method == 'per-pixel-plus':
@@ -370,7 +367,7 @@ def check_mask_dino(row, cfg, head, train, weights, test):
     if start:
         begun = read(start.parent.name)
         assert start.name == f'iter_{begun.train_cfg.max_iters}.pth'
-        assert {**head_of(begun), 'metainfo': 0, 'boxes_from_masks': 0} == {
+        assert {**head_of(begun.model), 'metainfo': 0, 'boxes_from_masks': 0} == {
             **head,
             'metainfo': 0,
             'boxes_from_masks': 0,
@@ -392,7 +389,7 @@ def test_numbers_of_the_backbone(row):
             backbone.pretrain_img_size,
         ) == SWINS[name]
         assert backbone.drop_path_rate == 0.3 and backbone.get('frozen_stages', -1) == -1
-        assert head_of(cfg).in_channels == [backbone.embed_dims * 2**stage for stage in range(4)]
+        assert head_of(cfg.model).in_channels == [backbone.embed_dims * 2**stage for stage in range(4)]
         assert backbone.init_cfg.checkpoint.endswith('_22k') == name.endswith('in21k')
     else:
         assert (
@@ -505,7 +502,7 @@ def test_model_is_the_official_one(row, without_initialization):
     method, *_, recipe = parts(row)
     pytest.importorskip(recipe.scope)
     if method == 'mask2former' or method.startswith('mask-dino'):
-        (head_of(cfg).get('train_cfg') or cfg.model.train_cfg).num_points = 64
+        (head_of(cfg.model).get('train_cfg') or cfg.model.train_cfg).num_points = 64
     cfg.model.data_preprocessor.pop('size', None)
     cfg.model.data_preprocessor.setdefault('size_divisor', 32) if recipe.scope == 'mmseg' else None
     with DefaultScope.overwrite_default_scope(recipe.scope):

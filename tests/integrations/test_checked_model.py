@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from m2f_mm.heads import head_of
 from tests.helpers.mask_dino_models import detector as mask_dino
 from tests.helpers.per_pixel_models import segmentor as per_pixel
 from tests.helpers.tiny_models import (
@@ -84,7 +85,7 @@ def predict(model, data):
 
 def class_scores(model, data):
     """The best score of each class among the queries; of a per-pixel model its probabilities."""
-    head = next(getattr(model, name) for name in ('panoptic_head', 'track_head', 'decode_head') if hasattr(model, name))
+    head = head_of(model)
     batch = model.data_preprocessor(copy.deepcopy(data), False)['inputs']
     with torch.no_grad():
         found = head(model.extract_feat(batch.flatten(0, -4)))
