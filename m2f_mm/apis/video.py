@@ -182,7 +182,7 @@ def predict_video(
         with explained(model, inputs):
             head.add_window(tracks, model.features_of(inputs), sizes, window)
         if progress is not None:
-            progress.update(len(frames) - window.known)
+            progress.update(len(frames) - window.overlap_prev)
     return tracks.finish(), tracks.panoptic
 
 

@@ -20,6 +20,7 @@ from m2f_mm.checkpoints import translate
 from m2f_mm.deprecation import rename_option
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import (
+    PanopticRules,
     Sizes,
     box_detection,
     class_scores,
@@ -309,19 +310,21 @@ class MaskFormerFusionHead(BaseModule):
             return results
         promise = class_logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes
         if options.panoptic_on:
-            codes, _ = panoptic_segmentation(
+            segment_map, _ = panoptic_segmentation(
                 *promise,
-                self.is_thing,
-                options.object_mask_thr,
-                options.iou_thr,
-                options.filter_low_score,
+                PanopticRules(
+                    self.is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score, classes
+                ),
                 partial(panoptic_ids, num_classes=self.num_classes),
-                classes=classes,
             )
-            results['pan_results'] = PixelData(sem_seg=codes[None])
+            results['pan_results'] = PixelData(sem_seg=segment_map[None])
         if options.instance_on and not boxes_alone:
             instances = instance_segmentation(
-                *promise, **chosen, mask_form=options.instance_masks, boxes=boxes, rate_masks=options.rate_masks
+                *promise,
+                **chosen,
+                mask_form=options.instance_masks,
+                boxes=boxes,
+                mask_quality_in_score=options.rate_masks,
             )
             results['ins_results'] = instance_result(instances, sizes, options.score_thr)
         if options.semantic_on:

@@ -19,6 +19,7 @@ from torch import Tensor
 from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskTransformer
 from m2f_mm.postprocess import (
+    PanopticRules,
     PanopticVideo,
     Segment,
     Sizes,
@@ -124,7 +125,7 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
 
     def new_tracks(self) -> VideoTracks:
         """For a video that is to be predicted in windows, see ``add_window``."""
-        panoptic = PanopticVideo(self.is_thing, *self._panoptic_options()) if self.panoptic_on else None
+        panoptic = PanopticVideo(self._panoptic_rules()) if self.panoptic_on else None
         options = self.options
         return VideoTracks(
             options.max_per_video,
@@ -139,9 +140,9 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         """Whether panoptic maps are wanted."""
         return self.options.panoptic_on
 
-    def _panoptic_options(self) -> tuple[float, float, bool]:
+    def _panoptic_rules(self) -> PanopticRules:
         options = self.options
-        return options.object_mask_thr, options.iou_thr, options.filter_low_score
+        return PanopticRules(self.is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score)
 
     def panoptic_ids(self, segments: Sequence[Segment]) -> list[int]:
         """MMDetection's encoding, see ``panoptic_ids``."""
@@ -157,8 +158,7 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             predictions.mask_embeds[-1][index],
             predictions.mask_features[index],
             sizes,
-            self.is_thing,
-            *self._panoptic_options(),
+            self._panoptic_rules(),
             self.panoptic_ids,
         )
         return maps
@@ -183,8 +183,8 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
                 predictions.mask_features[index],
                 predictions.queries[index],
                 sizes,
-                window.known,
-                window.shared,
+                window.overlap_prev,
+                window.overlap_next,
             )
 
     @property

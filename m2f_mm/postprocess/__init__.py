@@ -1,15 +1,22 @@
+from .association import Associator, CosineAssociator, CosineIoUAssociator
 from .classes import ClassScores, SigmoidClasses, SoftmaxClasses, class_scores
 from .finite import NonFinitePrediction, finite_sum, raise_non_finite
 from .instance import Instances, box_detection, clip_segmentation, instance_segmentation
-from .panoptic import Segment, clip_panoptic, panoptic_segmentation
+from .panoptic import PanopticRules, Segment, clip_panoptic, panoptic_segmentation
+from .panoptic_video import PanopticVideo
 from .semantic import semantic_scores, semantic_segmentation
 from .tiles import Sizes
-from .tracks import PanopticVideo, VideoTracks, Window, sliding_windows
+from .tracks import VideoTracks
+from .windows import Window, sliding_windows
 
 __all__ = [
+    'Associator',
     'ClassScores',
+    'CosineAssociator',
+    'CosineIoUAssociator',
     'Instances',
     'NonFinitePrediction',
+    'PanopticRules',
     'PanopticVideo',
     'Segment',
     'SigmoidClasses',
@@ -21,11 +28,11 @@ __all__ = [
     'class_scores',
     'clip_panoptic',
     'clip_segmentation',
-    'sliding_windows',
     'finite_sum',
     'instance_segmentation',
     'panoptic_segmentation',
     'raise_non_finite',
     'semantic_scores',
     'semantic_segmentation',
+    'sliding_windows',
 ]

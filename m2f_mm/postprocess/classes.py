@@ -1,4 +1,4 @@
-"""Class logits to what the three tasks make of them.
+"""Class logits to the probabilities that the three tasks need.
 
 Shapes: Q queries, C classes.
 """
@@ -18,7 +18,8 @@ class SoftmaxClasses:
         return self.instance(logits)
 
     def panoptic(self, logits: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Score and class of each query, and whether it is sure enough; (Q,) each."""
+        """Score and class of each query, and whether the score exceeds the threshold and the class is an object's; (Q,)
+        each."""
         scores, labels = logits.softmax(-1).max(-1)
         return scores, labels, (labels != logits.shape[-1] - 1) & (scores > threshold)
 
@@ -35,16 +36,17 @@ class SigmoidClasses:
         self.temperature = temperature
 
     def instance(self, logits: Tensor) -> Tensor:
-        """As above."""
+        """Probabilities (Q, C) of the (query, class) pairs."""
         return logits.sigmoid()
 
     def semantic(self, logits: Tensor) -> Tensor:
-        """As above."""
+        """Weights (Q, C) of the masks in each class's score."""
         probabilities = logits.sigmoid()
         return probabilities if self.temperature is None else (probabilities / self.temperature).softmax(-1)
 
     def panoptic(self, logits: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
-        """As above; sure is what has a probability above the threshold before the classes compete."""
+        """Score and class of each query, and whether its largest probability before the classes compete exceeds the
+        threshold; (Q,) each."""
         scores, labels = self.semantic(logits).max(-1)
         return scores, labels, logits.sigmoid().amax(-1) > threshold
 
@@ -54,7 +56,11 @@ SOFTMAX = SoftmaxClasses()
 
 
 def class_scores(num_logits: int, num_classes: int, temperature: float | None = 0.06) -> ClassScores:
-    """One more logit than classes is no-object's; as many as classes are sigmoids'."""
+    """The reading of class logits that their number implies: C + 1 are a softmax with no-object, C are sigmoids.
+
+    Raises:
+        ValueError: the number is neither.
+    """
     if num_logits not in (num_classes, num_classes + 1):
         raise ValueError(f'{num_logits} class logits fit neither {num_classes} classes nor these and no-object')
     return SOFTMAX if num_logits > num_classes else SigmoidClasses(temperature)

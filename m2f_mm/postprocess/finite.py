@@ -1,21 +1,23 @@
-"""Predictions that are no numbers, found without waiting for the device once more."""
+"""A check for predictions that are not finite, without a further wait for the device."""
 
 from collections.abc import Mapping
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 
 class NonFinitePrediction(FloatingPointError):
-    """What a network predicts is not finite; says which part of it."""
+    """A prediction is not finite; names which."""
 
 
 def finite_sum(*parts: Tensor | None) -> Tensor:
     """A number on the device, float32 or wider (), that is finite if and only if all parts are."""
-    return sum(part.sum(dtype=torch.promote_types(part.dtype, torch.float32)) for part in parts if part is not None)
+    sums = [part.sum(dtype=torch.promote_types(part.dtype, torch.float32)) for part in parts if part is not None]
+    return sum(sums[1:], sums[0])
 
 
-def raise_non_finite(parts: Mapping[str, Tensor | None]) -> None:
+def raise_non_finite(parts: Mapping[str, Tensor | None]) -> NoReturn:
     """Name the parts that are not finite; called only where one of them is known to be.
 
     Raises:

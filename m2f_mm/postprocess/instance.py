@@ -14,22 +14,22 @@ from m2f_mm.boxes import box_corners, first_last_true
 
 from .classes import SOFTMAX, ClassScores
 from .finite import finite_sum, raise_non_finite
-from .mask_stores import Bitmaps, RunLengths
+from .mask_stores import BitmapStore, RLEStore
 from .tiles import Sizes, sigmoid_, tiles
 
-STORES = dict(bitmap=Bitmaps, rle=RunLengths)
+STORES: dict[str, type[BitmapStore] | type[RLEStore]] = dict(bitmap=BitmapStore, rle=RLEStore)
 
 
 @dataclass
 class Instances:
-    """K instances of one image, in the order in which ``topk`` gives them, which is none.
+    """K instances of one image, in no particular order.
 
     Args:
-        scores: class probability, times mean probability of the mask's pixels unless masks are not rated, (K,).
+        scores: class probability, times the mean probability of the mask's pixels with ``mask_quality_in_score``, (K,).
         labels: (K,).
-        masks: bool (K, H, W), or K run-length codes in COCO's compressed form, as pycocotools reads and writes them;
-            None where only boxes were wanted.
-        boxes: (K, 4) as x0, y0, x1, y1 in output pixels: those that were predicted, which may reach beyond the picture,
+        masks: bool (K, H, W), or K RLEs in COCO's compressed form, as pycocotools reads and writes them; None for
+            boxes alone.
+        boxes: (K, 4) as x0, y0, x1, y1 in output pixels: those that were predicted, which may reach beyond the image,
             or tight around the masks, x1 and y1 exclusive, zero for an empty mask.
     """
 
@@ -50,25 +50,30 @@ def instance_segmentation(
     tile_bytes: int | None = None,
     classes: ClassScores = SOFTMAX,
     boxes: Tensor | None = None,
-    rate_masks: bool = True,
+    mask_quality_in_score: bool = True,
 ) -> Instances:
-    """The best (query, class) pairs with their masks; a query may appear with several classes.
+    """The (query, class) pairs with the highest scores, with their masks; a query may appear with several classes.
 
-    The device is waited for once, for the numbers of results and masks, and once more to fetch masks as codes.
+    The device is waited for once, for the numbers of results and masks, and once more to fetch RLEs.
 
     Args:
         class_logits: (Q, C + 1) or (Q, C), as ``classes`` reads them.
         mask_embeds: (Q, D).
         mask_features: (1, D, h, w).
         sizes: of padded input, image and output.
-        max_per_image: pairs chosen; all Q * C where there are fewer.
+        max_per_image: number of pairs; all Q * C where there are fewer.
         is_thing: for each class; pairs of other classes are dropped after the choice. A bool tensor on the device
             of the predictions saves a copy.
-        mask_form: 'bitmap' or 'rle', see ``Instances.masks``. Codes take a bit per pixel while they are made.
+        mask_form: 'bitmap' or 'rle', see ``Instances.masks``. RLEs take a bit per pixel while they are made.
         tile_bytes: see ``tiles``.
         classes: what the class logits mean.
         boxes: predicted with the masks, (Q, 4) as cx, cy, w, h in 0..1 of the padded input.
-        rate_masks: count the masks' own probabilities into the scores; without, they are those of boxes.
+        mask_quality_in_score: multiply the scores by the mean probability of the mask's pixels; without it they are
+            the scores of boxes.
+
+    Raises:
+        NonFinitePrediction: a prediction is not finite.
+        ValueError: there is no such form of masks.
     """
     return next(
         clip_segmentation(
@@ -82,7 +87,7 @@ def instance_segmentation(
             tile_bytes,
             classes,
             boxes,
-            rate_masks,
+            mask_quality_in_score,
         )
     )
 
@@ -98,18 +103,22 @@ def clip_segmentation(
     tile_bytes: int | None = None,
     classes: ClassScores = SOFTMAX,
     boxes: Tensor | None = None,
-    rate_masks: bool = False,
+    mask_quality_in_score: bool = False,
 ) -> Iterator[Instances]:
-    """The best (query, class) pairs of a clip, frame after frame: row k of every frame is the same object, with an
-    empty mask where it is not seen.
+    """The (query, class) pairs of a clip with the highest scores, frame after frame: row k of every frame is the same
+    object, with an empty mask where it is absent.
 
-    The device is waited for once, and once more for each frame to fetch masks as codes. A frame is drawn when it is
-    asked for.
+    The device is waited for once, and once more for each frame to fetch RLEs. The masks of a frame are computed when
+    the iterator gets there.
 
     Args:
         mask_features: (T, D, h, w).
-        max_per_clip: pairs chosen; the official code has 10.
+        max_per_clip: number of pairs; the official code has 10.
         Others: as for ``instance_segmentation``, which is this for one frame.
+
+    Raises:
+        NonFinitePrediction: a prediction is not finite.
+        ValueError: there is no such form of masks.
     """
     if mask_form not in STORES:
         raise ValueError(f'mask_form must be one of {", ".join(STORES)}, got {mask_form!r}')
@@ -125,15 +134,19 @@ def clip_segmentation(
         boxes = output_boxes(boxes[queries].float(), sizes)
     for frame in mask_features.split(1):
         store = STORES[mask_form](source, len(queries), *sizes.output)
-        quality, around = draw(store, embeds, frame, sizes, tile_bytes)
-        rated = scores * quality.to(scores.dtype)[source] if rate_masks else scores
-        yield Instances(rated, labels, store.finish(), (around if boxes is None else boxes)[source])
+        quality, mask_boxes = rasterize_masks(store, embeds, frame, sizes, tile_bytes)
+        frame_scores = scores * quality.to(scores.dtype)[source] if mask_quality_in_score else scores
+        yield Instances(frame_scores, labels, store.finish(), (mask_boxes if boxes is None else boxes)[source])
 
 
-def draw(
-    store: Bitmaps | RunLengths, embeds: Tensor, features: Tensor, sizes: Sizes, tile_bytes: int | None = None
+def rasterize_masks(
+    store: BitmapStore | RLEStore, embeds: Tensor, features: Tensor, sizes: Sizes, tile_bytes: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Put the masks of one frame into a store.
+    """Compute the masks of one frame at output size, and put them into a store.
+
+    Args:
+        embeds: (n, D).
+        features: (1, D, h, w).
 
     Returns:
         Mean probability of each mask's pixels, (n,), and boxes tight around them, (n, 4).
@@ -160,9 +173,12 @@ def box_detection(
     is_thing: Sequence[bool] | Tensor | None = None,
     classes: ClassScores = SOFTMAX,
 ) -> Instances:
-    """The best (query, class) pairs with their boxes alone, scored by their classes.
+    """The (query, class) pairs with the highest class probabilities, with their boxes alone.
 
     Arguments as for ``instance_segmentation``.
+
+    Raises:
+        NonFinitePrediction: a prediction is not finite.
     """
     parts = {'class logits': class_logits, 'boxes': boxes}
     scores, labels, source, queries = topk_instances(classes.instance(class_logits), max_per_image, is_thing, parts)
@@ -175,31 +191,34 @@ def topk_instances(
     is_thing: Sequence[bool] | Tensor | None,
     parts: Mapping[str, Tensor | None] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scores, labels and index of the mask of the K best pairs, and the n queries whose masks they are.
+    """The K pairs with the highest probabilities; the device is waited for once.
 
     Args:
         probabilities: of the pairs, (Q, C).
         max_per_image, is_thing: see ``instance_segmentation``.
-        parts: what the network predicts, which has to be finite; by default the probabilities.
+        parts: predictions that have to be finite; by default the probabilities.
+
+    Returns:
+        Scores, labels and number of the mask of each pair, (K,), and the queries of the masks, (n,).
 
     Raises:
-        NonFinitePrediction: it is not; the device is not waited for once more.
+        NonFinitePrediction: a prediction is not finite.
     """
     parts = parts or {'class probabilities': probabilities}
     num_queries, num_classes = probabilities.shape
     scores, index = probabilities.flatten().topk(min(max_per_image, probabilities.numel()), sorted=False)
     labels, queries = index % num_classes, index.div(num_classes, rounding_mode='floor')
-    chosen = torch.ones_like(labels, dtype=torch.bool)
+    selected = torch.ones_like(labels, dtype=torch.bool)
     if is_thing is not None:
-        chosen = torch.as_tensor(is_thing, dtype=torch.bool, device=labels.device)[labels]
+        selected = torch.as_tensor(is_thing, dtype=torch.bool, device=labels.device)[labels]
     used = torch.zeros(num_queries, dtype=torch.uint8, device=labels.device)
-    used.scatter_reduce_(0, queries, chosen.to(torch.uint8), 'amax')
-    count, masks, finite = torch.stack((chosen.sum(), used.sum(), finite_sum(*parts.values()).isfinite())).tolist()
+    used.scatter_reduce_(0, queries, selected.to(torch.uint8), 'amax')
+    count, masks, finite = torch.stack((selected.sum(), used.sum(), finite_sum(*parts.values()).isfinite())).tolist()
     if not finite:
         raise_non_finite(parts)
-    chosen = (~chosen).to(torch.uint8).argsort(stable=True)[:count]
+    selected = (~selected).to(torch.uint8).argsort(stable=True)[:count]
     numbers = used.cumsum(0) - 1
-    return scores[chosen], labels[chosen], numbers[queries[chosen]], (1 - used).argsort(stable=True)[:masks]
+    return scores[selected], labels[selected], numbers[queries[selected]], (1 - used).argsort(stable=True)[:masks]
 
 
 def output_boxes(boxes: Tensor, sizes: Sizes) -> Tensor:

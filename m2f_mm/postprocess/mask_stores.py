@@ -1,4 +1,4 @@
-"""Where tiles of bool masks are collected: as bitmaps, or a bit per pixel on the way to COCO's run-length codes.
+"""Where tiles of bool masks are collected: as bitmaps, or a bit per pixel on the way to COCO's run-length codes (RLE).
 
 Shapes: K results, n masks, H x W the output; q masks and r rows of a tile.
 """
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 
-class Bitmaps:
-    """A byte per pixel and result; a mask is written where its first result wants it.
+class BitmapStore:
+    """A byte per pixel and result; a mask is written to the first result that has it, and copied at the end.
 
     Args:
         source: the mask of each result, int64 (K,).
@@ -20,26 +20,26 @@ class Bitmaps:
     def __init__(self, source: Tensor, count: int, height: int, width: int):
         results = torch.arange(len(source), device=source.device)
         self.source = source
-        self.places = results.new_full((count,), len(source)).scatter_reduce_(0, source, results, 'amin')
-        repeated = self.places[source] != results
+        self.first_result = results.new_full((count,), len(source)).scatter_reduce_(0, source, results, 'amin')
+        repeated = self.first_result[source] != results
         self.copies = (~repeated).to(torch.uint8).argsort(stable=True)[: len(source) - count]
         self.masks = torch.zeros(len(source), height, width, dtype=torch.bool, device=source.device)
 
     def put(self, chunk: slice, rows: slice, masks: Tensor) -> None:
-        """Masks (q, r, W) to their place."""
-        self.masks[:, rows].index_copy_(0, self.places[chunk], masks)
+        """Store masks (q, r, W), ``chunk`` of the n, in ``rows``."""
+        self.masks[:, rows].index_copy_(0, self.first_result[chunk], masks)
 
     def finish(self) -> Tensor:
         """bool (K, H, W)."""
         for copies in self.copies.split(8):  # a few at a time: they pass through a buffer
-            self.masks.index_copy_(0, copies, self.masks[self.places[self.source[copies]]])
+            self.masks.index_copy_(0, copies, self.masks[self.first_result[self.source[copies]]])
         return self.masks
 
 
-class RunLengths:
+class RLEStore:
     """A bit per pixel and mask; eight rows share a byte, so that a column's bytes give its pixels in order.
 
-    Arguments as for ``Bitmaps``.
+    Arguments as for ``BitmapStore``.
     """
 
     def __init__(self, source: Tensor, count: int, height: int, width: int):
@@ -48,7 +48,7 @@ class RunLengths:
         self.height = height
 
     def put(self, chunk: slice, rows: slice, masks: Tensor) -> None:
-        """Masks (q, r, W) from a row that is a multiple of eight; r is, too, except at the bottom."""
+        """Store masks (q, r, W); ``rows`` start at a multiple of eight, and r is one, too, except at the bottom."""
         groups = masks.view(torch.uint8).split(8, 1)
         for byte, group in enumerate(groups, rows.start // 8):
             packed = self.bits[chunk, byte]
@@ -56,11 +56,11 @@ class RunLengths:
                 packed |= group[:, row] << (7 - row)
 
     def finish(self) -> list[dict]:
-        """K codes ``dict(size=[H, W], counts=bytes)``, equal to ``pycocotools.mask.encode`` of the bitmaps."""
+        """K RLEs ``dict(size=[H, W], counts=bytes)``, equal to ``pycocotools.mask.encode`` of the bitmaps."""
         from pycocotools import mask as coco_masks
 
-        codes = []
+        rles = []
         for packed in self.bits.cpu().numpy():
             pixels = np.unpackbits(np.ascontiguousarray(packed.T), axis=1, count=self.height)  # (W, H)
-            codes.append(coco_masks.encode(pixels.T))  # column-major, as COCO counts
-        return [dict(codes[mask]) for mask in self.source.tolist()]
+            rles.append(coco_masks.encode(pixels.T))  # column-major, as COCO counts
+        return [dict(rles[mask]) for mask in self.source.tolist()]

@@ -4,6 +4,7 @@ Shapes: Q queries, C classes, D mask channels, h x w the mask features, H x W th
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -37,11 +38,11 @@ def semantic_blocks(
     """
     weights = classes.semantic(class_logits)
     if resize_masks or sizes.image == sizes.output:
-        yield from _combined(weights, mask_embeds, mask_features, sizes, tile_bytes)
+        yield from _score_blocks(weights, mask_embeds, mask_features, sizes, tile_bytes)
         return
     height, width = sizes.output
     at_image = Blocks(
-        _combined(weights, mask_embeds, mask_features, Sizes(sizes.padded, sizes.image, sizes.image), tile_bytes)
+        _score_blocks(weights, mask_embeds, mask_features, Sizes(sizes.padded, sizes.image, sizes.image), tile_bytes)
     )
     to_output = RowResize(sizes.image[0], height, mask_features.device)
     for start in range(0, height, ROWS):
@@ -50,18 +51,17 @@ def semantic_blocks(
         yield to_output(resize_columns(at_image(top, bottom), width), start, stop, top)
 
 
-def _combined(
+def _score_blocks(
     weights: Tensor, mask_embeds: Tensor, mask_features: Tensor, sizes: Sizes, tile_bytes: int | None
 ) -> Iterator[Tensor]:
-    """Sums over queries at the size of the output, ``ROWS`` rows each; ``weights``: (Q, C)."""
-    last = len(mask_embeds)
+    """Class scores (C, ``ROWS``, W) at the output size of ``sizes``, from the top, with the queries' weights (Q, C)."""
     for _, queries, logits in tiles(mask_embeds, mask_features, sizes, tile_bytes):
         parts = logits.split(ROWS, 1)
         if queries.start == 0:
             scores = [logits.new_zeros(weights.shape[1], part[0].numel()) for part in parts]
         for score, part in zip(scores, parts):
             score.addmm_(weights[queries].T.to(part.dtype), sigmoid_(part.clone()).flatten(1))
-        if queries.stop == last:
+        if queries.stop == len(mask_embeds):
             yield from (score.unflatten(1, (-1, sizes.output[1])) for score in scores)
 
 
@@ -76,10 +76,9 @@ def semantic_scores(
 ) -> Tensor:
     """The whole (C, H, W) map of class scores; arguments as ``semantic_blocks``."""
     blocks = semantic_blocks(class_logits, mask_embeds, mask_features, sizes, resize_masks, tile_bytes, classes)
-    result, start = None, 0
-    for scores in blocks:
-        if result is None:
-            result = scores.new_empty(len(scores), *sizes.output)
+    first = next(blocks)
+    result, start = first.new_empty(len(first), *sizes.output), 0
+    for scores in chain([first], blocks):
         result[:, start : start + scores.shape[1]] = scores
         start += scores.shape[1]
     return result

@@ -1,9 +1,9 @@
-"""Mask logits at output size, a tile at a time: so many rows of so many queries.
+"""Mask logits at output size, a tile at a time: some rows of some queries.
 
 Masks are predicted at a quarter of the padded input. The official code makes and resizes all of them to the padded
 size, crops the padding, and resizes again to the output. Here the product that makes a mask and the same two bilinear
 resizes are made for as many queries and output rows as fit a budget, so memory grows neither with the queries nor with
-the height of the picture.
+the height of the image.
 
 Results do not depend on the budget, to the last bit. The rounding of a matrix product may change with its shape, so
 products have one shape, whatever the tile: ``FEATURE_ROWS`` rows of the features, and blocks of ``ROWS`` rows and
@@ -36,7 +36,7 @@ class Sizes:
     Args:
         padded: network input, padding included.
         image: its part that is image.
-        output: what the caller wants, usually the size of the file.
+        output: of the results, usually the size of the file.
     """
 
     padded: tuple[int, int]
@@ -45,7 +45,7 @@ class Sizes:
 
 
 class Blocks:
-    """Rows of maps out of consecutive blocks, which are made when they are needed and forgotten once passed.
+    """Rows of maps out of consecutive blocks, each computed when it is needed and dropped once passed.
 
     Args:
         blocks: (n, rows, width) each, from the top.
@@ -53,34 +53,34 @@ class Blocks:
 
     def __init__(self, blocks: Iterator[Tensor]):
         self.blocks = blocks
-        self.held = []
-        self.first = self.end = 0  # the rows that are held
+        self.held: list[Tensor] = []
+        self.start = self.stop = 0  # rows in ``held``
 
     def __call__(self, start: int, stop: int) -> Tensor:
         """Rows ``start`` to ``stop - 1``; ``start`` never decreases from call to call."""
-        self._forget(start)
-        while self.end < stop:
+        self._drop(start)
+        while self.stop < stop:
             self.held.append(next(self.blocks))
-            self.end += self.held[-1].shape[1]
-            self._forget(start)
+            self.stop += self.held[-1].shape[1]
+            self._drop(start)
         rows = torch.cat(self.held, 1) if len(self.held) > 1 else self.held[0]
-        return rows[:, start - self.first : stop - self.first]
+        return rows[:, start - self.start : stop - self.start]
 
-    def _forget(self, start: int) -> None:
-        while self.held and self.first + self.held[0].shape[1] <= start:
-            self.first += self.held.pop(0).shape[1]
+    def _drop(self, start: int) -> None:
+        while self.held and self.start + self.held[0].shape[1] <= start:
+            self.start += self.held.pop(0).shape[1]
 
 
 class RowResize:
-    """Rows of a bilinear resize of the height, with PyTorch's coordinates (align_corners false)."""
+    """A bilinear resize of the height, some rows at a time, with PyTorch's coordinates (align_corners false)."""
 
     def __init__(self, source: int, target: int, device: torch.device):
         self.identity = source == target
         scale = torch.full((), source / target, dtype=torch.float32, device=device)
         position = (scale * (torch.arange(target, dtype=torch.float32, device=device) + 0.5) - 0.5).clamp(min=0)
-        self.low = position.long().clamp(max=source - 1)
-        self.high = (self.low + 1).clamp(max=source - 1)
-        self.weight = (position - self.low)[:, None]
+        self.upper = position.long().clamp(max=source - 1)
+        self.lower = (self.upper + 1).clamp(max=source - 1)
+        self.weight = (position - self.upper)[:, None]
         self.ratio, self.source = source / target, source
 
     def needed(self, start: int, stop: int) -> tuple[int, int]:
@@ -101,9 +101,9 @@ class RowResize:
         if self.identity:
             return x[:, start - offset : stop - offset]
         weight = self.weight[start:stop].to(x.dtype)
-        low = x.index_select(1, self.low[start:stop] - offset)
-        high = x.index_select(1, self.high[start:stop] - offset)
-        return low.mul_(1 - weight).add_(high.mul_(weight))
+        upper = x.index_select(1, self.upper[start:stop] - offset)
+        lower = x.index_select(1, self.lower[start:stop] - offset)
+        return upper.mul_(1 - weight).add_(lower.mul_(weight))
 
 
 def resize_columns(x: Tensor, width: int) -> Tensor:
@@ -125,7 +125,7 @@ def tiles(
         tile_bytes: bound on the size of a tile, which has at least ``ROWS`` rows; by default what suits the device.
 
     Yields:
-        Rows, queries, and the logits there, (q, r, W), which may be changed in place. Rows come from the top; for
+        Rows, queries, and their logits, (q, r, W), which may be changed in place. Rows come from the top; for
         each band of rows there is a tile for each chunk of queries, in order.
     """
     if not len(embeds):
@@ -133,17 +133,17 @@ def tiles(
     height, width = sizes.output
     mask_height, mask_width = features.shape[-2:]
     chunks = [slice(first, min(first + QUERIES, len(embeds))) for first in range(0, len(embeds), QUERIES)]
-    masks = [Blocks(_products(embeds[queries], features)) for queries in chunks]
+    mask_rows = [Blocks(_products(embeds[queries], features)) for queries in chunks]
     to_padded = RowResize(mask_height, sizes.padded[0], features.device)
     to_output = RowResize(sizes.image[0], height, features.device)
     untouched = (mask_height, mask_width) == sizes.padded and sizes.image == sizes.output
     tile_bytes = tile_bytes or TILE_BYTES.get(features.device.type, TILE_BYTES['cuda'])
     for start, stop in _bands(sizes, min(len(embeds), QUERIES), tile_bytes):
         top, bottom = to_output.needed(start, stop)
-        low, high = to_padded.needed(top, bottom)
-        for queries, rows in zip(chunks, masks):
-            logits = resize_columns(rows(low, high), sizes.padded[1])[..., : sizes.image[1]]
-            logits = to_padded(resize_columns(logits, width), top, bottom, low)  # columns first: there are fewer rows
+        first, end = to_padded.needed(top, bottom)
+        for queries, rows_of in zip(chunks, mask_rows):
+            logits = resize_columns(rows_of(first, end), sizes.padded[1])[..., : sizes.image[1]]
+            logits = to_padded(resize_columns(logits, width), top, bottom, first)  # columns first: there are fewer rows
             logits = to_output(logits, start, stop, top)
             yield slice(start, stop), queries, logits.clone() if untouched else logits
 
@@ -155,7 +155,7 @@ def _products(embeds: Tensor, features: Tensor) -> Iterator[Tensor]:
 
 
 def _bands(sizes: Sizes, queries: int, tile_bytes: int) -> Iterator[tuple[int, int]]:
-    """First row and end of each band of output rows; the rows between, at the padded size, fit the budget, too."""
+    """Start and stop of each band of output rows; its rows at the padded size fit the budget, too."""
     height, width = sizes.output
     row_bytes = max(1, queries) * width * 4 * max(1.0, sizes.image[0] / height)
     step = max(1, int(tile_bytes / row_bytes / ROWS)) * ROWS
@@ -164,12 +164,12 @@ def _bands(sizes: Sizes, queries: int, tile_bytes: int) -> Iterator[tuple[int, i
 
 
 def logits_type(features: Tensor) -> torch.dtype:
-    """Of the logits that features give: at least float32."""
+    """Dtype of the mask logits that features give: at least float32."""
     return torch.promote_types(features.dtype, torch.float32)
 
 
 def sigmoid_(x: Tensor) -> Tensor:
-    """The sigmoid in place, the same for a value wherever it stands.
+    """The sigmoid in place, with the same rounding at every position.
 
     On CPU ``torch.sigmoid`` computes the end of a run of memory, and of each thread's part of it, with another function
     than the rest, and the two round differently.
@@ -178,7 +178,7 @@ def sigmoid_(x: Tensor) -> Tensor:
 
 
 def first_argmax(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest value along the first axis and where it is, the first of equals: like ``x.max(0)``, but not as slow.
+    """Largest value along the first axis and its index, the first of equals: a faster ``x.max(0)``.
 
     On CPU PyTorch reduces the first axis with a vectorized ``amax``, but with a scalar loop for ``max`` and ``argmax``.
 
@@ -186,8 +186,8 @@ def first_argmax(x: Tensor) -> tuple[Tensor, Tensor]:
         Values and int64 indices.
     """
     best = x.amax(0)
-    kind = torch.uint8 if len(x) <= 256 else torch.int16
-    backwards = torch.arange(len(x) - 1, -1, -1, device=x.device).to(kind)
-    hits = (x == best).view(torch.uint8).to(kind)
+    dtype = torch.uint8 if len(x) <= 256 else torch.int16
+    backwards = torch.arange(len(x) - 1, -1, -1, device=x.device).to(dtype)
+    hits = (x == best).view(torch.uint8).to(dtype)
     index = hits.mul_(backwards.view(-1, *[1] * (x.dim() - 1))).amax(0)
     return best, len(x) - 1 - index.long()

@@ -3,6 +3,7 @@
 import torch
 
 from m2f_mm.postprocess import (
+    PanopticRules,
     instance_segmentation,
     panoptic_segmentation,
     semantic_scores,
@@ -25,7 +26,8 @@ def check_results(class_logits, embeds, features, sizes, things, expected, setti
         assert torch.equal(labels[clear], expected['sem_seg'].argmax(0)[clear])
     if settings['panoptic_on']:
         segment_map, segments = panoptic_segmentation(
-            *promise, is_thing, settings['object_threshold'], settings['overlap_threshold'], classes=classes
+            *promise,
+            PanopticRules(is_thing, settings['object_threshold'], settings['overlap_threshold'], classes=classes),
         )
         assert torch.equal(segment_map, expected['panoptic_seg'].int())
         assert [(s.id, s.is_thing, s.label) for s in segments] == [

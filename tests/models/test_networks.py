@@ -383,7 +383,7 @@ def test_published_network_frame_by_frame():
     compare('logits', predictions.class_logits[-1], MINVIS['logits'], 1e-4)
     compare('masks', torch.stack([each[:, 0] for each in predictions.mask_logits()], 1), MINVIS['masks'], 1e-4)
     compare('queries', predictions.queries.permute(2, 0, 1), MINVIS['queries'], 1e-4)
-    tracks, sizes = VideoTracks(kept=100), Sizes((96, 128), (96, 128), (192, 256))
+    tracks, sizes = VideoTracks(num_tracks=100), Sizes((96, 128), (96, 128), (192, 256))
     for frame in range(3):
         tracks.add(
             predictions.class_logits[-1][frame],
@@ -392,7 +392,7 @@ def test_published_network_frame_by_frame():
             predictions.queries[frame],
             sizes,
         )
-    compare('mean logits', tracks.logits / 3, MINVIS['mean logits'], 1e-4)
+    compare('mean logits', tracks.store.mean_logits, MINVIS['mean logits'], 1e-4)
     found = tracks.finish()
     assert [track.label for track in found] == [11] * 10
     assert found[0].score == pytest.approx(0.070482, abs=1e-6) and found[-1].score == pytest.approx(0.070396, abs=1e-6)

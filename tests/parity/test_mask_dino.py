@@ -202,7 +202,7 @@ def test_results(case):
                 official_settings(test, cfg['TEST']['DETECTIONS_PER_IMAGE']),
                 class_scores(logits.shape[-1], cfg['MODEL']['SEM_SEG_HEAD']['NUM_CLASSES'], temperature),
                 boxes=predictions.boxes[-1][b],
-                rate_masks=not test['TEST_FOUCUS_ON_BOX'],
+                mask_quality_in_score=not test['TEST_FOUCUS_ON_BOX'],
             )
 
 

@@ -68,7 +68,7 @@ def test_mask_dino_cases(designed):
         ),
         class_scores(logits.shape[-1], settings['num_classes'], temperature),
         boxes=designed['pred_boxes'],
-        rate_masks=not settings['focus_on_box'],
+        mask_quality_in_score=not settings['focus_on_box'],
     )
 
 

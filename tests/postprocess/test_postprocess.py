@@ -6,6 +6,7 @@ import torch
 from pycocotools import mask as coco_masks
 
 from m2f_mm.postprocess import (
+    PanopticRules,
     Sizes,
     instance_segmentation,
     panoptic_segmentation,
@@ -68,19 +69,20 @@ def slow_panoptic(logits, masks, is_thing, object_threshold, overlap_threshold, 
 def test_panoptic(sizes, filter_low_score, overlap, queries):
     logits, embeds, features = promise(sizes, queries=queries)
     is_thing = [True, False, True, False]
-    found, segments = panoptic_segmentation(logits, embeds, features, sizes, is_thing, 0.4, overlap, filter_low_score)
-    expected, wanted = slow_panoptic(
+    rules = PanopticRules(is_thing, 0.4, overlap, filter_low_score)
+    found, segments = panoptic_segmentation(logits, embeds, features, sizes, rules)
+    expected, expected_segments = slow_panoptic(
         logits, tiled_masks(embeds, features, sizes), is_thing, 0.4, overlap, filter_low_score
     )
     assert torch.equal(found, expected) and found.dtype == torch.int32
-    assert [(segment.id, segment.label, segment.is_thing) for segment in segments] == wanted
+    assert [(segment.id, segment.label, segment.is_thing) for segment in segments] == expected_segments
 
 
 def test_panoptic_without_anything():
     sizes = SIZES['larger']
     logits, embeds, features = promise(sizes)
     logits[:, -1] = 50
-    found, segments = panoptic_segmentation(logits, embeds, features, sizes, [True] * 4)
+    found, segments = panoptic_segmentation(logits, embeds, features, sizes, PanopticRules([True] * 4))
     assert found.shape == sizes.output and not found.any() and not segments
 
 
@@ -179,10 +181,7 @@ def test_official_panoptic_numbers(filter_low_score, overlap, expected, void):
         torch.eye(7),
         masks[None],
         Sizes((12, 16), (12, 16), (12, 16)),
-        [True, True, False, False],
-        0.8,
-        overlap,
-        filter_low_score,
+        PanopticRules([True, True, False, False], 0.8, overlap, filter_low_score),
     )
     assert [(segment.label, int((found == segment.id).sum())) for segment in segments] == expected
     assert int((found == 0).sum()) == void

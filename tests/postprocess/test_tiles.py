@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from m2f_mm.postprocess import (
+    PanopticRules,
     Sizes,
     instance_segmentation,
     panoptic_segmentation,
@@ -81,7 +82,9 @@ class TestNothingDependsOnTheBudget:
     def test_panoptic(self, sizes, queries, tile_bytes):
         promised = promise(sizes, queries=queries)
         found, expected = (
-            panoptic_segmentation(*promised, sizes, [True, False, True, False], 0.4, 0.1, tile_bytes=size)
+            panoptic_segmentation(
+                *promised, sizes, PanopticRules([True, False, True, False], 0.4, 0.1), tile_bytes=size
+            )
             for size in (tile_bytes, 2**40)
         )
         assert torch.equal(found[0], expected[0]) and found[1] == expected[1]
@@ -119,7 +122,7 @@ def test_needed_rows_hold_what_is_read(source, target):
     for start in range(0, target, 13):
         stop = min(start + 8, target)
         first, end = resize.needed(start, stop)
-        low, high = int(resize.low[start:stop].min()), int(resize.high[start:stop].max())
+        low, high = int(resize.upper[start:stop].min()), int(resize.lower[start:stop].max())
         assert first <= low <= high < end and (end - first) - (high - low + 1) <= 2
 
 
@@ -196,7 +199,8 @@ def test_memory(task):
         promised[0][:, -1] = -50  # nothing can be left out
         with torch.no_grad():
             if task == 'panoptic':
-                return peak(lambda: panoptic_segmentation(*promised, sizes, [True] * classes, 0.0, tile_bytes=1))
+                rules = PanopticRules([True] * classes, object_threshold=0.0)
+                return peak(lambda: panoptic_segmentation(*promised, sizes, rules, tile_bytes=1))
             if task == 'instance':
                 return peak(lambda: instance_segmentation(*promised, sizes, 50, mask_form='rle', tile_bytes=1))
             return peak(lambda: semantic_segmentation(*promised, sizes, task == 'semantic', tile_bytes=1))

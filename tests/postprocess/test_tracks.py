@@ -6,6 +6,9 @@ import torch
 from pycocotools import mask as coco_masks
 
 from m2f_mm.postprocess import (
+    CosineAssociator,
+    CosineIoUAssociator,
+    PanopticRules,
     PanopticVideo,
     Sizes,
     VideoTracks,
@@ -14,7 +17,7 @@ from m2f_mm.postprocess import (
     panoptic_segmentation,
     sliding_windows,
 )
-from m2f_mm.postprocess.tracks import low_res_masks, mask_iou
+from m2f_mm.postprocess.association import low_res_masks, mask_iou
 
 
 def windows(length, size, overlap):
@@ -33,15 +36,15 @@ def promises(masks):
 def test_frames_are_joined_as_in_minvis():
     """Recorded from the official code: permutations, mean logits, masks in the order of the tracks."""
     logits, masks, queries = normal(1, (4, 5, 4)), normal(2, (5, 4, 3, 4)), normal(3, (8, 4, 5))
-    tracks, sizes = VideoTracks(kept=5), Sizes((3, 4), (3, 4), (3, 4))
+    tracks, sizes = VideoTracks(num_tracks=5), Sizes((3, 4), (3, 4), (3, 4))
     embeds, features = promises(masks)
     orders = []
     for t in range(4):
         tracks.add(logits[t], embeds, features[t : t + 1], queries[:, t].T, sizes)
-        orders.append([int((queries[:, t].T == row).all(1).nonzero()) for row in tracks.queries])
+        orders.append([int((queries[:, t].T == row).all(1).nonzero()) for row in tracks.associator.queries])
     assert orders == [[0, 1, 2, 3, 4], [3, 0, 1, 4, 2], [2, 4, 1, 3, 0], [0, 1, 3, 4, 2]]
     torch.testing.assert_close(
-        tracks.logits / 4,
+        tracks.store.mean_logits,
         torch.tensor(
             [
                 [0.0757, 0.1033, -0.0966, -0.4340],
@@ -55,7 +58,7 @@ def test_frames_are_joined_as_in_minvis():
         rtol=0,
     )
     corner = [
-        [coco_masks.decode(frame[row])[0, 0] if row in frame else 0 for frame in tracks.codes] for row in range(5)
+        [coco_masks.decode(frame[row])[0, 0] if row in frame else 0 for frame in tracks.store.rles] for row in range(5)
     ]
     assert corner == [[0, 1, 0, 1], [0, 1, 0, 0], [1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0]]
 
@@ -92,10 +95,10 @@ def test_a_single_window_is_the_clip():
 def test_windows(length, size, overlap, expected):
     found = windows(length, size, overlap)
     assert found == expected
-    new = [frame for window in found for frame in range(window.first + window.known, window.end)]
+    new = [frame for window in found for frame in range(window.start + window.overlap_prev, window.stop)]
     assert new == list(range(length))
     for before, after in zip(found, found[1:]):
-        assert before.end - after.first == before.shared == after.known == overlap
+        assert before.stop - after.start == before.overlap_next == after.overlap_prev == overlap
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,7 @@ def test_frames_are_read_when_they_are_needed(length, size, overlap):
     read = []
     frames = (read.append(i) or i for i in range(length))
     for held, window in sliding_windows(frames, size, overlap):
-        assert held == list(range(window.first, window.end)) and len(read) <= window.end + 1
+        assert held == list(range(window.start, window.stop)) and len(read) <= window.stop + 1
     assert len(read) == length
 
 
@@ -125,8 +128,10 @@ def scene(length, count=6, channels=12):
     return masks, torch.randn(count, channels, generator=generator)
 
 
-@pytest.mark.parametrize('mask_weight, alike', [(1.0, False), (1.0, True), (0.0, False)])
-def test_tracks_keep_their_object(mask_weight, alike):
+@pytest.mark.parametrize(
+    'associator, alike', [(CosineIoUAssociator, False), (CosineIoUAssociator, True), (CosineAssociator, False)]
+)
+def test_tracks_keep_their_object(associator, alike):
     """Queries of every window in another order: vectors tell objects apart, or, where all are alike, the masks of the
     frames that two windows share."""
     length = 13
@@ -134,14 +139,16 @@ def test_tracks_keep_their_object(mask_weight, alike):
     if alike:
         vectors = torch.ones_like(vectors)
     sizes = Sizes((8, 16), (8, 16), (8, 16))
-    tracks = VideoTracks(max_per_video=6, mask_weight=mask_weight)
+    tracks = VideoTracks(max_per_video=6, associator=associator())
     generator = torch.Generator().manual_seed(1)
     logits = torch.stack([torch.tensor([3.0 + 0.1 * i, 0.0, 0.0]) for i in range(6)])
     for window in windows(length, 5, 2):
-        order = torch.randperm(6, generator=generator) if window.first else torch.arange(6)
-        embeds, features = promises(masks[order, window.first : window.end])
+        order = torch.randperm(6, generator=generator) if window.start else torch.arange(6)
+        embeds, features = promises(masks[order, window.start : window.stop])
         noise = 0.1 * torch.randn(vectors.shape, generator=generator)
-        tracks.add(logits[order], embeds, features, vectors[order] + noise, sizes, window.known, window.shared)
+        tracks.add(
+            logits[order], embeds, features, vectors[order] + noise, sizes, window.overlap_prev, window.overlap_next
+        )
     found = tracks.finish()
     assert len(found) == 6
     for track, wanted in zip(found, masks.flip(0)):  # the last has the highest score
@@ -153,13 +160,13 @@ def test_tracks_keep_their_object(mask_weight, alike):
 def test_tracks_that_are_not_kept_are_unseen():
     masks, vectors = scene(4)
     sizes, (embeds, features) = Sizes((8, 16), (8, 16), (8, 16)), promises(masks)
-    tracks = VideoTracks(max_per_video=2, kept=2)
+    tracks = VideoTracks(max_per_video=2, num_tracks=2)
     unlikely, likely = torch.tensor([-3.0, 0.0, 5.0]), torch.tensor([5.0, 0.0, 0.0])
     for first, best in ((0, 0), (2, 3)):
         logits = unlikely.repeat(6, 1)
         logits[[best, 1]] = likely
         tracks.add(logits, embeds, features[first : first + 2], vectors, sizes)
-    assert [sorted(frame) for frame in tracks.codes] == [[0, 1], [0, 1], [1, 3], [1, 3]]
+    assert [sorted(frame) for frame in tracks.store.rles] == [[0, 1], [0, 1], [1, 3], [1, 3]]
     best = tracks.finish()[0]
     assert all(best.masks) and VideoTracks().finish() == []
 
@@ -195,12 +202,10 @@ def sure(queries=12, frames=3):
 def test_panoptic_clip_is_the_picture_of_its_frames(filter_low_score):
     """Frames one below the other, where nothing is resized."""
     logits, embeds, features = sure()
-    options = dict(overlap_threshold=0.3, filter_low_score=filter_low_score)
-    maps, segments = clip_panoptic(logits, embeds, features, Sizes((8, 10), (8, 10), (8, 10)), THINGS, **options)
+    rules = PanopticRules(THINGS, overlap_threshold=0.3, filter_low_score=filter_low_score)
+    maps, segments = clip_panoptic(logits, embeds, features, Sizes((8, 10), (8, 10), (8, 10)), rules)
     below = features.transpose(0, 1).flatten(1, 2)[None]
-    whole, expected = panoptic_segmentation(
-        logits, embeds, below, Sizes((24, 10), (24, 10), (24, 10)), THINGS, **options
-    )
+    whole, expected = panoptic_segmentation(logits, embeds, below, Sizes((24, 10), (24, 10), (24, 10)), rules)
     assert segments == expected and len(segments) > 2
     assert torch.equal(torch.cat(maps), whole)
     assert len({segment.label for segment in segments if not segment.is_thing}) == sum(
@@ -210,27 +215,27 @@ def test_panoptic_clip_is_the_picture_of_its_frames(filter_low_score):
 
 def test_panoptic_video_of_one_window_is_the_clip():
     logits, embeds, features = sure()
-    sizes = Sizes((32, 40), (30, 38), (45, 57))
-    maps, segments = clip_panoptic(logits, embeds, features, sizes, THINGS, overlap_threshold=0.3)
-    tracks = VideoTracks(panoptic=PanopticVideo(THINGS, overlap_threshold=0.3))
+    sizes, rules = Sizes((32, 40), (30, 38), (45, 57)), PanopticRules(THINGS, overlap_threshold=0.3)
+    maps, segments = clip_panoptic(logits, embeds, features, sizes, rules)
+    tracks = VideoTracks(panoptic=PanopticVideo(rules))
     tracks.add(logits, embeds, features, torch.randn(12, 4), sizes)
     found, labels = tracks.panoptic.finish()
     assert [(s.id, s.label, s.is_thing) for s in labels] == [(s.id, s.label, s.is_thing) for s in segments]
     assert all(map(torch.equal, found, maps)) and len(maps) == 3
-    assert list(PanopticVideo(THINGS).finish()[0]) == []
+    assert list(PanopticVideo(rules).finish()[0]) == []
 
 
 def test_panoptic_things_keep_their_number_through_windows():
     length = 13
     masks, vectors = scene(length)
     sizes = Sizes((8, 16), (8, 16), (8, 16))
-    tracks = VideoTracks(panoptic=PanopticVideo([True, False], overlap_threshold=0.1))
+    tracks = VideoTracks(panoptic=PanopticVideo(PanopticRules([True, False], overlap_threshold=0.1)))
     generator = torch.Generator().manual_seed(1)
     logits = torch.tensor([[9.0, 0, 0]] * 4 + [[0, 9.0, 0]] * 2)  # four things; the others are stuff of one class
     for window in windows(length, 5, 2):
-        order = torch.randperm(6, generator=generator) if window.first else torch.arange(6)
-        embeds, features = promises(10 * masks[order, window.first : window.end])
-        tracks.add(logits[order], embeds, features, vectors[order], sizes, window.known, window.shared)
+        order = torch.randperm(6, generator=generator) if window.start else torch.arange(6)
+        embeds, features = promises(10 * masks[order, window.start : window.stop])
+        tracks.add(logits[order], embeds, features, vectors[order], sizes, window.overlap_prev, window.overlap_next)
     maps, segments = tracks.panoptic.finish()
     assert [(s.id, s.label) for s in segments] == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 1)]
     for t, found in enumerate(maps):
@@ -242,7 +247,7 @@ def test_panoptic_things_keep_their_number_through_windows():
 
 def test_segments_of_a_video_as_tracks():
     """The maps again, in codes."""
-    panoptic = PanopticVideo([True, False], overlap_threshold=0.1)
+    panoptic = PanopticVideo(PanopticRules([True, False], overlap_threshold=0.1))
     assert panoptic.segment_tracks() == ([], [])
     masks = torch.full((3, 4, 8, 16), -1.0)
     masks[0, 1:3, :4, :8] = masks[1, :, 4:, 8:] = masks[2, :, 4:, :8] = 1
