@@ -37,9 +37,9 @@ def make_all(predictions: MaskPredictions) -> MadePredictions:
     """All masks of the matched queries and of the noised ones."""
     denoising = predictions.denoising and make_all(predictions.denoising)
     wide = widened(replace(predictions, denoising=None))
-    return MadePredictions(
-        wide.class_logits, wide.mask_embeds, features_with_one(wide), wide.boxes, wide.selected, denoising, wide.groups
-    )
+    features = features_with_one(wide)
+    layers = [replace(layer, mask_features=features) for layer in wide]
+    return MadePredictions(layers, wide.selected, denoising, wide.groups)
 
 
 def features_with_one(predictions: MaskPredictions) -> Tensor:

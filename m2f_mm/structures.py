@@ -7,6 +7,7 @@ a mask embedding, N objects of one image, P points, H x W the padded input size,
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -108,52 +109,126 @@ class Expendable(list):
 
 
 @dataclass
-class MaskPredictions:
-    """Class scores and *promises* of masks of every supervised layer.
+class LayerPrediction:
+    """Class logits, lazy masks and boxes of one supervised layer.
 
-    The mask logit of query q at a pixel is ``mask_embed[q] . mask_features[pixel]``, plus a constant of the query where
-    the embedding has one channel more than the features. Sampling and resizing are linear in the features, so no method
-    here needs the (Q, h, w) masks of all queries: pixels are made only where somebody looks (Mask2Former, section 3.2;
-    the promise is this package's own way to compute it).
+    The mask logit of query q at a pixel is ``mask_embeds[q] . mask_features[pixel]``, plus a constant of the query
+    where the embedding has one channel more than the features. Resizing and sampling are linear in the features, so no
+    method here needs the (Q, h, w) masks of all queries (``mask_ops``): pixels are computed only where they are read.
 
     Args:
-        class_logits: one (B, Q, C + 1) tensor per layer, the last class is no-object; the last entry is the output.
-        mask_embeds: one (B, Q, D) tensor per layer, or (B, Q, D + 1) with the constants last; none where only boxes
-            are predicted.
-        mask_features: (B, T, D, h, w), shared by all layers; None where only boxes are predicted.
-        boxes: optional, one (B, Q, 4) tensor per layer: cx, cy, w, h in 0..1 of the padded input.
-        selected: the first layer is the prediction for which a two-stage decoder chose tokens of the encoder.
-        denoising: optional, what became of noised objects, layer by layer as above.
-        groups: of ``denoising``: how many times each image's objects are among its queries. Query g M + n is object n
-            of group g, M the largest number of objects in the batch; an image with fewer has slots without an object.
-        queries: optional, (B, Q, E), what class logits and embeddings of the output are made of; alike for the same
-            object in other clips.
+        class_logits: (B, Q, C + 1), the last class is no-object; or (B, Q, C) of classes without one.
+        mask_embeds: (B, Q, D), or (B, Q, D + 1) with the constants last; None where only boxes are predicted.
+        mask_features: (B, T, D, h, w); None where only boxes are predicted.
+        boxes: (B, Q, 4) as cx, cy, w, h in 0..1 of the padded input; None where no boxes are predicted.
     """
 
-    class_logits: list[Tensor]
-    mask_embeds: list[Tensor]
-    mask_features: Tensor | None
-    boxes: list[Tensor] | None = None
+    class_logits: Tensor
+    mask_embeds: Tensor | None = None
+    mask_features: Tensor | None = None
+    boxes: Tensor | None = None
+
+    def mask_logits(self, queries: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Masks at the size of the features: per image (n, T, h, w), for ``queries[b]`` (n,) or for all."""
+        embeds = self.mask_embeds
+        return [
+            mask_logits_from(embeds[b] if queries is None else embeds[b, queries[b]], self.mask_features[b])
+            for b in range(embeds.shape[0])
+        ]
+
+
+@dataclass
+class MaskPredictions(Sequence[LayerPrediction]):
+    """The predictions of all supervised layers, a sequence; the last one is the output of the network.
+
+    Args:
+        layers: predictions of the same parts and shapes. Their ``mask_features`` are one tensor, unless a method has
+            others for each layer.
+        selected: the first layer is the prediction for which a two-stage decoder chose tokens of the encoder.
+        denoising: optional, predictions for noised objects, layer by layer.
+        groups: of ``denoising``: how many times each image's objects are among its queries. Query g M + n is object n
+            of group g, M the largest number of objects in the batch; an image with fewer has slots without an object.
+        queries: optional, (B, Q, E), the normalised queries behind class logits and embeddings of the output; alike
+            for the same object in other clips.
+    """
+
+    layers: list[LayerPrediction]
     selected: bool = False
     denoising: 'MaskPredictions | None' = None
     groups: int = 0
     queries: Tensor | None = None
 
+    @classmethod
+    def from_lists(
+        cls,
+        class_logits: Sequence[Tensor],
+        mask_embeds: Sequence[Tensor] | None = None,
+        mask_features: Tensor | None = None,
+        boxes: Sequence[Tensor] | None = None,
+        **whole: Any,
+    ) -> 'MaskPredictions':
+        """Predictions of layers that share their ``mask_features``, from one list for each part.
+
+        Args:
+            class_logits, mask_embeds, boxes: of each layer; None for a part that is not predicted.
+            mask_features: of all layers.
+            **whole: other fields than ``layers``.
+        """
+        nothing = [None] * len(class_logits)
+        layers = zip(class_logits, mask_embeds or nothing, boxes or nothing, strict=True)
+        return cls([LayerPrediction(logits, embeds, mask_features, box) for logits, embeds, box in layers], **whole)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index):
+        return self.layers[index]
+
     @property
     def num_layers(self) -> int:
-        return len(self.class_logits)
+        """Number of supervised layers."""
+        return len(self.layers)
 
     @property
     def device(self) -> torch.device:
-        return self.class_logits[0].device
+        """Device of the predictions."""
+        return self.layers[0].class_logits.device
+
+    @property
+    def class_logits(self) -> list[Tensor]:
+        """Class logits of each layer."""
+        return [layer.class_logits for layer in self.layers]
+
+    @property
+    def mask_embeds(self) -> list[Tensor]:
+        """Mask embeddings of each layer; empty where only boxes are predicted."""
+        return [layer.mask_embeds for layer in self.layers if layer.mask_embeds is not None]
+
+    @property
+    def boxes(self) -> list[Tensor] | None:
+        """Boxes of each layer; None where no boxes are predicted."""
+        boxes = [layer.boxes for layer in self.layers if layer.boxes is not None]
+        return boxes or None
+
+    @property
+    def mask_features(self) -> Tensor | None:
+        """Mask features of the output; those of every layer have this shape. None where only boxes are predicted."""
+        return self.layers[-1].mask_features
 
     def mask_logits(self, layer: int = -1, queries: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Masks at the size of the features: per image (n, T, h, w), for ``queries[b]`` (n,) or for all."""
-        embeds = self.mask_embeds[layer]
-        return [
-            mask_logits_from(embeds[b] if queries is None else embeds[b, queries[b]], self.mask_features[b])
-            for b in range(embeds.shape[0])
-        ]
+        """Masks of a layer, see ``LayerPrediction``."""
+        return self.layers[layer].mask_logits(queries)
+
+    def feature_runs(self) -> list[tuple[Tensor, int]]:
+        """Mask features with the number of successive layers that share them: one pair, unless a method has others for
+        each layer."""
+        runs: list[tuple[Tensor, int]] = []
+        for layer in self.layers:
+            if runs and runs[-1][0] is layer.mask_features:
+                runs[-1] = layer.mask_features, runs[-1][1] + 1
+            else:
+                runs.append((layer.mask_features, 1))
+        return runs
 
     @torch.no_grad()
     def samples(self, points: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -165,11 +240,16 @@ class MaskPredictions:
         Yields:
             (B, Q, T * P) logits, frame-major.
         """
-        batch, frames, _, *size = self.mask_features.shape
-        dtype = torch.promote_types(self.mask_features.dtype, torch.float32)
-        pixels = self.mask_features.to(dtype).permute(0, 1, 3, 4, 2).contiguous().flatten(0, 3)  # (B * T * h * w, D)
-        first = torch.arange(batch * frames, device=pixels.device).view(batch, frames, 1, 1) * (size[0] * size[1])
-        for embeds, where in zip(self.mask_embeds, points):
+        features = None
+        for layer, where in zip(self.layers, points):
+            if features is not layer.mask_features:
+                features = layer.mask_features
+                batch, frames, _, *size = features.shape
+                dtype = torch.promote_types(features.dtype, torch.float32)
+                pixels = None  # those of the layer before end before the next are made
+                pixels = features.to(dtype).permute(0, 1, 3, 4, 2).contiguous().flatten(0, 3)  # (B * T * h * w, D)
+                first = torch.arange(batch * frames, device=pixels.device).view(batch, frames, 1, 1)
+                first = first * (size[0] * size[1])
             index, factors = (torch.stack(parts, -1) for parts in zip(*bilinear_taps(where, size, dtype)))  # (B, P, 4)
             index = index[:, None] + first  # (B, T, P, 4)
             factors = factors[:, None].expand_as(index)
@@ -177,7 +257,7 @@ class MaskPredictions:
                 index.flatten(0, 2), pixels, mode='sum', per_sample_weights=factors.flatten(0, 2)
             )  # four rows, weighted and added
             covered = factors.sum(-1).flatten(1)[:, None]  # (B, 1, T * P): masks are zero outside, constant and all
-            yield dot(embeds.to(dtype), sampled.unflatten(0, (batch, -1)).mT, covered)
+            yield dot(layer.mask_embeds.to(dtype), sampled.unflatten(0, (batch, -1)).mT, covered)
 
 
 __getattr__ = renamed_attributes(

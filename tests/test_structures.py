@@ -5,14 +5,16 @@ import torch
 import torch.nn.functional as F
 
 from m2f_mm.mask_ops import attention_mask, fold_projection, resize_features
-from m2f_mm.structures import MaskPredictions, SegTargets
+from m2f_mm.structures import LayerPrediction, MaskPredictions, SegTargets
 
 CONSTANT = pytest.mark.parametrize('constant', [0, 1], ids=['', 'with constants'])
 
 
 def promise(frames=1, constant=0):
     torch.manual_seed(0)
-    return MaskPredictions([torch.randn(2, 5, 4)], [torch.randn(2, 5, 6 + constant)], torch.randn(2, frames, 6, 8, 10))
+    return MaskPredictions.from_lists(
+        [torch.randn(2, 5, 4)], [torch.randn(2, 5, 6 + constant)], torch.randn(2, frames, 6, 8, 10)
+    )
 
 
 def whole(predictions):
@@ -26,11 +28,11 @@ def test_folding_a_projection_into_embeddings():
     torch.manual_seed(0)
     projection, embeds, x = torch.nn.Conv2d(6, 4, 1), torch.randn(2, 5, 4), torch.randn(2, 6, 8, 10)
     expected = torch.einsum('bqd,bdhw->bqhw', embeds, projection(x))
-    folded = MaskPredictions([], [fold_projection(embeds, projection)], x[:, None])
-    assert folded.mask_embeds[0].shape == (2, 5, 7)
+    folded = LayerPrediction(torch.zeros(2, 5, 4), fold_projection(embeds, projection), x[:, None])
+    assert folded.mask_embeds.shape == (2, 5, 7)
     torch.testing.assert_close(torch.stack(folded.mask_logits())[:, :, 0], expected)
     with torch.autocast('cpu', torch.bfloat16):
-        assert torch.equal(fold_projection(embeds, projection), folded.mask_embeds[0]), 'float32 whatever is around it'
+        assert torch.equal(fold_projection(embeds, projection), folded.mask_embeds), 'float32 whatever is around it'
 
 
 @CONSTANT

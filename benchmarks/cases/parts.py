@@ -158,7 +158,7 @@ def our_criterion(samples: list, model: nn.Module, predicted: Tensors) -> Tensor
 
     head = model.panoptic_head
     targets = to_targets(samples, head.is_thing, predicted[0].device)
-    promises = MaskPredictions(predicted[:LAYERS], predicted[LAYERS:-1], predicted[-1][:, None])
+    promises = MaskPredictions.from_lists(predicted[:LAYERS], predicted[LAYERS:-1], predicted[-1][:, None])
     return [total(head.criterion(promises, targets))]
 
 

@@ -114,7 +114,7 @@ def our_results(fusion: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], height
 
     logits, embeds, features = inputs
     target = sample(height, width)
-    promised = LazyMasks(MaskPredictions([logits], [embeds], features[:, None]), target.batch_input_shape)
+    promised = LazyMasks(MaskPredictions.from_lists([logits], [embeds], features[:, None]), target.batch_input_shape)
     return fusion.predict(logits, promised, [target], rescale=True)[0]
 
 

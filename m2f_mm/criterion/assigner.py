@@ -249,8 +249,9 @@ def prediction_sums(predictions: MaskPredictions) -> dict[str, Tensor]:
     }
     sums = {name: torch.stack(part).flatten(2).sum(2) for name, part in layers.items() if part}
     if predictions.mask_features is not None:
-        features = predictions.mask_features.flatten(1).sum(1)
-        sums['mask features'] = features.expand(predictions.num_layers, -1)
+        sums['mask features'] = torch.cat(
+            [features.flatten(1).sum(1).expand(number, -1) for features, number in predictions.feature_runs()]
+        )
     return sums
 
 

@@ -4,6 +4,7 @@ Shapes: L supervised predictions, B images, Q queries, C classes, R matched pair
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from m2f_mm.deprecation import renamed_arguments, renamed_value
 from m2f_mm.mask_ops import mask_logits_from
-from m2f_mm.structures import MaskPredictions, SegTargets
+from m2f_mm.structures import LayerPrediction, MaskPredictions, SegTargets
 
 from .assigner import HungarianAssigner, Matching, image_name
 from .boxes import giou_loss, l1_loss
@@ -322,8 +323,14 @@ def matched_masks(predictions: MaskPredictions, matching: Matching) -> Iterator[
 
     No rows still carry the graph of every parameter.
     """
-    embeds = torch.stack(predictions.mask_embeds)[matching.layer, matching.batch, matching.query]
-    return zip(*map(masks_by_layer, matching.by_image(embeds), predictions.mask_features, matching.counts))
+    embeds = matching.by_image(torch.stack(predictions.mask_embeds)[matching.layer, matching.batch, matching.query])
+    first = 0
+    for features, number in predictions.feature_runs():  # one, unless layers have features of their own
+        counts = [image[first : first + number] for image in matching.counts]
+        before = [sum(image[:first]) for image in matching.counts]
+        rows = [image[n : n + sum(some)] for image, n, some in zip(embeds, before, counts)]
+        yield from zip(*map(masks_by_layer, rows, features, counts))
+        first += number
 
 
 def masks_by_layer(embeds: Tensor, features: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
@@ -337,20 +344,23 @@ def masks_by_layer(embeds: Tensor, features: Tensor, counts: Sequence[int]) -> I
 
 
 def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:
-    def widen(x: Tensor | list[Tensor] | None) -> Tensor | list[Tensor] | None:
-        if isinstance(x, list):
-            return [widen(each) for each in x]
-        return None if x is None else x.to(torch.promote_types(x.dtype, torch.float32))
+    """The predictions of all layers in float32 or wider."""
+    widened: dict[int, Tensor] = {}  # by identity: layers share their mask features
 
-    denoising = predictions.denoising and at_least_float32(predictions.denoising)
-    return MaskPredictions(
-        widen(predictions.class_logits),
-        widen(predictions.mask_embeds),
-        widen(predictions.mask_features),
-        widen(predictions.boxes),
-        predictions.selected,
-        denoising,
-        predictions.groups,
+    def widen(x: Tensor | None) -> Tensor | None:
+        if x is None:
+            return None
+        if id(x) not in widened:
+            widened[id(x)] = x.to(torch.promote_types(x.dtype, torch.float32))
+        return widened[id(x)]
+
+    return replace(
+        predictions,
+        layers=[
+            LayerPrediction(*map(widen, (layer.class_logits, layer.mask_embeds, layer.mask_features, layer.boxes)))
+            for layer in predictions
+        ],
+        denoising=predictions.denoising and at_least_float32(predictions.denoising),
     )
 
 

@@ -338,7 +338,7 @@ class MaskFormerFusionHead(BaseModule):
 def lazy_masks_from_logits(class_logits: Tensor, masks: Tensor) -> LazyMasks:
     """Masks that exist already, (B, Q, H, W), in the form of promises: each query picks its own channel."""
     picks = torch.eye(masks.shape[1], device=masks.device, dtype=masks.dtype).expand(len(masks), -1, -1)
-    return LazyMasks(MaskPredictions([class_logits], [picks], masks[:, None]), masks.shape[-2:])
+    return LazyMasks(MaskPredictions.from_lists([class_logits], [picks], masks[:, None]), masks.shape[-2:])
 
 
 @MODELS.register_module(name=['Mask2Former', 'MaskFormer', 'MaskDINO'])

@@ -176,7 +176,8 @@ class MaskDINO(MaskNetwork):
         if noised is not None:
             predictions.denoising, predictions.groups = denoised.predictions(), noised.groups
         elif self.training and self.denoising_queries:  # a step without them still gives their embedding a gradient
-            predictions.class_logits[-1] = predictions.class_logits[-1] + 0 * self.label_embed.weight.sum()
+            output = predictions[-1]
+            output.class_logits = output.class_logits + 0 * self.label_embed.weight.sum()
         return predictions
 
     @staticmethod
@@ -222,7 +223,9 @@ class Predicted:
         self.boxes.append(boxes)
 
     def predictions(self, selected: bool = False) -> MaskPredictions:
-        return MaskPredictions(self.class_logits, self.mask_embeds, self.mask_features, self.boxes, selected)
+        return MaskPredictions.from_lists(
+            self.class_logits, self.mask_embeds, self.mask_features, self.boxes, selected=selected
+        )
 
 
 def token_boxes(shapes: Shapes, device: torch.device) -> tuple[Tensor, Tensor]:

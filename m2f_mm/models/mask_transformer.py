@@ -188,7 +188,7 @@ class MaskTransformer(MaskNetwork):
         query = self.transformer_decoder(query, positions, levels, predict)
         class_logits.append(self.cls_embed(query))
         mask_embeds.append(self._embed_masks(query))
-        return MaskPredictions(class_logits, mask_embeds, mask_features, queries=query)
+        return MaskPredictions.from_lists(class_logits, mask_embeds, mask_features, queries=query)
 
     def _memory(self, memory: Tensor, level: int, num_frames: int) -> Memory:
         """A map (B * T, E, h, w) as the tokens of a level, frame-major, and what is to be added to them."""

@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_official_point_samples():
     where = torch.tensor([[(0, 0), (0.5, 0.5), (0.125, 1 / 6), (1, 1), (0.3, 0.9)]])
     expected = torch.tensor([[0.0, 5.5, 0.0, 2.75, 6.960002]])
     torch.testing.assert_close(points.sample_logits(ramp, where), expected, atol=1e-5, rtol=0)
-    one = MaskPredictions([], [torch.ones(1, 1, 1)], ramp.view(1, 1, 1, 3, 4))
+    one = MaskPredictions.from_lists([torch.zeros(1, 1, 2)], [torch.ones(1, 1, 1)], ramp.view(1, 1, 1, 3, 4))
     torch.testing.assert_close(next(one.samples([where])), expected[None], atol=1e-5, rtol=0)
 
 
@@ -106,7 +107,7 @@ def test_uncertain_points_come_first():
 
 def predictions_of(queries=6, classes=3, layers=2, batch=2, scale=3.0):
     torch.manual_seed(0)
-    return MaskPredictions(
+    return MaskPredictions.from_lists(
         [torch.randn(batch, queries, classes + 1, requires_grad=True) for _ in range(layers)],
         [(torch.randn(batch, queries, 4) * scale).requires_grad_() for _ in range(layers)],
         torch.randn(batch, 1, 4, 6, 8, requires_grad=True),
@@ -246,7 +247,7 @@ def test_every_input_gets_a_gradient(counts, dense):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_float32_inside_amp(dtype):
     predictions, targets = predictions_of(), targets_of(3, 2)
-    half = MaskPredictions(
+    half = MaskPredictions.from_lists(
         [x.to(dtype) for x in predictions.class_logits],
         [x.to(dtype) for x in predictions.mask_embeds],
         predictions.mask_features.to(dtype),
@@ -282,9 +283,10 @@ def test_what_is_not_finite_is_named(part, layer, message, value):
 @pytest.mark.parametrize('layer, where', [(0, 'the chosen tokens'), (1, 'layer d0'), (2, 'the last layer')])
 def test_boxes_that_are_not_finite_are_named(layer, where):
     predictions = predictions_of()
-    for part in (predictions.class_logits, predictions.mask_embeds):
-        part.append(part[-1])
-    predictions.boxes, predictions.selected = [torch.full((2, 6, 4), 0.5) for _ in range(3)], True
+    predictions.layers.append(replace(predictions[-1]))
+    predictions.selected = True
+    for prediction in predictions:
+        prediction.boxes = torch.full((2, 6, 4), 0.5)
     predictions.boxes[layer][1, 2, 3] = float('nan')
     with pytest.raises(FloatingPointError, match=f'boxes of {where} are not finite for image 1'):
         HungarianAssigner(num_points=20)(predictions, [t.with_boxes() for t in targets_of(2, 2)], RandomPoints())
@@ -328,7 +330,7 @@ def of_pixels(logits, masks):
     """Predictions whose masks exist already: each pixel is a channel of its own."""
     size = masks[0].shape[-2:]
     pixels = torch.eye(size.numel()).view(1, 1, -1, *size).expand(masks[0].shape[0], -1, -1, -1, -1)
-    return MaskPredictions(logits, [mask.flatten(2) for mask in masks], pixels)
+    return MaskPredictions.from_lists(logits, [mask.flatten(2) for mask in masks], pixels)
 
 
 def dense_criterion(class_weight, **options):
@@ -381,7 +383,7 @@ def test_losses_at_every_pixel_are_their_formulas(counts, frames, monkeypatch):
     features = torch.randn(2, frames, 4, 6, 8, dtype=torch.float64)
     embeds = [torch.randn(2, 6, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     logits = [torch.randn(2, 6, 4, dtype=torch.float64) for _ in range(2)]
-    predictions = MaskPredictions(logits, embeds, features)
+    predictions = MaskPredictions.from_lists(logits, embeds, features)
     targets = [SegTargets(torch.arange(count) % 3, torch.rand(count, frames, 23, 31) < 0.3) for count in counts]
     criterion = dense_criterion([1, 1, 1, 0.1])
     matching = criterion.assigner(predictions, targets, criterion.draw)
@@ -471,7 +473,8 @@ class SamePoints(RandomPoints):
 def test_images_without_masks(num_points):
     """Such an image is matched by class and box; terms of masks are means over the objects of the others."""
     predictions, (masked, boxed) = predictions_of(), targets_of(3, 2)
-    predictions.boxes = [torch.rand(2, 6, 4).requires_grad_() for _ in range(2)]
+    for prediction in predictions:
+        prediction.boxes = torch.rand(2, 6, 4).requires_grad_()
     masked = masked.with_boxes()
     boxed = SegTargets(boxed.labels, None, boxed.with_boxes().boxes)
     weights = dict(class_weight=2.0, mask_weight=5.0, dice_weight=5.0, l1_weight=5.0, giou_weight=2.0)
@@ -484,7 +487,7 @@ def test_images_without_masks(num_points):
     def first_image(layers):
         return [layer[:1] for layer in layers]
 
-    first = MaskPredictions(
+    first = MaskPredictions.from_lists(
         *map(first_image, (predictions.class_logits, predictions.mask_embeds)),
         predictions.mask_features[:1],
         first_image(predictions.boxes),
@@ -503,6 +506,34 @@ def test_images_without_masks(num_points):
         best = min(itertools.permutations(range(6), 2), key=lambda pair: sum(cost[q, n] for n, q in enumerate(pair)))
         here = (matching.layer == layer) & (matching.batch == 1)
         assert {int(n): int(q) for n, q in zip(matching.target[here], matching.query[here])} == dict(enumerate(best))
+
+
+@pytest.mark.parametrize('num_points', [50, None])
+def test_mask_features_of_each_layer(num_points):
+    """Layers with features of their own learn what each would alone."""
+    predictions, targets = predictions_of(layers=4), targets_of(3, 1)
+    own = torch.randn(2, 1, 4, 6, 8, requires_grad=True)
+    for layer in (1, 2):
+        predictions[layer].mask_features = own
+    leaves = [*predictions.class_logits, *predictions.mask_embeds, own, predictions.mask_features]
+    criterion = SetCriterion(
+        HungarianAssigner(num_points=num_points), [1.0] * 4, num_points=num_points, draw=SamePoints()
+    )
+    losses = criterion(predictions, targets)
+    alone = [criterion(MaskPredictions([layer]), targets) for layer in predictions]
+    for layer, expected in zip(('d0.', 'd1.', 'd2.', ''), alone):
+        for name, value in expected.items():
+            torch.testing.assert_close(losses[layer + name], value)
+    found = torch.autograd.grad(sum(losses.values()), leaves)
+    for gradient, expected in zip(found, torch.autograd.grad(sum(sum(each.values()) for each in alone), leaves)):
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_mask_features_of_one_layer_that_are_not_finite_are_named():
+    predictions = predictions_of(layers=3)
+    predictions[1].mask_features = torch.full((2, 1, 4, 6, 8), float('nan'))
+    with pytest.raises(FloatingPointError, match='mask features of layer d1 are not finite for image 0'):
+        HungarianAssigner(num_points=20)(predictions, targets_of(2, 2), RandomPoints())
 
 
 def test_masks_of_several_products(monkeypatch):
@@ -527,7 +558,8 @@ def test_masks_of_several_products(monkeypatch):
 
 def test_boxes_of_targets_that_are_not_finite_are_named():
     predictions = predictions_of()
-    predictions.boxes = [torch.full((2, 6, 4), 0.5) for _ in range(2)]
+    for prediction in predictions:
+        prediction.boxes = torch.full((2, 6, 4), 0.5)
     targets = [target.with_boxes() for target in targets_of(2, 2)]
     targets[1].boxes[0, 0] = float('nan')
     with pytest.raises(ValueError, match=r'image 1 of the batch \(image_1.jpg\) has boxes that are not finite'):

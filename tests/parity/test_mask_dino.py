@@ -389,7 +389,7 @@ def test_criterion(designed):
         leaf.requires_grad_()
     queries = masks[0].shape[1]
     picks = torch.eye(queries * len(masks)).split(queries)
-    predictions = MaskPredictions(
+    predictions = MaskPredictions.from_lists(
         logits,
         [pick.expand(len(masks[0]), -1, -1) for pick in picks],
         torch.cat(masks, 1)[:, None],

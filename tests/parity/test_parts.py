@@ -96,7 +96,7 @@ def test_criterion(designed):
     masks = [output['pred_masks'] for output in outputs[:-1]] + [final_masks]
     queries = masks[0].shape[1]
     picks = torch.eye(queries * len(masks)).split(queries)
-    predictions = MaskPredictions(
+    predictions = MaskPredictions.from_lists(
         logits, [pick.expand(len(masks[0]), -1, -1) for pick in picks], torch.cat(masks, 1)[:, None]
     )
     targets = [SegTargets(target['labels'], target['masks']) for target in designed['inputs']['targets']]
