@@ -6,11 +6,13 @@ OTHER_STACK = $(if $(filter onedl,$(STACK)),openmmlab,onedl)
 VENV ?= $(if $(filter onedl,$(STACK)),.venv,.venv-openmmlab)
 BIN = $(abspath $(VENV))/bin
 RUN = $(BIN)/python
+LINT_VENV = .venv-lint
+LINT = $(abspath $(LINT_VENV))/bin
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install test smoke demo lint doctor bench bench-gpu clean
+.PHONY: help install test smoke demo lint docs doctor bench bench-gpu clean
 
 help:
 	@echo 'make demo      set-up, then train, evaluate and draw on a generated data set'
@@ -18,7 +20,8 @@ help:
 	@echo 'make smoke     set-up, then the short set of tests'
 	@echo 'make install   set-up only: virtual environment, dependencies, mmcv compiled once'
 	@echo 'make doctor    what is installed, what is broken, what to do about it'
-	@echo 'make lint      ruff'
+	@echo 'make lint      formatting, lint, layers (import-linter), types (mypy), and the documentation'
+	@echo 'make docs      the documentation with its API reference, into build/site'
 	@echo 'make bench     set-up, then time and memory beside other implementations; writes docs/benchmarks.md'
 	@echo 'make bench-gpu the same on a GPU, with an mmcv compiled for it'
 	@echo 'make clean     remove both environments, compiled wheels and everything generated'
@@ -44,10 +47,20 @@ smoke: install
 demo: install
 	$(RUN) tools/demo.py $(DEMO_ARGS)
 
-lint: install
-	@$(BIN)/ruff --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet -r requirements/dev.txt
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+# Linters and documentation have an environment of their own, so that they cannot change the one that is tested.
+$(LINT_VENV)/.ready: requirements/dev.txt
+	@$${PYTHON:-python3} -m venv $(LINT_VENV)
+	@$(LINT)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@touch $@
+
+lint: install $(LINT_VENV)/.ready docs
+	$(LINT)/ruff check .
+	$(LINT)/ruff format --check .
+	$(LINT)/lint-imports
+	$(LINT)/mypy --python-executable $(RUN)
+
+docs: $(LINT_VENV)/.ready
+	$(LINT)/mkdocs build --strict --quiet
 
 doctor:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/doctor.py; else $${PYTHON:-python3} tools/doctor.py; fi
@@ -61,5 +74,5 @@ bench-gpu: install
 	$(RUN) -m benchmarks.table
 
 clean:
-	rm -rf .venv .venv-openmmlab .cache .pytest_cache .ruff_cache build dist *.egg-info demo_out work_dirs
+	rm -rf .venv .venv-openmmlab .venv-lint .cache .pytest_cache .ruff_cache .mypy_cache .import_linter_cache build dist *.egg-info demo_out work_dirs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

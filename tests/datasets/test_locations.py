@@ -49,9 +49,9 @@ def test_missing_parts_of_data(tmp_path, monkeypatch):
     require_files(cfg, ('val',))
 
 
-def test_every_root_of_the_configs_and_of_the_readme_is_known():
+def test_every_root_of_the_configs_and_of_the_docs_is_known():
     texts = [(ROOT / 'configs' / name).read_text() for name in shipped_configs()]
-    readme = (ROOT / 'README.md').read_text()
+    page = (ROOT / 'docs/data.md').read_text()
     for text in texts:
         for part in text.split('{{$')[1:]:
             variable, default = part.split('}}')[0].split(':')
@@ -59,7 +59,7 @@ def test_every_root_of_the_configs_and_of_the_readme_is_known():
             assert [location.default for location in known] == [default], variable
     for location in LOCATIONS:
         command = location.command.split(' --out')[0].replace('{}', location.default)
-        assert command in readme and (not command or (ROOT / command.split()[1]).is_file()), location
+        assert command in page and (not command or (ROOT / command.split()[1]).is_file()), location
 
 
 def test_check_dataset_names_the_command(monkeypatch, tmp_path):

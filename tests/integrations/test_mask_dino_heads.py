@@ -178,10 +178,10 @@ def test_boxes_around_masks():
         ('mmseg', 'mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py'),
     ],
 )
-def test_heads_are_exchanged_as_readme_says(scope, name, tmp_path):
+def test_heads_are_exchanged_as_the_docs_say(scope, name, tmp_path):
     """In a config that inherits a stock one."""
     package = pytest.importorskip(scope)
-    section = (Path(__file__).parents[2] / 'README.md').read_text(encoding='utf-8').split('## Mask DINO')[1]
+    section = (Path(__file__).parents[2] / 'docs/mask_dino.md').read_text(encoding='utf-8')
     snippets = dict(zip(('mmdet', 'mmseg'), re.findall(r'model = dict\(.*?\n(?=model|```)', section, re.S)))
     stock = Path(package.__file__).parent / '.mim/configs' / name
     (tmp_path / 'mine.py').write_text(f'_base_ = [{str(stock)!r}]\n{snippets[scope]}')
