@@ -19,6 +19,8 @@ from m2f_mm.apis.command_line import (
 )
 from m2f_mm.checkpoints import safe_loading
 from m2f_mm.datasets.locations import require_files
+from m2f_mm.datasets.pipelines import type_name
+from m2f_mm.datasets.wrappers import iter_datasets
 from m2f_mm.engine.class_counts import check_class_counts
 from m2f_mm.engine.config_checks import palette_warnings, tta_warnings
 
@@ -88,12 +90,6 @@ def draw_into(cfg: Config, folder: str) -> None:
         backend.img_save_dir = folder
 
 
-def type_name(part: dict) -> str:
-    """Of the class that a part of a config asks for, without its scope."""
-    kind = part['type']
-    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
-
-
 def is_segmentor(cfg: Config) -> bool:
     """Whether the config is one of MMSegmentation."""
     return cfg.get('default_scope') == 'mmseg'
@@ -108,10 +104,8 @@ def use_tta(cfg: Config, name: str) -> None:
             "tta_model = dict(type='SegTTAModel') and a tta_pipeline that ends in TestTimeAug"
         )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    dataset = cfg.test_dataloader.dataset
-    while isinstance(dataset.get('dataset'), dict):
-        dataset = dataset.dataset
-    dataset.pipeline = cfg.tta_pipeline
+    for dataset, _ in iter_datasets(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
 
 
 def keep_predictions(cfg: Config, out: str) -> None:

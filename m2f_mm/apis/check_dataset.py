@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from m2f_mm.datasets.faults import Fault, FaultsError, collected_faults
 from m2f_mm.datasets.inspection import dataset_faults
 from m2f_mm.datasets.locations import cure
+from m2f_mm.datasets.pipelines import frame_steps, loads, type_name
+from m2f_mm.datasets.wrappers import iter_datasets
 from m2f_mm.engine.ignored_label import use_one_ignored_label
 
 
@@ -28,12 +30,10 @@ class CheckedItems(Dataset):
 
     def __init__(self, dataset: Any, pipeline: list[dict]):
         self.dataset = dataset
-        pipeline = next(
-            (step['transforms'] for step in pipeline if 'TransformBroadcaster' in str(step['type'])), pipeline
-        )  # what is done with each frame
-        last = max((i for i, step in enumerate(pipeline) if 'Load' in str(step['type'])), default=-1) + 1
+        steps = frame_steps(pipeline)
+        last = max((i for i, step in enumerate(steps) if loads(step)), default=-1) + 1
         self.loading, self.rest = (
-            Compose([TRANSFORMS.build(step) for step in part]) for part in (pipeline[:last], pipeline[last:])
+            Compose([TRANSFORMS.build(step) for step in part]) for part in (steps[:last], steps[last:])
         )
 
     def __len__(self) -> int:
@@ -50,11 +50,7 @@ class CheckedItems(Dataset):
             try:
                 results = step(results)
             except Exception as error:  # whatever a loader raises: of files, decoders, annotations
-                labels = (
-                    info.get('seg_map_path')
-                    if 'Load' in type(step).__name__ and ('Image' not in type(step).__name__)
-                    else None
-                )
+                labels = info.get('seg_map_path') if loads(step) and 'Image' not in type_name(step) else None
                 return [Fault('items that cannot be loaded', labels or path, '', said(error))]
             if results is None:
                 return [Fault('items of which the pipeline leaves nothing', path)]
@@ -122,15 +118,9 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         found = [
             check_part(part, workers, progress, cfg.get('model'))
-            for part in parts_of(cfg[f'{split}_dataloader'].dataset)
+            for part, _ in iter_datasets(cfg[f'{split}_dataloader'].dataset)
         ]
     return sum(count for count, _ in found), [fault for _, faults in found for fault in faults]
-
-
-def parts_of(dataset_cfg: ConfigDict) -> list[ConfigDict]:
-    """The data sets inside of wrappers."""
-    inner = dataset_cfg.get('datasets') or ([dataset_cfg['dataset']] if 'dataset' in dataset_cfg else [])
-    return [part for each in inner for part in parts_of(each)] or [dataset_cfg]
 
 
 def check_part(

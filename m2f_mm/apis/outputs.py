@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from m2f_mm.datasets.io import refuse_inputs
+from m2f_mm.datasets.wrappers import iter_datasets
 
 _SUFFIXES = (
     '',
@@ -37,7 +38,7 @@ def inputs(cfg: Config) -> Iterator[str]:
     A data set whose images lie in ``data_root`` itself stands for its annotation file only.
     """
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for dataset in _datasets((cfg.get(loader) or {}).get('dataset')):
+        for dataset, _ in iter_datasets((cfg.get(loader) or {}).get('dataset') or {}):
             root = dataset.get('data_root') or ''
             prefixes = dataset.get('data_prefix') or {}
             parts = [dataset.get('ann_file'), *(prefixes.values() if isinstance(prefixes, dict) else [prefixes])]
@@ -66,15 +67,6 @@ def outputs(cfg: Config) -> Iterator[tuple[str, str]]:
         for key in ('save_dir', 'img_save_dir'):
             if isinstance(part, dict) and part.get(key):
                 yield f'{key} (--show-dir)', part[key]
-
-
-def _datasets(dataset: dict | list | None) -> Iterator[dict]:
-    """The data sets inside of wrappers."""
-    for each in dataset if isinstance(dataset, list | tuple) else [dataset]:
-        if isinstance(each, dict):
-            yield each
-            for key in ('dataset', 'datasets'):
-                yield from _datasets(each.get(key))
 
 
 def _evaluators(cfg: Config) -> Iterator[dict]:

@@ -15,6 +15,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.utils import ProgressBar
 from torch import nn
 
+from m2f_mm.datasets.pipelines import split_pipeline, type_name
+from m2f_mm.datasets.wrappers import iter_datasets
 from m2f_mm.engine.class_counts import configured_data
 from m2f_mm.heads import HEAD_NAMES
 from m2f_mm.postprocess import PanopticVideo, Segment
@@ -64,33 +66,40 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     return model.to(device).eval()
 
 
+VIDEO, IMAGE = ('Mask2FormerVideo', 'Mask2FormerTrackHead'), ('Mask2Former', 'Mask2FormerHead')
+
+
 def as_video(cfg: Config) -> Config:
-    """A config of our video model, out of that of a Mask2Former for images, ours or MMDetection's, which predicts every
-    frame on its own, and what it finds is joined as MinVIS does; or out of MMDetection's for videos. Ours gets its
-    ``test_cfg`` in one place. What was given stays as it is.
+    """A config of our video model. What was given stays as it is.
+
+    The names of model and head decide, whatever their scope: ``VIDEO`` is taken, ours or MMDetection's; ``IMAGE`` gets
+    a track head, which predicts every frame on its own, and the frames are joined as MinVIS does. Classes that inherit
+    from our ``Mask2FormerVideo`` are taken, too. ``test_cfg`` is in the model afterwards.
 
     Raises:
         ValueError: the config is of another model.
     """
     from mmengine.registry import MODELS, DefaultScope
 
+    from m2f_mm.integrations.mmdet_video import Mask2FormerVideo
+
     cfg = copy.deepcopy(cfg)
     model = cfg.model
     model.setdefault('data_preprocessor', cfg.get('data_preprocessor') or {})  # as the runner does
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         kind = MODELS.get(model.type) if isinstance(model.type, str) else model.type
-    heads = [model[slot] for slot in HEAD_NAMES if slot in model]
-    found = [_name(part) for part in [model, *heads] if isinstance(part, dict)]
-    if hasattr(kind, 'features_of') or found == ['Mask2FormerVideo', 'Mask2FormerTrackHead']:
+    names = tuple(type_name(part) for part in (model, *(model.get(slot) for slot in HEAD_NAMES)) if part)
+    ours = isinstance(kind, type) and issubclass(kind, Mask2FormerVideo)
+    if ours or names == VIDEO:
         head = model.track_head
-        if not hasattr(kind, 'features_of'):
-            model.type, head.type = 'm2f_mm.Mask2FormerVideo', 'm2f_mm.Mask2FormerTrackHead'
+        if not ours:
+            model.type, head.type = (f'm2f_mm.{name}' for name in VIDEO)
         model.test_cfg = (head.pop('test_cfg', None) or {}) | (model.get('test_cfg') or {})
-    elif found == ['Mask2Former', 'Mask2FormerHead']:
+    elif names == IMAGE:
         cfg.model = _of_images(model)
     else:
         raise ValueError(
-            f'{" with ".join(found)} cannot track: take a config of Mask2Former for videos, or one of '
+            f'{" with ".join(names)} cannot track: take a config of Mask2Former for videos, or one of '
             "MMDetection's Mask2Former for images, panoptic or instances"
         )
     return cfg
@@ -132,15 +141,7 @@ def tested_data(cfg: Config) -> dict:
             'the config has no test_dataloader, whose pipeline prepares frames: give it one, with the '
             'resizing of the training'
         )
-    dataset = cfg.test_dataloader['dataset']
-    while 'pipeline' not in dataset and ('dataset' in dataset or 'datasets' in dataset):
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    return dataset
-
-
-def _name(part: dict) -> str:
-    """Of the class that a part of a config asks for, without its scope."""
-    return (part['type'] if isinstance(part['type'], str) else part['type'].__name__).split('.')[-1]
+    return next(iter_datasets(cfg.test_dataloader['dataset']))[0]
 
 
 def frame_transforms(cfg: Config) -> Any:
@@ -148,9 +149,7 @@ def frame_transforms(cfg: Config) -> Any:
     from mmengine.dataset import Compose
     from mmengine.registry import DefaultScope
 
-    steps = tested_data(cfg)['pipeline']
-    steps = next((step.transforms for step in steps if _name(step) == 'TransformBroadcaster'), steps)
-    steps = [step for step in steps if not _name(step).startswith(('Load', 'InferencerLoad', 'Pack'))]
+    steps = split_pipeline(tested_data(cfg)['pipeline']).transform
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
         return Compose(steps)
 

@@ -10,6 +10,7 @@ from .label_maps import label_map_faults
 from .panoptic import PanopticDataset
 from .panoptic_records import panoptic_faults
 from .video import VideoInstanceDataset
+from .wrappers import iter_datasets
 
 LABEL_MAPS, IMAGES = 500, 20_000  # how many files of a large data set are looked at before a run
 _PNG_CURE = 'Check data_prefix=dict(seg=...), or write the PNG anew: segment ids as R + 256 G + 65536 B'
@@ -25,7 +26,7 @@ def dataset_faults(dataset: Any, everything: bool = True) -> Iterator[Fault]:
         everything: False looks at ``LABEL_MAPS`` label maps and ``IMAGES`` headers at most, evenly spread.
     """
     maps, images = (None, None) if everything else (LABEL_MAPS, IMAGES)
-    for part in inner_datasets(dataset):
+    for part, _ in iter_datasets(dataset):
         if isinstance(part, PanopticDataset):
             yield from _panoptic(part, images)
         elif isinstance(part, VideoInstanceDataset):
@@ -43,26 +44,6 @@ def dataset_faults(dataset: Any, everything: bool = True) -> Iterator[Fault]:
             if not isinstance(part, CheckedCoco):
                 yield from checked_content(part)[1]
             yield from _images(part, images)
-
-
-def inner_datasets(dataset: Any) -> Iterator[Any]:
-    """The data sets inside of wrappers such as ``ConcatDataset`` and ``RepeatDataset``."""
-    yield from (part for part, _ in placed_datasets(dataset, ''))
-
-
-def placed_datasets(dataset: Any, place: str) -> Iterator[tuple[Any, str]]:
-    """The same, each with what messages call it.
-
-    Args:
-        dataset: built.
-        place: its own, such as 'train_dataloader.dataset'.
-    """
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inner == [None]:
-        yield dataset, place
-        return
-    for index, part in enumerate(inner):
-        yield from placed_datasets(part, f'{place}.datasets[{index}]' if len(inner) > 1 else f'{place}.dataset')
 
 
 def _images(dataset: Any, limit: int | None) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ from PIL import Image
 from .faults import Fault
 from .id_map import IGNORE
 from .image_files import image_fault, read_header, spread
+from .pipelines import iter_transforms
 
 IGNORE_16_BITS = 65535
 _LOSSY = ('JPEG', 'MPO')
@@ -101,11 +102,7 @@ def renumber(values: np.ndarray, reduce_zero_label: bool, label_map: dict[int, i
 def label_loader(steps: Any) -> str | None:
     """Name of the step of a built pipeline that loads a label map: 'LoadLabelMap', MMSegmentation's 'LoadAnnotations',
     or None, also where another one does it."""
-    for step in getattr(steps, 'transforms', steps) or ():
-        if isinstance(step, list | tuple) or hasattr(step, 'transforms'):
-            name = label_loader(step)
-            if name:
-                return name
+    for step in iter_transforms(steps):
         name, module = type(step).__name__, type(step).__module__
         if name == 'LoadLabelMap' or name == 'LoadAnnotations' and module.startswith('mmseg.'):
             return name

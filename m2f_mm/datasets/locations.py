@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
+from .wrappers import iter_datasets
+
 
 class Location(NamedTuple):
     """A folder that the shipped configs read.
@@ -100,17 +102,10 @@ def _entries(cfg: Config, part: str) -> Iterator[tuple[str, dict]]:
     """Places and configs of the data sets, those inside of wrappers, and of the evaluators."""
     loader = cfg.get(f'{part}_dataloader')
     if isinstance(loader, dict) and isinstance(loader.get('dataset'), dict):
-        yield from _data_sets(loader['dataset'], f'{part}_dataloader.dataset')
+        for dataset, place in iter_datasets(loader['dataset'], f'{part}_dataloader.dataset'):
+            yield place, dataset
     evaluators = cfg.get(f'{part}_evaluator') or []
     for index, evaluator in enumerate(evaluators if isinstance(evaluators, list | tuple) else [evaluators]):
         if isinstance(evaluator, dict):
             place = f'{part}_evaluator[{index}]' if isinstance(evaluators, list | tuple) else f'{part}_evaluator'
             yield place, evaluator
-
-
-def _data_sets(dataset: dict, place: str) -> Iterator[tuple[str, dict]]:
-    inner = dataset.get('datasets') or ([dataset['dataset']] if isinstance(dataset.get('dataset'), dict) else [])
-    for index, part in enumerate(inner):
-        yield from _data_sets(part, f'{place}.datasets[{index}]' if dataset.get('datasets') else f'{place}.dataset')
-    if not inner:
-        yield place, dataset

@@ -1,7 +1,7 @@
 """Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each picture."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.dataset import BaseDataset
@@ -20,6 +20,7 @@ from .faults import raise_faults
 from .io import read_panoptic_json
 from .panoptic_files import panoptic_json
 from .panoptic_records import panoptic_faults
+from .pipelines import iter_transforms
 
 STOCK_OPTIONS = dict(
     seg_map_suffix='.png', proposal_file=None, file_client_args=None, return_classes=False, caption_prompt=None
@@ -32,7 +33,7 @@ def check_panoptic_pipeline(transforms: Sequence[Any]) -> None:
     Raises:
         ValueError: there is one; names it and what takes its place.
     """
-    kinds = [type(part) for part in flattened(transforms)]
+    kinds = [type(part) for part in iter_transforms(transforms)]
     stock = {
         kind.__name__ for kind in kinds if kind.__module__.startswith(('mmdet.', 'mmcv.', 'm2f_mm.integrations.'))
     }  # the last: the same loaders behind checks
@@ -50,18 +51,6 @@ def check_panoptic_pipeline(transforms: Sequence[Any]) -> None:
             'm2f_mm.LoadPanopticSegments loads: take m2f_mm.PackPanopticInputs in its place, or '
             'm2f_mm.LoadPanopticAnnotations'
         )
-
-
-def flattened(transforms: Sequence[Any]) -> Iterator[Any]:
-    """The steps of a pipeline, with those inside other steps."""
-    for part in transforms:
-        if isinstance(part, list | tuple):
-            yield from flattened(part)
-            continue
-        yield part
-        inner = getattr(part, 'transforms', None)
-        if isinstance(inner, list | tuple):
-            yield from flattened(inner)
 
 
 @DATASETS.register_module()

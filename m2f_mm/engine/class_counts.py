@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
+from m2f_mm.datasets.wrappers import inner_datasets, iter_datasets
 from m2f_mm.heads import HEAD_NAMES, read
 
 
@@ -136,8 +137,7 @@ def data_of(dataset: Any, place: str) -> list[DataClasses]:
     metainfo = getattr(dataset, 'metainfo', None)
     if isinstance(metainfo, dict) and metainfo:  # of data sets that differ MMDetection's ConcatDataset has a list
         return [from_metainfo(metainfo, f'{place} ({type(dataset).__name__})', built=True)]
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    return [item for part in inner if part is not None for item in data_of(part, place)]
+    return [item for part, path in inner_datasets(dataset, place) for item in data_of(part, path)]
 
 
 def from_metainfo(metainfo: dict, place: str, built: bool) -> DataClasses:
@@ -153,23 +153,17 @@ def from_metainfo(metainfo: dict, place: str, built: bool) -> DataClasses:
 
 def configured_data(dataset: dict, place: str, scope: str | None) -> Iterator[DataClasses]:
     """Classes of a data set that is not built yet: those of its class, overridden by its config's ``metainfo``."""
-    inner = dataset.get('datasets') or ([dataset['dataset']] if isinstance(dataset.get('dataset'), dict) else None)
-    if inner:
-        for index, part in enumerate(inner):
-            yield from configured_data(
-                part, f'{place}.datasets[{index}]' if len(inner) > 1 else f'{place}.dataset', scope
-            )
-        return
-    kind = dataset.get('type')
-    if isinstance(kind, str):
-        name, kind = kind, DATASETS.get(kind if '.' in kind or not scope else f'{scope}.{kind}')
-    else:
-        name = getattr(kind, '__name__', str(kind))
-    if hasattr(kind, 'set_dataset_classes') and dataset.get('dataset_version'):  # MMDetection's YouTubeVISDataset
-        kind = type(kind.__name__, (kind,), {})
-        kind.set_dataset_classes(dataset['dataset_version'])
-    metainfo = {**(getattr(kind, 'METAINFO', None) or {}), **(dataset.get('metainfo') or {})}
-    yield from_metainfo(metainfo, f'{place} ({name})', built=False)
+    for part, path in iter_datasets(dataset, place):
+        kind = part.get('type')
+        if isinstance(kind, str):
+            name, kind = kind, DATASETS.get(kind if '.' in kind or not scope else f'{scope}.{kind}')
+        else:
+            name = getattr(kind, '__name__', str(kind))
+        if hasattr(kind, 'set_dataset_classes') and part.get('dataset_version'):  # MMDetection's YouTubeVISDataset
+            kind = type(kind.__name__, (kind,), {})
+            kind.set_dataset_classes(part['dataset_version'])
+        metainfo = {**(getattr(kind, 'METAINFO', None) or {}), **(part.get('metainfo') or {})}
+        yield from_metainfo(metainfo, f'{path} ({name})', built=False)
 
 
 def check_class_counts(cfg: Config, parts: tuple[str, ...] = ('train', 'val', 'test')) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from m2f_mm.datasets.pipelines import iter_transforms, type_name
+from m2f_mm.datasets.wrappers import iter_datasets
+
 # What MMEngine's runner or our tools read themselves. All else at the top of a config is there to be read by it.
 READ = frozenset(
     'model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg auto_scale_lr '
@@ -41,7 +44,7 @@ def training_warnings(cfg: Config, world_size: int = 1, options: Mapping[str, An
 def schedule_warnings(cfg: Config) -> Iterator[str]:
     """Length of the training against that of its schedule."""
     train = cfg.get('train_cfg') or {}
-    by_epoch = bool(train.get('by_epoch')) or 'Epoch' in _type(train)
+    by_epoch = bool(train.get('by_epoch')) or 'Epoch' in type_name(train)
     key = 'max_epochs' if by_epoch else 'max_iters'
     length = train.get(key)
     if not isinstance(length, int):
@@ -60,7 +63,7 @@ def schedule_warnings(cfg: Config) -> Iterator[str]:
         if end < ENDLESS:
             ends[place] = end
         if begin >= length:
-            yield f'{here}, but {place} ({_type(scheduler)}) begins at {begin}: it never does'
+            yield f'{here}, but {place} ({type_name(scheduler)}) begins at {begin}: it never does'
         late = [step for step in scheduler.get('milestones', ()) if step >= length]
         if late:
             yield (
@@ -79,15 +82,15 @@ def schedule_warnings(cfg: Config) -> Iterator[str]:
         saved = 'is one checkpoint, at the end' if checkpoint.get('save_last', True) else 'are no checkpoints'
         yield f'{here}, but default_hooks.checkpoint.interval is {checkpoint.interval}: there {saved}'
     sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
-    if by_epoch and _type(sampler) == 'InfiniteSampler':
+    if by_epoch and type_name(sampler) == 'InfiniteSampler':
         yield (
-            f'train_cfg counts epochs ({_type(train)}), but train_dataloader.sampler is InfiniteSampler: an epoch '
+            f'train_cfg counts epochs ({type_name(train)}), but train_dataloader.sampler is InfiniteSampler: an epoch '
             "has no end. Set sampler=dict(type='DefaultSampler', shuffle=True)"
         )
     if not by_epoch and checkpoint.get('by_epoch', True) and checkpoint:
         yield (
-            f'train_cfg counts iterations ({_type(train)}), but default_hooks.checkpoint.by_epoch is True: there is '
-            'one checkpoint, at the end. Set by_epoch=False'
+            f'train_cfg counts iterations ({type_name(train)}), but default_hooks.checkpoint.by_epoch is True: '
+            'there is one checkpoint, at the end. Set by_epoch=False'
         )
 
 
@@ -113,11 +116,11 @@ def size_warnings(cfg: Config) -> Iterator[str]:
     if not cfg.get('train_dataloader'):
         return
     made = {
-        f'{_type(step)}.{key}': tuple(step[key])
+        f'{type_name(step)}.{key}': tuple(step[key])
         for pipeline in _pipelines(cfg.train_dataloader.get('dataset'))
-        for step in _steps(pipeline)
+        for step in iter_transforms(pipeline)
         for key in ('crop_size', 'size', 'image_size')
-        if _type(step) in ('RandomCrop', 'Pad', 'LargeScaleJitter', 'FixedSizeCrop')
+        if type_name(step) in ('RandomCrop', 'Pad', 'LargeScaleJitter', 'FixedSizeCrop')
         and isinstance(step.get(key), list | tuple)
         and step.get('crop_type', 'absolute') == 'absolute'
     }
@@ -127,7 +130,7 @@ def size_warnings(cfg: Config) -> Iterator[str]:
     if isinstance(processor.get('size'), list | tuple):
         batched['data_preprocessor.size'] = tuple(processor['size'])
     for augment in processor.get('batch_augments') or ():
-        if _type(augment) == 'BatchFixedSizePad':
+        if type_name(augment) == 'BatchFixedSizePad':
             batched['data_preprocessor.batch_augments.size'] = tuple(augment['size'])
     sizes = {**{f'train pipeline: {name}': size for name, size in made.items()}, **batched}
     if len(set(sizes.values())) > 1:
@@ -167,7 +170,7 @@ def tta_warnings(cfg: Config) -> Iterator[str]:
     pipelines = list(_pipelines((cfg.get('test_dataloader') or {}).get('dataset')))
     if not pipelines:
         return
-    test, tta = list(_steps(pipelines[0])), list(_steps(cfg.get('tta_pipeline') or ()))
+    test, tta = list(iter_transforms(pipelines[0])), list(iter_transforms(cfg.get('tta_pipeline')))
     sizes = {
         name: sorted({tuple(scale) for step in steps for scale in _scales(step)})
         for name, steps in (('test_pipeline', test), ('tta_pipeline', tta))
@@ -183,7 +186,9 @@ def tta_warnings(cfg: Config) -> Iterator[str]:
         step
         for steps, others in ((test, tta), (tta, test))
         for step in steps
-        if not any(name in _type(step) for name in varied) and not _type(step).startswith('Pack') and step not in others
+        if not any(name in type_name(step) for name in varied)
+        and not type_name(step).startswith('Pack')
+        and step not in others
     ]
     if differ:
         said = ', '.join(dict.fromkeys(str(dict(step)) for step in differ))
@@ -287,48 +292,31 @@ def _schedulers(schedulers: Any, place: str = 'param_scheduler') -> Iterator[tup
 
 
 def _pipelines(dataset: Any) -> Iterator[Sequence]:
-    """Of a data set and those inside of wrappers."""
-    if not isinstance(dataset, Mapping):
-        return
-    if dataset.get('pipeline'):
-        yield dataset['pipeline']
-    for inner in dataset.get('datasets') or ([dataset['dataset']] if 'dataset' in dataset else []):
-        yield from _pipelines(inner)
-
-
-def _steps(pipeline: Any) -> Iterator[Mapping]:
-    """All transforms, those inside of others included."""
-    for step in pipeline or ():
-        if isinstance(step, Mapping) and 'type' in step:
-            yield step
-            yield from _steps(step.get('transforms'))
-        elif isinstance(step, list | tuple):
-            yield from _steps(step)
+    """Of a data set, its wrappers and those inside of them."""
+    for part, _ in iter_datasets(dataset or {}, wrappers=True):
+        if part.get('pipeline'):
+            yield part['pipeline']
 
 
 def _scales(step: Mapping) -> list:
     """Sizes that a transform may resize to."""
-    scale = step.get('scale') or step.get('scales') if 'Resize' in _type(step) else None
+    scale = step.get('scale') or step.get('scales') if 'Resize' in type_name(step) else None
     if not isinstance(scale, list | tuple) or not scale:
         return []
     return [scale] if isinstance(scale[0], int | float) else list(scale)
 
 
 def _metainfos(loader: Any, base: Any, part: str) -> Iterator[tuple[str, Mapping, Mapping]]:
-    dataset, old = ((each or {}).get('dataset') for each in (loader, base))
-    place = f'{part}_dataloader.dataset'
-    while isinstance(dataset, Mapping):
-        old = old if isinstance(old, Mapping) else {}
+    """Paths and metainfos of the data sets of a loader, each with what the base config has there."""
+    new, old = (
+        list(iter_datasets((each or {}).get('dataset') or {}, f'{part}_dataloader.dataset', wrappers=True))
+        for each in (loader, base)
+    )
+    inherited_metainfo = {place: dataset.get('metainfo') for dataset, place in old}
+    for dataset, place in new:
         if isinstance(dataset.get('metainfo'), Mapping):
-            yield f'{place}.metainfo', dataset['metainfo'], old.get('metainfo') or {}
-        dataset, old, place = dataset.get('dataset'), old.get('dataset'), f'{place}.dataset'
+            yield f'{place}.metainfo', dataset['metainfo'], inherited_metainfo.get(place) or {}
 
 
 def _listed(sizes: Sequence[tuple]) -> str:
     return ', '.join('x'.join(map(str, size)) for size in sizes[:4]) + (', ...' if len(sizes) > 4 else '')
-
-
-def _type(part: Mapping) -> str:
-    """Of the class that a part of a config asks for, without its scope; '' where it does not say."""
-    kind = part.get('type', '') if isinstance(part, Mapping) else ''
-    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from mmengine.logging import print_log
 
 from m2f_mm.datasets.id_map import IGNORE
-from m2f_mm.datasets.inspection import placed_datasets
 from m2f_mm.datasets.label_maps import default_ignore_index, label_loader
+from m2f_mm.datasets.pipelines import placed_transforms
+from m2f_mm.datasets.wrappers import iter_datasets
 from m2f_mm.heads import read
 
 from .class_counts import counts_of
@@ -46,10 +47,7 @@ def ignored_of_heads(model: Any) -> Iterator[tuple[Setting, int]]:
 
 def paddings(steps: Any, place: str) -> Iterator[Setting]:
     """What the steps of a built pipeline fill label maps with, or leave out."""
-    for index, step in enumerate(getattr(steps, 'transforms', steps) or ()):
-        here = f'{place}[{index}] ({type(step).__name__})'
-        if isinstance(step, list | tuple) or hasattr(step, 'transforms'):
-            yield from paddings(step, here)
+    for step, here in placed_transforms(steps, place):
         fill = getattr(step, 'pad_val', None)
         if isinstance(fill, dict) and isinstance(fill.get('seg'), int):
             yield Setting(f"{here}.pad_val['seg']", fill['seg'], partial(_set_fill, step))
@@ -81,7 +79,7 @@ def use_one_ignored_label(
             where it needs 16; all places and values are named.
     """
     heads = list(ignored_of_heads(model))
-    parts = [(part, where) for part, where in placed_datasets(dataset, place) if is_semantic(part)]
+    parts = [(part, where) for part, where in iter_datasets(dataset, place) if is_semantic(part)]
     if not heads or not parts:
         return
     (first, ignored, _), num_classes = heads[0]

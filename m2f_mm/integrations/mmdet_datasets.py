@@ -1,6 +1,5 @@
 """MMDetection's COCO-like data sets and their loader, behind the checks of ``datasets.coco_records``."""
 
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
@@ -33,6 +32,7 @@ from m2f_mm.datasets.coco_records import (
 from m2f_mm.datasets.faults import Fault, raise_faults
 from m2f_mm.datasets.image_files import check_image_size, size_faults
 from m2f_mm.datasets.io import read_json
+from m2f_mm.datasets.pipelines import iter_transforms
 from m2f_mm.datasets.run_lengths import compressed
 from m2f_mm.datasets.transforms.stock_types import TakenForStock
 from m2f_mm.registry import DATASETS, TRANSFORMS
@@ -44,23 +44,11 @@ STOCK_READERS = {
 COCO_FORM = 'COCO instance format (https://cocodataset.org/#format-data)'
 
 
-def steps_of(pipeline: Any) -> Iterator[Any]:
-    """The steps of a pipeline, built or as configs, with those inside of other steps."""
-    for step in pipeline or ():
-        if isinstance(step, list | tuple):
-            yield from steps_of(step)
-            continue
-        yield step
-        inner = step.get('transforms') if isinstance(step, dict) else getattr(step, 'transforms', None)
-        if inner is not None:
-            yield from steps_of(getattr(inner, 'transforms', inner))
-
-
 def reads_masks(pipeline: Any) -> bool:
     """Whether some step of a pipeline loads masks."""
     return any(
         step.get('with_mask') if isinstance(step, dict) else getattr(step, 'with_mask', False)
-        for step in steps_of(pipeline)
+        for step in iter_transforms(pipeline)
     )
 
 
@@ -96,7 +84,7 @@ def checked_content(dataset: StockCocoDataset) -> tuple[dict, list[Fault]]:
                 f"there are RLE masks, but the pipeline has MMDetection's {type(step).__name__}(poly2mask=False)",
                 f"Use type='m2f_mm.{type(step).__name__}', or poly2mask=True",
             )
-            for step in steps_of(steps)
+            for step in iter_transforms(steps)
             if isinstance(step, StockLoadAnnotations)
             and step.with_mask
             and not step.poly2mask
@@ -139,7 +127,7 @@ def mask_box(mask: list | dict, height: int, width: int) -> list[float]:
 
 def turned_by_exif(steps: list) -> bool:
     """Whether the loader of a pipeline turns images as EXIF says."""
-    types = [step.color_type for step in steps_of(steps) if isinstance(getattr(step, 'color_type', None), str)]
+    types = [step.color_type for step in iter_transforms(steps) if isinstance(getattr(step, 'color_type', None), str)]
     return not any('unchanged' in kind or 'ignore_orientation' in kind for kind in types)
 
 

@@ -151,6 +151,14 @@ def test_tta_wraps_the_model(tools, config):
     assert cfg.test_dataloader.dataset.pipeline == ['augment']
 
 
+def test_tta_reaches_all_joined_data_sets(tools, config):
+    _, test = tools
+    joined = "test_dataloader['dataset'] = dict(type='ConcatDataset', datasets=[dict(type='ToyData')] * 2)\n"
+    config.write_text(CONFIG + joined + TTA)
+    dataset = configure(test, config, 'model.pth', '--tta').test_dataloader.dataset
+    assert [part.pipeline for part in dataset.datasets] == [['augment']] * 2 and 'pipeline' not in dataset
+
+
 def test_out_of_a_detector_and_of_a_segmentor(tools, config):
     _, test = tools
     cfg = configure(test, config, 'model.pth', '--out', 'a.pkl')

@@ -35,6 +35,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from m2f_mm.apis.command_line import build_runner, load_config, user_errors
 from m2f_mm.datasets.io import write_file, write_json
+from m2f_mm.datasets.wrappers import iter_datasets
 from m2f_mm.engine.class_counts import check_class_counts
 
 WAIT, REST = 'waiting for the loader', 'the rest'
@@ -218,12 +219,10 @@ def count(runner: Runner, batch: dict) -> dict:
 
 def pipelines(dataset: Dataset) -> Iterator[list]:
     """The transforms of the data set and of those that it wraps, as lists that can be changed."""
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
-    if isinstance(transforms, list):
-        yield transforms
-    for inner in [getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or [])]:
-        if inner is not None:
-            yield from pipelines(inner)
+    for part, _ in iter_datasets(dataset, wrappers=True):
+        transforms = getattr(getattr(part, 'pipeline', None), 'transforms', None)
+        if isinstance(transforms, list):
+            yield transforms
 
 
 def measure_samples(dataset: Dataset, indices: list[int]) -> list[dict[str, float]]:
