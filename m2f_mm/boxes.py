@@ -3,6 +3,7 @@
 Shapes: n masks or boxes, h x w pixels.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,3 +42,9 @@ def box_corners(boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Upper left and lower right corner, (..., 2) each, of boxes (..., 4) as cx, cy, w, h."""
     centre, size = boxes[..., :2], boxes[..., 2:]
     return centre - size / 2, centre + size / 2
+
+
+def box_of_mask(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 in pixels around a mask (h, w) of NumPy, the last two exclusive; zeros for an empty one."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else (0, 0, 0, 0)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs' / 'demo' / 'mask2former_r18_shapes-panoptic.py'

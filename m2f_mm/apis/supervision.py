@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from m2f_mm.boxes import box_of_mask
 from m2f_mm.evaluation.functional import decode_panoptic_seg
 
 
@@ -37,7 +38,7 @@ def to_supervision(sample: Any, classes: Sequence[str]) -> 'supervision.Detectio
         index, labels = decode_panoptic_seg(codes.reshape(codes.shape[-2:]), len(classes))
         masks = index == np.arange(len(labels))[:, None, None]
         found = dict(
-            xyxy=np.array([_box(mask) for mask in masks], np.float32).reshape(-1, 4),
+            xyxy=np.array([box_of_mask(mask) for mask in masks], np.float32).reshape(-1, 4),
             mask=masks,
             class_id=np.asarray(labels),
         )
@@ -47,8 +48,3 @@ def to_supervision(sample: Any, classes: Sequence[str]) -> 'supervision.Detectio
             f'only {sorted(sample.keys())}: switch one of them on in model.test_cfg'
         )
     return Detections(**found, data=dict(class_name=np.array([classes[label] for label in found['class_id']], str)))
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from PIL import Image
 
-from m2f_mm.datasets import ade20k_files, ade20k_full_files, cityscapes_files, coco_stuff_files
+from m2f_mm.datasets.converters import ade20k, ade20k_full, cityscapes, coco_stuff
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shapes
 from m2f_mm.engine.ignored_label import use_one_ignored_label
 from tests.helpers.dataset_layouts import (
     write_ade20k_full,
@@ -64,7 +64,7 @@ def ade(tmp_path_factory):
     if given.is_dir():
         for part in ('images', 'annotations', 'annotations_instance'):
             shutil.copytree(given / part, root / part)
-        ade20k_files.prepare(root, workers=0)
+        ade20k.convert(root, workers=0)
     return str(root)
 
 
@@ -73,10 +73,10 @@ def streets(tmp_path_factory):
     """Generated Cityscapes, COCO-Stuff and full ADE20K, prepared, and Mapillary Vistas."""
     pytest.importorskip('h5py', reason='COCO-Stuff-10K needs h5py')
     root = tmp_path_factory.mktemp('data')
-    cityscapes_files.prepare(write_cityscapes(root / 'cityscapes'), workers=0)
-    coco_stuff_files.prepare(write_coco_stuff(root / 'stuff'), workers=0)
+    cityscapes.convert(write_cityscapes(root / 'cityscapes'), workers=0)
+    coco_stuff.convert(write_coco_stuff(root / 'stuff'), workers=0)
     write_mapillary_v2(write_mapillary(root / 'mapillary'))
-    ade20k_full_files.prepare(write_ade20k_full(root / 'full'), workers=0)
+    ade20k_full.convert(write_ade20k_full(root / 'full'), workers=0)
     return dict(
         COCO_STUFF_ROOT=f'{root}/stuff',
         ADE_FULL_ROOT=f'{root}/full',

@@ -13,13 +13,13 @@ import pycocotools.mask as coco_mask
 import pytest
 from PIL import Image
 
-from m2f_mm.datasets import ade20k_files, ade20k_full_files, cityscapes_files, coco_files, coco_stuff_files
 from m2f_mm.datasets import ade20k_full_categories as full
 from m2f_mm.datasets.ade20k_categories import SHORT_NAMES, THING_IDS
 from m2f_mm.datasets.categories import ADE20K_PANOPTIC, CITYSCAPES_PANOPTIC, MAPILLARY_PANOPTIC
+from m2f_mm.datasets.converters import ade20k, ade20k_full, cityscapes, coco_semantic, coco_stuff
+from m2f_mm.datasets.converters.runner import BrokenImages, SegmentColors, convert_images, finish
 from m2f_mm.datasets.io import read_panoptic_png
 from m2f_mm.datasets.panoptic import ADE20KPanopticDataset, CityscapesPanopticDataset
-from m2f_mm.datasets.preparation import BrokenPictures, SegmentColors, each_picture, finish
 from tests.helpers.dataset_layouts import write_ade20k_full, write_cityscapes, write_coco_stuff
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def ade(tmp_path):
 
 
 def test_ade20k_panoptic_is_the_official_one(ade):
-    ade20k_files.prepare(ade, workers=0)
+    ade20k.convert(ade, workers=0)
     for split, pictures in (('train', 4), ('val', 1)):
         name = f'ade20k_panoptic_{split}'
         mine, theirs = load(ade / f'{name}.json'), load(ADE / f'{name}.json')
@@ -67,7 +67,7 @@ def test_ade20k_panoptic_is_the_official_one(ade):
 
 
 def test_ade20k_instances_are_the_objects_of_the_panoptic_map(ade):
-    ade20k_files.prepare(ade, workers=0)
+    ade20k.convert(ade, workers=0)
     instances, panoptic = load(ade / 'ade20k_instance_train.json'), load(ade / 'ade20k_panoptic_train.json')
     assert [category['id'] for category in instances['categories']] == list(THING_IDS)
     assert [category['name'] for category in instances['categories']] == [SHORT_NAMES[i] for i in THING_IDS]
@@ -82,7 +82,7 @@ def test_ade20k_instances_are_the_objects_of_the_panoptic_map(ade):
 
 
 def test_ade20k_reads_what_either_script_wrote(ade):
-    ade20k_files.prepare(ade, workers=0)
+    ade20k.convert(ade, workers=0)
     mine, theirs = (
         ADE20KPanopticDataset(
             ann_file=str(root / 'ade20k_panoptic_train.json'),
@@ -101,16 +101,16 @@ def test_broken_pictures_are_named_and_the_others_not_made_twice(ade, monkeypatc
     broken = ade / 'annotations_instance/training/ADE_train_00016900.png'
     whole = broken.read_bytes()
     broken.write_bytes(whole[:500])
-    with pytest.raises(BrokenPictures, match=r'1 of 4 pictures are broken(.|\n)*ADE_train_00016900.png cannot be read'):
-        ade20k_files.prepare(ade, workers=0)
+    with pytest.raises(BrokenImages, match=r'1 of 4 images are broken(.|\n)*ADE_train_00016900.png cannot be read'):
+        ade20k.convert(ade, workers=0)
     assert not (ade / 'ade20k_panoptic_train.json').exists()
     broken.write_bytes(whole)
-    made, picture = [], ade20k_files.panoptic_picture
-    monkeypatch.setattr(ade20k_files, 'panoptic_picture', lambda *args: made.append(args[-1]) or picture(*args))
-    ade20k_files.prepare(ade, workers=0)
+    made, picture = [], ade20k.panoptic_image
+    monkeypatch.setattr(ade20k, 'panoptic_image', lambda *args: made.append(args[-1]) or picture(*args))
+    ade20k.convert(ade, workers=0)
     assert made == ['ADE_train_00016900', 'ADE_val_00000001']
     assert not list(ade.glob('*partial*'))
-    lines = ade20k_files.prepare(ade, workers=0)
+    lines = ade20k.convert(ade, workers=0)
     assert all(line.endswith('is there already') for line in lines)
 
 
@@ -118,7 +118,7 @@ def test_broken_pictures_are_named_and_the_others_not_made_twice(ade, monkeypatc
     'pixels, message',
     [
         (np.full((4, 4, 3), 101, np.uint8), r'object 101 has the classes \[101\]; it must be one of 1..100'),
-        (np.full((4, 5, 3), 1, np.uint8), r'4x5 pixels \(HxW\), but the picture 4x4'),
+        (np.full((4, 5, 3), 1, np.uint8), r'4x5 pixels \(HxW\), but the image 4x4'),
     ],
 )
 def test_ade20k_objects_that_cannot_be_are_refused(tmp_path, pixels, message):
@@ -128,15 +128,15 @@ def test_ade20k_objects_that_cannot_be_are_refused(tmp_path, pixels, message):
     Image.new('L', (4, 4)).save(tmp_path / 'annotations/training/x.png')
     Image.fromarray(pixels).save(tmp_path / 'annotations_instance/training/x.png')
     with pytest.raises(ValueError, match=message):
-        ade20k_files.panoptic_picture(tmp_path, 'training', tmp_path / 'out', 'x')
+        ade20k.panoptic_image(tmp_path, 'training', tmp_path / 'out', 'x')
     assert not (tmp_path / 'out').exists()
 
 
 def test_ade20k_labels_that_cannot_be_are_refused(ade):
     path = ade / 'annotations/training/ADE_train_00016900.png'
     Image.new('L', Image.open(path).size, 151).save(path)
-    with pytest.raises(BrokenPictures, match=r'00016900.png has the label 151; labels are 0 .void. and 1..150'):
-        ade20k_files.prepare(ade, workers=0)
+    with pytest.raises(BrokenImages, match=r'00016900.png has the label 151; labels are 0 .void. and 1..150'):
+        ade20k.convert(ade, workers=0)
     assert not (ade / 'ade20k_panoptic_train.json').exists()
 
 
@@ -159,18 +159,18 @@ def squares(number, folder):
 
 def test_pictures_in_processes_come_in_order(tmp_path, capsys):
     names = [f'x{number}' for number in range(0, 20, 2)]
-    records = each_picture(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=2)
+    records = convert_images(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=2)
     assert [record['square'] for record in records] == [number**2 for number in range(0, 20, 2)]
     journal = tmp_path / 'all.json.partial.jsonl'
     lines = journal.read_text().splitlines()
     journal.write_text('\n'.join(lines[:4]) + '\n' + lines[4][:5])  # broken off while it wrote
     for name in names:
         os.unlink(tmp_path / name)
-    assert each_picture(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=0) == records
+    assert convert_images(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=0) == records
     assert sum((tmp_path / name).exists() for name in names) == 6
-    assert '4 of 10 pictures are done already' in capsys.readouterr().out
+    assert '4 of 10 images are done already' in capsys.readouterr().out
     assert len(journal.read_text().splitlines()) == 10  # the half line is gone, so that the next run can go on, too
-    again = each_picture(
+    again = convert_images(
         partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=0, output=lambda name: tmp_path / name
     )
     assert again == records and all((tmp_path / name).exists() for name in names)
@@ -191,7 +191,7 @@ def test_colours_are_those_of_the_class_or_near_it():
 
 
 @pytest.fixture
-def cityscapes(tmp_path):
+def cityscapes_root(tmp_path):
     return write_cityscapes(tmp_path)
 
 
@@ -208,13 +208,13 @@ def coco(tmp_path):
 
 
 def test_coco_semantic_is_the_official_one(coco):
-    coco_files.prepare(coco, workers=0)
+    coco_semantic.convert(coco, workers=0)
     made = sorted((coco / 'panoptic_semseg_val2017').iterdir())
     official = DATA / 'coco_panoptic_derived/panoptic_semseg_val2017'
     assert [path.name for path in made] == sorted(path.name for path in official.iterdir())
     for path in made:
         np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(official / path.name)))
-    assert coco_files.prepare(coco, workers=0)[0].endswith('is there already')
+    assert coco_semantic.convert(coco, workers=0)[0].endswith('is there already')
     assert not list(coco.glob('*partial*'))
 
 
@@ -225,22 +225,22 @@ def test_coco_semantic_refuses_what_contradicts_itself(coco):
     content['annotations'][3]['segments_info'].pop()
     content['annotations'][5]['segments_info'][0]['category_id'] = 4711
     path.write_text(json.dumps(content))
-    with pytest.raises(BrokenPictures, match=rf'2 of 31 pictures(.|\n)*{name} and its JSON disagree(.|\n)*4711'):
-        coco_files.prepare(coco, workers=0)
+    with pytest.raises(BrokenImages, match=rf'2 of 31 images(.|\n)*{name} and its JSON disagree(.|\n)*4711'):
+        coco_semantic.convert(coco, workers=0)
     assert len(list((coco / 'panoptic_semseg_val2017').iterdir())) == 29
     with pytest.raises(FileNotFoundError, match='panoptic_annotations_trainval2017.zip'):
-        coco_files.prepare(coco / 'annotations', workers=0)
+        coco_semantic.convert(coco / 'annotations', workers=0)
 
 
-def test_cityscapes_panoptic_and_train_ids(cityscapes):
-    cityscapes_files.prepare(cityscapes, workers=0)
-    fine = cityscapes / 'gtFine'
+def test_cityscapes_panoptic_and_train_ids(cityscapes_root):
+    cityscapes.convert(cityscapes_root, workers=0)
+    fine = cityscapes_root / 'gtFine'
     content = load(fine / 'cityscapes_panoptic_train.json')
     assert len(content['images']) == len(content['annotations']) == 4 and len(content['categories']) == 19
     dataset = CityscapesPanopticDataset(
         ann_file=str(fine / 'cityscapes_panoptic_train.json'),
         pipeline=[],
-        data_prefix=dict(img=str(cityscapes / 'leftImg8bit/train'), seg=str(fine / 'cityscapes_panoptic_train')),
+        data_prefix=dict(img=str(cityscapes_root / 'leftImg8bit/train'), seg=str(fine / 'cityscapes_panoptic_train')),
     )
     groups = 0
     for item in dataset:
@@ -268,13 +268,15 @@ def test_cityscapes_panoptic_and_train_ids(cityscapes):
     assert groups
 
 
-def test_cityscapes_instances_are_what_later_objects_leave(cityscapes):
+def test_cityscapes_instances_are_what_later_objects_leave(cityscapes_root):
     """Against rectangles that are painted pixel by pixel, in the order of the file."""
-    cityscapes_files.prepare(cityscapes, workers=0)
-    content, pieces = load(cityscapes / 'gtFine/cityscapes_instance_train.json'), 0
+    cityscapes.convert(cityscapes_root, workers=0)
+    content, pieces = load(cityscapes_root / 'gtFine/cityscapes_instance_train.json'), 0
     assert [category['name'] for category in content['categories']] == list(NAMES[11:])
     for image in content['images']:
-        path = cityscapes / 'gtFine/train' / image['file_name'].replace('_leftImg8bit.png', '_gtFine_polygons.json')
+        path = (
+            cityscapes_root / 'gtFine/train' / image['file_name'].replace('_leftImg8bit.png', '_gtFine_polygons.json')
+        )
         painted, wanted = np.zeros((128, 256), int), {}
         for number, entry in enumerate(load(path)['objects'], start=1):
             (x, y), _, (right, lower), _ = entry['polygon']
@@ -299,12 +301,12 @@ def test_cityscapes_instances_are_what_later_objects_leave(cityscapes):
     assert pieces > 10
 
 
-def test_cityscapes_polygons_that_cannot_be_are_named(cityscapes):
-    path = cityscapes / 'gtFine/train/bonn/bonn_000001_000019_gtFine_polygons.json'
+def test_cityscapes_polygons_that_cannot_be_are_named(cityscapes_root):
+    path = cityscapes_root / 'gtFine/train/bonn/bonn_000001_000019_gtFine_polygons.json'
     path.write_text(path.read_text()[:300])
-    with pytest.raises(BrokenPictures, match='bonn_000001_000019_gtFine_polygons.json is not a complete polygon file'):
-        cityscapes_files.prepare(cityscapes, workers=0)
-    assert not (cityscapes / 'gtFine/cityscapes_instance_train.json').exists()
+    with pytest.raises(BrokenImages, match='bonn_000001_000019_gtFine_polygons.json is not a complete polygon file'):
+        cityscapes.convert(cityscapes_root, workers=0)
+    assert not (cityscapes_root / 'gtFine/cityscapes_instance_train.json').exists()
 
 
 TRAIN_IDS = {
@@ -375,19 +377,19 @@ def test_coco_stuff_is_the_official_one(tmp_path):
         file['S'][0, 0] = 200
     whole = (root / 'annotations/a.mat').read_bytes()
     (root / 'annotations/a.mat').write_bytes(whole[:100])
-    with pytest.raises(BrokenPictures, match=r'a.mat is no annotation(.|\n)*b.mat has the labels \[200\]'):
-        coco_stuff_files.prepare(root, workers=0)
+    with pytest.raises(BrokenImages, match=r'a.mat is no annotation(.|\n)*b.mat has the labels \[200\]'):
+        coco_stuff.convert(root, workers=0)
     assert not list(root.glob('annotations_detectron2/*/*'))
     (root / 'annotations/a.mat').write_bytes(whole)
     with h5py.File(root / 'annotations/b.mat', 'a') as file:
         file['S'][...] = truth
-    coco_stuff_files.prepare(root, workers=0)
+    coco_stuff.convert(root, workers=0)
     for split, names in (('train', 'ab'), ('test', 'c')):
         for name in names:
             with h5py.File(root / f'annotations/{name}.mat') as file:
                 expected = np.transpose(np.array(file['S']).astype(np.uint8)) - 2
             assert np.array_equal(np.asarray(Image.open(root / f'annotations_detectron2/{split}/{name}.png')), expected)
-    assert all(line.endswith('is there already') for line in coco_stuff_files.prepare(root, workers=0))
+    assert all(line.endswith('is there already') for line in coco_stuff.convert(root, workers=0))
     assert not list(root.rglob('*partial*'))
 
 
@@ -400,10 +402,10 @@ def test_full_ade20k_is_the_official_one(tmp_path):
     broken = root / 'images/ADE/validation/urban/street/ADE_val_00000001_seg.png'
     whole = broken.read_bytes()
     broken.write_bytes(whole[:200])
-    with pytest.raises(BrokenPictures, match='ADE_val_00000001_seg.png cannot be read'):
-        ade20k_full_files.prepare(root, workers=0)
+    with pytest.raises(BrokenImages, match='ADE_val_00000001_seg.png cannot be read'):
+        ade20k_full.convert(root, workers=0)
     broken.write_bytes(whole)
-    ade20k_full_files.prepare(root, workers=0)
+    ade20k_full.convert(root, workers=0)
     for name, size in (('ADE_train_00000000', (96, 128)), ('ADE_train_00000001', (512, 640))):
         source = root / f'images/ADE/training/urban/street/{name}'
         picture, colors = (np.asarray(Image.open(f'{source}{end}')) for end in ('.jpg', '_seg.png'))
@@ -418,7 +420,7 @@ def test_full_ade20k_is_the_official_one(tmp_path):
         Image.fromarray(picture).save(tmp_path / 'expected.jpg')
         made = root / f'images_detectron2/training/{name}.jpg'
         assert made.read_bytes() == (tmp_path / 'expected.jpg').read_bytes()
-    assert all(line.endswith('is there already') for line in ade20k_full_files.prepare(root, workers=0))
+    assert all(line.endswith('is there already') for line in ade20k_full.convert(root, workers=0))
     assert not list(root.rglob('*partial*'))
     with pytest.raises(FileNotFoundError, match='has no ADE_'):
-        ade20k_full_files.prepare(tmp_path / 'nowhere', workers=0)
+        ade20k_full.convert(tmp_path / 'nowhere', workers=0)

@@ -10,9 +10,9 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 
 from m2f_mm.datasets import VideoInstanceDataset
+from m2f_mm.datasets.converters.shapes import write_shape_videos
 from m2f_mm.datasets.shape_videos import ShapeVideo, ShapeVideoSpec
 from m2f_mm.datasets.shapes import CLASSES, THINGS
-from m2f_mm.datasets.shapes_files import write_shape_videos
 
 SPEC = ShapeVideoSpec(64, 96, length=20)
 

@@ -9,8 +9,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from m2f_mm.datasets import LoadPanopticSegments, PanopticDataset
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import CLASSES, STUFF, THINGS, ShapesSpec, make_scene
-from m2f_mm.datasets.shapes_files import write_shapes
 
 SPEC = ShapesSpec(64, 96, crowd=0.5, void=0.5, heap=0.5)
 
@@ -103,7 +103,7 @@ def test_an_interrupted_run_leaves_no_data_set(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr('m2f_mm.datasets.shapes_files._instances', interrupted)
+        patch.setattr('m2f_mm.datasets.converters.shapes._instances', interrupted)
         with pytest.raises(KeyboardInterrupt):
             write_shapes(out, SPEC, train=2, val=1, progress=False)
     assert not os.path.exists(out)

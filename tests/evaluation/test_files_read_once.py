@@ -16,10 +16,10 @@ from mmengine.structures import PixelData
 from torch.utils.data import DataLoader
 
 from m2f_mm.datasets import PanopticDataset, panoptic_files
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.io import read_panoptic_png, write_panoptic_png
 from m2f_mm.datasets.panoptic_files import PNGS, panoptic_ids
 from m2f_mm.datasets.shapes import ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shapes
 
 pytest.importorskip('mmdet')
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from m2f_mm.datasets import CocoPanopticDataset, LoadPanopticSegments, PanopticDataset
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.io import read_panoptic_png
 from m2f_mm.datasets.shapes import ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shapes
 from m2f_mm.evaluation import PanopticMetric
 from m2f_mm.registry import METRICS
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from m2f_mm.datasets import CocoPanopticDataset, LoadPanopticSegments, PanopticDataset
 from m2f_mm.datasets.categories import ADE20K_PANOPTIC, resolve_metainfo
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shapes
 from m2f_mm.registry import METRICS
 
 

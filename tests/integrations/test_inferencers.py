@@ -35,8 +35,8 @@ def test_mmseg_inference():
 def test_metainfo_in_the_wrong_order_is_told(tmp_path):
     """Mask AP of MMDetection counts classes in the order of the JSON."""
     from m2f_mm.datasets import PanopticDataset
+    from m2f_mm.datasets.converters.shapes import write_shapes
     from m2f_mm.datasets.shapes import STUFF, THINGS, ShapesSpec
-    from m2f_mm.datasets.shapes_files import write_shapes
 
     write_shapes(str(tmp_path / 'shapes'), ShapesSpec(height=64, width=64), 0, 1, 1, progress=False)
     things = THINGS[::-1]

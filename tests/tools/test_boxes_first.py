@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shapes
 
 pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = """

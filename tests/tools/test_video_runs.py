@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from m2f_mm.datasets.converters.shapes import write_shape_videos, write_shapes
 from m2f_mm.datasets.shape_videos import ShapeVideoSpec
 from m2f_mm.datasets.shapes import ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shape_videos, write_shapes
 
 mmdet = pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]

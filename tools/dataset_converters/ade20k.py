@@ -7,8 +7,8 @@ adds `ade20k_panoptic_{train,val}.json`, the folders of their PNGs, and `ade20k_
 it goes on where it was; run again, it does nothing.
 """
 
-from m2f_mm.datasets.ade20k_files import prepare
-from m2f_mm.datasets.preparation import command
+from m2f_mm.datasets.converters.ade20k import convert
+from m2f_mm.datasets.converters.runner import command
 
 if __name__ == '__main__':
-    command(__doc__, prepare, 'the folder ADEChallengeData2016')
+    command(__doc__, convert, 'the folder ADEChallengeData2016')

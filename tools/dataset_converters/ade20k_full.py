@@ -6,8 +6,8 @@ Needs `images/ADE` there; adds `images_detectron2` and `annotations_detectron2`.
 run again, it does nothing.
 """
 
-from m2f_mm.datasets.ade20k_full_files import prepare
-from m2f_mm.datasets.preparation import command
+from m2f_mm.datasets.converters.ade20k_full import convert
+from m2f_mm.datasets.converters.runner import command
 
 if __name__ == '__main__':
-    command(__doc__, prepare, 'the folder that holds images/ADE')
+    command(__doc__, convert, 'the folder that holds images/ADE')

@@ -7,8 +7,8 @@ Needs `gtFine` (gtFine_trainvaltest.zip) there; adds `*_gtFine_labelTrainIds.png
 `gtFine/cityscapes_instance_{train,val}.json`. Broken off, it goes on where it was; run again, it does nothing.
 """
 
-from m2f_mm.datasets.cityscapes_files import prepare
-from m2f_mm.datasets.preparation import command
+from m2f_mm.datasets.converters.cityscapes import convert
+from m2f_mm.datasets.converters.runner import command
 
 if __name__ == '__main__':
-    command(__doc__, prepare, 'the folder that holds gtFine')
+    command(__doc__, convert, 'the folder that holds gtFine')

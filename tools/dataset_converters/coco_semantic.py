@@ -6,8 +6,8 @@ Needs `annotations/panoptic_{train,val}2017.json` and the folders of their PNGs;
 Broken off, it goes on where it was; run again, it does nothing.
 """
 
-from m2f_mm.datasets.coco_files import prepare
-from m2f_mm.datasets.preparation import command
+from m2f_mm.datasets.converters.coco_semantic import convert
+from m2f_mm.datasets.converters.runner import command
 
 if __name__ == '__main__':
-    command(__doc__, prepare, 'the folder that holds annotations')
+    command(__doc__, convert, 'the folder that holds annotations')

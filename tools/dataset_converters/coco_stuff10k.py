@@ -6,8 +6,8 @@ Needs `images`, `annotations` and `imageLists` (cocostuff-10k-v1.0.zip) there, a
 `annotations_detectron2/{train,test}`. Broken off, it goes on where it was; run again, it does nothing.
 """
 
-from m2f_mm.datasets.coco_stuff_files import prepare
-from m2f_mm.datasets.preparation import command
+from m2f_mm.datasets.converters.coco_stuff import convert
+from m2f_mm.datasets.converters.runner import command
 
 if __name__ == '__main__':
-    command(__doc__, prepare, 'the folder that holds images, annotations and imageLists')
+    command(__doc__, convert, 'the folder that holds images, annotations and imageLists')

@@ -8,8 +8,8 @@ The default, 460 videos of 16 frames of 96x128, takes about half a minute and 70
 import argparse
 
 from m2f_mm.apis.command_line import height_and_width
+from m2f_mm.datasets.converters.shapes import write_shape_videos
 from m2f_mm.datasets.shape_videos import ShapeVideoSpec
-from m2f_mm.datasets.shapes_files import write_shape_videos
 
 
 def parse_args():

@@ -8,8 +8,8 @@ The default, 560 pictures of 128x128, takes about ten seconds and 15 MB. Run aga
 import argparse
 
 from m2f_mm.apis.command_line import height_and_width
+from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
-from m2f_mm.datasets.shapes_files import write_shapes
 
 
 def parse_args():

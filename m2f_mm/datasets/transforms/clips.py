@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from ...boxes import box_of_mask
 from ...registry import TRANSFORMS
 
 
@@ -95,7 +96,7 @@ class ClipFromImage(BaseTransform):
         for mask, place in zip(masks, moved):
             cv2.warpAffine(mask.astype(np.uint8), matrix, size, dst=place, flags=cv2.INTER_NEAREST)
         frame['gt_masks'] = BitmapMasks(moved, *masks.shape[1:]) if len(masks) else results['gt_masks']
-        frame['gt_bboxes'] = np.array([box_of(mask) for mask in moved], np.float32).reshape(-1, 4)
+        frame['gt_bboxes'] = np.array([box_of_mask(mask) for mask in moved], np.float32).reshape(-1, 4)
         frame['gt_instances_ids'] = np.arange(len(masks), dtype=np.int32)
         return frame
 
@@ -104,9 +105,3 @@ class ClipFromImage(BaseTransform):
             f'{type(self).__name__}(num_frames={self.num_frames}, rotation={self.rotation}, scale={self.scale}, '
             f'shift={self.shift}, pad_val={self.pad_val})'
         )
-
-
-def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 around a mask (H, W), the last two exclusive; zeros for an empty one."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else (0, 0, 0, 0)

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 
+from ...boxes import box_of_mask
 from ...registry import TRANSFORMS
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
 from ..image_files import check_image_size
 from ..label_maps import check_size, read_label_map, renumber
 from ..panoptic_files import PanopticIds, panoptic_ids
-from .clips import box_of
 from .stock_types import TakenForStock
 
 _MISMATCH = ('error', 'warn', 'ignore', 'empty')
@@ -259,7 +259,7 @@ def stock_annotations(results: dict, runs: IdRuns | None, segments: list[dict], 
         )
     things = [segment for segment in segments if segment['is_thing'] and runs is not None]
     masks = [runs.replace((runs.values == segment['id']).astype(np.uint8)) for segment in things]
-    boxes = np.array([box_of(mask) for mask in masks], np.float32).reshape(-1, 4)
+    boxes = np.array([box_of_mask(mask) for mask in masks], np.float32).reshape(-1, 4)
     seg_map = np.full((height, width), IGNORE, np.int32)
     if runs is not None:
         index = positions(runs.values, np.array([segment['id'] for segment in segments], np.int32))

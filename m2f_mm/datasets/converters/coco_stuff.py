@@ -1,4 +1,4 @@
-"""COCO-Stuff-10K's annotations as label pictures, one class for each pixel.
+"""COCO-Stuff-10K's annotations as label maps, one class for each pixel.
 
 From the download of v1.0, whose layout stays as it is::
 
@@ -15,44 +15,40 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .id_map import IGNORE
-from .io import encode_png, write_file
-from .preparation import JOURNAL, each_picture
+from ..id_map import IGNORE
+from ..io import encode_png, write_file
+from .runner import already_there, convert_label_maps
 
 SPLITS = ('train', 'test')
 NUM_CLASSES = 171
 UNLABELLED, FIRST = 1, 2  # in the annotations; the first class is 2
 
 
-def prepare(root: Path, workers: int) -> list[str]:
+def convert(root: Path, workers: int) -> list[str]:
     """Make what is missing, and say what it holds.
 
     Raises:
         FileNotFoundError: the data set is not there.
         ModuleNotFoundError: h5py, which reads the annotations, is not installed.
-        BrokenPictures: names the pictures whose annotation cannot be read or does not fit.
+        BrokenImages: names the images whose annotation cannot be read or does not fit.
     """
     return [make(root, split, workers) for split in SPLITS]
 
 
 def make(root: Path, split: str, workers: int) -> str:
+    """Write the label maps of a split; a line about them."""
     listed, out = root / f'imageLists/{split}.txt', root / f'annotations_detectron2/{split}'
     if not listed.is_file():
         raise FileNotFoundError(f'{listed} is not there; unpack cocostuff-10k-v1.0.zip in the folder that is given')
     names = listed.read_text(encoding='utf-8').split()
-    missing = [name for name in names if not (out / f'{name}.png').is_file()]
-    if not missing:
-        Path(f'{out}{JOURNAL}').unlink(missing_ok=True)
-        return f'{out} is there already'
-    _h5py()
-    print(f'{out}:')
-    each_picture(partial(picture, root, out), missing, out, workers, output=lambda name: out / f'{name}.png')
-    Path(f'{out}{JOURNAL}').unlink()
-    return f'{out}: {len(names)} pictures'
+    if any(not (out / f'{name}.png').is_file() for name in names):
+        _h5py()  # before the processes start
+    made = convert_label_maps(partial(convert_image, root, out), names, out, '.png', workers)
+    return f'{out}: {len(names)} images' if made else already_there(out)
 
 
-def picture(root: Path, out: Path, name: str) -> dict:
-    """Write the label picture of one annotation."""
+def convert_image(root: Path, out: Path, name: str) -> dict:
+    """Write the label map of one annotation."""
     path = root / f'annotations/{name}.mat'
     try:
         with _h5py().File(path) as file:
@@ -61,7 +57,7 @@ def picture(root: Path, out: Path, name: str) -> dict:
         raise ValueError(f'{path} is no annotation of COCO-Stuff-10K v1.0: {error}') from error
     with Image.open(root / f'images/{name}.jpg') as image:
         if labels.shape != image.size[::-1]:
-            raise ValueError(f'{path} is {labels.shape} pixels (H, W), but its picture {image.size[::-1]}')
+            raise ValueError(f'{path} is {labels.shape} pixels (H, W), but its image {image.size[::-1]}')
     strange = [int(label) for label in np.unique(labels) if not UNLABELLED <= label < FIRST + NUM_CLASSES]
     if strange:
         raise ValueError(

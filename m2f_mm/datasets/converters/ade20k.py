@@ -22,9 +22,9 @@ import numpy as np
 import pycocotools.mask as coco_mask
 from PIL import Image
 
-from .ade20k_categories import NAMES, PALETTE, SHORT_NAMES, THING_IDS
-from .io import write_panoptic_png
-from .preparation import SegmentColors, bounding_box, each_picture, finish, names_in, read_pixels, summary
+from ..ade20k_categories import NAMES, PALETTE, SHORT_NAMES, THING_IDS
+from ..io import write_panoptic_png
+from .runner import SegmentColors, coco_box, convert_instances, convert_panoptic, names_in, read_pixels, unless_there
 
 SPLITS = dict(train='training', val='validation')
 IS_THING = [label in THING_IDS for label in range(len(NAMES))]
@@ -32,64 +32,46 @@ CATEGORIES = [
     dict(id=label, name=name, isthing=int(thing), color=list(color))
     for label, (name, thing, color) in enumerate(zip(NAMES, IS_THING, PALETTE))
 ]
+THINGS = [dict(id=label, name=SHORT_NAMES[label]) for label in THING_IDS]
 
 
-def prepare(root: Path, workers: int) -> list[str]:
+def convert(root: Path, workers: int) -> list[str]:
     """Make what is missing of the six files, and say what they hold.
 
     Raises:
         FileNotFoundError: a folder of the downloads is missing.
-        BrokenPictures: names the pictures that contradict themselves.
+        BrokenImages: names the images that contradict themselves.
     """
-    found = []
+    lines = []
     for short, folder in SPLITS.items():
         names = names_in(root / 'annotations' / folder, '.png')
         missing = [name for name in names if not (root / 'annotations_instance' / folder / f'{name}.png').is_file()]
         if missing:
             raise FileNotFoundError(
-                f'{root / "annotations_instance" / folder} lacks {len(missing)} of {len(names)} pictures, the first is '
+                f'{root / "annotations_instance" / folder} lacks {len(missing)} of {len(names)} images, the first is '
                 f'{missing[0]}.png; unpack annotations_instance.tar '
                 '(http://sceneparsing.csail.mit.edu/data/ChallengeData2017/annotations_instance.tar) there'
             )
-        for kind, make in (('panoptic', make_panoptic), ('instance', make_instances)):
-            result = root / f'ade20k_{kind}_{short}.json'
-            if result.is_file():
-                found.append(f'{result} is there already')
-                continue
-            print(f'{result}:')
-            found.append(make(root, folder, result, names, workers))
-    return found
+        make = dict(panoptic=make_panoptic, instance=make_instances)
+        for kind, write in make.items():
+            write = partial(write, root, folder, names, workers)
+            lines.append(unless_there(root / f'ade20k_{kind}_{short}.json', write))
+    return lines
 
 
-def make_panoptic(root: Path, folder: str, result: Path, names: list[str], workers: int) -> str:
-    out = result.with_suffix('')
-    records = each_picture(
-        partial(panoptic_picture, root, folder, out), names, result, workers, output=lambda name: out / f'{name}.png'
-    )
-    finish(
-        result,
-        dict(
-            images=[record['image'] for record in records],
-            annotations=[record['annotation'] for record in records],
-            categories=CATEGORIES,
-        ),
-    )
-    labels = [segment['category_id'] for record in records for segment in record['annotation']['segments_info']]
-    return summary(CATEGORIES, labels, len(records), str(result))
+def make_panoptic(root: Path, folder: str, names: list[str], workers: int, result: Path) -> str:
+    """Write the panoptic JSON of a split and its PNGs; a summary of them."""
+    work = partial(panoptic_image, root, folder, result.with_suffix(''))
+    return convert_panoptic(work, names, result, CATEGORIES, workers)
 
 
-def make_instances(root: Path, folder: str, result: Path, names: list[str], workers: int) -> str:
-    records = each_picture(partial(instances_of_picture, root, folder), names, result, workers)
-    annotations = [annotation for record in records for annotation in record['annotations']]
-    for number, annotation in enumerate(annotations, start=1):
-        annotation['id'] = number
-    things = [dict(id=label, name=SHORT_NAMES[label]) for label in THING_IDS]
-    finish(result, dict(images=[record['image'] for record in records], annotations=annotations, categories=things))
-    return summary(things, [annotation['category_id'] for annotation in annotations], len(records), str(result))
+def make_instances(root: Path, folder: str, names: list[str], workers: int, result: Path) -> str:
+    """Write the instance JSON of a split; a summary of it."""
+    return convert_instances(partial(instances_of_image, root, folder), names, result, THINGS, workers)
 
 
-def panoptic_picture(root: Path, folder: str, out: Path, name: str) -> dict:
-    """Write the panoptic PNG of a picture: its stuff, and its objects over it. Things without an object are void."""
+def panoptic_image(root: Path, folder: str, out: Path, name: str) -> dict:
+    """Write the panoptic PNG of an image: its stuff, and its objects over it. Things without an object are void."""
     path = root / 'annotations' / folder / f'{name}.png'
     classes = read_pixels(path, ('L',)).astype(np.int32) - 1
     if classes.max() >= len(IS_THING):
@@ -100,7 +82,7 @@ def panoptic_picture(root: Path, folder: str, out: Path, name: str) -> dict:
     def paint(mask: np.ndarray, label: int) -> None:
         number = colors.id_for(label)
         ids[mask] = number
-        segments.append(dict(id=number, category_id=label, area=int(mask.sum()), bbox=bounding_box(mask), iscrowd=0))
+        segments.append(dict(id=number, category_id=label, area=int(mask.sum()), bbox=coco_box(mask), iscrowd=0))
 
     for label in np.unique(classes):
         if label >= 0 and not IS_THING[label]:
@@ -114,33 +96,33 @@ def panoptic_picture(root: Path, folder: str, out: Path, name: str) -> dict:
     )
 
 
-def instances_of_picture(root: Path, folder: str, name: str) -> dict:
-    """The objects of a picture as run lengths."""
+def instances_of_image(root: Path, folder: str, name: str) -> dict:
+    """The objects of an image as RLE."""
     image = image_record(root, folder, name, None)
     annotations = []
     for label, mask in objects(root, folder, name, (image['height'], image['width'])):
-        codes = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-        codes['counts'] = codes['counts'].decode()
+        rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        rle['counts'] = rle['counts'].decode()
         annotations.append(
             dict(
                 image_id=name,
                 category_id=label,
                 iscrowd=0,
                 area=int(mask.sum()),
-                bbox=bounding_box(mask),
-                segmentation=codes,
+                bbox=coco_box(mask),
+                segmentation=rle,
             )
         )
     return dict(image=image, annotations=annotations)
 
 
 def objects(root: Path, folder: str, name: str, shape: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Class and mask bool (H, W) of each object of a picture."""
+    """Class and mask bool (H, W) of each object of an image."""
     path = root / 'annotations_instance' / folder / f'{name}.png'
     pixels = read_pixels(path, ('RGB',))
     if pixels.shape[:2] != shape:
         raise ValueError(
-            f'{path} has {pixels.shape[0]}x{pixels.shape[1]} pixels (HxW), but the picture {shape[0]}x{shape[1]}'
+            f'{path} has {pixels.shape[0]}x{pixels.shape[1]} pixels (HxW), but the image {shape[0]}x{shape[1]}'
         )
     for number in np.unique(pixels[..., 1]):
         if number == 0:
@@ -155,7 +137,7 @@ def objects(root: Path, folder: str, name: str, shape: tuple[int, int]) -> Itera
 
 
 def image_record(root: Path, folder: str, name: str, shape: tuple[int, int] | None) -> dict:
-    """The picture in the JSON; its size must be that of the annotation, where that is given."""
+    """The image in the JSON; its size must be that of the annotation, where that is given."""
     path = root / 'images' / folder / f'{name}.jpg'
     with Image.open(path) as image:
         width, height = image.size

@@ -1,4 +1,4 @@
-"""ADE20K's full annotations, 847 classes, as smaller pictures and label pictures of 16 bits.
+"""ADE20K's full annotations, 847 classes, as smaller images and label maps of 16 bits.
 
 From the download of January 2021, whose layout stays as it is::
 
@@ -18,54 +18,43 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .ade20k_full_categories import IDS
-from .io import write_file
-from .preparation import JOURNAL, each_picture, read_pixels
+from ..ade20k_full_categories import IDS
+from ..io import write_file
+from .runner import already_there, convert_label_maps, read_pixels
 
 SPLITS = ('training', 'validation')
-SHORT_SIDE = 512  # pixels; pictures with both sides longer are made smaller
+SHORT_SIDE = 512  # pixels; images with both sides longer are made smaller
 IGNORE = 65535
 LABELS = np.full(26 * 256, IGNORE, np.uint16)  # of each number that red and green can say
 LABELS[list(IDS)] = np.arange(len(IDS))
 
 
-def prepare(root: Path, workers: int) -> list[str]:
+def convert(root: Path, workers: int) -> list[str]:
     """Make what is missing, and say what it holds.
 
     Raises:
         FileNotFoundError: the data set is not there.
-        BrokenPictures: names the pictures that cannot be read.
+        BrokenImages: names the images that cannot be read.
     """
     return [make(root, split, workers) for split in SPLITS]
 
 
 def make(root: Path, split: str, workers: int) -> str:
-    pictures = {path.stem: path for path in (root / 'images/ADE' / split).rglob('ADE_*.jpg')}
-    if not pictures:
+    """Write the images and label maps of a split; a line about them."""
+    paths = sorted((root / 'images/ADE' / split).rglob('ADE_*.jpg'), key=lambda path: path.stem)
+    if not paths:
         raise FileNotFoundError(
             f'{root}/images/ADE/{split} has no ADE_*.jpg; unpack ADE20K_2021_17_01 in the folder '
             'above the one that is given'
         )
     out = root / 'annotations_detectron2' / split
-    missing = [name for name in sorted(pictures) if not (out / f'{name}.tif').is_file()]
-    if not missing:
-        Path(f'{out}{JOURNAL}').unlink(missing_ok=True)
-        return f'{out} is there already'
-    print(f'{out}:')
-    each_picture(
-        partial(picture, pictures, root / 'images_detectron2' / split, out),
-        missing,
-        out,
-        workers,
-        output=lambda name: out / f'{name}.tif',
-    )
-    Path(f'{out}{JOURNAL}').unlink()
-    return f'{out}: {len(pictures)} pictures'
+    work = partial(convert_image, root / 'images_detectron2' / split, out)
+    made = convert_label_maps(work, {path.stem: (path,) for path in paths}, out, '.tif', workers)
+    return f'{out}: {len(paths)} images' if made else already_there(out)
 
 
-def picture(pictures: dict[str, Path], images: Path, out: Path, name: str) -> dict:
-    """Write one picture and its labels, the labels last."""
-    path = pictures[name]
+def convert_image(images: Path, out: Path, name: str, path: Path) -> dict:
+    """Write one image and its labels, the labels last."""
     image, colors = read_pixels(path, ('RGB', 'L')), read_pixels(path.with_name(f'{name}_seg.png'), ('RGB',))
     if image.shape[:2] != colors.shape[:2]:
         raise ValueError(f'{path} is {image.shape[:2]} pixels (H, W), but its annotation {colors.shape[:2]}')

@@ -1,4 +1,4 @@
-"""Writes generated scenes as COCO panoptic, COCO instance and MMSegmentation data sets, all over the same pictures, and
+"""Writes generated scenes as COCO panoptic, COCO instance and MMSegmentation data sets, all over the same images, and
 generated videos in the format of YouTube-VIS.
 
 Layout of the folder of scenes::
@@ -26,10 +26,12 @@ from dataclasses import asdict
 import numpy as np
 from mmengine.utils import track_iter_progress
 from PIL import Image
+from pycocotools import mask as coco_mask
 
-from .io import encode_png, write_file, write_json, write_panoptic_png
-from .shape_videos import ShapeVideo, ShapeVideoSpec
-from .shapes import CLASSES, PALETTE, THINGS, Scene, ShapesSpec, make_scene, smallest_area
+from ..io import encode_png, write_file, write_json, write_panoptic_png
+from ..shape_videos import ShapeVideo, ShapeVideoSpec
+from ..shapes import CLASSES, PALETTE, THINGS, Scene, ShapesSpec, make_scene, smallest_area
+from .runner import coco_box
 
 MARKER = 'shapes.json'
 FORMAT = 1  # raise it when the same parameters would give other files, so that old folders are not taken for new ones
@@ -47,7 +49,7 @@ def write_shapes(
 ) -> bool:
     """Generate the data set in the folder ``out`` unless it is there already.
 
-    The folder appears in one step when it is complete. Picture i of a split depends on seed, split and i only.
+    The folder appears in one step when it is complete. Image i of a split depends on seed, split and i only.
 
     Returns:
         True if it was generated, False if a complete one with the same parameters was found.
@@ -59,7 +61,7 @@ def write_shapes(
     def write(partial: str) -> None:
         for index, (split, number) in enumerate((('train', train), ('val', val))):
             scenes = (make_scene(spec, np.random.default_rng([seed, index, i])) for i in range(number))
-            _write_split(partial, split, _with_progress(scenes, number, f'{split}: {number} pictures', progress))
+            _write_split(partial, split, _with_progress(scenes, number, f'{split}: {number} images', progress))
 
     return _write_once(out, dict(format=FORMAT, seed=seed, train=train, val=val, **asdict(spec)), overwrite, write)
 
@@ -140,20 +142,20 @@ def _write_videos(root: str, split: str, videos: Iterable[ShapeVideo]) -> None:
         names, frames = [], []
         for t, (image, segments) in enumerate(video):
             names.append(f'{number:04d}/{t:05d}.jpg')
-            frames.append(segment_codes(segments, video.labels))
+            frames.append(segment_rles(segments, video.labels))
             write_file(f'{root}/{split}/JPEGImages/{names[-1]}', _encode_jpeg(image))
         size = dict(height=video.spec.height, width=video.spec.width, length=len(video))
         records.append(dict(id=number + 1, file_names=names, **size))
-        for label, codes in zip(video.labels, zip(*frames)):
-            if any(codes):
-                areas, boxes = ([code and of(code) for code in codes] for of in (_area, _box))
+        for label, rles in zip(video.labels, zip(*frames)):
+            if any(rles):
+                areas, boxes = ([rle and of(rle) for rle in rles] for of in (_area, _box))
                 annotations.append(
                     dict(
                         id=len(annotations) + 1,
                         video_id=number + 1,
                         category_id=label + 1,
                         iscrowd=0,
-                        segmentations=list(codes),
+                        segmentations=list(rles),
                         areas=areas,
                         bboxes=boxes,
                         **size,
@@ -162,29 +164,23 @@ def _write_videos(root: str, split: str, videos: Iterable[ShapeVideo]) -> None:
     write_json(f'{root}/{split}.json', dict(videos=records, annotations=annotations, categories=_categories()))
 
 
-def segment_codes(segments: np.ndarray, labels: list[int]) -> list[dict | None]:
-    """Of each segment of a map int32 (H, W) COCO's compressed code, None where too little of it can be seen."""
-    from pycocotools import mask as coco_mask
-
+def segment_rles(segments: np.ndarray, labels: list[int]) -> list[dict | None]:
+    """Of each segment of a map int32 (H, W) COCO's compressed RLE, None where too little of it can be seen."""
     masks = np.asfortranarray((segments[..., None] == np.arange(len(labels))).astype(np.uint8))
     return [
-        dict(size=[int(side) for side in code['size']], counts=code['counts'].decode())
+        dict(size=[int(side) for side in rle['size']], counts=rle['counts'].decode())
         if mask.sum() >= smallest_area(segments)
         else None
-        for code, mask in zip(coco_mask.encode(masks), masks.transpose(2, 0, 1))
+        for rle, mask in zip(coco_mask.encode(masks), masks.transpose(2, 0, 1))
     ]
 
 
-def _area(code: dict) -> int:
-    from pycocotools import mask as coco_mask
-
-    return int(coco_mask.area(code))
+def _area(rle: dict) -> int:
+    return int(coco_mask.area(rle))
 
 
-def _box(code: dict) -> list[float]:
-    from pycocotools import mask as coco_mask
-
-    return coco_mask.toBbox(code).tolist()
+def _box(rle: dict) -> list[float]:
+    return coco_mask.toBbox(rle).tolist()
 
 
 def _write_split(root: str, split: str, scenes: Iterable[Scene]) -> None:
@@ -212,20 +208,18 @@ def _write_split(root: str, split: str, scenes: Iterable[Scene]) -> None:
 def _segments_info(scene: Scene) -> tuple[np.ndarray, list[dict]]:
     """Ids (H, W) as in COCO, any unique 24-bit number that looks good in the PNG, and the records of the JSON."""
     number = len(scene.labels)
-    # Multiples of a large odd number modulo 2 ** 24 are distinct and differ in all three colour channels.
+    # Multiples of a large odd number modulo 2 ** 24 are distinct and differ in all three color channels.
     lookup = np.append((np.arange(1, number + 1) * 9973471) % (1 << 24), 0)
     records = []
     for i, (label, crowd) in enumerate(zip(scene.labels, scene.crowd)):
         mask = scene.segments == i
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
         records.append(
             dict(
                 id=int(lookup[i]),
                 category_id=label + 1,
                 iscrowd=int(crowd),
                 area=int(mask.sum()),
-                bbox=[int(side) for side in box],
+                bbox=coco_box(mask),
             )
         )
     return lookup[scene.segments], records
@@ -233,8 +227,6 @@ def _segments_info(scene: Scene) -> tuple[np.ndarray, list[dict]]:
 
 def _instances(scene: Scene, records: list[dict], image_id: int, first_id: int) -> list[dict]:
     """The things again, with their visible masks as compressed RLE."""
-    from pycocotools import mask as coco_mask
-
     things = [i for i, label in enumerate(scene.labels) if label < len(THINGS)]
     if not things:
         return []

@@ -21,10 +21,10 @@ import numpy as np
 from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, Polygon
 
-from .cityscapes_categories import LABEL_IDS, NAMES, PALETTE, SUPERCATEGORIES, THING_IDS
-from .id_map import IGNORE
-from .io import encode_png, write_file, write_panoptic_png
-from .preparation import bounding_box, each_picture, finish, names_in, read_pixels, summary
+from ..cityscapes_categories import LABEL_IDS, NAMES, PALETTE, SUPERCATEGORIES, THING_IDS
+from ..id_map import IGNORE
+from ..io import encode_png, write_file, write_panoptic_png
+from .runner import coco_box, convert_instances, convert_panoptic, names_in, read_pixels, unless_there
 
 SPLITS = ('train', 'val')
 TRAIN_ID = np.full(256, IGNORE, np.uint8)  # of each label id; the number plate's -1 is 255 in 8 bits
@@ -36,60 +36,37 @@ CATEGORIES = [
 ]
 
 
-def prepare(root: Path, workers: int) -> list[str]:
+def convert(root: Path, workers: int) -> list[str]:
     """Make what is missing, and say what it holds.
 
     Raises:
         FileNotFoundError: there are no annotations.
-        BrokenPictures: names the pictures that cannot be read or contradict themselves.
+        BrokenImages: names the images that cannot be read or contradict themselves.
     """
-    found = []
-    for split in SPLITS:
-        for kind, make in (('panoptic', make_panoptic), ('instance', make_instances)):
-            result = root / 'gtFine' / f'cityscapes_{kind}_{split}.json'
-            if result.is_file():
-                found.append(f'{result} is there already')
-                continue
-            print(f'{result}:')
-            found.append(make(root / 'gtFine' / split, result, workers))
-    return found
+    make = dict(panoptic=make_panoptic, instance=make_instances)
+    return [
+        unless_there(root / f'gtFine/cityscapes_{kind}_{split}.json', partial(write, root / 'gtFine' / split, workers))
+        for split in SPLITS
+        for kind, write in make.items()
+    ]
 
 
-def make_panoptic(folder: Path, result: Path, workers: int) -> str:
+def make_panoptic(folder: Path, workers: int, result: Path) -> str:
+    """Write train ids, the panoptic JSON of a split and its PNGs; a summary of them."""
     names = names_in(folder, '_gtFine_instanceIds.png')
-    out = result.with_suffix('')
-    records = each_picture(
-        partial(picture, folder, out),
-        names,
-        result,
-        workers,
-        output=lambda name: out / f'{Path(name).name}_gtFine_panoptic.png',
-    )
-    finish(
-        result,
-        dict(
-            images=[record['image'] for record in records],
-            annotations=[record['annotation'] for record in records],
-            categories=CATEGORIES,
-        ),
-    )
-    labels = [segment['category_id'] for record in records for segment in record['annotation']['segments_info']]
-    return summary(CATEGORIES, labels, len(records), str(result))
+    work = partial(panoptic_image, folder, result.with_suffix(''))
+    return convert_panoptic(work, names, result, CATEGORIES, workers, suffix='_gtFine_panoptic.png')
 
 
-def make_instances(folder: Path, result: Path, workers: int) -> str:
-    names = names_in(folder, '_gtFine_polygons.json')
-    records = each_picture(partial(instances, folder), names, result, workers)
-    annotations = [annotation for record in records for annotation in record['annotations']]
-    for number, annotation in enumerate(annotations, start=1):
-        annotation['id'] = number
+def make_instances(folder: Path, workers: int, result: Path) -> str:
+    """Write the instance JSON of a split; a summary of it."""
     things = [category for category in CATEGORIES if category['isthing']]
-    finish(result, dict(images=[record['image'] for record in records], annotations=annotations, categories=things))
-    return summary(things, [annotation['category_id'] for annotation in annotations], len(records), str(result))
+    names = names_in(folder, '_gtFine_polygons.json')
+    return convert_instances(partial(instances_of_image, folder), names, result, things, workers)
 
 
-def picture(folder: Path, out: Path, name: str) -> dict:
-    """Write train ids and panoptic PNG of the picture ``CITY/CITY_SEQUENCE_FRAME``."""
+def panoptic_image(folder: Path, out: Path, name: str) -> dict:
+    """Write train ids and panoptic PNG of the image ``CITY/CITY_SEQUENCE_FRAME``."""
     labels = read_pixels(folder / f'{name}_gtFine_labelIds.png', ('L',))
     instances = read_pixels(folder / f'{name}_gtFine_instanceIds.png', ('I', 'I;16')).astype(np.int32)
     if labels.shape != instances.shape:
@@ -109,7 +86,7 @@ def picture(folder: Path, out: Path, name: str) -> dict:
                 id=number,
                 category_id=label,
                 area=int(mask.sum()),
-                bbox=bounding_box(mask),
+                bbox=coco_box(mask),
                 iscrowd=int(thing and number < 1000),
             )
         )  # a thing without counter is a group
@@ -122,11 +99,11 @@ def picture(folder: Path, out: Path, name: str) -> dict:
     )
 
 
-def instances(folder: Path, name: str) -> dict:
-    """The things of the picture ``CITY/CITY_SEQUENCE_FRAME`` as polygons that do not overlap.
+def instances_of_image(folder: Path, name: str) -> dict:
+    """The things of the image ``CITY/CITY_SEQUENCE_FRAME`` as polygons that do not overlap.
 
     A later object of the file lies before an earlier one, whatever its class. The corners are centres of pixels, and
-    the label pictures were drawn half a pixel fatter than the polygons, hence the two halves.
+    the label maps were drawn half a pixel fatter than the polygons, hence the two halves.
     """
     path = folder / f'{name}_gtFine_polygons.json'
     try:
