@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m2f_mm.criterion import set_criterion
-from m2f_mm.criterion.assigner import Matching
+from m2f_mm.criterion import Matching, set_criterion, terms
 from m2f_mm.structures import MaskPredictions
 
 widened = set_criterion.at_least_float32  # before another takes its place there
@@ -62,6 +61,6 @@ def all_masks_made() -> Iterator[None]:
     """Every criterion makes all masks while this lasts."""
     with (
         patch.object(set_criterion, 'at_least_float32', make_all),
-        patch.object(set_criterion, 'matched_masks', picked_masks),
+        patch.object(terms, 'matched_masks', picked_masks),
     ):
         yield

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+GIOU_EPS = 1e-6
+
 
 def masks_to_boxes(masks: Tensor, exclusive: bool = True) -> Tensor:
     """Boxes (n, 4) as cx, cy, w, h in 0..1 around masks, bool (n, h, w).
@@ -48,3 +50,13 @@ def box_of_mask(mask: np.ndarray) -> tuple[int, int, int, int]:
     """x0, y0, x1, y1 in pixels around a mask (h, w) of NumPy, the last two exclusive; zeros for an empty one."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else (0, 0, 0, 0)
+
+
+def generalized_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Generalised intersection over union of boxes (..., 4) as cx, cy, w, h that broadcast; -1 to 1 (Rezatofighi et
+    al., 2019)."""
+    (upper, lower), (other_upper, other_lower) = box_corners(boxes), box_corners(others)
+    intersection = (torch.minimum(lower, other_lower) - torch.maximum(upper, other_upper)).clamp(min=0).prod(-1)
+    hull = (torch.maximum(lower, other_lower) - torch.minimum(upper, other_upper)).clamp(min=0).prod(-1)
+    union = (lower - upper).prod(-1) + (other_lower - other_upper).prod(-1) - intersection
+    return intersection / (union + GIOU_EPS) - (hull - union) / (hull + GIOU_EPS)

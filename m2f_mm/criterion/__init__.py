@@ -1,4 +1,5 @@
-from .assigner import HungarianAssigner, Matching
+from .assigner import HungarianAssigner
+from .matching import Matching
 from .points import RandomPoints
 from .set_criterion import SetCriterion
 

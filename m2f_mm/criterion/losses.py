@@ -1,13 +1,16 @@
-"""The loss terms of mask classification, each over all rows at once (Mask2Former, section 3.3; MaskFormer, 3.2).
+"""The loss functions of mask classification, each over all rows at once (Mask2Former, section 3.3; MaskFormer, 3.2; for
+boxes DETR, section 3.1, and Mask DINO, section 3.4).
 
-Shapes: L supervised predictions, B images, Q queries, C classes without no-object, R masks, P points.
+Shapes: L supervised predictions, B images, Q queries, C classes without no-object, R masks or boxes, P points.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from m2f_mm.boxes import generalized_iou
+
 OLD_MASK_TERMS = dict(cross_entropy='bce')
-FOCAL_ALPHA = 0.25  # weight of wanted pixels, the others have the rest
+FOCAL_ALPHA = 0.25  # weight of the pixels of the target, the others have the rest
 
 
 def class_loss(logits: Tensor, classes: Tensor, class_weight: Tensor, weight_sums: Tensor) -> Tensor:
@@ -32,31 +35,44 @@ def focal_class_loss(logits: Tensor, classes: Tensor) -> Tensor:
         logits: (L, B, Q, C).
         classes: (L, B, Q); C is none of them.
     """
-    wanted = F.one_hot(classes, logits.shape[-1] + 1)[..., :-1].to(logits.dtype)
-    return focal_terms(logits, wanted).flatten(1).sum(1)
+    targets = F.one_hot(classes, logits.shape[-1] + 1)[..., :-1].to(logits.dtype)
+    return focal_terms(logits, targets).flatten(1).sum(1)
 
 
-def bce_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+def bce_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean binary cross-entropy of each mask at its points; both (R, P), returns (R,)."""
-    return F.binary_cross_entropy_with_logits(logits, wanted, reduction='none').mean(1)
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction='none').mean(1)
 
 
-def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean focal loss of each mask at its points; both (R, P), returns (R,) (MaskFormer, section 4.1)."""
-    return focal_terms(logits, wanted).mean(1)
+    return focal_terms(logits, targets).mean(1)
 
 
-def focal_terms(logits: Tensor, wanted: Tensor) -> Tensor:
+def focal_terms(logits: Tensor, targets: Tensor) -> Tensor:
     """Focal loss of every number, alpha 1/4 and gamma 2 (RetinaNet, equation 5); both and the result of one shape."""
     probabilities = logits.sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction='none')
-    wrong = probabilities + wanted * (1 - 2 * probabilities)  # the probability of what is not wanted
-    return entropy * wrong**2 * (FOCAL_ALPHA * wanted + (1 - FOCAL_ALPHA) * (1 - wanted))
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction='none')
+    wrong = probabilities + targets * (1 - 2 * probabilities)  # one minus the probability of the target
+    return entropy * wrong**2 * (FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets))
 
 
-def dice_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Dice loss of each mask at its points, with 1 added above and below; both (R, P), returns (R,)."""
     probabilities = logits.sigmoid()
-    both = (probabilities * wanted).sum(-1)
-    either = probabilities.sum(-1) + wanted.sum(-1)
-    return 1 - (2 * both + 1) / (either + 1)
+    intersection = (probabilities * targets).sum(-1)
+    total = probabilities.sum(-1) + targets.sum(-1)
+    return 1 - (2 * intersection + 1) / (total + 1)
+
+
+def l1_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Sum of absolute differences of each pair of boxes as cx, cy, w, h, both (R, 4); returns (R,)."""
+    return (boxes - targets).abs().sum(-1)
+
+
+def giou_loss(boxes: Tensor, targets: Tensor) -> Tensor:
+    """One minus the generalised IoU of each pair of boxes as cx, cy, w, h, both (R, 4); returns (R,)."""
+    return 1 - generalized_iou(boxes, targets)
+
+
+MASK_LOSSES = dict(bce=bce_loss, focal=focal_loss)

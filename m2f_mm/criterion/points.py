@@ -1,16 +1,19 @@
-"""Points at which masks are compared, and the one place where they are drawn (PointRend; Mask2Former, section 3.3)."""
+"""Points at which masks are compared, and masks that are sampled there (PointRend; Mask2Former, section 3.3)."""
 
 import itertools
+from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from m2f_mm.bilinear import to_pixel_coords
+from m2f_mm.structures import SegTargets
 
 
 class RandomPoints:
-    """Every random draw of a training step comes from here, so that a test can replay recorded ones.
+    """The source of every random point of a training step; a test can replay recorded ones.
 
     All coordinates are x, y in 0..1 of the padded image, float32. ``layer`` is the index of the supervised
     prediction; it matters to a replay only.
@@ -21,18 +24,18 @@ class RandomPoints:
         return torch.rand(batch, num_points, 2, device=device)
 
     def candidates(self, layer: int, num_masks: int, num_points: int, device: torch.device) -> Tensor:
-        """(num_masks, num_points, 2): points among which the uncertain ones are chosen."""
+        """(num_masks, num_points, 2): points among which the uncertain ones are selected."""
         return torch.rand(num_masks, num_points, 2, device=device)
 
     def uniform(self, layer: int, num_masks: int, num_points: int, device: torch.device) -> Tensor:
-        """(num_masks, num_points, 2): points that are kept as they are."""
+        """(num_masks, num_points, 2): points that are used as they are."""
         return torch.rand(num_masks, num_points, 2, device=device)
 
 
 def sample_logits(masks: Tensor, points: Tensor) -> Tensor:
     """Bilinear samples of float masks (M, h, w) at points (M, P, 2), zero outside: (M, P).
 
-    The points have no gradient, and the masks are not kept for the backward pass.
+    The points have no gradient, and the masks are not saved for the backward pass.
     """
     return _PointSamples.apply(masks, points.to(masks.dtype))
 
@@ -42,7 +45,7 @@ def _grid_samples(masks: Tensor, points: Tensor) -> Tensor:
 
 
 class _PointSamples(torch.autograd.Function):
-    """``F.grid_sample`` keeps its input, here the masks of all layers, for a gradient of the grid that nobody wants."""
+    """``F.grid_sample`` without saving its input, which only a gradient of the points would need."""
 
     @staticmethod
     def forward(ctx, masks: Tensor, points: Tensor) -> Tensor:
@@ -56,25 +59,26 @@ class _PointSamples(torch.autograd.Function):
         with torch.enable_grad():  # sampling is linear: any masks of this shape have the same gradient
             masks = grad.new_zeros(ctx.shape, requires_grad=True)
             sampled = _grid_samples(masks, *ctx.saved_tensors)
-        return *torch.autograd.grad(sampled, masks, grad), None
+        (gradient,) = torch.autograd.grad(sampled, masks, grad)
+        return gradient, None
 
 
 class BinaryMasks:
     """Binary masks that are sampled many times, without a float copy of any.
 
-    The four pixels around a point are the bits of one number, so a sample looks into memory once.
+    The four pixels around a point are the bits of one number, so a sample reads memory once.
 
     Args:
         masks: bool (N, H, W).
     """
 
     def __init__(self, masks: Tensor):
-        number, *self.size = masks.shape
-        height, width = self.size
+        number, height, width = masks.shape
+        self.size = height, width
         # Entry (i, j) has the pixels (i - 2, j - 2) to (i - 1, j - 1); what lies outside of the masks is zero.
-        self.codes = masks.new_zeros((number, height + 3, width + 3), dtype=torch.uint8)
+        self.quads = masks.new_zeros((number, height + 3, width + 3), dtype=torch.uint8)
         for bit, (row, column) in enumerate(itertools.product((2, 1), (2, 1))):
-            self.codes[:, row : row + height, column : column + width].add_(masks.view(torch.uint8), alpha=2**bit)
+            self.quads[:, row : row + height, column : column + width].add_(masks.view(torch.uint8), alpha=2**bit)
 
     def sample(self, index: Tensor, points: Tensor, dtype: torch.dtype) -> Tensor:
         """What ``sample_logits(masks[index].to(dtype), points)`` gives.
@@ -88,19 +92,35 @@ class BinaryMasks:
             (M, P), in 0..1.
         """
         x, y = to_pixel_coords(points, self.size, dtype)
-        codes = self._codes(index, x, y)
-        right, lower = (place.sub_(place.floor()) for place in (x, y))
-        sampled = torch.zeros((), dtype=dtype, device=codes.device)
+        quads = self._quads_around(index, x, y)
+        right, lower = (coord.sub_(coord.floor()) for coord in (x, y))
+        sampled = torch.zeros((), dtype=dtype, device=quads.device)
         for bit, (down, across) in enumerate(itertools.product((1 - lower, lower), (1 - right, right))):
-            sampled = torch.where((codes & 2**bit).bool(), across * down, 0).add_(sampled)
+            sampled = torch.where((quads & 2**bit).bool(), across * down, 0).add_(sampled)
         return sampled
 
-    def _codes(self, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """The four pixels around places (M, P) or (1, P), uint8 (M, P)."""
+    def _quads_around(self, index: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The four pixels around pixel coordinates (M, P) or (1, P), uint8 (M, P)."""
         height, width = self.size
-        column, row = (place.floor().int().clamp_(-2, length).add_(2) for place, length in ((x, width), (y, height)))
+        column, row = (coord.floor().int().clamp_(-2, length).add_(2) for coord, length in ((x, width), (y, height)))
         entry = torch.add(column, row, alpha=width + 3) + index[:, None] * ((height + 3) * (width + 3))
-        return self.codes.flatten().index_select(0, entry.flatten()).view(entry.shape)
+        return self.quads.flatten().index_select(0, entry.flatten()).view(entry.shape)
+
+
+class TargetMasks:
+    """The masks of a step's targets, packed when they are first sampled, once for matching and losses.
+
+    Args:
+        targets: of each image.
+    """
+
+    def __init__(self, targets: Sequence[SegTargets]):
+        self.targets = targets
+
+    @cached_property
+    def packed(self) -> list[BinaryMasks]:
+        """Of each image (N * T, H, W); no masks where only boxes are known."""
+        return [BinaryMasks(target.clip_masks.flatten(0, 1)) for target in self.targets]
 
 
 @torch.no_grad()
@@ -110,7 +130,7 @@ def uncertain_points(
     """Points where predictions are least certain, plus uniform ones (PointRend, section 3.3 "training").
 
     Of ``oversample_ratio * num_points`` candidates per mask the ``importance_ratio * num_points`` with the smallest
-    absolute logit are kept; the rest is drawn anew.
+    absolute logit are used; the rest are new uniform ones.
 
     Args:
         masks: predicted logits (M, h, w).
@@ -135,10 +155,10 @@ def least_certain(masks: Tensor, candidates: Tensor, number: int, at_once: int) 
     """Of the candidates (M, P', 2) for masks (M, h, w) those with the smallest absolute logits, (M, number, 2).
 
     Args:
-        at_once: candidates of each mask that are looked at together; sampling takes more memory than its result.
+        at_once: candidates of each mask that are sampled together; sampling takes more memory than its result.
     """
     certainty = masks.new_empty(candidates.shape[:2])
     for part, points in zip(certainty.split(at_once, 1), candidates.split(at_once, 1)):
         torch.abs(sample_logits(masks, points), out=part)
-    chosen = certainty.topk(number, dim=1, largest=False, sorted=False).indices
-    return candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
+    index = certainty.topk(number, dim=1, largest=False, sorted=False).indices
+    return candidates.gather(1, index[..., None].expand(-1, -1, 2))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from m2f_mm.boxes import masks_to_boxes
+from m2f_mm.gradients import with_zero_gradients
 from m2f_mm.mask_ops import mask_logits_from
 from m2f_mm.structures import MaskPredictions, SegTargets
 
@@ -177,7 +178,7 @@ class MaskDINO(MaskNetwork):
             predictions.denoising, predictions.groups = denoised.predictions(), noised.groups
         elif self.training and self.denoising_queries:  # a step without them still gives their embedding a gradient
             output = predictions[-1]
-            output.class_logits = output.class_logits + 0 * self.label_embed.weight.sum()
+            output.class_logits = with_zero_gradients(output.class_logits, self.label_embed.weight)
         return predictions
 
     @staticmethod

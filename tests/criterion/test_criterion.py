@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from m2f_mm import deprecation
-from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion, points, set_criterion
-from m2f_mm.criterion.assigner import bce_cost, dice_cost, focal_cost
-from m2f_mm.criterion.boxes import giou_cost
+from m2f_mm.criterion import HungarianAssigner, Matching, RandomPoints, SetCriterion, points, terms
+from m2f_mm.criterion.costs import bce_cost, dice_cost, focal_cost, giou_cost
 from m2f_mm.criterion.losses import bce_loss, class_loss, dice_loss, focal_loss
+from m2f_mm.gradients import with_zero_gradients
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 LOGITS = torch.tensor([[0.5, -1, 2, -0.3], [1.5, 0.2, -2, 0.1]])
@@ -202,7 +202,7 @@ def slow_losses(predictions, targets, matching, criterion):
         losses[prefix + 'loss_cls'] = 2 * value / weight
         chosen = [predictions.mask_logits(layer)[b][q, 0] for b, q, _ in pairs]
         where = points.uncertain_points(
-            torch.stack(chosen).detach(), criterion.num_points, 3.0, 0.75, layer, criterion.draw
+            torch.stack(chosen).detach(), criterion.mask_terms.num_points, 3.0, 0.75, layer, criterion.draw
         )
         mask, dice = 0, 0
         for row, (logit, (b, _, n)) in enumerate(zip(chosen, pairs)):
@@ -389,7 +389,7 @@ def test_losses_at_every_pixel_are_their_formulas(counts, frames, monkeypatch):
     matching = criterion.assigner(predictions, targets, criterion.draw)
     found = {}
     for pixels in (1, 2**22):
-        monkeypatch.setattr(set_criterion, 'PIXELS', pixels)
+        monkeypatch.setattr(terms, 'PIXELS', pixels)
         losses = criterion(predictions, targets)
         found[pixels] = losses, torch.autograd.grad(losses['d0.loss_mask'] + losses['d0.loss_dice'], embeds[0])[0]
     for layer, prefix in enumerate(('d0.', '')):
@@ -546,10 +546,10 @@ def test_masks_of_several_products(monkeypatch):
         return [*losses.values(), *(embeds.grad for embeds in predictions.mask_embeds), predictions.mask_features.grad]
 
     criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20, draw=SamePoints())
-    products, mask_logits_from = [], set_criterion.mask_logits_from
-    monkeypatch.setattr(set_criterion, 'mask_logits_from', lambda *pair: products.append(0) or mask_logits_from(*pair))
+    products, mask_logits_from = [], terms.mask_logits_from
+    monkeypatch.setattr(terms, 'mask_logits_from', lambda *pair: products.append(0) or mask_logits_from(*pair))
     expected, number = step(), len(products)
-    monkeypatch.setattr(set_criterion, 'PRODUCT', 2 * 3 * 6 * 8)  # two layers of the first image
+    monkeypatch.setattr(terms, 'PRODUCT', 2 * 3 * 6 * 8)  # two layers of the first image
     found = step()
     assert number == 2 and len(products) - number == 3 + 1
     for mine, theirs in zip(found, expected, strict=True):
@@ -579,3 +579,71 @@ def test_targets_that_teach_nothing_are_named():
         SegTargets(second.labels, None, name='x')
     with pytest.raises(ValueError, match=r'boxes \(N, 4\).*got boxes \(3, 4\)'):
         SegTargets(second.labels, None, torch.zeros(3, 4))
+
+
+def with_denoising(predictions, targets, groups=2):
+    """The same predictions once more as queries with known objects."""
+    size = max(len(target) for target in targets)
+    layers = [
+        replace(
+            layer,
+            class_logits=layer.class_logits[:, : groups * size],
+            mask_embeds=layer.mask_embeds[:, : groups * size],
+        )
+        for layer in predictions
+    ]
+    return replace(predictions, denoising=MaskPredictions(layers), groups=groups)
+
+
+def test_target_masks_are_packed_once_a_step(monkeypatch):
+    """For the matching, the losses of the matched queries and those of noised objects."""
+    packed, pack = [], points.BinaryMasks.__init__
+    monkeypatch.setattr(points.BinaryMasks, '__init__', lambda self, masks: packed.append(masks) or pack(self, masks))
+    targets = targets_of(3, 2)
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20)
+    losses = criterion(with_denoising(predictions_of(), targets), targets)
+    assert 'dn_loss_dice' in losses and len(packed) == len(targets)
+    packed.clear()
+    dense_criterion([1.0] * 4)(predictions_of(), targets)
+    assert not packed, 'nothing is sampled'
+
+
+def test_a_known_matching_is_not_searched_for():
+    predictions, targets = predictions_of(), targets_of(3, 2)
+    criterion = SetCriterion(HungarianAssigner(num_points=20), [1.0] * 4, num_points=20, draw=FixedPoints())
+    expected = criterion(predictions, targets)
+    matching = criterion.assigner(predictions, targets, criterion.draw)
+    criterion.assigner = None
+    losses = criterion(predictions, targets, matching)
+    assert losses.keys() == expected.keys()
+    assert all(torch.equal(losses[name], expected[name]) for name in losses)
+
+
+def test_classes_of_known_objects_alone():
+    """Predictions without masks and boxes have the class term, whatever the targets have."""
+    (target,) = targets_of(3)
+    logits = torch.randn(1, 3, 4, requires_grad=True)
+    zeros = torch.zeros(3, dtype=torch.long)
+    matching = Matching(zeros, zeros, torch.tensor([2, 0, 1]), torch.arange(3), [[3]])
+    criterion = SetCriterion(None, [1.0] * 4, loss_class=2.0)
+    losses = criterion(MaskPredictions.from_lists([logits]), [target], matching)
+    expected = 2 * F.cross_entropy(logits[0], target.labels[[1, 2, 0]])
+    assert list(losses) == ['loss_cls']
+    torch.testing.assert_close(losses['loss_cls'], expected)
+
+
+def test_zero_gradients():
+    """The value stays, and parameters without use have a gradient."""
+    value, weight, unused = torch.randn(3, requires_grad=True), torch.randn(2, requires_grad=True), torch.randn(4)
+    result = with_zero_gradients(value, weight * 2, unused)
+    assert torch.equal(result, value)
+    result.sum().backward()
+    assert torch.equal(weight.grad, torch.zeros(2)) and torch.equal(value.grad, torch.ones(3))
+
+
+def test_boxes_that_the_costs_need_are_missed():
+    predictions, targets = predictions_of(), targets_of(2, 2)
+    for prediction in predictions:
+        prediction.boxes = torch.full((2, 6, 4), 0.5)
+    with pytest.raises(ValueError, match=r'image 0 of the batch \(image_0.jpg\) has no boxes'):
+        HungarianAssigner(num_points=20, l1_weight=5.0)(predictions, targets, RandomPoints())

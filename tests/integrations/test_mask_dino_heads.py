@@ -191,7 +191,7 @@ def test_heads_are_exchanged_as_the_docs_say(scope, name, tmp_path):
         model = MODELS.build(model)
     head = model.panoptic_head if scope == 'mmdet' else model.decode_head
     assert isinstance(head, MaskDINO) and head.num_classes == (80 if scope == 'mmdet' else 150)
-    assert head.criterion.num_points == head.criterion.assigner.num_points == 12544
+    assert head.criterion.mask_terms.num_points == head.criterion.assigner.num_points == 12544
     assert set(head.criterion.loss_weights) == {'loss_cls', 'loss_mask', 'loss_dice', 'loss_bbox', 'loss_iou'}
 
 

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 
 from m2f_mm import config_path, deprecation
-from m2f_mm.criterion.assigner import focal_cost
+from m2f_mm.criterion.costs import focal_cost
 from m2f_mm.criterion.losses import focal_loss
 from m2f_mm.integrations.options import class_counts
 from m2f_mm.models import (
@@ -224,8 +224,11 @@ def test_methods_have_their_own_defaults():
         criterion, assigner = head.criterion, head.criterion.assigner
         assert tuple(criterion.loss_weights.values()) == weights
         assert (assigner.class_weight, assigner.mask_weight, assigner.dice_weight) == weights
-        assert criterion.num_points == assigner.num_points == points
-    assert maskformer.criterion.mask_loss is focal_loss and maskformer.criterion.assigner.mask_cost is focal_cost
+        assert criterion.mask_terms.num_points == assigner.num_points == points
+    assert (
+        maskformer.criterion.mask_terms.mask_loss is focal_loss
+        and maskformer.criterion.assigner.mask_cost is focal_cost
+    )
 
 
 @pytest.mark.parametrize(
@@ -316,7 +319,8 @@ def test_options_reach_their_places():
         criterion = head.criterion
         assert criterion.loss_weights == dict(loss_cls=3.0, loss_mask=6.0, loss_dice=7.0)
         assert criterion.class_weight.tolist() == pytest.approx([1.0] * 8 + [0.1])
-        assert (criterion.num_points, criterion.oversample_ratio, criterion.importance_ratio) == (77, 2.0, 0.5)
+        masks = criterion.mask_terms
+        assert (masks.num_points, masks.oversample_ratio, masks.importance_ratio) == (77, 2.0, 0.5)
         assigner = criterion.assigner
         assert (assigner.class_weight, assigner.mask_weight, assigner.dice_weight) == (1.5, 2.5, 3.5)
         assert assigner.num_points == 77
