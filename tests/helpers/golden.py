@@ -14,11 +14,11 @@ import torch
 from m2f_mm.checkpoints import key_map, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion
 from m2f_mm.mask_ops import attention_mask
-from m2f_mm.models import Mask2FormerTransformerDecoder, MaskTransformer, MSDeformAttnPixelDecoder, mask_transformer
+from m2f_mm.models import mask_transformer
+from tests.helpers.official_configs import build_backbone, build_head, padding_divisor
 
 ROOT = Path(os.environ.get('M2F_GOLDEN', Path(__file__).parents[2] / '..' / 'shared' / 'golden'))
 FORWARD, LOSS, GRADIENT = 1e-4, 1e-5, 1e-3  # relative tolerances of the recording
-FEATURES = ('res2', 'res3', 'res4', 'res5')
 
 
 def cases(kind):
@@ -100,69 +100,6 @@ def preprocess(model_cfg, images, divisor):
     for padded, image in zip(batch, images):
         padded[:, : image.shape[1], : image.shape[2]] = (image - mean) / std
     return batch
-
-
-def build_backbone(cfg):
-    from mmdet.models.backbones import ResNet, SwinTransformer
-
-    if cfg['MODEL']['BACKBONE']['NAME'] == 'D2SwinTransformer':
-        swin = cfg['MODEL']['SWIN']
-        backbone = SwinTransformer(
-            embed_dims=swin['EMBED_DIM'],
-            depths=swin['DEPTHS'],
-            num_heads=swin['NUM_HEADS'],
-            window_size=swin['WINDOW_SIZE'],
-            mlp_ratio=int(swin['MLP_RATIO']),
-            qkv_bias=swin['QKV_BIAS'],
-            patch_norm=swin['PATCH_NORM'],
-            drop_path_rate=swin['DROP_PATH_RATE'],
-            use_abs_pos_embed=swin['APE'],
-        )
-        return backbone, [swin['EMBED_DIM'] * 2**i for i in range(4)]
-    resnet = cfg['MODEL']['RESNETS']
-    assert resnet['NORM'] == 'FrozenBN' and not resnet['STRIDE_IN_1X1'], 'only the recipes that exist'
-    backbone = ResNet(
-        resnet['DEPTH'],
-        stem_channels=resnet['STEM_OUT_CHANNELS'],
-        base_channels=resnet['WIDTH_PER_GROUP'] * resnet['NUM_GROUPS'],
-        norm_cfg=dict(type='m2f_mm.FrozenBN'),
-        norm_eval=False,
-    )
-    return backbone, [resnet['RES2_OUT_CHANNELS'] * 2**i for i in range(4)]
-
-
-def build_pixel_decoder(in_channels, head, mask_former):
-    """From the SEM_SEG_HEAD and MASK_FORMER parts of a configuration."""
-    norm = dict(type='GN', num_groups=32) if head['NORM'] == 'GN' else None
-    return MSDeformAttnPixelDecoder(
-        in_channels,
-        head['CONVS_DIM'],
-        head['MASK_DIM'],
-        num_encoder_levels=len(head['DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES']),
-        num_layers=head['TRANSFORMER_ENC_LAYERS'],
-        num_heads=mask_former['NHEADS'],
-        feedforward_channels=1024,
-        norm_cfg=norm,
-    )
-
-
-def build_head(cfg, channels):
-    head, mask_former = cfg['MODEL']['SEM_SEG_HEAD'], cfg['MODEL']['MASK_FORMER']
-    decoder = Mask2FormerTransformerDecoder(
-        mask_former['DEC_LAYERS'] - 1,
-        mask_former['HIDDEN_DIM'],
-        mask_former['NHEADS'],
-        mask_former['DIM_FEEDFORWARD'],
-        mask_former['PRE_NORM'],
-    )
-    return MaskTransformer(
-        build_pixel_decoder(channels, head, mask_former),
-        decoder,
-        head['NUM_CLASSES'],
-        mask_former['NUM_OBJECT_QUERIES'],
-        mask_channels=head['MASK_DIM'],
-        project_memory=mask_former['ENFORCE_INPUT_PROJ'],
-    )
 
 
 def build_criterion(cfg, draw):
@@ -288,5 +225,5 @@ def images(info, recorded, model):
     return preprocess(
         info['cfg']['MODEL'],
         [item['image'].float() for item in recorded['inputs']['images']],
-        info['cfg']['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY'],
+        padding_divisor(info['cfg']),
     )

@@ -6,7 +6,6 @@ from m2f_mm.checkpoints import to_official
 from m2f_mm.mask_ops import mask_logits_from
 from m2f_mm.structures import SegTargets
 from tests.helpers.golden import (
-    FEATURES,
     FORWARD,
     GRADIENT,
     assert_close,
@@ -16,6 +15,7 @@ from tests.helpers.golden import (
     images,
     watch_decoder,
 )
+from tests.helpers.official_configs import FEATURES
 
 
 def test_weights_convert_back(case):

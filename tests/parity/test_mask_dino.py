@@ -7,11 +7,10 @@ import torch
 
 from m2f_mm.checkpoints import to_official, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
-from m2f_mm.models import MaskDINO, MaskDINOTransformerDecoder, MSDeformAttnPixelDecoder, RandomNoise
+from m2f_mm.models import MSDeformAttnPixelDecoder, RandomNoise
 from m2f_mm.postprocess import Sizes, class_scores
 from m2f_mm.structures import MaskPredictions, SegTargets
 from tests.helpers.golden import (
-    FEATURES,
     FORWARD,
     GRADIENT,
     LOSS,
@@ -19,7 +18,6 @@ from tests.helpers.golden import (
     ReplayPoints,
     assert_close,
     assert_matching,
-    build_backbone,
     cases,
     check_gradients,
     load,
@@ -27,6 +25,13 @@ from tests.helpers.golden import (
     with_weights,
 )
 from tests.helpers.golden_results import check_results, official_settings
+from tests.helpers.official_configs import (
+    FEATURES,
+    build_backbone,
+    build_mask_dino_head,
+    has_no_object,
+    padding_divisor,
+)
 
 
 @pytest.mark.parametrize('path', cases('mdino_pixel_decoder'))
@@ -69,42 +74,8 @@ class OfficialMaskDINO(torch.nn.Module):
 
     def __init__(self, cfg):
         super().__init__()
-        head, dino = cfg['MODEL']['SEM_SEG_HEAD'], cfg['MODEL']['MaskDINO']
         self.backbone, channels = build_backbone(cfg)
-        seen, levels = len(head['DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES']), head['TOTAL_NUM_FEATURE_LEVELS']
-        pixel_decoder = MSDeformAttnPixelDecoder(
-            channels,
-            head['CONVS_DIM'],
-            head['MASK_DIM'],
-            num_outs=levels,
-            num_encoder_levels=seen,
-            num_extra_levels=levels - seen,
-            fine_first=head['FEATURE_ORDER'] == 'low2high',
-            always_fpn=True,
-            num_layers=head['TRANSFORMER_ENC_LAYERS'],
-            num_heads=dino['NHEADS'],
-            feedforward_channels=head['DIM_FEEDFORWARD'],
-            norm_cfg=dict(type='GN', num_groups=32) if head['NORM'] == 'GN' else None,
-        )
-        decoder = MaskDINOTransformerDecoder(
-            dino['DEC_LAYERS'], dino['HIDDEN_DIM'], dino['NHEADS'], levels, feedforward_channels=dino['DIM_FEEDFORWARD']
-        )
-        self.panoptic_head = MaskDINO(
-            pixel_decoder,
-            decoder,
-            head['NUM_CLASSES'],
-            dino['NUM_OBJECT_QUERIES'],
-            levels,
-            two_stage=dino['TWO_STAGE'],
-            learned_content=dino['LEARN_TGT'],
-            boxes_from_masks=dino['INITIALIZE_BOX_TYPE'],
-            denoising_queries=dino['DN_NUM'],
-            noise_scale=dino['DN_NOISE_SCALE'],
-            initial_prediction=dino['INITIAL_PRED'],
-            no_object=dino['SEMANTIC_CE_LOSS'],
-            mask_channels=head['MASK_DIM'],
-            project_memory=dino['ENFORCE_INPUT_PROJ'],
-        )
+        self.panoptic_head = build_mask_dino_head(cfg, channels)
 
 
 def whole_cases():
@@ -126,10 +97,9 @@ def case(request):
 
 def images_of(info, recorded):
     """The batch, as the official code makes it."""
-    cfg = info['cfg']['MODEL']
-    return preprocess(
-        cfg, [item['image'].float() for item in recorded['inputs']['images']], cfg['MaskDINO']['SIZE_DIVISIBILITY']
-    )
+    cfg = info['cfg']
+    pixels = [item['image'].float() for item in recorded['inputs']['images']]
+    return preprocess(cfg['MODEL'], pixels, padding_divisor(cfg, 'MaskDINO'))
 
 
 def features_of(recorded):
@@ -308,13 +278,13 @@ def check_losses(losses, expected, weights, what):
         assert_close(value, expected[name] * scale[name.split('_')[1]], LOSS, f'{what}: {name}')
 
 
-def criterion_of(num_classes, weights, semantic, no_object, points, oversample, importance, **options):
-    """The criterion of a Mask DINO; weights of class, mask, dice, box and overlap are those of the costs."""
+def criterion_of(num_classes, costs, weights, semantic, no_object, points, oversample, importance, **options):
+    """The criterion of a Mask DINO; costs and weights are those of class, mask, dice, box and GIoU."""
     assigner = HungarianAssigner(
-        *weights[:3],
+        *costs[:3],
         num_points=points,
-        l1_weight=weights[3],
-        giou_weight=weights[4],
+        l1_weight=costs[3],
+        giou_weight=costs[4],
         class_term='focal',
         no_object=semantic,
     )
@@ -336,16 +306,19 @@ def test_losses_and_gradients(case):
     runs = recorded['outputs']['train']
     objects = next(run['targets'] for run in runs.values() if 'targets' in run)
     targets = [SegTargets(each['labels'], each['masks'], each['boxes']) for each in objects]
-    weights = [dino[f'{name}_WEIGHT'] for name in ('CLASS', 'MASK', 'DICE', 'BOX', 'GIOU')]
+    terms = ('CLASS', 'MASK', 'DICE', 'BOX', 'GIOU')
+    weights = [dino[f'{name}_WEIGHT'] for name in terms]
     criterion = criterion_of(
         head.num_classes,
+        [dino[f'COST_{name}_WEIGHT'] for name in terms],
         weights,
-        dino['SEMANTIC_CE_LOSS'],
+        has_no_object(dino),
         dino['NO_OBJECT_WEIGHT'],
         dino['TRAIN_NUM_POINTS'],
         dino['OVERSAMPLE_RATIO'],
         dino['IMPORTANCE_SAMPLE_RATIO'],
         denoise_masks=dino['DN'] == 'seg',
+        box_classes=80 if dino['PANO_BOX_LOSS'] else None,
     )
     for kind, run in runs.items():
         model.zero_grad()
@@ -401,6 +374,7 @@ def test_criterion(designed):
     options = dict(loss_l1=0, loss_giou=0) if 'boxes' not in settings['losses'] else {}
     criterion = criterion_of(
         settings['num_classes'],
+        weights,
         weights,
         settings['semantic_ce_loss'],
         settings['eos_coef'],

@@ -7,15 +7,9 @@ from mmengine.structures import PixelData
 
 from m2f_mm.checkpoints import to_official, to_openmmlab
 from m2f_mm.mask_ops import attention_mask
-from m2f_mm.models import (
-    FPNPixelDecoder,
-    Mask2FormerTransformerDecoder,
-    MaskFormerTransformerDecoder,
-    MaskTransformer,
-    TransformerEncoderPixelDecoder,
-)
 from m2f_mm.models import mask_transformer as network
-from tests.helpers.golden import FEATURES, FORWARD, GRADIENT, LOSS, assert_close, cases, check_predictions, load
+from tests.helpers.golden import FORWARD, GRADIENT, LOSS, assert_close, cases, check_predictions, load
+from tests.helpers.official_configs import FEATURES, MASKFORMER, build_maskformer_head, maskformer_pixel_decoder
 
 
 def recorded(wanted):
@@ -39,51 +33,9 @@ def weights(case):
     return to_openmmlab({f'sem_seg_head.{key}': value for key, value in case['state_dict'].items()}, 'head')
 
 
-def pixel_decoder(case, features, memory='pyramid'):
-    head, transformer = case['cfg']['MODEL']['SEM_SEG_HEAD'], case['cfg']['MODEL']['MASK_FORMER']
-    options = dict(memory=memory, norm_cfg=dict(type='GN', num_groups=32) if head['NORM'] == 'GN' else None)
-    channels = [feature.shape[1] for feature in features], head['CONVS_DIM'], head['MASK_DIM']
-    if head['PIXEL_DECODER_NAME'] == 'BasePixelDecoder':
-        return FPNPixelDecoder(*channels, **options)
-    return TransformerEncoderPixelDecoder(
-        *channels,
-        num_layers=head['TRANSFORMER_ENC_LAYERS'],
-        num_heads=transformer['NHEADS'],
-        feedforward_channels=transformer['DIM_FEEDFORWARD'],
-        dropout=transformer['DROPOUT'],
-        pre_norm=transformer.get('PRE_NORM', False),
-        **options,
-    )
-
-
 def build(case, features):
     """The network that a recorded configuration describes, with the recorded weights, in training mode."""
-    transformer, head = case['cfg']['MODEL']['MASK_FORMER'], case['cfg']['MODEL']['SEM_SEG_HEAD']
-    sizes = transformer['HIDDEN_DIM'], transformer['NHEADS'], transformer['DIM_FEEDFORWARD']
-    if transformer['TRANSFORMER_DECODER_NAME'] == 'MultiScaleMaskedTransformerDecoder':
-        memory = 'pyramid'
-        decoder = Mask2FormerTransformerDecoder(transformer['DEC_LAYERS'] - 1, *sizes, transformer['PRE_NORM'])
-    else:
-        source = transformer['TRANSFORMER_IN_FEATURE']
-        assert source in ('res5', 'transformer_encoder', 'pixel_embedding'), source
-        memory = 'mask_features' if source == 'pixel_embedding' else 'coarsest'
-        decoder = MaskFormerTransformerDecoder(
-            transformer['DEC_LAYERS'],
-            transformer['ENC_LAYERS'],
-            *sizes,
-            transformer['DROPOUT'],
-            transformer['PRE_NORM'],
-        )
-    model = MaskTransformer(
-        pixel_decoder(case, features, memory),
-        decoder,
-        head['NUM_CLASSES'],
-        transformer['NUM_OBJECT_QUERIES'],
-        num_levels=3 if memory == 'pyramid' else 1,
-        mask_channels=head['MASK_DIM'],
-        project_memory=transformer.get('ENFORCE_INPUT_PROJ', False),
-        deep_supervision=transformer['DEEP_SUPERVISION'],
-    )
+    model = build_maskformer_head(case['cfg'], [feature.shape[1] for feature in features])
     model.load_state_dict({key[len('head.') :]: value for key, value in weights(case).items()})
     return model.train()
 
@@ -98,7 +50,7 @@ def test_pixel_decoder(item):
     expected = case['outputs']['pixel_decoder']
     prefix = 'head.pixel_decoder.'
     state = {key[len(prefix) :]: value for key, value in weights(case).items() if key.startswith(prefix)}
-    decoder = pixel_decoder(case, features)
+    decoder = maskformer_pixel_decoder(case['cfg'], [feature.shape[1] for feature in features])
     decoder.load_state_dict(state)
     mask_features, memories = decoder(features)
     assert_close(mask_features, expected['mask_features'], FORWARD, 'mask features')
@@ -146,11 +98,13 @@ def test_weights_convert_back(item):
 def baseline(case, features):
     """The head of a per-pixel baseline as the configuration describes it, with the recorded weights."""
     heads = pytest.importorskip('m2f_mm.integrations.mmseg_per_pixel', reason='needs MMSegmentation')
+    MASKFORMER.check(case['cfg'])
     head, transformer = case['cfg']['MODEL']['SEM_SEG_HEAD'], case['cfg']['MODEL']['MASK_FORMER']
     layer = dict(
         num_heads=transformer['NHEADS'],
         feedforward_channels=transformer['DIM_FEEDFORWARD'],
         dropout=transformer['DROPOUT'],
+        pre_norm=transformer.get('PRE_NORM', False),
     )
     pixel_decoder = dict(type='FPNPixelDecoder')
     if head['PIXEL_DECODER_NAME'] == 'TransformerEncoderPixelDecoder':
@@ -168,11 +122,17 @@ def baseline(case, features):
     if head['NAME'] == 'PerPixelBaselineHead':
         model = heads.PerPixelSegHead(**options)
     else:
+        assert transformer['NUM_OBJECT_QUERIES'] == head['NUM_CLASSES'], 'a query is a class'
+        assert transformer['DEEP_SUPERVISION'], 'the head has no option for it'
         model = heads.PerPixelPlusSegHead(
             **options,
             transformer_decoder=dict(
-                num_layers=transformer['DEC_LAYERS'], embed_dims=transformer['HIDDEN_DIM'], **layer
+                num_layers=transformer['DEC_LAYERS'],
+                num_encoder_layers=transformer['ENC_LAYERS'],
+                embed_dims=transformer['HIDDEN_DIM'],
+                **layer,
             ),
+            enforce_decoder_input_project=transformer.get('ENFORCE_INPUT_PROJ', False),
         )
     model.load_state_dict({key[len('head.') :]: value for key, value in weights(case).items()})
     return model.train()

@@ -6,7 +6,6 @@ import torch
 from m2f_mm.postprocess import Sizes, clip_segmentation
 from m2f_mm.structures import NO_CLASS, SegTargets
 from tests.helpers.golden import (
-    FEATURES,
     FORWARD,
     OfficialModel,
     assert_close,
@@ -20,6 +19,7 @@ from tests.helpers.golden import (
     watch_decoder,
     with_weights,
 )
+from tests.helpers.official_configs import FEATURES, padding_divisor
 
 
 @pytest.fixture(scope='module', params=cases('m2f_video'))
@@ -37,7 +37,7 @@ def lengths(recorded):
 def frames(info, videos):
     """Frames of several clips, one after the other, as the network's input."""
     images = [frame['image'].float() for video in videos for frame in video['frames']]
-    return preprocess(info['cfg']['MODEL'], images, info['cfg']['MODEL']['MASK_FORMER']['SIZE_DIVISIBILITY'])
+    return preprocess(info['cfg']['MODEL'], images, padding_divisor(info['cfg']))
 
 
 def clip_targets_of(recorded, num_classes):
