@@ -2,8 +2,6 @@
 
 import hashlib
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from m2f_mm.checkpoints import key_map, read_state_dict, source_of, to_official,
 from m2f_mm.checkpoints.sources import in_order
 from m2f_mm.datasets.ade20k_categories import THING_IDS
 from m2f_mm.heads import head_of
+from tests.helpers.commands import run_python
 from tests.helpers.official_names import (
     head_keys,
     maskformer_head_keys,
@@ -305,11 +304,7 @@ def to_ours_names(keys):
 
 
 def convert(*arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'tools/convert_checkpoint.py'), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
+    return run_python(ROOT / 'tools/convert_checkpoint.py', *arguments)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from m2f_mm.datasets.converters import ade20k, ade20k_full, cityscapes, coco_sem
 from m2f_mm.datasets.converters.runner import BrokenImages, SegmentColors, convert_images, finish
 from m2f_mm.datasets.io import read_panoptic_png
 from m2f_mm.datasets.panoptic import ADE20KPanopticDataset, CityscapesPanopticDataset
+from tests.helpers.commands import run_python
 from tests.helpers.dataset_layouts import write_ade20k_full, write_cityscapes, write_coco_stuff
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,10 +141,10 @@ def test_ade20k_labels_that_cannot_be_are_refused(ade):
 
 def test_missing_download_is_named(ade):
     shutil.rmtree(ade / 'annotations_instance')
-    tool = str(ROOT / 'tools/dataset_converters/ade20k.py')
-    done = subprocess.run([sys.executable, tool, str(ade)], capture_output=True, text=True)
+    tool = ROOT / 'tools/dataset_converters/ade20k.py'
+    done = run_python(tool, ade)
     assert done.returncode == 1 and 'annotations_instance.tar' in done.stderr and 'Traceback' not in done.stderr
-    done = subprocess.run([sys.executable, tool, str(ade / 'nowhere')], capture_output=True, text=True)
+    done = run_python(tool, ade / 'nowhere')
     assert done.returncode == 1 and 'has no *.png' in done.stderr and 'Traceback' not in done.stderr
 
 

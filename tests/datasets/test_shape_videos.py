@@ -1,8 +1,6 @@
 """Generated videos: what moves, hides, leaves and returns, and the files that say so."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from m2f_mm.datasets import VideoInstanceDataset
 from m2f_mm.datasets.converters.shapes import write_shape_videos
 from m2f_mm.datasets.shape_videos import ShapeVideo, ShapeVideoSpec
 from m2f_mm.datasets.shapes import CLASSES, THINGS
+from tests.helpers.commands import ROOT, output_of
 
 SPEC = ShapeVideoSpec(64, 96, length=20)
 
@@ -118,19 +117,6 @@ def test_impossible_videos_are_refused(options, message):
 
 
 def test_the_tool(tmp_path):
-    command = [
-        sys.executable,
-        'tools/dataset_converters/make_shape_videos.py',
-        '--out',
-        str(tmp_path / 'videos'),
-        '--train',
-        '1',
-        '--val',
-        '1',
-        '--size',
-        '32x40',
-        '--length',
-        '3',
-    ]
+    command = 'tools/dataset_converters/make_shape_videos.py --train 1 --val 1 --size 32x40 --length 3 --out'.split()
     for line in ('is complete', 'nothing to do'):
-        assert line in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert line in output_of(*command, tmp_path / 'videos', cwd=ROOT)

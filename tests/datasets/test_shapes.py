@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from pycocotools import mask as coco_mask
 from m2f_mm.datasets import LoadPanopticSegments, PanopticDataset
 from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import CLASSES, STUFF, THINGS, ShapesSpec, make_scene
+from tests.helpers.commands import ROOT, output_of
 
 SPEC = ShapesSpec(64, 96, crowd=0.5, void=0.5, heap=0.5)
 
@@ -126,11 +125,8 @@ def test_impossible_scenes_are_refused(kwargs, message):
 
 
 def test_the_tool(tmp_path):
-    tool = os.path.join(os.path.dirname(__file__), '../../tools/dataset_converters/make_shapes.py')
-    command = [sys.executable, tool, '--out', str(tmp_path / 's'), '--train', '2', '--val', '1', '--size', '40x48']
-    env = dict(os.environ, PYTHONPATH=os.path.abspath(os.path.join(os.path.dirname(__file__), '../..')))
-    first = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-    assert 'is complete' in first.stdout and '2/2' in first.stdout
+    command = 'tools/dataset_converters/make_shapes.py --train 2 --val 1 --size 40x48 --out'.split()
+    first = output_of(*command, tmp_path / 's', cwd=ROOT)
+    assert 'is complete' in first and '2/2' in first
     assert read(tmp_path / 's/img_dir/val/000000.jpg').shape == (40, 48, 3)
-    second = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-    assert 'nothing to do' in second.stdout
+    assert 'nothing to do' in output_of(*command, tmp_path / 's', cwd=ROOT)

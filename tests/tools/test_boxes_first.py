@@ -2,16 +2,14 @@
 checkpoint, here of pictures of which half have boxes alone."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
+from tests.helpers.commands import output_of
 
 pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,22 +91,7 @@ def write_objects365(shapes, root):
 
 
 def run(*command, **folders):
-    environment = {
-        **os.environ,
-        'PYTHONPATH': str(ROOT),
-        'OMP_NUM_THREADS': '1',
-        **{name: f'{folder}/' for name, folder in folders.items()},
-    }
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    return done.stdout
+    return output_of(*command, env={name: f'{folder}/' for name, folder in folders.items()})
 
 
 def logged(folder):

@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image
 from m2f_mm.apis.check_dataset import check_dataset
 from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
+from tests.helpers.commands import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -144,14 +143,10 @@ def test_labels_of_16_bits(tmp_path):
 def test_command_line(shapes):
     pytest.importorskip('mmdet')
     (shapes / 'annotations/panoptic_val.json').write_text('{"images": [')
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools/check_dataset.py'), 'mask2former_r18_shapes-panoptic', '--workers', '0'],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stderr
-    assert 'train: 4 items, 0 problems' in done.stdout and 'val: 0 items, 1 problems' in done.stdout
-    assert 'is not valid JSON' in done.stdout
+    done = run_python(ROOT / 'tools/check_dataset.py', 'mask2former_r18_shapes-panoptic', '--workers', '0')
+    assert done.returncode == 1, done.output
+    assert 'train: 4 items, 0 problems' in done.output and 'val: 0 items, 1 problems' in done.output
+    assert 'is not valid JSON' in done.output
 
 
 def test_parts_of_a_concatenation(shapes):

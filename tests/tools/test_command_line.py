@@ -14,6 +14,7 @@ import torch
 import m2f_mm  # noqa: F401  tells torch which types a checkpoint may hold
 from m2f_mm.apis.work_dir_lock import NAME, work_dir_lock
 from m2f_mm.checkpoints import read_state_dict
+from tests.helpers.commands import output_of, run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
@@ -62,8 +63,8 @@ def configure(tool, *args: str):
     return tool.configure(tool.parse_args([str(arg) for arg in args]))
 
 
-def run(*command, folder: Path, expect: int = 0) -> str:
-    """Output of a command; ``expect`` is the exit status that it must have."""
+def run(*command, folder: Path) -> str:
+    """Output of a launcher, whose processes are interpreters of their own."""
     environment = {
         **os.environ,
         'PYTHONPATH': str(ROOT),
@@ -72,7 +73,7 @@ def run(*command, folder: Path, expect: int = 0) -> str:
         'CUDA_VISIBLE_DEVICES': '',
     }
     done = subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == expect, done.stdout[-1500:] + done.stderr[-1500:]
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
     return done.stdout + done.stderr
 
 
@@ -270,15 +271,9 @@ def test_disks_without_locks(config, tmp_path, monkeypatch):
 
 
 def test_message_instead_of_traceback(config, tmp_path):
-    out = run(
-        sys.executable,
-        TOOLS / 'train.py',
-        'toy.py',
-        '--cfg-options',
-        'model.decode_head.num_classes=5',
-        folder=tmp_path,
-        expect=1,
-    )
+    done = run_python(TOOLS / 'train.py', 'toy.py', '--cfg-options', 'model.decode_head.num_classes=5', cwd=tmp_path)
+    out = done.output
+    assert done.returncode == 1
     assert 'train.py: error: The classes of model and data disagree' in out and 'Traceback' not in out
     assert 'model.decode_head.num_classes is 5, but train_dataloader.dataset (ToyData) lists 2 classes' in out
 
@@ -287,7 +282,7 @@ def test_message_instead_of_traceback(config, tmp_path):
 @pytest.mark.skipif(not torch.distributed.is_available(), reason='this torch has no distributed part')
 def test_two_workers_on_the_cpu_train_and_test_like_one(config, tmp_path):
     """The joint batch of two workers is the batch of one, so the weights after an epoch are equal."""
-    run(sys.executable, TOOLS / 'train.py', 'toy.py', '--work-dir', 'one', folder=tmp_path)
+    output_of(TOOLS / 'train.py', 'toy.py', '--work-dir', 'one', cwd=tmp_path)
     run(
         TOOLS / 'dist_train.sh',
         'toy.py',

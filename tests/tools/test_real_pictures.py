@@ -2,13 +2,12 @@
 few values: sizes and widths, so that it takes seconds. Real ones of COCO and ADE20K, generated ones in the layout of
 Cityscapes and Mapillary Vistas."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.commands import output_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / 'shared/data'
@@ -32,16 +31,7 @@ val_dataloader['dataset'].update(pipeline=test_pipeline)
 
 
 def run(*command, **environment):
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=900,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '2', **environment},
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    return done.stdout
+    return output_of(*command, env=environment, timeout=900)
 
 
 @pytest.fixture(scope='module')

@@ -14,6 +14,7 @@ from PIL import Image
 
 from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
+from tests.helpers.commands import output_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = """
@@ -34,26 +35,24 @@ def shapes(tmp_path_factory):
     return folder
 
 
-def run(*command, cwd, shapes):
-    """Output of a command that must succeed."""
-    environment = {
-        **os.environ,
-        'PYTHONPATH': str(ROOT),
-        'SHAPES_ROOT': f'{shapes}/',
-        'OMP_NUM_THREADS': '1',
-        'PYTHON': sys.executable,
-    }
+def run(*command, cwd, shapes, cold=False):
+    """Output of a tool that must succeed."""
+    return output_of(*command, cwd=cwd, env=dict(SHAPES_ROOT=f'{shapes}/'), cold=cold)
+
+
+def launch(script, *arguments, cwd, shapes):
+    """Run a launcher; its processes are interpreters of their own."""
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'SHAPES_ROOT': f'{shapes}/', 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(
-        [str(part) for part in command],
+        ['bash', script, *map(str, arguments)],
         cwd=cwd,
-        env=environment,
+        env={**environment, 'PYTHON': sys.executable},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=600,
     )
     assert done.returncode == 0, done.stdout[-4000:]
-    return done.stdout
 
 
 def stock_tool(package, name):
@@ -71,7 +70,6 @@ def test_stock_test_tool(task, package, metric, shapes, tmp_path):
     config = tmp_path / 'mine.py'
     config.write_text(SHORT.format(task=task, iters=2, batch=2))
     run(
-        sys.executable,
         ROOT / 'tools' / 'train.py',
         config,
         '--work-dir',
@@ -81,7 +79,6 @@ def test_stock_test_tool(task, package, metric, shapes, tmp_path):
     )
     checkpoint = tmp_path / 'work' / 'iter_2.pth'
     output = run(
-        sys.executable,
         stock_tool(package, 'test.py'),
         config,
         checkpoint,
@@ -89,6 +86,7 @@ def test_stock_test_tool(task, package, metric, shapes, tmp_path):
         tmp_path / 'test',
         cwd=tmp_path,
         shapes=shapes,
+        cold=True,  # with nothing but this stack imported
     )
     assert metric in output
 
@@ -106,7 +104,7 @@ default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
 """
     )
     tool = stock_tool(package, 'train.py')
-    run(sys.executable, tool, config, '--work-dir', tmp_path / 'work', cwd=tmp_path, shapes=shapes)
+    run(tool, config, '--work-dir', tmp_path / 'work', cwd=tmp_path, shapes=shapes)
     head = 'panoptic_head' if package == 'mmdet' else 'decode_head'
     for iteration, updated in ((1, False), (2, True)):  # two batches make one step, and the average lags behind it
         saved = torch.load(tmp_path / 'work' / f'iter_{iteration}.pth', weights_only=False)
@@ -114,7 +112,6 @@ default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
         trained = saved['ema_state_dict'][f'module.{head}.cls_embed.weight']
         assert torch.equal(average, trained) is not updated
     output = run(
-        sys.executable,
         tool,
         config,
         '--work-dir',
@@ -139,7 +136,6 @@ model = dict(test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(40, 40)))
 """
     )
     run(
-        sys.executable,
         ROOT / 'tools' / 'train.py',
         config,
         '--work-dir',
@@ -148,7 +144,6 @@ model = dict(test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(40, 40)))
         shapes=shapes,
     )
     output = run(
-        sys.executable,
         ROOT / 'tools' / 'test.py',
         config,
         tmp_path / 'work' / 'iter_1.pth',
@@ -204,9 +199,9 @@ randomness = dict(seed=0)
         )
         work = tmp_path / f'work{batch}'
         if batch == 2:
-            run(sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', work, cwd=tmp_path, shapes=shapes)
+            run(ROOT / 'tools' / 'train.py', config, '--work-dir', work, cwd=tmp_path, shapes=shapes)
         else:
-            run('bash', ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', work, cwd=tmp_path, shapes=shapes)
+            launch(ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', work, cwd=tmp_path, shapes=shapes)
         start = torch.load(tmp_path / f'loss{batch}.pth', weights_only=True)
         end = torch.load(work / 'iter_1.pth', weights_only=False)['state_dict']
         gradients.append({name: (start[name] - end[name]).double() for name in start})

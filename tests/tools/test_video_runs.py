@@ -1,9 +1,6 @@
 """Videos through our tools and the stack's own: training, evaluation, pictures, files for an evaluation server."""
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import pytest
 from m2f_mm.datasets.converters.shapes import write_shape_videos, write_shapes
 from m2f_mm.datasets.shape_videos import ShapeVideoSpec
 from m2f_mm.datasets.shapes import ShapesSpec
+from tests.helpers.commands import output_of
 
 mmdet = pytest.importorskip('mmdet')
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,23 +32,7 @@ def trained(tmp_path_factory):
     (folder / 'mine.py').write_text(SHORT)
 
     def run(*command):
-        environment = {
-            **os.environ,
-            'PYTHONPATH': str(ROOT),
-            'SHAPE_VIDEOS_ROOT': str(folder / 'data'),
-            'OMP_NUM_THREADS': '1',
-        }
-        done = subprocess.run(
-            [sys.executable, *map(str, command)],
-            cwd=folder,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stdout[-4000:]
-        return done.stdout
+        return output_of(*command, cwd=folder, env=dict(SHAPE_VIDEOS_ROOT=str(folder / 'data')))
 
     output = run(ROOT / 'tools' / 'train.py', 'mine.py', '--work-dir', 'work')
     assert 'youtube_vis/segm_mAP' in output  # validation at the end
