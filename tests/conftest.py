@@ -5,3 +5,10 @@ import torch
 
 # The networks here are thin: a second thread costs more than it brings, and tests may share the machine.
 torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    """Generate m2f_mm/configs, which a checkout has only after an installation."""
+    from m2f_mm.apis.configs import write_pure_configs
+
+    write_pure_configs()

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,38 +21,38 @@ needs_pkg_resources = pytest.mark.skipif(
 
 
 @pytest.fixture(scope='module')
-def installed(tmp_path_factory) -> Path:
-    """The project, plus one config, installed from a wheel into an empty folder."""
-    folder = tmp_path_factory.mktemp('wheel')
-    source, target = folder / 'source', folder / 'site'
-    source.mkdir()
+def source(tmp_path_factory) -> Path:
+    """A checkout, in which nothing has been generated, with one more config."""
+    source = tmp_path_factory.mktemp('source')
     for name in ('m2f_mm', 'configs', 'tools', 'requirements'):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md'):
+    for name in ('pyproject.toml', 'setup.py', 'MANIFEST.in', 'LICENSE', 'README.md'):
         shutil.copy(ROOT / name, source / name)
+    for path in (source / 'm2f_mm/configs').rglob('*.py'):
+        path.unlink()
     text = source / 'configs' / STUB
     text.parent.mkdir()
     text.write_text("_base_ = './base.py'\nmodel = dict(head=dict(queries=7))\n")
     (text.parent / 'base.py').write_text("model = dict(type='m2f_mm.Net', head=dict(type='m2f_mm.Head', queries=5))\n")
-    run([sys.executable, 'tools/write_pure_configs.py'], source)
-    run(
-        [
-            sys.executable,
-            '-m',
-            'pip',
-            'install',
-            '--quiet',
-            '--no-deps',
-            '--no-build-isolation',
-            '--no-index',
-            '--target',
-            str(target),
-            str(source),
-        ],
-        source,
-    )
-    shutil.rmtree(source)  # nothing may point back to it
-    return target
+    return source
+
+
+def build(source: Path, kind: str, folder: Path) -> Path:
+    """The 'sdist', 'wheel' or 'editable' that pip would make of a folder."""
+    code = f'from setuptools import build_meta; print(); print(build_meta.build_{kind}({str(folder)!r}))'
+    return folder / run([sys.executable, '-c', code], source).split()[-1]
+
+
+@pytest.fixture(scope='module')
+def installed(source, tmp_path_factory) -> Path:
+    """The folder into which a wheel made of the checkout was installed."""
+    folder = tmp_path_factory.mktemp('site')
+    copy = folder / 'source'
+    shutil.copytree(source, copy, symlinks=True)
+    options = ['--quiet', '--no-deps', '--no-build-isolation', '--no-index', '--target', str(folder / 'site')]
+    run([sys.executable, '-m', 'pip', 'install', *options, str(copy)], copy)
+    shutil.rmtree(copy)  # nothing may point back to it
+    return folder / 'site'
 
 
 def run(command: list[str], cwd: Path, path: Path | None = None) -> str:
@@ -109,14 +111,34 @@ def test_import_is_independent_of_both_frameworks(installed, tmp_path):
     assert out.strip() == '[]'
 
 
+PURE = (
+    'from mmengine.config import read_base\nwith read_base():\n'
+    '    from m2f_mm.configs.stub.stub_net_8xb2_1e_toy import *\nmodel.update(dict(extra=1))\n'
+)
+
+
 @needs_pkg_resources
 @pytest.mark.smoke
 def test_pure_python_base(installed, tmp_path):
-    config = (
-        'from mmengine.config import read_base\nwith read_base():\n'
-        '    from m2f_mm.configs.stub.stub_net_8xb2_1e_toy import *\nmodel.update(dict(extra=1))\n'
-    )
-    assert read_outside(installed, tmp_path, config) == 'm2f_mm.Net m2f_mm.Head 7 1'
+    assert read_outside(installed, tmp_path, PURE) == 'm2f_mm.Net m2f_mm.Head 7 1'
+
+
+@needs_pkg_resources
+def test_pure_python_base_of_an_editable_installation(source, tmp_path):
+    with zipfile.ZipFile(build(source, 'editable', tmp_path)) as wheel:
+        (finder,) = (name for name in wheel.namelist() if name.endswith('_finder.py'))
+        assert f"'m2f_mm': {str(source / 'm2f_mm')!r}" in wheel.read(finder).decode()
+    assert read_outside(source, tmp_path, PURE) == 'm2f_mm.Net m2f_mm.Head 7 1'
+
+
+def test_a_wheel_of_the_source_distribution_is_complete(source, installed, tmp_path):
+    with tarfile.open(build(source, 'sdist', tmp_path)) as archive:
+        archive.extractall(tmp_path / 'unpacked')
+    (unpacked,) = (tmp_path / 'unpacked').iterdir()
+    with zipfile.ZipFile(build(unpacked, 'wheel', tmp_path)) as wheel:
+        names = {name for name in wheel.namelist() if name.startswith('m2f_mm/')}
+    files = {str(path.relative_to(installed)) for path in (installed / 'm2f_mm').rglob('*') if path.is_file()}
+    assert names == {name for name in files if '__pycache__' not in name}
 
 
 @pytest.mark.smoke
@@ -126,12 +148,35 @@ def test_base_string_through_config_path(installed, tmp_path):
 
 
 def test_every_config_has_its_pure_python_form():
-    from m2f_mm.apis.configs import PURE_ROOT, PURE_SOURCE, pure_name, shipped_configs
+    from m2f_mm.apis.configs import PURE_ROOT, PURE_SOURCE, pure_name, shipped_configs, write_pure_configs
 
-    wanted = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
-    assert {path: path.read_text() for path in PURE_ROOT.rglob('*.py')} == wanted, (
-        'run `python tools/write_pure_configs.py`'
-    )
+    files = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
+    assert {path: path.read_text() for path in PURE_ROOT.rglob('*.py')} == files and len(files) > 150
+    assert write_pure_configs() == []
+
+
+def test_a_checkout_without_generated_configs_gets_them(tmp_path, monkeypatch):
+    """When one of our tools reads a config; what a wheel has stays as it is."""
+    from m2f_mm.apis import command_line, configs
+
+    texts = tmp_path / 'configs'
+    texts.mkdir()
+    (texts / 'net.py').touch()
+    link = tmp_path / 'm2f_mm'
+    link.symlink_to(texts)
+    monkeypatch.setattr(configs, 'PURE_ROOT', tmp_path / 'pure')
+    monkeypatch.setattr(configs, 'TEXT_ROOT', texts)
+    command_line.config_file('net')
+    assert not (tmp_path / 'pure').exists()  # no links: installed
+    monkeypatch.setattr(configs, 'TEXT_ROOT', link)
+    command_line.config_file('net')
+    assert [path.name for path in (tmp_path / 'pure').iterdir()] == ['net.py']
+    (texts / 'net.py').unlink()
+    assert configs.write_pure_configs() == [str(tmp_path / 'pure/net.py')]
+    (tmp_path / 'pure').rmdir()
+    (texts / 'net.py').touch()
+    (tmp_path / 'pure').touch()  # cannot be written
+    command_line.config_file('net')
 
 
 def test_unknown_config_names_the_nearest(monkeypatch, tmp_path):

@@ -73,12 +73,13 @@ if not (3, 10) <= sys.version_info[:2] <= (3, 12):
              'Name another: PYTHON=/path/to/python3.11 (and remove the virtual environment, if it has the wrong one)')
 digest = hashlib.sha256(repr((sys.version_info, sys.argv[1:])).encode())
 root = sys.argv[-1]
-for name in sorted(glob.glob(root + '/requirements/*.txt')) + [root + '/pyproject.toml', root + '/tools/install.sh']:
+for name in sorted(glob.glob(root + '/requirements/*.txt')) + [root + '/pyproject.toml', root + '/setup.py', root + '/tools/install.sh']:
     with open(name, 'rb') as file:
         digest.update(file.read())
 print(digest.hexdigest())
 PY
 )
+"$base_python" "$root/tools/write_pure_configs.py" >/dev/null  # whatever was installed before
 if [ "$force" = 0 ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ]; then
     say "m2f_mm with the $stack stack is ready in $venv (nothing to do)"
     exit 0

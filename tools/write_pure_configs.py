@@ -1,13 +1,17 @@
 """Write the pure-Python form of every config in configs/ (one line each) to m2f_mm/configs.
 
-Run it after adding, renaming or removing a config; a test fails when it was forgotten.
+`make install` and `pip install` do it, too. Run it after adding, renaming or removing a config of a checkout that is
+used without them, or to use a new one by `read_base()` at once. Needs nothing but Python.
 """
 
-from m2f_mm.apis.configs import write_pure_configs
+import runpy
+from pathlib import Path
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'm2f_mm' / 'apis' / 'configs.py'
 
 
 def main() -> None:
-    changed = write_pure_configs()
+    changed = runpy.run_path(str(CONFIGS))['write_pure_configs']()
     print('\n'.join(changed) or 'nothing to do')
 
 

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 
 from m2f_mm.engine.workers import ending_with_parent
 
-from .configs import PACKAGE_ROOT, config_path
+from .configs import PACKAGE_ROOT, config_path, write_missing_pure_configs
 from .outputs import refuse_data_outputs
 from .tool_runner import import_framework, tool_runner
 
@@ -50,6 +50,7 @@ def config_file(config: str) -> str:
     Raises:
         FileNotFoundError: neither; says where was looked, and which names are near.
     """
+    write_missing_pure_configs()  # which the config may inherit from
     if Path(config).is_file():
         return config
     try:

@@ -8,10 +8,15 @@ project has two ways to one, both of which work from a wheel and from an editabl
     with read_base():
         from m2f_mm.configs.mask2former.mask2former_r50_8xb2_lsj_50e_coco_panoptic import *
 
+The second way reads files that are generated from the text configs (:func:`write_pure_configs`), when the package is
+built or installed: MMEngine opens a base by its path and imports nothing before. This module imports only the standard
+library, since setup.py runs it where nothing else is installed.
+
 MMEngine's third way, ``_base_ = 'package::….py'``, is not offered: it would bind every part to the scope ``m2f_mm``,
 where the parts that a config takes from mmdet or mmseg are not found.
 """
 
+import contextlib
 import difflib
 import os
 import re
@@ -98,7 +103,10 @@ def pure_config(module_file: str) -> dict[str, Any]:
 
 
 def write_pure_configs() -> list[str]:
-    """Make ``m2f_mm/configs`` match the text configs; returns the files that were written or removed."""
+    """Make ``m2f_mm/configs`` match the text configs; returns the files that were written or removed.
+
+    Each file is written whole, so that several processes may do this at once.
+    """
     wanted = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
     changed = []
     for path in set(PURE_ROOT.rglob('*.py')) - set(wanted):
@@ -107,6 +115,15 @@ def write_pure_configs() -> list[str]:
     for path, source in wanted.items():
         if not path.is_file() or path.read_text(encoding='utf-8') != source:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(source, encoding='utf-8')
+            partial = path.with_suffix(f'.{os.getpid()}.partial')
+            partial.write_text(source, encoding='utf-8')
+            partial.replace(path)
             changed.append(str(path))
     return sorted(changed)
+
+
+def write_missing_pure_configs() -> None:
+    """Generate ``m2f_mm/configs`` in a checkout that was never installed, as far as its folder can be written."""
+    if TEXT_ROOT.is_symlink() and not any(PURE_ROOT.rglob('*.py')):
+        with contextlib.suppress(OSError):
+            write_pure_configs()
