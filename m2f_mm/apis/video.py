@@ -113,7 +113,7 @@ def _of_images(model: ConfigDict) -> ConfigDict:
         for key, value in model.data_preprocessor.items()
         if key in ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr', 'pad_size_divisor', 'pad_value')
     }
-    from m2f_mm.integrations.options import DETECTOR_OPTIONS, VIDEO_OPTIONS
+    from m2f_mm.integrations.inference_options import DETECTOR_OPTIONS, VIDEO_OPTIONS
 
     defaults = dict(association='frames', panoptic_on=True, filter_low_score=False)  # the last two as image models
     of_image = {

@@ -5,8 +5,7 @@ Shapes: B images, Q queries, C classes.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmdet.models.detectors import Mask2Former as StockMask2Former
@@ -17,7 +16,6 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from m2f_mm.checkpoints import translate
-from m2f_mm.deprecation import rename_option
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import (
     PanopticRules,
@@ -33,50 +31,35 @@ from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .checked_model import CheckedModel, check_predictions, explained
-from .heads import ConfiguredHead, stock_outputs
+from .head_classes import ClassCounts, class_counts
+from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
+from .head_options import (
+    Mask2FormerHeadOptions,
+    MaskDINOHeadOptions,
+    MaskFormerHeadOptions,
+    lists_options,
+    read_options,
+)
+from .heads import HeadAdapter, stock_outputs
+from .inference_options import DETECTOR_OPTIONS, joined_cfg, read_test_cfg
 from .mmdet_datasets import check_stock_types
 from .mmdet_samples import instance_result, panoptic_ids, sample_sizes, semantic_result, to_targets
-from .options import DETECTOR_OPTIONS, MASK_DINO, MASKFORMER, ClassCounts, class_counts, joined_cfg, read_test_cfg
+from .parts import Parts, build_parts
 from .stock_tools import tell_stock_tools
 
 
-class DetectorHead(ConfiguredHead):
-    """What every head has that fills a slot of a detector, named ``slot``.
+def prepare_mmdet() -> None:
+    """What MMDetection's tools and data sets need; called when a head or a fusion head is built, that is, before
+    loaders are."""
+    tell_stock_tools()
+    check_stock_types()
 
-    Args:
-        num_things_classes, num_stuff_classes: class counts, things first; better left to ``metainfo``.
-        metainfo: the data set's metainfo, or the type of a registered data set, from which the counts follow.
-        test_cfg: read by the fusion head; checked here, too, where that is another one.
-        **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
-    """
 
-    slot = 'panoptic_head'
-    test_options = DETECTOR_OPTIONS
-    _stock_options: dict[str, Any] = MappingProxyType({})  # of the network, for what a stock head gives
+class DetectorAdapter(HeadAdapter):
+    """Losses and predictions of a head in a slot of a detector."""
 
-    @staticmethod
-    def _stock_form(*parts: list[Tensor]) -> tuple:
-        return parts
-
-    def __init__(
-        self,
-        num_things_classes: int | None = None,
-        num_stuff_classes: int | None = None,
-        metainfo: dict | str | None = None,
-        test_cfg: dict | None = None,
-        **options,
-    ):
-        read_test_cfg(test_cfg, self.test_options)
-        rename_option(self.slot, options, 'checkpointing', 'activation_checkpointing')
-        tell_stock_tools()
-        check_stock_types()
-        counts = class_counts(self.slot, metainfo, num_things_classes, num_stuff_classes)
-        super().__init__(self.slot, counts, **options)
-        self.is_thing = counts.is_thing
-        self.class_ids = counts.class_ids
-        self.class_names = counts.names
-        self.num_things_classes = counts.things
-        self.num_stuff_classes = counts.stuff
+    is_thing: list[bool]
+    stock_forward: ClassVar[dict[str, Any]] = {}  # of the network's forward pass, for what a stock head gives
 
     def __call__(self, x: Sequence[Tensor], *data_samples: Sequence[DetDataSample], **options: Any) -> MaskPredictions:
         """Features fine to coarse to ``MaskPredictions``; the stock interface's samples are not needed."""
@@ -93,57 +76,93 @@ class DetectorHead(ConfiguredHead):
         the stock detectors call ``forward`` with them where ``mode='tensor'``."""
         if not data_samples:
             return super().forward(x, targets, **options)
-        return self._stock_form(*stock_outputs(super().forward(x, targets, **options, **self._stock_options)))
+        return self.stock_form(*stock_outputs(super().forward(x, targets, **options, **self.stock_forward)))
+
+    @staticmethod
+    def stock_form(*parts: list[Tensor]) -> tuple:
+        """The stock head's form of class logits, mask logits and boxes, lists with an entry for each layer."""
+        return parts
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Losses by name, see ``SetCriterion``."""
         return self.losses(x, to_targets(batch_data_samples, self.is_thing, x[0].device, self.predicts_boxes))
 
-    def predict(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]):
-        """Class logits (B, Q, C + 1), or C of sigmoids, and promises of masks, over which the stock fusion head can
-        iterate."""
+    def predict(self, x: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]) -> tuple[Tensor, 'LazyMasks']:
+        """Class logits (B, Q, C + 1), or C of sigmoids, and lazy masks in the place of the stock head's mask logits:
+        the stock fusion head can iterate over them, ours reads all predictions of them."""
         predictions = self(x)
         padded = batch_data_samples[0].batch_input_shape
         return predictions.class_logits[-1], LazyMasks(predictions, padded, self.is_thing, self)
 
 
-@MODELS.register_module()
-class Mask2FormerHead(DetectorHead, MaskTransformer):
-    """Fills the ``panoptic_head`` slot of MMDetection's ``Mask2Former``; its options, and shorter ones.
+def detector_parts(defaults: HeadDefaults, options: Mask2FormerHeadOptions | MaskDINOHeadOptions) -> Parts:
+    """What a head in a slot of a detector is made of, see ``build_parts``; its ``test_cfg``, which the fusion head
+    reads, is checked.
 
-    The options are those of ``DetectorHead`` and ``ConfiguredHead``.
+    Args:
+        defaults: of the method.
+        options: of the head.
     """
-
-    _stock_options = MappingProxyType(dict(every_layer=True))
+    read_test_cfg(options.test_cfg, options.test_options)
+    prepare_mmdet()
+    counts = class_counts(options.slot, options.metainfo, options.num_things_classes, options.num_stuff_classes)
+    parts = build_parts(defaults, options, counts)
+    parts.attributes.update(
+        is_thing=counts.is_thing,
+        class_ids=counts.class_ids,
+        num_things_classes=counts.things,
+        num_stuff_classes=counts.stuff,
+    )
+    return parts
 
 
 @MODELS.register_module()
-class MaskFormerHead(Mask2FormerHead):
-    """Fills the ``panoptic_head`` slot of MMDetection's ``MaskFormer``; the options are those of ``Mask2FormerHead``.
+@lists_options(Mask2FormerHeadOptions)
+class Mask2FormerHead(DetectorAdapter, MaskTransformer):
+    """Fills the ``panoptic_head`` slot of MMDetection's ``Mask2Former``; its options, and shorter ones."""
+
+    stock_forward = dict(every_layer=True)
+
+    def __init__(self, **options: Any):
+        parts = detector_parts(MASK2FORMER, read_options(Mask2FormerHeadOptions, options))
+        super().__init__(**parts.network)
+        parts.attach(self)
+
+
+@MODELS.register_module()
+@lists_options(MaskFormerHeadOptions)
+class MaskFormerHead(DetectorAdapter, MaskTransformer):
+    """Fills the ``panoptic_head`` slot of MMDetection's ``MaskFormer``; its options, and shorter ones.
 
     Unlike the stock head, and like the official one, it attends to padding as if it were image.
     """
 
-    method = MASKFORMER
+    stock_forward = dict(every_layer=True)
+
+    def __init__(self, **options: Any):
+        parts = detector_parts(MASKFORMER, read_options(MaskFormerHeadOptions, options))
+        super().__init__(**parts.network)
+        parts.attach(self)
 
     @staticmethod
-    def _stock_form(*parts: list[Tensor]) -> tuple:
+    def stock_form(*parts: list[Tensor]) -> tuple:
+        """One tensor for each part, layers first."""
         return tuple(torch.stack(part) for part in parts)
 
 
 @MODELS.register_module()
-class MaskDINOHead(DetectorHead, MaskDINO):
-    """Fills the ``panoptic_head`` slot with Mask DINO, which gives boxes, too.
+@lists_options(MaskDINOHeadOptions)
+class MaskDINOHead(DetectorAdapter, MaskDINO):
+    """Fills the ``panoptic_head`` slot with Mask DINO, which gives boxes, too."""
 
-    The options are those of ``DetectorHead``, ``ConfiguredHead`` and the network ``MaskDINO``. ``loss_cls`` is a
-    ``FocalLoss`` of C classes by default, or a ``CrossEntropyLoss`` of these and no-object.
-    """
-
-    method = MASK_DINO
+    def __init__(self, **options: Any):
+        parts = detector_parts(MASK_DINO, read_options(MaskDINOHeadOptions, options))
+        super().__init__(**parts.network)
+        parts.attach(self)
 
 
 class LazyMasks:
-    """Masks of a batch that a fusion head has not asked for yet.
+    """All predictions of a batch in the place of its mask logits, which are computed where a fusion head reads them.
 
     Iterating gives the mask logits of image after image at the padded size, (Q, H, W), as the stock fusion head
     expects them.
@@ -178,18 +197,12 @@ class LazyMasks:
 
 @MODELS.register_module()
 class MaskFormerFusionHead(BaseModule):
-    """Fills the ``panoptic_fusion_head`` slot: promises of masks to results in MMDetection's forms, tile by tile.
+    """Fills the ``panoptic_fusion_head`` slot: lazy masks to results in MMDetection's forms, tile by tile.
 
     Args:
         num_things_classes, num_stuff_classes, metainfo: as for the head, whose classes are taken where nothing is
             said.
-        test_cfg: ``panoptic_on`` (True), ``instance_on``, ``semantic_on`` (False), ``object_mask_thr`` (0.8),
-            ``iou_thr`` (0.8), ``filter_low_score`` (False), ``max_per_image`` (100), ``score_thr`` (0): instances with
-            a lower score are left out; ``instance_masks``: 'bitmap' or 'rle', masks as COCO's run-length codes
-            (``RLEMasks``), an eighth of the memory and read by ``CocoMetric`` as they are,
-            or None for predicted boxes alone, which is all that a model without masks has.
-            Of classes with sigmoids ``temperature`` (0.06), at which they compete in panoptic and semantic results;
-            None for no competition. ``rate_masks`` (True): count masks' probabilities into the scores of instances.
+        test_cfg: see ``inference_options.DETECTOR_OPTIONS``, or ``docs/options.md``.
         loss_panoptic: the stock option; must be None.
     """
 
@@ -206,8 +219,7 @@ class MaskFormerFusionHead(BaseModule):
         if loss_panoptic is not None:
             raise ValueError(f'panoptic_fusion_head: loss_panoptic={loss_panoptic!r} is not supported, only None')
         read_test_cfg(test_cfg, DETECTOR_OPTIONS)
-        tell_stock_tools()
-        check_stock_types()
+        prepare_mmdet()
         self.test_cfg = ConfigDict(test_cfg or {})
         self.is_thing = self.num_things_classes = self.num_stuff_classes = self.num_classes = None
         if any(said is not None for said in (num_things_classes, num_stuff_classes, metainfo)):
@@ -261,8 +273,10 @@ class MaskFormerFusionHead(BaseModule):
     ) -> list[dict]:
         """
         Args:
-            mask_cls_results: (B, Q, C + 1), or C of sigmoids.
-            mask_pred_results: promises, or mask logits (B, Q, H, W) at the padded size from the stock head.
+            mask_cls_results: (B, Q, C + 1), or C of sigmoids; read only beside mask logits.
+            mask_pred_results: from one of our heads ``LazyMasks``, which stand in the stock interface's place of mask
+                logits and hold all predictions of the head, class logits and boxes, too; from a stock head mask logits
+                (B, Q, H, W) at the padded size.
             batch_data_samples: their sizes are read.
             rescale: results at the size of the file instead of the network's input.
 
@@ -308,10 +322,10 @@ class MaskFormerFusionHead(BaseModule):
             )
         if predictions.mask_features is None:
             return results
-        promise = class_logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes
+        lazy_masks = class_logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes
         if options.panoptic_on:
             segment_map, _ = panoptic_segmentation(
-                *promise,
+                *lazy_masks,
                 PanopticRules(
                     self.is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score, classes
                 ),
@@ -320,23 +334,23 @@ class MaskFormerFusionHead(BaseModule):
             results['pan_results'] = PixelData(sem_seg=segment_map[None])
         if options.instance_on and not boxes_alone:
             instances = instance_segmentation(
-                *promise,
+                *lazy_masks,
                 **chosen,
                 mask_form=options.instance_masks,
                 boxes=boxes,
-                mask_quality_in_score=options.rate_masks,
+                mask_quality_in_score=options.mask_quality_in_score,
             )
             results['ins_results'] = instance_result(instances, sizes, options.score_thr)
         if options.semantic_on:
             labels = semantic_segmentation(
-                *promise, resize_masks=options.panoptic_on or options.instance_on, classes=classes
+                *lazy_masks, resize_masks=options.panoptic_on or options.instance_on, classes=classes
             )
             results['sem_results'] = semantic_result(labels)
         return results
 
 
 def lazy_masks_from_logits(class_logits: Tensor, masks: Tensor) -> LazyMasks:
-    """Masks that exist already, (B, Q, H, W), in the form of promises: each query picks its own channel."""
+    """Masks that exist already, (B, Q, H, W), as lazy ones: each query picks its own channel."""
     picks = torch.eye(masks.shape[1], device=masks.device, dtype=masks.dtype).expand(len(masks), -1, -1)
     return LazyMasks(MaskPredictions.from_lists([class_logits], [picks], masks[:, None]), masks.shape[-2:])
 

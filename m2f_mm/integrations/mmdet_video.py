@@ -4,7 +4,6 @@ Shapes: B clips, T frames, Q queries, C classes, N objects of a clip, H x W the 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,59 +32,38 @@ from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, Track
 
 from .checked_model import CheckedModel, as_weights, explained_channels
-from .mmdet import DetectorHead
+from .head_defaults import MASK2FORMER
+from .head_options import Mask2FormerTrackHeadOptions, lists_options, read_options
+from .inference_options import VIDEO_OPTIONS, joined_cfg, read_test_cfg
+from .mmdet import DetectorAdapter, detector_parts
 from .mmdet_samples import RLEMasks, clip_targets, instance_result, panoptic_ids, sample_sizes
-from .options import VIDEO_OPTIONS, joined_cfg, read_test_cfg
 
 Frame = TypeVar('Frame')
 
 
 @MODELS.register_module()
-class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
-    """Fills the ``track_head`` slot of MMDetection's ``Mask2FormerVideo``; the options are those of
-    ``Mask2FormerHead``, and the stock ones. A clip of one frame gives what ``Mask2FormerHead`` gives for the image.
+@lists_options(Mask2FormerTrackHeadOptions)
+class Mask2FormerTrackHead(DetectorAdapter, MaskTransformer):
+    """Fills the ``track_head`` slot of MMDetection's ``Mask2FormerVideo``; its options, and shorter ones. A clip of one
+    frame gives what ``Mask2FormerHead`` gives for the image.
 
-    Args:
-        num_classes: the stock option, all of them things; better left to ``metainfo``.
-        num_frames: the stock option; it must be what the data gives, and may be left out.
-        last_frame_labels: an object that the last frame of a clip does not show teaches its query to be no object, and
-            its mask all the same, as in the official code; False teaches its class, as MMDetection does.
-        test_cfg: ``max_per_video`` (10) results, without those below ``score_thr`` (0); ``instance_masks``: 'bitmap'
-            or 'rle', see ``MaskFormerFusionHead``.
-            Whole videos are a single clip unless they are longer than ``window_size`` (None): then windows of that many
-            frames, of which neighbours share ``window_overlap`` (0), are joined, see ``VideoTracks``, whose
-            ``kept_tracks`` (30) this has, too; masks are codes then. ``association='frames'`` ('clip') predicts every
-            frame on its own and joins those, as MinVIS. ``panoptic_on`` (False): also ``pred_panoptic_seg`` of every
-            frame, things with one number through the whole video, stuff merged; ``object_mask_thr`` (0.8),
-            ``iou_thr`` (0.8) and ``filter_low_score`` (True) as for ``MaskFormerFusionHead``.
-        **options: those of ``DetectorHead`` and ``ConfiguredHead``.
+    A whole video is a single clip unless it is longer than ``test_cfg.window_size``: then windows of that many frames
+    are joined, see ``VideoTracks``, and masks are RLE.
     """
 
-    slot = 'track_head'
-    encoding = 'SinePositionalEncoding3D'
-    test_options = VIDEO_OPTIONS
-    _stock_options = MappingProxyType(dict(every_layer=True))
+    stock_forward = dict(every_layer=True)
 
-    def __init__(
-        self,
-        num_classes: int | None = None,
-        num_frames: int | None = None,
-        last_frame_labels: bool = True,
-        test_cfg: dict | None = None,
-        **options,
-    ):
-        if num_classes is not None:
-            options.setdefault('num_things_classes', num_classes)
-        super().__init__(test_cfg=test_cfg, **options)
-        self.last_frame_labels = last_frame_labels
-        self.num_frames = num_frames
-        self.test_cfg = test_cfg or {}
-        tests = self.options
-        if not self.per_frame and tests.window_size and tests.window_overlap >= tests.window_size:
-            raise ValueError(
-                f'test_cfg: windows of window_size={tests.window_size} frames cannot share '
-                f'{tests.window_overlap} (window_overlap)'
-            )
+    def __init__(self, **options: Any):
+        if options.get('num_classes') is not None:
+            options.setdefault('num_things_classes', options['num_classes'])
+        given = read_options(Mask2FormerTrackHeadOptions, options)
+        check_windows(read_test_cfg(given.test_cfg, VIDEO_OPTIONS))
+        parts = detector_parts(MASK2FORMER, given)
+        super().__init__(**parts.network)
+        parts.attach(self)
+        self.last_frame_labels = given.last_frame_labels
+        self.num_frames = given.num_frames
+        self.test_cfg = given.test_cfg or {}
         self.register_buffer('things', torch.tensor(self.is_thing), persistent=False)
 
     @property
@@ -130,7 +108,6 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
         return VideoTracks(
             options.max_per_video,
             self.things,
-            options.kept_tracks,
             panoptic=panoptic,
             score_threshold=options.score_thr,
         )
@@ -227,6 +204,15 @@ class Mask2FormerTrackHead(DetectorHead, MaskTransformer):
             result = instance_result(frame, sizes, options.score_thr)
             result.instances_id = torch.arange(len(result), device=result.labels.device)
             yield result
+
+
+def check_windows(options: ConfigDict) -> None:
+    """Raise the error for windows that share all of their frames."""
+    if options.association == 'clip' and options.window_size and options.window_overlap >= options.window_size:
+        raise ValueError(
+            f'test_cfg: windows of window_size={options.window_size} frames cannot share '
+            f'{options.window_overlap} (window_overlap)'
+        )
 
 
 @MODELS.register_module()

@@ -4,6 +4,7 @@ Shapes: B images, C classes, H x W the size of the input or, after post-processi
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseTTAModel
@@ -14,23 +15,26 @@ from torch import Tensor
 
 from m2f_mm.checkpoints import translate
 from m2f_mm.datasets.label_maps import IGNORE_16_BITS, default_ignore_index
-from m2f_mm.deprecation import rename_option
 from m2f_mm.models import MaskDINO, MaskTransformer
-from m2f_mm.postprocess import Sizes, class_scores, semantic_scores, semantic_segmentation
+from m2f_mm.postprocess import ClassScores, Sizes, class_scores, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable, MaskPredictions, SegTargets
 
 from .checked_model import CheckedModel, check_predictions, explained, freeze_stages
-from .heads import ConfiguredHead, stock_outputs
-from .options import MASK_DINO, MASKFORMER, SEGMENTOR_OPTIONS, class_counts, read_test_cfg, unknown_option
-
-
-def check_stock_options(align_corners: bool, in_index: Sequence[int] | None, num_features: int) -> None:
-    """Two options of MMSegmentation's heads that have one value here."""
-    if align_corners:
-        raise ValueError('decode_head: align_corners=True is not supported, only False')
-    if in_index is not None and list(in_index) != list(range(num_features)):
-        raise ValueError(f'decode_head: in_index={in_index!r} is not supported, only {list(range(num_features))}')
+from .head_classes import ClassCounts, class_counts
+from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
+from .head_options import (
+    ClassOptions,
+    Mask2FormerSegHeadOptions,
+    MaskDINOSegHeadOptions,
+    MaskFormerSegHeadOptions,
+    lists_options,
+    read_options,
+)
+from .heads import HeadAdapter, stock_outputs
+from .inference_options import SEGMENTOR_OPTIONS, read_test_cfg
+from .option_tables import unknown_option
+from .parts import Parts, build_parts
 
 
 def ignored_label(num_classes: int, ignore_index: int | None) -> int:
@@ -60,40 +64,47 @@ def ignored_label(num_classes: int, ignore_index: int | None) -> int:
     return ignore_index
 
 
-class SegmentorHead(ConfiguredHead):
-    """What every head has that fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``.
+def segmentor_classes(options: ClassOptions, num_features: int) -> tuple[ClassCounts, dict[str, Any]]:
+    """The classes of a head in a segmentor, and the attributes of the head that tell them.
 
     Args:
-        num_classes: C; better left to ``metainfo``.
-        metainfo: the data set's metainfo, or the type of a registered data set.
-        ignore_index: label of pixels without annotation; by default 255, or 65535 where 255 is a class.
-        align_corners: the stock option; only False.
-        in_index: the stock option; only all features in their order.
-        temperature: of classes with sigmoids, at which they compete; None for no competition.
-        **options: those of ``ConfiguredHead``: backbone channels, pixel decoder, transformer decoder, losses, points.
-    """
+        options: of the head.
+        num_features: of the backbone.
 
-    def __init__(
-        self,
-        num_classes: int | None = None,
-        metainfo: dict | str | None = None,
-        ignore_index: int | None = None,
-        align_corners: bool = False,
-        in_index: Sequence[int] | None = None,
-        temperature: float | None = 0.06,
-        **options,
-    ):
-        check_stock_options(align_corners, in_index, len(options.get('in_channels', range(4))))
-        rename_option('decode_head', options, 'checkpointing', 'activation_checkpointing')
-        counts = class_counts('decode_head', metainfo, num_classes=num_classes)
-        if not options.get('predict_masks', True):
-            raise ValueError('decode_head: predict_masks=False is for detectors; a label map is made of masks')
-        super().__init__('decode_head', counts, **options)
-        self.class_names = counts.names
-        self.align_corners = align_corners
-        self.ignore_index = ignored_label(self.num_classes, ignore_index)
-        self.classes = class_scores(self.cls_embed.out_features, self.num_classes, temperature)
-        self.out_channels = self.num_classes  # what the segmentor reads: channels of the scores
+    Raises:
+        ValueError: they are unknown or impossible, or ``in_index`` is not all features in their order.
+    """
+    indices = list(range(num_features))
+    if options.in_index is not None and list(options.in_index) != indices:
+        raise ValueError(f'{options.slot}: in_index={options.in_index!r} is not supported, only {indices}')
+    counts = class_counts(options.slot, options.metainfo, num_classes=options.num_classes)
+    num_classes = len(counts.is_thing)
+    ignore_index = ignored_label(num_classes, options.ignore_index)
+    return counts, dict(class_names=counts.names, ignore_index=ignore_index, out_channels=num_classes)
+
+
+def segmentor_parts(defaults: HeadDefaults, options: Mask2FormerSegHeadOptions) -> Parts:
+    """What a head in a segmentor is made of, see ``build_parts``.
+
+    Args:
+        defaults: of the method.
+        options: of the head.
+    """
+    counts, attributes = segmentor_classes(options, len(options.in_channels))
+    parts = build_parts(defaults, options, counts)
+    num_classes = len(counts.is_thing)
+    classes = class_scores(num_classes + parts.network['no_object'], num_classes, options.temperature)
+    parts.attributes.update(attributes, classes=classes)
+    return parts
+
+
+class SegmentorAdapter(HeadAdapter):
+    """Losses and predictions of a head in the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``."""
+
+    align_corners = False  # as the segmentor resizes
+    ignore_index: int
+    out_channels: int  # channels of the scores, for the segmentor
+    classes: ClassScores
 
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample], train_cfg: dict | None = None
@@ -125,32 +136,42 @@ class SegmentorHead(ConfiguredHead):
 
 
 @MODELS.register_module()
-class Mask2FormerSegHead(SegmentorHead, MaskTransformer):
-    """Fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``; needs no MMDetection.
+@lists_options(Mask2FormerSegHeadOptions)
+class Mask2FormerSegHead(SegmentorAdapter, MaskTransformer):
+    """Fills the ``decode_head`` slot of MMSegmentation's ``EncoderDecoder``; needs no MMDetection."""
 
-    The options are those of ``SegmentorHead`` and ``ConfiguredHead``.
-    """
+    def __init__(self, **options: Any):
+        parts = segmentor_parts(MASK2FORMER, read_options(Mask2FormerSegHeadOptions, options))
+        super().__init__(**parts.network)
+        parts.attach(self)
 
 
 @MODELS.register_module()
-class MaskFormerSegHead(Mask2FormerSegHead):
-    """Fills the ``decode_head`` slot with MaskFormer; the options are those of ``Mask2FormerSegHead``.
+@lists_options(MaskFormerSegHeadOptions)
+class MaskFormerSegHead(SegmentorAdapter, MaskTransformer):
+    """Fills the ``decode_head`` slot with MaskFormer.
 
     Unlike the stock head, and like the official one, it attends to padding as if it were image.
     """
 
-    method = MASKFORMER
+    def __init__(self, **options: Any):
+        parts = segmentor_parts(MASKFORMER, read_options(MaskFormerSegHeadOptions, options))
+        super().__init__(**parts.network)
+        parts.attach(self)
 
 
 @MODELS.register_module()
-class MaskDINOSegHead(SegmentorHead, MaskDINO):
+@lists_options(MaskDINOSegHeadOptions)
+class MaskDINOSegHead(SegmentorAdapter, MaskDINO):
     """Fills the ``decode_head`` slot with Mask DINO.
 
-    The options are those of ``SegmentorHead``, ``ConfiguredHead`` and the network ``MaskDINO``. The published models
-    have a ``CrossEntropyLoss`` for ``loss_cls`` and ``two_stage=False``.
+    The published models have a ``CrossEntropyLoss`` for ``loss_cls`` and ``two_stage=False``.
     """
 
-    method = MASK_DINO
+    def __init__(self, **options: Any):
+        parts = segmentor_parts(MASK_DINO, read_options(MaskDINOSegHeadOptions, options))
+        super().__init__(**parts.network)
+        parts.attach(self)
 
 
 def semantic_targets(sample: SegDataSample, ignore_index: int, device: torch.device) -> SegTargets:
@@ -256,7 +277,7 @@ class MaskSegmentor(Apart, CheckedModel, StockEncoderDecoder):
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
-        if not isinstance(self.decode_head, SegmentorHead):  # a per-pixel baseline has the whole map anyway
+        if not isinstance(self.decode_head, SegmentorAdapter):  # a per-pixel baseline has the whole map anyway
             results = super().predict(inputs, data_samples)
             for sample in () if self.keep_logits or data_samples is None else results:
                 del sample.seg_logits

@@ -4,6 +4,7 @@ Shapes: B images, C classes, h x w the mask features, H x W the labels.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +19,16 @@ from m2f_mm.postprocess import finite_sum, raise_non_finite
 from m2f_mm.registry import MODELS
 
 from .checked_model import explained
-from .mmseg import check_stock_options, ignored_label, input_size
-from .options import MASKFORMER, build_pixel_decoder, build_transformer_decoder, class_counts
+from .head_defaults import MASKFORMER
+from .head_options import PerPixelPlusSegHeadOptions, PerPixelSegHeadOptions, lists_options, read_options
+from .mmseg import input_size, segmentor_classes
+from .parts import Parts, build_pixel_decoder, build_transformer_decoder
 
 STRIDE = 4  # of the mask features
+NUM_LEVELS = 1  # memories that the transformer decoder attends to
 
 
-class PerPixel:
+class PerPixelAdapter:
     """Losses and predictions of a head whose ``forward`` gives one map of class logits (B, C, h, w), or several that
     are supervised alike, the last one being the output."""
 
@@ -68,45 +72,18 @@ def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @MODELS.register_module()
-class PerPixelSegHead(PerPixel, BaseModule):
-    """The baseline: a pixel decoder and a 1x1 convolution. Fills the ``decode_head`` slot.
+@lists_options(PerPixelSegHeadOptions)
+class PerPixelSegHead(PerPixelAdapter, BaseModule):
+    """The baseline: a pixel decoder, by default the FPN, and a 1x1 convolution. Fills the ``decode_head`` slot."""
 
-    Args:
-        num_classes, metainfo, ignore_index, align_corners, in_index: as for ``Mask2FormerSegHead``.
-        in_channels, feat_channels, out_channels, pixel_decoder, activation_checkpointing: as for ``ConfiguredHead``;
-            the FPN by default.
-    """
-
-    def __init__(
-        self,
-        num_classes: int | None = None,
-        metainfo: dict | str | None = None,
-        ignore_index: int | None = None,
-        align_corners: bool = False,
-        in_index: Sequence[int] | None = None,
-        in_channels: Sequence[int] = (256, 512, 1024, 2048),
-        feat_channels: int = 256,
-        out_channels: int = 256,
-        pixel_decoder: dict | None = None,
-        activation_checkpointing: str = 'norms',
-        init_cfg: dict | None = None,
-    ):
-        check_stock_options(align_corners, in_index, len(in_channels))
-        super().__init__(init_cfg)
-        counts = class_counts('decode_head', metainfo, num_classes=num_classes)
-        self.num_classes = self.out_channels = len(counts.is_thing)
-        self.class_names = counts.names
-        self.ignore_index = ignored_label(self.num_classes, ignore_index)
-        self.pixel_decoder = build_pixel_decoder(
-            pixel_decoder,
-            MASKFORMER,
-            in_channels,
-            feat_channels,
-            out_channels,
-            MASKFORMER.num_levels,
-            activation_checkpointing,
-        )
-        self.conv_seg = nn.Conv2d(out_channels, self.num_classes, 1)
+    def __init__(self, **options: Any):
+        given = read_options(PerPixelSegHeadOptions, options)
+        _, attributes = segmentor_classes(given, len(given.in_channels))
+        super().__init__(given.init_cfg)
+        self.pixel_decoder = build_pixel_decoder(MASKFORMER, given, NUM_LEVELS, given.out_channels)
+        self.num_classes = attributes['out_channels']
+        self.conv_seg = nn.Conv2d(given.out_channels, self.num_classes, 1)
+        Parts({}, attributes).attach(self)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Features fine to coarse to one map (B, C, h, w)."""
@@ -122,55 +99,29 @@ class PerPixelSegHead(PerPixel, BaseModule):
 
 
 @MODELS.register_module()
-class PerPixelPlusSegHead(PerPixel, MaskTransformer):
-    """The stronger baseline: MaskFormer's network, where query i is class i and its mask that class's map.
+@lists_options(PerPixelPlusSegHeadOptions)
+class PerPixelPlusSegHead(PerPixelAdapter, MaskTransformer):
+    """The stronger baseline: MaskFormer's network, where query i is class i and its mask that class's map. Fills the
+    ``decode_head`` slot."""
 
-    Args:
-        transformer_decoder, enforce_decoder_input_project: as for ``ConfiguredHead``.
-        Others: as for ``PerPixelSegHead``.
-    """
-
-    def __init__(
-        self,
-        num_classes: int | None = None,
-        metainfo: dict | str | None = None,
-        ignore_index: int | None = None,
-        align_corners: bool = False,
-        in_index: Sequence[int] | None = None,
-        in_channels: Sequence[int] = (256, 512, 1024, 2048),
-        feat_channels: int = 256,
-        out_channels: int = 256,
-        pixel_decoder: dict | None = None,
-        transformer_decoder: dict | None = None,
-        enforce_decoder_input_project: bool = False,
-        activation_checkpointing: str = 'norms',
-        init_cfg: dict | None = None,
-    ):
-        check_stock_options(align_corners, in_index, len(in_channels))
-        counts = class_counts('decode_head', metainfo, num_classes=num_classes)
-        classes = len(counts.is_thing)
+    def __init__(self, **options: Any):
+        given = read_options(PerPixelPlusSegHeadOptions, options)
+        _, attributes = segmentor_classes(given, len(given.in_channels))
+        num_classes = attributes['out_channels']
         super().__init__(
-            build_pixel_decoder(
-                pixel_decoder,
-                MASKFORMER,
-                in_channels,
-                feat_channels,
-                out_channels,
-                MASKFORMER.num_levels,
-                activation_checkpointing,
+            build_pixel_decoder(MASKFORMER, given, NUM_LEVELS, given.out_channels),
+            build_transformer_decoder(
+                MASKFORMER, given.transformer_decoder, NUM_LEVELS, given.activation_checkpointing
             ),
-            build_transformer_decoder(transformer_decoder, MASKFORMER, MASKFORMER.num_levels, activation_checkpointing),
-            classes,
-            num_queries=classes,
-            num_levels=MASKFORMER.num_levels,
-            mask_channels=out_channels,
-            project_memory=enforce_decoder_input_project,
-            init_cfg=init_cfg,
+            num_classes,
+            num_queries=num_classes,
+            num_levels=NUM_LEVELS,
+            mask_channels=given.out_channels,
+            project_memory=given.enforce_decoder_input_project,
+            init_cfg=given.init_cfg,
         )
         self.cls_embed = nn.Identity()  # a query's class is known
-        self.out_channels = classes
-        self.class_names = counts.names
-        self.ignore_index = ignored_label(classes, ignore_index)
+        Parts({}, attributes).attach(self)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Features fine to coarse to a map (B, C, h, w) for every layer in training, otherwise for the last one."""

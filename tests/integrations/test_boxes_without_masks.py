@@ -98,7 +98,7 @@ def test_detector_results():
 
 def test_boxes_of_a_model_with_masks():
     """Without its masks an instance has the same box, and the score of its class; other results are as before."""
-    options = dict(panoptic_on=True, semantic_on=True, rate_masks=False)
+    options = dict(panoptic_on=True, semantic_on=True, mask_quality_in_score=False)
     model = detector(boxes_from_masks='no', test=options).eval()
     with torch.no_grad():
         expected = model.test_step(detection_batch())

@@ -1,0 +1,280 @@
+"""Options of a head to built parts: pixel decoder, transformer decoder, criterion."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from m2f_mm.criterion import HungarianAssigner, SetCriterion
+from m2f_mm.models import (
+    Mask2FormerTransformerDecoder,
+    MaskDINOTransformerDecoder,
+    MaskFormerTransformerDecoder,
+    NeckPixelDecoder,
+)
+from m2f_mm.registry import MODELS
+
+from .head_classes import ClassCounts
+from .head_defaults import HeadDefaults
+from .head_options import BoxOptions, NetworkOptions, PixelDecoderOptions
+from .option_tables import translate, translate_by_type, type_name
+from .stock_options import (
+    ASSIGNER,
+    BINARY,
+    CLASS_COSTS,
+    LOSS_BBOX,
+    LOSS_CLS,
+    LOSS_DICE,
+    LOSS_IOU,
+    LOSS_MASK,
+    MASK_COSTS,
+    MASK_TERMS,
+    MATCH_COSTS,
+    PIXEL_DECODERS,
+    STOCK_NAMES,
+    TRAIN_OPTIONS,
+    TRANSFORMER_DECODERS,
+)
+
+
+class Parts(NamedTuple):
+    """What a head is made of.
+
+    Args:
+        network: arguments of the network's constructor, its parts among them.
+        attributes: of the head beside the network, by name: criterion and classes.
+    """
+
+    network: dict[str, Any]
+    attributes: dict[str, Any]
+
+    def attach(self, head: nn.Module) -> None:
+        """Give a head, whose network has been constructed, the rest."""
+        for name, value in self.attributes.items():
+            setattr(head, name, value)
+
+
+def build_parts(defaults: HeadDefaults, options: NetworkOptions, counts: ClassCounts) -> Parts:
+    """Network and criterion of a head.
+
+    Args:
+        defaults: of the method.
+        options: of the head.
+        counts: the classes.
+
+    Raises:
+        ValueError: a nested option is unknown, impossible or contradicts another; names it.
+    """
+    num_classes, num_levels = len(counts.is_thing), options.num_transformer_feat_level
+    criterion = build_criterion(num_classes, defaults, options)
+    out_channels = options.out_channels if getattr(options, 'predict_masks', True) else None
+    network = dict(
+        pixel_decoder=build_pixel_decoder(defaults, options, num_levels, out_channels),
+        transformer_decoder=build_transformer_decoder(
+            defaults, options.transformer_decoder, num_levels, options.activation_checkpointing
+        ),
+        num_classes=num_classes,
+        num_queries=options.num_queries,
+        num_levels=num_levels,
+        mask_channels=out_channels,
+        project_memory=options.enforce_decoder_input_project,
+        deep_supervision=options.deep_supervision,
+        no_object=criterion.class_weight is not None,
+        init_cfg=options.init_cfg,
+        **{name: getattr(options, name) for name in options.network_arguments},
+    )
+    return Parts(network, dict(criterion=criterion, class_names=counts.names))
+
+
+def build_pixel_decoder(
+    defaults: HeadDefaults, options: PixelDecoderOptions, num_levels: int, out_channels: int | None
+) -> nn.Module:
+    """One of ours by name, with the stock options or ours, or any registered neck.
+
+    Args:
+        defaults: of the method.
+        options: of the head.
+        num_levels: memories that the transformer decoder attends to.
+        out_channels: channels of the mask features; None for a pixel decoder without them.
+    """
+    cfg = dict(options.pixel_decoder or {})
+    kind = cfg.pop('type', defaults.pixel_decoder)
+    name = STOCK_NAMES.get(type_name(kind), type_name(kind))
+    arguments: dict[str, Any] = dict(
+        num_outs=num_levels,
+        in_channels=list(options.in_channels),
+        feat_channels=options.feat_channels,
+        out_channels=out_channels,
+    )
+    if out_channels is None and name != 'MSDeformAttnPixelDecoder':
+        raise ValueError(
+            f'pixel_decoder: type={name!r} always makes mask features; predict_masks=False needs '
+            'MSDeformAttnPixelDecoder'
+        )
+    module = MODELS.module_dict.get(name)
+    if module is None:
+        return NeckPixelDecoder(dict(cfg, type=kind), **arguments)
+    table = PIXEL_DECODERS.get(name)
+    given = cfg if table is None else translate('pixel_decoder', cfg, table)
+    embed_dims = given.pop('embed_dims', options.feat_channels) if table else options.feat_channels
+    if embed_dims != options.feat_channels:
+        raise ValueError(
+            f'pixel_decoder.encoder.layer_cfg: embed_dims must be feat_channels={options.feat_channels}, '
+            f'got {embed_dims}'
+        )
+    if name == 'MSDeformAttnPixelDecoder':
+        arguments.update(defaults.pixel_options)
+        if num_levels > 1:
+            extra = {**arguments, **given}.get('num_extra_levels', 0)
+            arguments['num_encoder_levels'] = num_levels - extra
+        if 'encoder' in cfg and 'norm_cfg' in given:  # the stock option is for both
+            given.setdefault('input_norm_cfg', given['norm_cfg'])
+    elif table is not None:
+        arguments['memory'] = defaults.memory
+    if table is not None and 'activation_checkpointing' in table:
+        arguments['activation_checkpointing'] = options.activation_checkpointing
+    return module(**{**arguments, **given})
+
+
+def build_transformer_decoder(
+    defaults: HeadDefaults, cfg: Mapping[str, Any] | None, num_levels: int, activation_checkpointing: str
+) -> nn.Module:
+    """One of ours, with the stock options or ours, or any registered one with its own.
+
+    Args:
+        defaults: of the method.
+        cfg: the option of the head.
+        num_levels: memories that it attends to.
+        activation_checkpointing: of the head.
+    """
+    cfg = dict(cfg or {})
+    kind = cfg.pop('type', defaults.transformer_decoder)
+    name = type_name(kind)
+    if name not in TRANSFORMER_DECODERS:
+        return MODELS.build(dict(cfg, type=kind))
+    table = TRANSFORMER_DECODERS[name]
+    given = translate('transformer_decoder', cfg, table)
+    arguments = dict(activation_checkpointing=activation_checkpointing)
+    if 'num_levels' in table:
+        arguments['num_levels'] = num_levels
+    decoders = Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, MaskDINOTransformerDecoder
+    return {decoder.__name__: decoder for decoder in decoders}[name](**{**arguments, **given})
+
+
+def build_criterion(num_classes: int, defaults: HeadDefaults, options: NetworkOptions) -> SetCriterion:
+    """The losses and the assigner of the stock options; what is not given has the paper's value.
+
+    Args:
+        num_classes: of the head.
+        defaults: of the method.
+        options: of the head; ``loss_cls.class_weight`` may be left out: 1 for every class, ``no_object_weight`` for
+            the last.
+
+    Raises:
+        ValueError: an option is unknown, impossible or contradicts another; names it.
+    """
+    weights = dict(defaults.loss_weights)
+    class_losses = {name: LOSS_CLS[name] for name in defaults.class_losses}
+    class_loss, given = translate_by_type('loss_cls', options.loss_cls, class_losses, defaults.class_losses[0])
+    weights['loss_cls'] = given.get('loss_weight', weights['loss_cls'])
+    class_weight = _class_weight(given, num_classes) if class_loss == 'CrossEntropyLoss' else None
+    mask_loss, given = translate_by_type('loss_mask', options.loss_mask, LOSS_MASK, defaults.mask_loss)
+    weights['loss_mask'] = given.get('loss_weight', weights['loss_mask'])
+    mask_term = MASK_TERMS[mask_loss]
+    others = [('loss_dice', LOSS_DICE)]
+    if isinstance(options, BoxOptions):
+        others += [('loss_bbox', LOSS_BBOX), ('loss_iou', LOSS_IOU)]
+    for name, tables in others:
+        (kind,) = tables
+        _, given = translate_by_type(name, getattr(options, name), tables, kind)
+        weights[name] = given.get('loss_weight', weights[name])
+
+    train = translate('train_cfg', options.train_cfg, TRAIN_OPTIONS)
+    num_points = train.get('num_points', defaults.num_points)
+    useless = [key for key in ('oversample_ratio', 'importance_sample_ratio') if key in train]
+    if num_points is None and useless:
+        raise ValueError(
+            f'train_cfg: {" and ".join(sorted(useless))} say where points are drawn, but with '
+            'num_points=None masks are compared at every pixel; leave them out, or set num_points'
+        )
+    cost_weights, cost_term = _costs(train.get('assigner'), weights, mask_term, defaults.class_cost)
+    assigner = HungarianAssigner(
+        **cost_weights,
+        num_points=num_points,
+        mask_term=cost_term,
+        class_term=defaults.class_cost,
+        no_object=class_weight is not None,
+    )
+    return SetCriterion(
+        assigner,
+        class_weight,
+        **{LOSS_ARGUMENTS[name]: weight for name, weight in weights.items()},
+        mask_term=mask_term,
+        num_points=num_points,
+        oversample_ratio=train.get('oversample_ratio', 3.0),
+        importance_ratio=train.get('importance_sample_ratio', 0.75),
+        **(options.criterion or {}),
+    )
+
+
+# Each loss: the argument of ``SetCriterion`` with its weight, and that of ``HungarianAssigner`` with the weight of
+# the cost of the same kind.
+LOSS_ARGUMENTS = dict(
+    loss_cls='loss_class', loss_mask='loss_mask', loss_dice='loss_dice', loss_bbox='loss_l1', loss_iou='loss_giou'
+)
+COST_ARGUMENTS = dict(
+    loss_cls='class_weight',
+    loss_mask='mask_weight',
+    loss_dice='dice_weight',
+    loss_bbox='l1_weight',
+    loss_iou='giou_weight',
+)
+
+
+def _class_weight(loss_cls: Mapping[str, Any], num_classes: int) -> list[float]:
+    """Of the classes and of no-object."""
+    class_weight = loss_cls['class_weight'] or [1.0] * num_classes + [loss_cls['no_object_weight']]
+    if len(class_weight) != num_classes + 1:
+        raise ValueError(
+            f'loss_cls.class_weight has {len(class_weight)} numbers, but the head has {num_classes} '
+            f'classes and no-object: it needs {num_classes + 1}. Leave it out: it follows from the '
+            'classes'
+        )
+    return class_weight
+
+
+def _costs(
+    cfg: Mapping[str, Any] | None, loss_weights: Mapping[str, float], mask_term: str, class_cost: str
+) -> tuple[dict[str, float], str]:
+    """Weights of the costs, as arguments of the assigner, and what the mask cost is; as the losses unless the option
+    ``assigner`` says otherwise."""
+    if cfg is None:
+        return {COST_ARGUMENTS[name]: weight for name, weight in loss_weights.items()}, mask_term
+    where = 'train_cfg.assigner'
+    costs = translate(where, cfg, ASSIGNER).get('match_costs')
+    if not costs:
+        raise ValueError(
+            f'{where} has no match_costs, so nothing would decide which query gets which '
+            'object. Leave the assigner out: the weights of the losses are then those of the costs'
+        )
+    weights = {COST_ARGUMENTS[name]: 0.0 for name in loss_weights}
+    types: dict[str, str] = {}  # of each weight that a cost has given
+    for cost in costs:
+        cost = dict(cost)
+        name = type_name(cost.pop('type'))
+        if name == 'FocalLossCost' and cost.get('binary_input'):
+            name = BINARY
+        possible = [kind for kind, table in MATCH_COSTS.items() if table['weight'].name in weights]
+        if name not in possible:
+            raise ValueError(f'{where}: the cost {name} is not one of {", ".join(possible)}')
+        if name in CLASS_COSTS.values() and name != CLASS_COSTS[class_cost]:
+            missing = ' without binary_input=True' if name == 'FocalLossCost' else ''
+            raise ValueError(
+                f'{where}: the cost of classes is a {class_cost} cost here, so {name}{missing} is not supported'
+            )
+        ((argument, weight),) = translate(f'{where} {name}', cost, MATCH_COSTS[name]).items()
+        if argument in types:
+            raise ValueError(f'{where}: {types[argument]} and {name} are two costs of the same kind; leave one out')
+        weights[argument], types[argument] = weight, name
+        mask_term = MASK_COSTS.get(name, mask_term)
+    return weights, mask_term

@@ -1,0 +1,145 @@
+"""A misspelt option is an error that names it and the nearest known one, wherever a config may have it."""
+
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from mmengine.config import ConfigDict
+
+from m2f_mm import deprecation, integrations
+from m2f_mm.integrations.inference_options import DETECTOR_OPTIONS, read_test_cfg
+from m2f_mm.integrations.option_docs import HEADS, options_page
+from m2f_mm.registry import MODELS
+from tests.helpers.tiny_models import (
+    CHANNELS,
+    build_detector,
+    build_segmentor,
+    mmdet_config,
+    mmseg_config,
+    use_our_heads,
+    use_our_track_head,
+    video_config,
+)
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+NAMES = [kind.__name__.removesuffix('Options') for kind in HEADS]
+WITH_NETWORK = [name for name in NAMES if name != 'PerPixelSegHead']
+WITH_CRITERION = [name for name in NAMES if 'PerPixel' not in name]
+IN_DETECTORS = [name for name in NAMES if 'Seg' not in name]
+
+
+def head(name, **options):
+    classes = dict(num_classes=4) if 'Seg' in name else dict(num_things_classes=4)
+    return MODELS.build(dict(type=f'm2f_mm.{name}', in_channels=CHANNELS, **classes, **options))
+
+
+def nest(path, value):
+    """``dict(a=dict(b=value))`` for the path ``a.b``; ``[]`` at the end of a name stands for a list."""
+    for name in reversed(path.split('.')):
+        value = {name.removesuffix('[]'): [value] if name.endswith('[]') else value}
+    return value
+
+
+COST = dict(type='DiceCost', weigth=1.0)
+OPTIONS = [
+    (NAMES, 'feat_channel', 'feat_channels'),
+    (NAMES, 'pixel_decoder.num_out', 'num_outs'),
+    (WITH_NETWORK, 'transformer_decoder.num_layer', 'num_layers'),
+    (WITH_CRITERION, 'num_querys', 'num_queries'),
+    (WITH_CRITERION, 'positional_encoding.num_feat', 'num_feats'),
+    (WITH_CRITERION, 'loss_cls.loss_weigth', 'loss_weight'),
+    (WITH_CRITERION, 'loss_mask.loss_weigth', 'loss_weight'),
+    (WITH_CRITERION, 'loss_dice.loss_weigth', 'loss_weight'),
+    (['MaskDINOHead', 'MaskDINOSegHead'], 'loss_bbox.loss_weigth', 'loss_weight'),
+    (['MaskDINOHead', 'MaskDINOSegHead'], 'loss_iou.loss_weigth', 'loss_weight'),
+    (WITH_CRITERION, 'train_cfg.num_point', 'num_points'),
+    (WITH_CRITERION, 'train_cfg.sampler.typ', 'type'),
+    (WITH_CRITERION, 'train_cfg.assigner.match_cost', 'match_costs'),
+    (WITH_CRITERION, 'train_cfg.assigner.match_costs[]', 'weight'),
+    (IN_DETECTORS, 'test_cfg.instances_on', 'instance'),
+]
+
+
+@pytest.mark.parametrize(
+    'name, option, nearest',
+    [pytest.param(name, *rest, id=f'{name}.{rest[0]}') for names, *rest in OPTIONS for name in names],
+)
+def test_options_of_heads(name, option, nearest):
+    value = COST if option.endswith('[]') else 1
+    with pytest.raises(ValueError, match=f'unknown option .*; did you mean {nearest}'):
+        head(name, **nest(option, value))
+
+
+def model(slot, place, cfg):
+    """A model with a ``train_cfg`` or ``test_cfg`` in one of its places."""
+    if slot == 'segmentor':
+        config = mmseg_config()
+        config.update(type='m2f_mm.MaskSegmentor', **{place: cfg})
+        config.decode_head.type = 'm2f_mm.Mask2FormerSegHead'
+        return build_segmentor(config)
+    if slot in ('video detector', 'stock video detector'):
+        config = use_our_track_head(video_config())
+        if slot == 'stock video detector':
+            config.type = 'Mask2FormerVideo'
+        config.pop(place, None)
+        config.track_head[place] = cfg
+    else:
+        config = use_our_heads(mmdet_config())
+        config.type = dict(detector='m2f_mm.Mask2Former').get(slot, 'Mask2Former')
+        config[place] = cfg
+    return build_detector(ConfigDict(config))
+
+
+@pytest.mark.parametrize(
+    'slot, place, option, nearest',
+    [
+        ('detector', 'test_cfg', 'obj_mask_thr', 'object_mask_thr'),
+        ('stock detector', 'test_cfg', 'obj_mask_thr', 'object_mask_thr'),
+        ('video detector', 'test_cfg', 'max_per_vid', 'max_per_video'),
+        ('stock video detector', 'test_cfg', 'max_per_vid', 'max_per_video'),
+        ('segmentor', 'test_cfg', 'strides', 'stride'),
+        ('detector', 'train_cfg', 'num_pointz', 'num_points'),
+        ('stock detector', 'train_cfg', 'num_pointz', 'num_points'),
+        ('video detector', 'train_cfg', 'num_pointz', 'num_points'),
+        ('stock video detector', 'train_cfg', 'num_pointz', 'num_points'),
+    ],
+)
+def test_options_of_models(slot, place, option, nearest):
+    with pytest.raises(ValueError, match=f'{place}: unknown option {option}=1; did you mean {nearest}'):
+        model(slot, place, {option: 1})
+
+
+def test_options_of_the_fusion_head():
+    with pytest.raises(ValueError, match='unknown option instances_on=True; did you mean instance_on'):
+        MODELS.build(dict(type='m2f_mm.MaskFormerFusionHead', test_cfg=dict(instances_on=True, obj_mask_thr=0.1)))
+
+
+def test_old_name_of_mask_quality_in_score():
+    deprecation._warned.clear()
+    with pytest.warns(FutureWarning, match='rate_masks is deprecated .* use mask_quality_in_score'):
+        assert not read_test_cfg(dict(rate_masks=False), DETECTOR_OPTIONS).mask_quality_in_score
+
+
+def test_contradictions_are_named():
+    with pytest.raises(ValueError, match='self_attn_cfg: num_heads=4, but .*cross_attn_cfg: num_heads=8'):
+        attention = dict(self_attn_cfg=dict(num_heads=4), cross_attn_cfg=dict(num_heads=8))
+        head('Mask2FormerHead', transformer_decoder=dict(layer_cfg=attention))
+
+
+@pytest.mark.parametrize('kind', HEADS, ids=NAMES)
+def test_signature_and_help(kind):
+    """``help`` and ``inspect.signature`` of every head list each option, its default and its meaning."""
+    name = kind.__name__.removesuffix('Options')
+    head_class = getattr(integrations, name)
+    parameters = inspect.signature(head_class).parameters
+    assert parameters.keys() == {option.name for option in fields(kind)}
+    for option in fields(kind):
+        assert parameters[option.name].default == option.default
+        assert f'{option.name}: ' in head_class.__doc__ and option.metadata['meaning']
+
+
+def test_page_of_options():
+    page = Path(__file__).parents[2] / 'docs' / 'options.md'
+    assert page.read_text(encoding='utf-8') == options_page(), 'run python tools/write_options.py'
