@@ -13,18 +13,13 @@ from m2f_mm.structures import MaskPredictions
 
 
 class CheckedModel:
-    """Comes before a stock detector or segmentor.
+    """Comes before a stock detector or segmentor, whose constructor ends with ``prepare``.
 
     - Images whose channels are not those of the data preprocessor, or of the backbone, are refused by name.
     - Images go to the type of the backbone's weights, so that ``model.half()`` predicts.
-    - Where losses or predictions are not finite, the error names the images or the weights that are to blame.
+    - Where losses or predictions are not finite, the error names the images or the weights that cause it.
     - What ``frozen_stages`` freezes is frozen once the model is built, see ``freeze_stages``.
     """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        freeze_stages(self.backbone)
-        self.data_preprocessor.register_forward_pre_hook(check_channels, with_kwargs=True)
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """As the stock model's."""
@@ -35,6 +30,12 @@ class CheckedModel:
         """Features of images (B, C, H, W), fine to coarse."""
         with explained_channels(inputs, self.backbone):
             return super().extract_feat(as_weights(inputs, self.backbone))
+
+
+def prepare(model: nn.Module) -> None:
+    """Freeze what is to be frozen, and check the channels of images; for the end of a model's constructor."""
+    freeze_stages(model.backbone)
+    model.data_preprocessor.register_forward_pre_hook(check_channels, with_kwargs=True)
 
 
 def freeze_stages(backbone: nn.Module) -> None:
@@ -119,7 +120,7 @@ def explained(model: nn.Module, images: Tensor | None = None, samples: Any = Non
     """Where losses or predictions are not finite, look for the cause: at the images, then at the weights.
 
     Raises:
-        FloatingPointError: something is not finite; names the images or the weights to blame, if there are any.
+        FloatingPointError: something is not finite; names the images or the weights that cause it, if there are any.
     """
     try:
         yield

@@ -92,7 +92,7 @@ def joined_cfg(name: str, given: Mapping[str, Mapping[str, Any] | None]) -> Conf
     Raises:
         ValueError: two places have different values for an option.
     """
-    joined, places = ConfigDict(), {}
+    joined, places = ConfigDict(), dict[str, str]()
     for place, cfg in given.items():
         for key, value in (cfg or {}).items():
             if key in joined and joined[key] != value:

@@ -30,7 +30,7 @@ from m2f_mm.postprocess.tiles import logits_type, tiles
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
-from .checked_model import CheckedModel, check_predictions, explained
+from .checked_model import CheckedModel, check_predictions, explained, prepare
 from .head_classes import ClassCounts, class_counts
 from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
 from .head_options import (
@@ -221,8 +221,11 @@ class MaskFormerFusionHead(BaseModule):
         read_test_cfg(test_cfg, DETECTOR_OPTIONS)
         prepare_mmdet()
         self.test_cfg = ConfigDict(test_cfg or {})
-        self.is_thing = self.num_things_classes = self.num_stuff_classes = self.num_classes = None
-        if any(said is not None for said in (num_things_classes, num_stuff_classes, metainfo)):
+        self.is_thing: list[bool] | None = None
+        self.num_things_classes: int | None = None
+        self.num_stuff_classes: int | None = None
+        self.num_classes: int | None = None
+        if any(value is not None for value in (num_things_classes, num_stuff_classes, metainfo)):
             self.take_classes(class_counts('panoptic_fusion_head', metainfo, num_things_classes, num_stuff_classes))
 
     def take_classes(self, counts: ClassCounts) -> None:
@@ -250,11 +253,11 @@ class MaskFormerFusionHead(BaseModule):
             ValueError: it cannot; says which option to change.
         """
         options = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS)
-        wanted = {key: options[key] for key in ('panoptic_on', 'semantic_on', 'instance_on')}
-        if not predicts_masks and list(wanted.values()) != [False, False, True]:
+        results = {key: options[key] for key in ('panoptic_on', 'semantic_on', 'instance_on')}
+        if not predicts_masks and list(results.values()) != [False, False, True]:
             raise ValueError(
                 'test_cfg has '
-                + ', '.join(f'{key}={value}' for key, value in wanted.items())
+                + ', '.join(f'{key}={value}' for key, value in results.items())
                 + ', but the head has predict_masks=False: set panoptic_on=False, semantic_on=False, '
                 'instance_on=True'
             )
@@ -313,12 +316,12 @@ class MaskFormerFusionHead(BaseModule):
         options, results = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS), {}
         class_logits = predictions.class_logits[-1][b].float()
         classes = class_scores(class_logits.shape[-1], self.num_classes, options.temperature)
-        chosen = dict(max_per_image=options.max_per_image, is_thing=self.things, classes=classes)
+        selection = dict(max_per_image=options.max_per_image, is_thing=self.things, classes=classes)
         boxes = None if predictions.boxes is None else predictions.boxes[-1][b]
         boxes_alone = predictions.mask_features is None or options.instance_masks is None
         if options.instance_on and boxes_alone:
             results['ins_results'] = instance_result(
-                box_detection(class_logits, boxes, sizes, **chosen), sizes, options.score_thr
+                box_detection(class_logits, boxes, sizes, **selection), sizes, options.score_thr
             )
         if predictions.mask_features is None:
             return results
@@ -335,7 +338,7 @@ class MaskFormerFusionHead(BaseModule):
         if options.instance_on and not boxes_alone:
             instances = instance_segmentation(
                 *lazy_masks,
-                **chosen,
+                **selection,
                 mask_form=options.instance_masks,
                 boxes=boxes,
                 mask_quality_in_score=options.mask_quality_in_score,
@@ -358,7 +361,7 @@ def lazy_masks_from_logits(class_logits: Tensor, masks: Tensor) -> LazyMasks:
 @MODELS.register_module(name=['Mask2Former', 'MaskFormer', 'MaskDINO'])
 class Mask2Former(CheckedModel, StockMask2Former):
     """MMDetection's detector without its refusals: any subset of panoptic, instance and semantic results in one pass.
-    It is the same for every head, so it goes by all names.
+    It is the same for every head, so it is registered under all of their names.
 
     The fusion head may be left out: it follows from the head. Official weights, and Hugging Face's of Mask2Former, load
     under their own names.
@@ -391,10 +394,11 @@ class Mask2Former(CheckedModel, StockMask2Former):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        prepare(self)
         self._check_results()
 
     def _check_results(self) -> None:
-        """Raise the error for results that this head and fusion head cannot give, before anybody trains for them."""
+        """Raise the error for results that this head and fusion head cannot give, before a training."""
         head, fusion_head = self.panoptic_head, self.panoptic_fusion_head
         if isinstance(fusion_head, MaskFormerFusionHead):
             if fusion_head.is_thing is None:

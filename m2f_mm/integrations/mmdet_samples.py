@@ -97,8 +97,8 @@ def clip_targets(
 
     Args:
         clips: each frame has ``gt_instances`` with masks, ``labels`` and ``instances_ids``. An object that has no mask
-            in a frame, or an empty one, is not seen there; one that is seen in no frame is left out. Of two objects of
-            one id in a frame the last one counts, as in MMDetection, with a warning.
+            in a frame, or an empty one, is not visible there; one that is visible in no frame is left out. Of two
+            objects of one id in a frame the last one counts, as in MMDetection, with a warning.
         device: where the targets go.
         last_frame_labels: objects that the last frame does not show have the label ``NO_CLASS``, as in the official
             loader; otherwise the label of the frames that do.
@@ -119,13 +119,13 @@ def _joined(
     clip: TrackDataSample, frames: Sequence[dict[int, tuple[int, Tensor]]], last_frame_labels: bool
 ) -> tuple[list[int], Tensor]:
     """Label and masks bool (N, T, H, W) of each object of a clip, of whose frames ``_tracked`` has told the objects."""
-    found = sorted(set().union(*frames))
+    ids = sorted(set().union(*frames))
     masks = torch.zeros(
-        (len(found), len(frames), *clip[0].get('batch_input_shape', clip[0].img_shape[:2])), dtype=torch.bool
+        (len(ids), len(frames), *clip[0].get('batch_input_shape', clip[0].img_shape[:2])), dtype=torch.bool
     )
-    labels = [NO_CLASS] * len(found)
+    labels = [NO_CLASS] * len(ids)
     for t, objects in enumerate(frames):
-        for row, key in enumerate(found):
+        for row, key in enumerate(ids):
             if key in objects:
                 labels[row], mask = objects[key]
                 masks[row, t, : mask.shape[0], : mask.shape[1]] = mask
@@ -135,7 +135,7 @@ def _joined(
 
 
 def _tracked(frames: Sequence[DetDataSample]) -> Iterator[dict[int, tuple[int, Tensor]]]:
-    """Of each frame label and mask (h, w) of every object that is seen, by its id."""
+    """Of each frame label and mask (h, w) of every visible object, by its id."""
     for sample in frames:
         missing = [key for key in ('masks', 'labels', 'instances_ids') if key not in sample.gt_instances]
         if missing:
@@ -168,20 +168,20 @@ def _stuff_labels(annotated: dict[int, tuple[DetDataSample, Tensor]], is_thing: 
     """The classes of stuff on each map, ascending; the host waits once for the whole batch."""
     num_classes = len(is_thing)
     semantic = next(iter(annotated.values()))[1]
-    seen = semantic.new_zeros((len(annotated), num_classes + 2), dtype=torch.uint8)  # classes, then unknown, ignored
-    for (sample, semantic), seen_here in zip(annotated.values(), seen):
+    present = semantic.new_zeros((len(annotated), num_classes + 2), dtype=torch.uint8)  # classes, then unknown, ignored
+    for (sample, semantic), of_image in zip(annotated.values(), present):
         labels = torch.where((semantic < 0) | (semantic >= num_classes), num_classes, semantic.long())
         labels[semantic == sample.gt_sem_seg.get('ignore_index', 255)] = num_classes + 1
-        seen_here.index_fill_(0, labels.flatten(), 1)
+        of_image.index_fill_(0, labels.flatten(), 1)
     stuff = []
-    for (sample, _), seen_here in zip(annotated.values(), seen.tolist()):
-        if seen_here[num_classes]:
+    for (sample, _), of_image in zip(annotated.values(), present.tolist()):
+        if of_image[num_classes]:
             raise ValueError(
                 f'gt_sem_seg of {_name(sample) or "an image"} has labels that are neither one of the '
                 f'{num_classes} classes nor its ignore_index. Number the classes 0..{num_classes - 1}, '
                 'and set ignore_index to what stands for void'
             )
-        stuff.append([label for label in range(num_classes) if seen_here[label] and not is_thing[label]])
+        stuff.append([label for label in range(num_classes) if of_image[label] and not is_thing[label]])
     labels = torch.tensor(sum(stuff, []), dtype=torch.long, device=semantic.device)
     return dict(zip(annotated, labels.split([len(s) for s in stuff])))
 
@@ -235,6 +235,7 @@ def _drawn(polygons: PolygonMasks) -> Tensor:
 
 
 def sample_sizes(sample: DetDataSample, padded: tuple[int, int], rescale: bool) -> Sizes:
+    """Sizes of padded input, image and output, which is the file's with ``rescale``."""
     image = tuple(sample.img_shape[:2])
     return Sizes(tuple(padded), image, tuple(sample.ori_shape[:2]) if rescale else image)
 
@@ -244,11 +245,11 @@ def panoptic_ids(segments: Sequence[Segment], num_classes: int) -> list[int]:
 
     ``num_classes`` is void, things are counted from 1.
     """
-    codes, things = [num_classes], 0
+    ids, things = [num_classes], 0
     for segment in segments:
         things += segment.is_thing
-        codes.append(segment.label + (things * INSTANCE_OFFSET if segment.is_thing else 0))
-    return codes
+        ids.append(segment.label + (things * INSTANCE_OFFSET if segment.is_thing else 0))
+    return ids
 
 
 def instance_result(instances: Instances, sizes: Sizes, score_thr: float = 0.0) -> InstanceData:
@@ -267,4 +268,5 @@ def instance_result(instances: Instances, sizes: Sizes, score_thr: float = 0.0) 
 
 
 def semantic_result(labels: Tensor) -> PixelData:
+    """A label map (H, W) in MMDetection's form."""
     return PixelData(sem_seg=labels[None])

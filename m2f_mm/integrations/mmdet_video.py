@@ -31,7 +31,7 @@ from m2f_mm.postprocess import (
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, Track
 
-from .checked_model import CheckedModel, as_weights, explained_channels
+from .checked_model import CheckedModel, as_weights, explained_channels, prepare
 from .head_defaults import MASK2FORMER
 from .head_options import Mask2FormerTrackHeadOptions, lists_options, read_options
 from .inference_options import VIDEO_OPTIONS, joined_cfg, read_test_cfg
@@ -114,7 +114,7 @@ class Mask2FormerTrackHead(DetectorAdapter, MaskTransformer):
 
     @property
     def panoptic_on(self) -> bool:
-        """Whether panoptic maps are wanted."""
+        """Whether there are panoptic maps in the results."""
         return self.options.panoptic_on
 
     def _panoptic_rules(self) -> PanopticRules:
@@ -166,6 +166,7 @@ class Mask2FormerTrackHead(DetectorAdapter, MaskTransformer):
 
     @property
     def per_frame(self) -> bool:
+        """Whether every frame is predicted on its own."""
         return self.options.association == 'frames'
 
     @property
@@ -245,6 +246,7 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
         super().__init__(
             backbone=backbone, track_head=track_head, data_preprocessor=data_preprocessor, init_cfg=init_cfg
         )
+        prepare(self)
         if neck is not None:
             self.neck = MODELS.build(neck)
         self.test_cfg = track_head.test_cfg or {}
@@ -305,8 +307,8 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
         """Of one video, frames (T, 3, H, W)."""
         head, sizes = self.track_head, sample_sizes(clip[0], clip[0].batch_input_shape, rescale)
         tracks = head.new_tracks()
-        for held, window in head.sliding_windows(frames):
-            head.add_window(tracks, self.features_of(torch.stack(held)), sizes, window)
+        for window_frames, window in head.sliding_windows(frames):
+            head.add_window(tracks, self.features_of(torch.stack(window_frames)), sizes, window)
         for frame, result in zip(clip.video_data_samples, track_results(tracks.finish(), sizes, len(frames))):
             frame.pred_track_instances = result
         if tracks.panoptic is not None:
@@ -318,23 +320,24 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
 
 
 def add_maps(clip: TrackDataSample, maps: Iterable[Tensor]) -> None:
-    for frame, codes in zip(clip.video_data_samples, maps):
-        frame.pred_panoptic_seg = PixelData(sem_seg=codes[None])
+    """Give each frame of a clip its panoptic map (H, W)."""
+    for frame, panoptic_map in zip(clip.video_data_samples, maps):
+        frame.pred_panoptic_seg = PixelData(sem_seg=panoptic_map[None])
 
 
 def track_results(tracks: Sequence[Track], sizes: Sizes, length: int) -> Iterator[InstanceData]:
-    """Results of each frame, as ``Mask2FormerTrackHead.results`` gives them, with codes for masks."""
-    nothing = coco_masks.encode(np.zeros(sizes.output, np.uint8, order='F'))
+    """Results of each frame, as ``Mask2FormerTrackHead.results`` gives them, with RLE for masks."""
+    empty = coco_masks.encode(np.zeros(sizes.output, np.uint8, order='F'))
     scores = torch.tensor([track.score for track in tracks])
     labels = torch.tensor([track.label for track in tracks], dtype=torch.long)
     for t in range(length):
-        codes = [track.masks[t] or nothing for track in tracks]
-        boxes = torch.tensor(np.array([coco_masks.toBbox(code) for code in codes]).reshape(-1, 4), dtype=torch.float32)
+        rles = [track.masks[t] or empty for track in tracks]
+        boxes = torch.tensor(np.array([coco_masks.toBbox(rle) for rle in rles]).reshape(-1, 4), dtype=torch.float32)
         boxes[:, 2:] += boxes[:, :2]
         yield InstanceData(
             bboxes=boxes,
             labels=labels,
             scores=scores,
-            masks=RLEMasks(codes, sizes.output),
-            instances_id=torch.arange(len(codes)),
+            masks=RLEMasks(rles, sizes.output),
+            instances_id=torch.arange(len(rles)),
         )

@@ -20,7 +20,7 @@ from m2f_mm.postprocess import ClassScores, Sizes, class_scores, semantic_scores
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable, MaskPredictions, SegTargets
 
-from .checked_model import CheckedModel, check_predictions, explained, freeze_stages
+from .checked_model import CheckedModel, check_predictions, explained, freeze_stages, prepare
 from .head_classes import ClassCounts, class_counts
 from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
 from .head_options import (
@@ -191,12 +191,12 @@ def input_size(finest: Tensor, meta: dict) -> tuple[int, int]:
     """
     for key in ('pad_shape', 'img_shape'):
         size = tuple(meta.get(key, ()))[:2]
-        if size and all(-(-length // 4) == seen for length, seen in zip(size, finest.shape[-2:])):
+        if size and all(-(-length // 4) == side for length, side in zip(size, finest.shape[-2:])):
             return size
     return tuple(4 * length for length in finest.shape[-2:])
 
 
-class Apart:
+class MixedSizes:
     """For a segmentor of MMSegmentation: what it lacks for our heads.
 
     Images of different sizes in a batch are predicted one by one, each as if it were alone: padding is attended to, so
@@ -205,14 +205,14 @@ class Apart:
 
     def test_step(self, data: dict) -> list[SegDataSample]:
         """Predictions of a batch from the data loader or an inferencer."""
-        return self._in_parts(data, super().test_step)
+        return self._by_size(data, super().test_step)
 
     def val_step(self, data: dict) -> list[SegDataSample]:
         """Predictions of a batch from the data loader."""
-        return self._in_parts(data, super().val_step)
+        return self._by_size(data, super().val_step)
 
     @staticmethod
-    def _in_parts(data: dict, step: Callable[[dict], list[SegDataSample]]) -> list[SegDataSample]:
+    def _by_size(data: dict, step: Callable[[dict], list[SegDataSample]]) -> list[SegDataSample]:
         inputs = data['inputs']
         if len({tuple(image.shape) for image in inputs}) == 1:
             return step(data)
@@ -228,8 +228,8 @@ class Apart:
         return stock_outputs(results) if isinstance(results, MaskPredictions) else results
 
 
-class EncoderDecoder(Apart, StockEncoderDecoder):
-    """MMSegmentation's segmentor for ``m2f_mm.dropin``, see ``Apart`` and ``freeze_stages``."""
+class EncoderDecoder(MixedSizes, StockEncoderDecoder):
+    """MMSegmentation's segmentor for ``m2f_mm.dropin``, see ``MixedSizes`` and ``freeze_stages``."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -237,8 +237,8 @@ class EncoderDecoder(Apart, StockEncoderDecoder):
 
 
 @MODELS.register_module()
-class MaskSegmentor(Apart, CheckedModel, StockEncoderDecoder):
-    """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is wanted.
+class MaskSegmentor(MixedSizes, CheckedModel, StockEncoderDecoder):
+    """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is needed.
 
     Official weights, and Hugging Face's of Mask2Former, load under their own names. Images of different sizes in a
     batch are predicted one by one.
@@ -269,6 +269,7 @@ class MaskSegmentor(Apart, CheckedModel, StockEncoderDecoder):
                     f'test_cfg: stride={options.stride} leaves gaps between crops of crop_size={options.crop_size}'
                 )
         super().__init__(*args, train_cfg=train_cfg, test_cfg=options, **kwargs)
+        prepare(self)
         self.keep_logits = keep_logits
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
@@ -329,14 +330,14 @@ class SegTTAModel(BaseTTAModel):
 
     def test_step(self, data: dict | Sequence) -> list[SegDataSample]:
         """Predictions of a batch, each image in all of its augmented versions."""
-        kept = getattr(self.module, 'keep_logits', None)
-        if kept is None:
+        keep_logits = getattr(self.module, 'keep_logits', None)
+        if keep_logits is None:
             return super().test_step(data)
         self.module.keep_logits = True  # here, for the module may be exchanged after this model was built
         try:
             return super().test_step(data)
         finally:
-            self.module.keep_logits = kept
+            self.module.keep_logits = keep_logits
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """One sample per image from the samples of its augmented versions."""

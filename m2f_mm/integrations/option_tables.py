@@ -74,7 +74,7 @@ def switch(default: bool, meaning: str) -> Value:
 
 def share(default: Any, meaning: str) -> Value:
     """A number in 0..1."""
-    return Value(default, lambda value: isinstance(value, Real) and 0 <= value <= 1, 'a number in 0..1', meaning)
+    return Value(default, lambda value: isinstance(value, Real) and 0 <= float(value) <= 1, 'a number in 0..1', meaning)
 
 
 def number(default: Any, meaning: str, least: float, included: bool = True, none: bool = False) -> Value:
@@ -83,7 +83,7 @@ def number(default: Any, meaning: str, least: float, included: bool = True, none
     def valid(value: Any) -> bool:
         if value is None:
             return none
-        return isinstance(value, Real) and (value > least or included and value == least)
+        return isinstance(value, Real) and (float(value) > least or included and float(value) == least)
 
     expected = f'a number {"from" if included else "above"} {least}' + ' or None' * none
     return Value(default, valid, expected, meaning)
@@ -95,7 +95,7 @@ def count(default: Any, meaning: str, least: int = 1, none: bool = False) -> Val
     def valid(value: Any) -> bool:
         if value is None:
             return none
-        return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
     return Value(default, valid, f'a whole number from {least}' + ' or None' * none, meaning)
 
@@ -112,7 +112,7 @@ def pair(meaning: str) -> Value:
         return value is None or (
             isinstance(value, Sequence)
             and len(value) == 2
-            and all(isinstance(side, Integral) and side > 0 for side in value)
+            and all(isinstance(side, Integral) and int(side) > 0 for side in value)
         )
 
     return Value(None, valid, 'two whole numbers from 1, height and width', meaning)
@@ -161,7 +161,7 @@ def translate(where: str, cfg: Mapping[str, Any] | None, table: Table) -> dict[s
             raise ValueError(f'{owner}: {key}={value!r}: must be {entry.expected}, got {value!r}')
         if isinstance(entry, Old):
             warn_renamed(f'{owner}: {key}', entry.name)
-        name = path if isinstance(entry, Value) else getattr(entry, 'name', entry)
+        name: str = path if isinstance(entry, Value) else getattr(entry, 'name', entry)
         if name in origins and options[name] != value:
             other, _, other_key = f'{where}.{origins[name]}'.rpartition('.')
             raise ValueError(

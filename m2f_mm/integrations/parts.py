@@ -154,7 +154,7 @@ def build_transformer_decoder(
         return MODELS.build(dict(cfg, type=kind))
     table = TRANSFORMER_DECODERS[name]
     given = translate('transformer_decoder', cfg, table)
-    arguments = dict(activation_checkpointing=activation_checkpointing)
+    arguments: dict[str, Any] = dict(activation_checkpointing=activation_checkpointing)
     if 'num_levels' in table:
         arguments['num_levels'] = num_levels
     decoders = Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, MaskDINOTransformerDecoder
