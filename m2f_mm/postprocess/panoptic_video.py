@@ -35,7 +35,7 @@ class TrackTotals:
 class PanopticVideo:
     """The panoptic map of a video, window after window; a single window gives what ``clip_panoptic`` gives.
 
-    Of a frame the winner of every pixel is stored, packed. Winners are chosen among the tracks that are confident in
+    Of a frame the winner of every pixel is stored, packed. Winners are among the tracks that are confident in
     their window; which tracks are segments follows from their mean logits over those windows.
 
     Args:

@@ -18,17 +18,17 @@ from m2f_mm.gradients import with_zero_gradients
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 LOGITS = torch.tensor([[0.5, -1, 2, -0.3], [1.5, 0.2, -2, 0.1]])
-WANTED = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]])
+TARGETS = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]])
 
 
 @pytest.mark.parametrize(
-    'found, expected',
+    'result, expected',
     [
-        (dice_loss(LOGITS, WANTED).mean(), 0.300358),
-        (bce_loss(LOGITS, WANTED).mean(), 0.567437),
-        (focal_loss(LOGITS, WANTED).mean(), 0.128824),
-        (dice_cost(LOGITS, WANTED), [[0.229184, 0.540379], [0.426618, 0.371532]]),
-        (bce_cost(LOGITS, WANTED), [[0.367155, 1.317155], [0.967719, 0.767719]]),
+        (dice_loss(LOGITS, TARGETS).mean(), 0.300358),
+        (bce_loss(LOGITS, TARGETS).mean(), 0.567437),
+        (focal_loss(LOGITS, TARGETS).mean(), 0.128824),
+        (dice_cost(LOGITS, TARGETS), [[0.229184, 0.540379], [0.426618, 0.371532]]),
+        (bce_cost(LOGITS, TARGETS), [[0.367155, 1.317155], [0.967719, 0.767719]]),
         (
             class_loss(
                 torch.tensor([[[[1, 2, 0.5], [0, 0.1, 3], [0.2, -1, 0]]]]),
@@ -41,13 +41,13 @@ WANTED = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1]])
     ],
     ids=['dice', 'mask', 'focal', 'dice cost', 'mask cost', 'class'],
 )
-def test_official_numbers(found, expected):
-    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
+def test_official_numbers(result, expected):
+    torch.testing.assert_close(result, torch.tensor(expected), atol=1e-6, rtol=0)
 
 
 def test_official_focal_cost():
     expected = torch.tensor([[0.0274, 0.4416], [0.1873, 0.2302]])
-    torch.testing.assert_close(focal_cost(LOGITS, WANTED), expected, atol=5e-5, rtol=0)
+    torch.testing.assert_close(focal_cost(LOGITS, TARGETS), expected, atol=5e-5, rtol=0)
 
 
 def test_official_point_samples():
@@ -63,18 +63,18 @@ def test_samples_have_a_gradient_and_keep_no_mask():
     masks = torch.randn(3, 6, 8, dtype=torch.float64, requires_grad=True)
     where = torch.rand(3, 10, 2, dtype=torch.float64) * 1.2 - 0.1
     assert torch.autograd.gradcheck(lambda x: points.sample_logits(x, where), masks)
-    kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.shape) or x, lambda x: x):
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x.shape) or x, lambda x: x):
         points.sample_logits(masks, where)
-    assert kept == [where.shape]
+    assert saved == [where.shape]
 
 
 def test_costs_are_the_losses_of_every_pair():
     torch.manual_seed(0)
-    logits, wanted = torch.randn(5, 40) * 30, (torch.rand(3, 40) < 0.5).float()
+    logits, gt = torch.randn(5, 40) * 30, (torch.rand(3, 40) < 0.5).float()
     for cost, loss in ((bce_cost, bce_loss), (focal_cost, focal_loss), (dice_cost, dice_loss)):
-        slow = torch.tensor([[loss(x[None], t[None]) for t in wanted] for x in logits])
-        torch.testing.assert_close(cost(logits, wanted), slow)
+        slow = torch.tensor([[loss(x[None], t[None]) for t in gt] for x in logits])
+        torch.testing.assert_close(cost(logits, gt), slow)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
@@ -89,18 +89,18 @@ def test_binary_masks_are_sampled_like_their_float_copies(shared, dtype):
     index = torch.tensor([2, 0, 2, 3, 1])
     if not shared:
         where = where + torch.rand(5, 1, 2) * 0.1
-    found = points.BinaryMasks(masks).sample(index, where, dtype)
+    result = points.BinaryMasks(masks).sample(index, where, dtype)
     expected = F.grid_sample(
         masks[index][:, None].to(dtype), 2 * where.to(dtype).expand(5, -1, -1)[:, :, None] - 1, align_corners=False
     )[:, 0, :, 0]
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(result, expected, atol=1e-6, rtol=0)
 
 
 def test_uncertain_points_come_first():
     masks = torch.linspace(-4, 4, 64).view(1, 8, 8)
-    found = points.uncertain_points(masks, 40, 3.0, 0.75, 0, RandomPoints())
-    assert found.shape == (1, 40, 2)
-    certainty = points.sample_logits(masks, found).abs()[0]
+    result = points.uncertain_points(masks, 40, 3.0, 0.75, 0, RandomPoints())
+    assert result.shape == (1, 40, 2)
+    certainty = points.sample_logits(masks, result).abs()[0]
     assert certainty[:30].mean() < certainty[30:].mean()
     assert points.uncertain_points(masks, 40, 3.0, 1.0, 0, RandomPoints()).shape == (1, 40, 2)
 
@@ -149,14 +149,14 @@ def test_matching_is_the_best_of_all(counts):
             probabilities = predictions.class_logits[layer][b].softmax(-1)
             cost = torch.zeros(6, counts[b])
             for q, n in itertools.product(range(6), range(counts[b])):
-                wanted = points.sample_logits(target.masks[n : n + 1].float(), where[b : b + 1])
+                gt = points.sample_logits(target.masks[n : n + 1].float(), where[b : b + 1])
                 cost[q, n] = (
-                    5 * bce_loss(sampled[q : q + 1], wanted)
-                    + 5 * dice_loss(sampled[q : q + 1], wanted)
+                    5 * bce_loss(sampled[q : q + 1], gt)
+                    + 5 * dice_loss(sampled[q : q + 1], gt)
                     - 2 * probabilities[q, target.labels[n]]
                 )
-            chosen = (matching.batch == b) & (matching.layer == layer)
-            queries, objects = matching.query[chosen], matching.target[chosen]
+            selected = (matching.batch == b) & (matching.layer == layer)
+            queries, objects = matching.query[selected], matching.target[selected]
             assert queries.tolist() == sorted(set(queries.tolist()))
             pairs = (cost if counts[b] <= 6 else cost.T).tolist()  # rows are at least as many as columns
             best = min(
@@ -200,12 +200,12 @@ def slow_losses(predictions, targets, matching, criterion):
             value = value - w * logits[b, q].log_softmax(-1)[classes[b, q]]
             weight = weight + w
         losses[prefix + 'loss_cls'] = 2 * value / weight
-        chosen = [predictions.mask_logits(layer)[b][q, 0] for b, q, _ in pairs]
+        selected = [predictions.mask_logits(layer)[b][q, 0] for b, q, _ in pairs]
         where = points.uncertain_points(
-            torch.stack(chosen).detach(), criterion.mask_terms.num_points, 3.0, 0.75, layer, criterion.draw
+            torch.stack(selected).detach(), criterion.mask_terms.num_points, 3.0, 0.75, layer, criterion.draw
         )
         mask, dice = 0, 0
-        for row, (logit, (b, _, n)) in enumerate(zip(chosen, pairs)):
+        for row, (logit, (b, _, n)) in enumerate(zip(selected, pairs)):
             x = points.sample_logits(logit[None], where[row : row + 1])[0]
             t = points.sample_logits(targets[b].masks[n][None].float(), where[row : row + 1])[0]
             mask = mask + F.binary_cross_entropy_with_logits(x, t)
@@ -350,8 +350,8 @@ def test_official_numbers_of_maskformer():
     ]
     criterion = dense_criterion([1, 1, 1, 1, 0.1])
     matching = criterion.assigner(predictions, targets, criterion.draw)
-    found = list(zip(*(rows.tolist() for rows in (matching.layer, matching.batch, matching.query, matching.target))))
-    assert found == [
+    result = list(zip(*(rows.tolist() for rows in (matching.layer, matching.batch, matching.query, matching.target))))
+    assert result == [
         (0, 0, 0, 0),
         (0, 0, 2, 2),
         (0, 0, 3, 1),
@@ -387,38 +387,36 @@ def test_losses_at_every_pixel_are_their_formulas(counts, frames, monkeypatch):
     targets = [SegTargets(torch.arange(count) % 3, torch.rand(count, frames, 23, 31) < 0.3) for count in counts]
     criterion = dense_criterion([1, 1, 1, 0.1])
     matching = criterion.assigner(predictions, targets, criterion.draw)
-    found = {}
+    result = {}
     for pixels in (1, 2**22):
         monkeypatch.setattr(terms, 'PIXELS', pixels)
         losses = criterion(predictions, targets)
-        found[pixels] = losses, torch.autograd.grad(losses['d0.loss_mask'] + losses['d0.loss_dice'], embeds[0])[0]
+        result[pixels] = losses, torch.autograd.grad(losses['d0.loss_mask'] + losses['d0.loss_dice'], embeds[0])[0]
     for layer, prefix in enumerate(('d0.', '')):
         mask, dice = 0, 0
         for at, b, q, n in zip(matching.layer, matching.batch, matching.query, matching.target):
             for t in range(frames if at == layer else 0):
                 x = F.interpolate(predictions.mask_logits(layer)[b][q, t][None, None], (23, 31), mode='bilinear')
-                x, wanted = x.flatten(), targets[b].masks[n, t].flatten().double()
+                x, gt = x.flatten(), targets[b].masks[n, t].flatten().double()
                 p = x.sigmoid()
-                mask = (
-                    mask - (0.25 * (1 - p) ** 2 * p.log() * wanted + 0.75 * p**2 * (1 - p).log() * (1 - wanted)).mean()
-                )
-                dice = dice + 1 - (2 * (p * wanted).sum() + 1) / (p.sum() + wanted.sum() + 1)
+                mask = mask - (0.25 * (1 - p) ** 2 * p.log() * gt + 0.75 * p**2 * (1 - p).log() * (1 - gt)).mean()
+                dice = dice + 1 - (2 * (p * gt).sum() + 1) / (p.sum() + gt.sum() + 1)
         total = sum(counts)
-        for losses, _ in found.values():
+        for losses, _ in result.values():
             torch.testing.assert_close(losses[prefix + 'loss_mask'], 20 * mask / total)
             torch.testing.assert_close(losses[prefix + 'loss_dice'], dice / total)
         if layer == 0:
             [slow] = torch.autograd.grad((20 * mask + dice) / total, embeds[0])
-            for _, fast in found.values():
+            for _, fast in result.values():
                 torch.testing.assert_close(fast, slow)
 
 
 def test_masks_at_full_size_are_not_kept():
     predictions, targets = predictions_of(), targets_of(3, 2, height=240, width=320)
-    kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x.numel()) or x, lambda x: x):
         dense_criterion([1, 1, 1, 0.1])(predictions, targets)
-    assert max(size for size in kept if size != targets[0].masks.numel() and size != targets[1].masks.numel()) < 5000
+    assert max(size for size in saved if size != targets[0].masks.numel() and size != targets[1].masks.numel()) < 5000
 
 
 @pytest.mark.parametrize('part', [HungarianAssigner, lambda **options: SetCriterion(None, [1, 1], **options)])
@@ -524,8 +522,8 @@ def test_mask_features_of_each_layer(num_points):
     for layer, expected in zip(('d0.', 'd1.', 'd2.', ''), alone):
         for name, value in expected.items():
             torch.testing.assert_close(losses[layer + name], value)
-    found = torch.autograd.grad(sum(losses.values()), leaves)
-    for gradient, expected in zip(found, torch.autograd.grad(sum(sum(each.values()) for each in alone), leaves)):
+    result = torch.autograd.grad(sum(losses.values()), leaves)
+    for gradient, expected in zip(result, torch.autograd.grad(sum(sum(each.values()) for each in alone), leaves)):
         torch.testing.assert_close(gradient, expected)
 
 
@@ -550,9 +548,9 @@ def test_masks_of_several_products(monkeypatch):
     monkeypatch.setattr(terms, 'mask_logits_from', lambda *pair: products.append(0) or mask_logits_from(*pair))
     expected, number = step(), len(products)
     monkeypatch.setattr(terms, 'PRODUCT', 2 * 3 * 6 * 8)  # two layers of the first image
-    found = step()
+    result = step()
     assert number == 2 and len(products) - number == 3 + 1
-    for mine, theirs in zip(found, expected, strict=True):
+    for mine, theirs in zip(result, expected, strict=True):
         torch.testing.assert_close(mine, theirs)
 
 

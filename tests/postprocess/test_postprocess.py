@@ -36,15 +36,15 @@ def test_semantic(sizes, resize_masks):
 def slow_panoptic(logits, masks, is_thing, object_threshold, overlap_threshold, filter_low_score):
     """The official merging, a query after the other."""
     scores, labels = logits.softmax(-1).max(-1)
-    kept = [q for q in range(len(logits)) if labels[q] < logits.shape[-1] - 1 and scores[q] > object_threshold]
+    confident = [q for q in range(len(logits)) if labels[q] < logits.shape[-1] - 1 and scores[q] > object_threshold]
     result, segments, stuff = torch.zeros(masks.shape[1:], dtype=torch.int32), [], {}
-    if not kept:
+    if not confident:
         return result, segments
-    masks = masks[kept].sigmoid()
-    owner = (scores[kept][:, None, None] * masks).argmax(0)
-    for k, q in enumerate(kept):
+    masks = masks[confident].sigmoid()
+    winner = (scores[confident][:, None, None] * masks).argmax(0)
+    for k, q in enumerate(confident):
         own = masks[k] >= 0.5
-        region = owner == k
+        region = winner == k
         visible = region & own if filter_low_score else region
         if not (region.any() and own.any() and visible.any()):
             continue
@@ -70,11 +70,11 @@ def test_panoptic(sizes, filter_low_score, overlap, queries):
     logits, embeds, features = promise(sizes, queries=queries)
     is_thing = [True, False, True, False]
     rules = PanopticRules(is_thing, 0.4, overlap, filter_low_score)
-    found, segments = panoptic_segmentation(logits, embeds, features, sizes, rules)
+    result, segments = panoptic_segmentation(logits, embeds, features, sizes, rules)
     expected, expected_segments = slow_panoptic(
         logits, tiled_masks(embeds, features, sizes), is_thing, 0.4, overlap, filter_low_score
     )
-    assert torch.equal(found, expected) and found.dtype == torch.int32
+    assert torch.equal(result, expected) and result.dtype == torch.int32
     assert [(segment.id, segment.label, segment.is_thing) for segment in segments] == expected_segments
 
 
@@ -82,8 +82,8 @@ def test_panoptic_without_anything():
     sizes = SIZES['larger']
     logits, embeds, features = promise(sizes)
     logits[:, -1] = 50
-    found, segments = panoptic_segmentation(logits, embeds, features, sizes, PanopticRules([True] * 4))
-    assert found.shape == sizes.output and not found.any() and not segments
+    result, segments = panoptic_segmentation(logits, embeds, features, sizes, PanopticRules([True] * 4))
+    assert result.shape == sizes.output and not result.any() and not segments
 
 
 @each_size
@@ -91,7 +91,7 @@ def test_panoptic_without_anything():
 @pytest.mark.parametrize('count', [5, 28, 100], ids=['some', 'exactly all', 'fewer than asked for'])
 def test_instances(sizes, is_thing, count):
     logits, embeds, features = promise(sizes)
-    found = instance_segmentation(logits, embeds, features, sizes, count, is_thing)
+    result = instance_segmentation(logits, embeds, features, sizes, count, is_thing)
     probabilities = logits.softmax(-1)[:, :-1]
     masks = whole_masks(embeds, features, sizes)
     expected = []
@@ -101,16 +101,16 @@ def test_instances(sizes, is_thing, count):
             inside = masks[q] > 0
             quality = (masks[q].sigmoid() * inside).sum() / (inside.sum() + 1e-6)
             expected.append((float(value * quality), label, inside))
-    assert len(found.scores) == len(expected) == len(found.labels) == len(found.masks) == len(found.boxes)
+    assert len(result.scores) == len(expected) == len(result.labels) == len(result.masks) == len(result.boxes)
     free = list(range(len(expected)))
     for score, label, mask in expected:
         partner = next(
             (
                 i
                 for i in free
-                if found.labels[i] == label
-                and abs(float(found.scores[i]) - score) < 1e-5
-                and int((found.masks[i] != mask).sum()) <= 2
+                if result.labels[i] == label
+                and abs(float(result.scores[i]) - score) < 1e-5
+                and int((result.masks[i] != mask).sum()) <= 2
             ),
             None,
         )
@@ -123,10 +123,10 @@ def test_instances(sizes, is_thing, count):
 def test_boxes_are_tight(sizes, form):
     logits, embeds, features = promise(sizes, queries=12)
     features -= features.amin() + 1  # all masks of one sign are empty
-    found = instance_segmentation(logits, embeds, features, sizes, mask_form=form)
-    masks = bitmaps(found)
+    result = instance_segmentation(logits, embeds, features, sizes, mask_form=form)
+    masks = bitmaps(result)
     assert len(masks) == 48 and (sizes.output == (1, 1) or 0 < sum(mask.any() for mask in masks) < 48)
-    for mask, box in zip(masks, found.boxes.tolist()):
+    for mask, box in zip(masks, result.boxes.tolist()):
         rows, columns = mask.nonzero()
         assert box == ([min(columns), min(rows), max(columns) + 1, max(rows) + 1] if len(rows) else [0, 0, 0, 0])
 
@@ -142,15 +142,15 @@ def bitmaps(instances):
 @pytest.mark.parametrize('queries', [7, 300], ids=['few', 'several products'])
 def test_codes_are_those_of_the_bitmaps(sizes, queries):
     """To the last byte, and nothing else changes."""
-    promised = promise(sizes, queries=queries)
+    predictions = promise(sizes, queries=queries)
     # more results than queries, so that some share a mask
-    expected, found = (
-        instance_segmentation(*promised, sizes, 2 * queries, [True, True, False, True], form)
+    expected, result = (
+        instance_segmentation(*predictions, sizes, 2 * queries, [True, True, False, True], form)
         for form in ('bitmap', 'rle')
     )
     for name in ('scores', 'labels', 'boxes'):
-        assert torch.equal(getattr(found, name), getattr(expected, name))
-    assert found.masks == [coco_masks.encode(np.asfortranarray(mask)) for mask in expected.masks.numpy()]
+        assert torch.equal(getattr(result, name), getattr(expected, name))
+    assert result.masks == [coco_masks.encode(np.asfortranarray(mask)) for mask in expected.masks.numpy()]
 
 
 def test_a_form_that_does_not_exist():
@@ -176,12 +176,12 @@ def test_official_panoptic_numbers(filter_low_score, overlap, expected, void):
     logits = torch.zeros(7, 5)
     for query, label in enumerate((0, 0, 2, 2, 1, 3, 4)):
         logits[query, label] = 4 + 0.2 * query
-    found, segments = panoptic_segmentation(
+    result, segments = panoptic_segmentation(
         logits,
         torch.eye(7),
         masks[None],
         Sizes((12, 16), (12, 16), (12, 16)),
         PanopticRules([True, True, False, False], 0.8, overlap, filter_low_score),
     )
-    assert [(segment.label, int((found == segment.id).sum())) for segment in segments] == expected
-    assert int((found == 0).sum()) == void
+    assert [(segment.label, int((result == segment.id).sum())) for segment in segments] == expected
+    assert int((result == 0).sum()) == void

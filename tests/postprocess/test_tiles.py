@@ -50,11 +50,11 @@ def test_order_and_size(sizes, queries, tile_bytes):
 def test_tiles_may_be_changed_in_place(sizes):
     _, embeds, features = promise(sizes, queries=300)
     before, expected = features.clone(), tiled_masks(embeds, features, sizes)
-    found = torch.zeros_like(expected)
+    result = torch.zeros_like(expected)
     for rows, queries, logits in tiles(embeds, features, sizes, 1):
-        found[queries, rows] = logits
+        result[queries, rows] = logits
         logits.fill_(float('nan'))
-    assert torch.equal(found, expected) and torch.equal(features, before)
+    assert torch.equal(result, expected) and torch.equal(features, before)
 
 
 def test_no_queries_give_no_tiles():
@@ -74,31 +74,31 @@ class TestNothingDependsOnTheBudget:
 
     @pytest.mark.parametrize('resize_masks', [False, True])
     def test_semantic(self, sizes, queries, tile_bytes, resize_masks):
-        promised = promise(sizes, queries=queries, classes=9)
-        found, expected = (semantic_scores(*promised, sizes, resize_masks, size) for size in (tile_bytes, 2**40))
-        assert torch.equal(found, expected)
-        assert torch.equal(semantic_segmentation(*promised, sizes, resize_masks, tile_bytes), expected.argmax(0))
+        predictions = promise(sizes, queries=queries, classes=9)
+        result, expected = (semantic_scores(*predictions, sizes, resize_masks, size) for size in (tile_bytes, 2**40))
+        assert torch.equal(result, expected)
+        assert torch.equal(semantic_segmentation(*predictions, sizes, resize_masks, tile_bytes), expected.argmax(0))
 
     def test_panoptic(self, sizes, queries, tile_bytes):
-        promised = promise(sizes, queries=queries)
-        found, expected = (
+        predictions = promise(sizes, queries=queries)
+        result, expected = (
             panoptic_segmentation(
-                *promised, sizes, PanopticRules([True, False, True, False], 0.4, 0.1), tile_bytes=size
+                *predictions, sizes, PanopticRules([True, False, True, False], 0.4, 0.1), tile_bytes=size
             )
             for size in (tile_bytes, 2**40)
         )
-        assert torch.equal(found[0], expected[0]) and found[1] == expected[1]
+        assert torch.equal(result[0], expected[0]) and result[1] == expected[1]
 
     @pytest.mark.parametrize('form', ['bitmap', 'rle'])
     def test_instances(self, sizes, queries, tile_bytes, form):
-        promised = promise(sizes, queries=queries)
-        found, expected = (
-            instance_segmentation(*promised, sizes, 2 * queries, mask_form=form, tile_bytes=size)
+        predictions = promise(sizes, queries=queries)
+        result, expected = (
+            instance_segmentation(*predictions, sizes, 2 * queries, mask_form=form, tile_bytes=size)
             for size in (tile_bytes, 2**40)
         )
         for name in ('scores', 'labels', 'boxes'):
-            assert torch.equal(getattr(found, name), getattr(expected, name))
-        same = found.masks == expected.masks
+            assert torch.equal(getattr(result, name), getattr(expected, name))
+        same = result.masks == expected.masks
         assert same if form == 'rle' else same.all()
 
 
@@ -147,8 +147,8 @@ def test_any_size_is_two_plain_resizes():
         embeds = torch.randn(2, 3, generator=generator)
         expected = whole_masks(embeds, features, sizes)
         for budget in (1, 2**40):
-            found = tiled_masks(embeds, features, sizes, budget)
-            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5, msg=f'differs at {sizes}')
+            result = tiled_masks(embeds, features, sizes, budget)
+            torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-5, msg=f'differs at {sizes}')
 
 
 @pytest.mark.parametrize('heights', [[5], [2, 2, 2, 1], [1] * 9, [4, 4, 3]])
@@ -156,12 +156,12 @@ def test_blocks(heights):
     """Any rows that do not go back, and only blocks that are still needed are held."""
     maps = torch.randn(3, sum(heights), 2)
     for step in (1, 2, 3, 5):
-        made = []
-        rows = Blocks(made.append(block) or block for block in maps.split(heights, 1))
+        computed = []
+        rows = Blocks(computed.append(block) or block for block in maps.split(heights, 1))
         for start in range(0, maps.shape[1], step):
             stop = min(start + 2, maps.shape[1])
             assert torch.equal(rows(start, stop), maps[:, start:stop])
-            assert sum(block.shape[1] for block in made[:-1]) < stop, 'made before it was needed'
+            assert sum(block.shape[1] for block in computed[:-1]) < stop, 'computed before it was needed'
             assert sum(block.shape[1] for block in rows.held) <= 2 + 2 * max(heights)
 
 
@@ -195,20 +195,20 @@ def test_memory(task):
     sizes = Sizes((height, width), (height, width), (height, width))
 
     def memory(queries):
-        promised = promise(sizes, queries=queries, classes=classes)
-        promised[0][:, -1] = -50  # nothing can be left out
+        predictions = promise(sizes, queries=queries, classes=classes)
+        predictions[0][:, -1] = -50  # nothing can be left out
         with torch.no_grad():
             if task == 'panoptic':
                 rules = PanopticRules([True] * classes, object_threshold=0.0)
-                return peak(lambda: panoptic_segmentation(*promised, sizes, rules, tile_bytes=1))
+                return peak(lambda: panoptic_segmentation(*predictions, sizes, rules, tile_bytes=1))
             if task == 'instance':
-                return peak(lambda: instance_segmentation(*promised, sizes, 50, mask_form='rle', tile_bytes=1))
-            return peak(lambda: semantic_segmentation(*promised, sizes, task == 'semantic', tile_bytes=1))
+                return peak(lambda: instance_segmentation(*predictions, sizes, 50, mask_form='rle', tile_bytes=1))
+            return peak(lambda: semantic_segmentation(*predictions, sizes, task == 'semantic', tile_bytes=1))
 
-    memory(1)  # what is made once and kept by the libraries
+    memory(1)  # what the libraries allocate once
     tile = 4 * QUERIES * ROWS * width
     result = dict(panoptic=8, instance=50 / 8).get(task, 8) * height * width
     few, many = memory(QUERIES), memory(1000)
     assert few <= 6 * tile + result, 'more than a few tiles'
-    made = 4 * 1000 * 4 * ROWS * width // 4  # logits at the size of the features
-    assert many <= few + made < 4 * 1000 * height * width / 10
+    logit_bytes = 4 * 1000 * 4 * ROWS * width // 4  # logits at the size of the features
+    assert many <= few + logit_bytes < 4 * 1000 * height * width / 10

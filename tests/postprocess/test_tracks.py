@@ -28,7 +28,7 @@ def normal(seed, shape):
     return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape)).float()
 
 
-def promises(masks):
+def lazy_masks(masks):
     """Embeddings and features of masks (Q, T, h, w) that exist: each query picks its own channel."""
     return torch.eye(len(masks)), masks.transpose(0, 1)
 
@@ -37,7 +37,7 @@ def test_frames_are_joined_as_in_minvis():
     """Recorded from the official code: permutations, mean logits, masks in the order of the tracks."""
     logits, masks, queries = normal(1, (4, 5, 4)), normal(2, (5, 4, 3, 4)), normal(3, (8, 4, 5))
     tracks, sizes = VideoTracks(num_tracks=5), Sizes((3, 4), (3, 4), (3, 4))
-    embeds, features = promises(masks)
+    embeds, features = lazy_masks(masks)
     orders = []
     for t in range(4):
         tracks.add(logits[t], embeds, features[t : t + 1], queries[:, t].T, sizes)
@@ -69,16 +69,16 @@ def test_a_single_window_is_the_clip():
     sizes = Sizes((32, 40), (30, 38), (45, 57))
     tracks = VideoTracks(max_per_video=7, is_thing=[True, True, False, True])
     tracks.add(logits, embeds, features, torch.randn(20, 4), sizes)
-    found = tracks.finish()
+    result = tracks.finish()
     frames = list(clip_segmentation(logits, embeds, features, sizes, 7, [True, True, False, True], 'rle'))
     order = frames[0].scores.argsort(descending=True)
-    assert len(found) == len(order) <= 7
-    assert [track.label for track in found] == frames[0].labels[order].tolist()
-    assert [track.score for track in found] == pytest.approx(frames[0].scores[order].tolist())
-    for track, k in zip(found, order.tolist()):
-        for code, frame in zip(track.masks, frames):
-            wanted = frame.masks[k]
-            assert code == wanted if coco_masks.area(wanted) else code is None
+    assert len(result) == len(order) <= 7
+    assert [track.label for track in result] == frames[0].labels[order].tolist()
+    assert [track.score for track in result] == pytest.approx(frames[0].scores[order].tolist())
+    for track, k in zip(result, order.tolist()):
+        for rle, frame in zip(track.masks, frames):
+            expected_mask = frame.masks[k]
+            assert rle == expected_mask if coco_masks.area(expected_mask) else rle is None
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_a_single_window_is_the_clip():
     ],
 )
 def test_windows(length, size, overlap, expected):
-    found = windows(length, size, overlap)
-    assert found == expected
-    new = [frame for window in found for frame in range(window.start + window.overlap_prev, window.stop)]
+    result = windows(length, size, overlap)
+    assert result == expected
+    new = [frame for window in result for frame in range(window.start + window.overlap_prev, window.stop)]
     assert new == list(range(length))
-    for before, after in zip(found, found[1:]):
+    for before, after in zip(result, result[1:]):
         assert before.stop - after.start == before.overlap_next == after.overlap_prev == overlap
 
 
@@ -144,22 +144,22 @@ def test_tracks_keep_their_object(associator, alike):
     logits = torch.stack([torch.tensor([3.0 + 0.1 * i, 0.0, 0.0]) for i in range(6)])
     for window in windows(length, 5, 2):
         order = torch.randperm(6, generator=generator) if window.start else torch.arange(6)
-        embeds, features = promises(masks[order, window.start : window.stop])
+        embeds, features = lazy_masks(masks[order, window.start : window.stop])
         noise = 0.1 * torch.randn(vectors.shape, generator=generator)
         tracks.add(
             logits[order], embeds, features, vectors[order] + noise, sizes, window.overlap_prev, window.overlap_next
         )
-    found = tracks.finish()
-    assert len(found) == 6
-    for track, wanted in zip(found, masks.flip(0)):  # the last has the highest score
+    result = tracks.finish()
+    assert len(result) == 6
+    for track, expected_mask in zip(result, masks.flip(0)):  # the last has the highest score
         assert len(track.masks) == length
-        for code, mask in zip(track.masks, wanted):
-            np.testing.assert_array_equal(coco_masks.decode(code).astype(bool), (mask > 0).numpy())
+        for rle, mask in zip(track.masks, expected_mask):
+            np.testing.assert_array_equal(coco_masks.decode(rle).astype(bool), (mask > 0).numpy())
 
 
 def test_tracks_that_are_not_kept_are_unseen():
     masks, vectors = scene(4)
-    sizes, (embeds, features) = Sizes((8, 16), (8, 16), (8, 16)), promises(masks)
+    sizes, (embeds, features) = Sizes((8, 16), (8, 16), (8, 16)), lazy_masks(masks)
     tracks = VideoTracks(max_per_video=2, num_tracks=2)
     unlikely, likely = torch.tensor([-3.0, 0.0, 5.0]), torch.tensor([5.0, 0.0, 0.0])
     for first, best in ((0, 0), (2, 3)):
@@ -178,20 +178,16 @@ def test_iou_of_masks():
     expected = [[(x & y).sum() / max(1, (x | y).sum()) for y in b] for x in a]
     torch.testing.assert_close(mask_iou(a, b), torch.tensor(expected))
     embeds, features = torch.randn(3, 6), torch.randn(2, 6, 4, 5)
-    wanted = torch.einsum('qd,tdhw->qthw', embeds, features) > 0
-    assert torch.equal(low_res_masks(embeds, features), wanted) and low_res_masks(embeds, features[:0]).shape == (
-        3,
-        0,
-        4,
-        5,
-    )
+    expected_mask = torch.einsum('qd,tdhw->qthw', embeds, features) > 0
+    assert torch.equal(low_res_masks(embeds, features), expected_mask)
+    assert low_res_masks(embeds, features[:0]).shape == (3, 0, 4, 5)
 
 
 THINGS = [True, True, False, False]
 
 
-def sure(queries=12, frames=3):
-    """Logits of queries that are sure of a class, embeddings and features of overlapping blobs."""
+def confident_queries(queries=12, frames=3):
+    """Logits of queries that are confident of a class, embeddings and features of overlapping blobs."""
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(queries, 5, generator=generator)
     logits[torch.arange(queries), torch.arange(queries) % 5] += 6
@@ -199,9 +195,9 @@ def sure(queries=12, frames=3):
 
 
 @pytest.mark.parametrize('filter_low_score', [True, False])
-def test_panoptic_clip_is_the_picture_of_its_frames(filter_low_score):
+def test_panoptic_clip_is_the_image_of_its_frames(filter_low_score):
     """Frames one below the other, where nothing is resized."""
-    logits, embeds, features = sure()
+    logits, embeds, features = confident_queries()
     rules = PanopticRules(THINGS, overlap_threshold=0.3, filter_low_score=filter_low_score)
     maps, segments = clip_panoptic(logits, embeds, features, Sizes((8, 10), (8, 10), (8, 10)), rules)
     below = features.transpose(0, 1).flatten(1, 2)[None]
@@ -214,14 +210,14 @@ def test_panoptic_clip_is_the_picture_of_its_frames(filter_low_score):
 
 
 def test_panoptic_video_of_one_window_is_the_clip():
-    logits, embeds, features = sure()
+    logits, embeds, features = confident_queries()
     sizes, rules = Sizes((32, 40), (30, 38), (45, 57)), PanopticRules(THINGS, overlap_threshold=0.3)
     maps, segments = clip_panoptic(logits, embeds, features, sizes, rules)
     tracks = VideoTracks(panoptic=PanopticVideo(rules))
     tracks.add(logits, embeds, features, torch.randn(12, 4), sizes)
-    found, labels = tracks.panoptic.finish()
+    result, labels = tracks.panoptic.finish()
     assert [(s.id, s.label, s.is_thing) for s in labels] == [(s.id, s.label, s.is_thing) for s in segments]
-    assert all(map(torch.equal, found, maps)) and len(maps) == 3
+    assert all(map(torch.equal, result, maps)) and len(maps) == 3
     assert list(PanopticVideo(rules).finish()[0]) == []
 
 
@@ -234,31 +230,31 @@ def test_panoptic_things_keep_their_number_through_windows():
     logits = torch.tensor([[9.0, 0, 0]] * 4 + [[0, 9.0, 0]] * 2)  # four things; the others are stuff of one class
     for window in windows(length, 5, 2):
         order = torch.randperm(6, generator=generator) if window.start else torch.arange(6)
-        embeds, features = promises(10 * masks[order, window.start : window.stop])
+        embeds, features = lazy_masks(10 * masks[order, window.start : window.stop])
         tracks.add(logits[order], embeds, features, vectors[order], sizes, window.overlap_prev, window.overlap_next)
     maps, segments = tracks.panoptic.finish()
     assert [(s.id, s.label) for s in segments] == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 1)]
-    for t, found in enumerate(maps):
+    for t, result in enumerate(maps):
         for i in range(4):
             alone = (masks[:, t] > 0).sum(0) == 1
-            assert (found[alone & (masks[i, t] > 0)] == i + 1).all()
-        assert (found[(masks[:, t] < 0).all(0)] == 0).all()
+            assert (result[alone & (masks[i, t] > 0)] == i + 1).all()
+        assert (result[(masks[:, t] < 0).all(0)] == 0).all()
 
 
 def test_segments_of_a_video_as_tracks():
-    """The maps again, in codes."""
+    """The maps again, as RLEs."""
     panoptic = PanopticVideo(PanopticRules([True, False], overlap_threshold=0.1))
     assert panoptic.segment_tracks() == ([], [])
     masks = torch.full((3, 4, 8, 16), -1.0)
     masks[0, 1:3, :4, :8] = masks[1, :, 4:, 8:] = masks[2, :, 4:, :8] = 1
-    embeds, features = promises(10 * masks)
+    embeds, features = lazy_masks(10 * masks)
     logits = torch.tensor([[9.0, 0, 0], [0, 9.0, 0], [0, 9.0, 0]])
     panoptic.add(logits, embeds, features, Sizes((8, 16), (8, 16), (8, 16)))
     maps, expected = panoptic.finish()
     segments, covered = panoptic.segment_tracks()
     assert segments == expected and [(s.label, s.is_thing) for s in segments] == [(0, True), (1, False)]
-    assert [code is None for code in covered[0].masks] == [True, False, False, True]
-    for t, found in enumerate(maps):
+    assert [rle is None for rle in covered[0].masks] == [True, False, False, True]
+    for t, result in enumerate(maps):
         for segment, track in zip(segments, covered):
             mask = np.zeros((8, 16)) if track.masks[t] is None else coco_masks.decode(track.masks[t])
-            np.testing.assert_array_equal(mask, found == segment.id)
+            np.testing.assert_array_equal(mask, result == segment.id)
