@@ -9,6 +9,8 @@ RUN = $(BIN)/python
 LINT_VENV = .venv-lint
 LINT = $(abspath $(LINT_VENV))/bin
 WORKERS ?= 2
+# Long end-to-end runs, whose parts other tests cover, are left to continuous integration.
+SLOW = $(if $(filter true,$(CI)),,-m 'not slow')
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
@@ -16,7 +18,7 @@ PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 help:
 	@echo 'make demo      set-up, then train, evaluate and draw on a generated data set'
-	@echo 'make test      set-up, then the tests (with CI=true also the smoke set on the other stack)'
+	@echo 'make test      set-up, then the tests (with CI=true also the slow ones, and the smoke set on the other stack)'
 	@echo 'make smoke     set-up, then the short set of tests'
 	@echo 'make install   set-up only: virtual environment, dependencies, mmcv compiled once'
 	@echo 'make doctor    what is installed, what is broken, what to do about it'
@@ -34,7 +36,7 @@ install:
 	@tools/install.sh --stack $(STACK) --venv $(VENV)
 
 test: install
-	$(PYTEST) $(PYTEST_ARGS)
+	$(PYTEST) $(SLOW) $(PYTEST_ARGS)
 ifeq ($(CI),true)
 	@$(MAKE) --no-print-directory smoke STACK=$(OTHER_STACK) VENV=.venv$(if $(filter onedl,$(STACK)),-openmmlab) PYTEST_ARGS=
 else

@@ -196,17 +196,18 @@ def test_unknown_names_are_refused():
 
 
 @pytest.mark.parametrize(
-    'name, head',
+    'name, head, way',
     [
-        ('lsj-50e_coco-panoptic', 'panoptic_head'),
-        ('160k_ade20k-panoptic', 'panoptic_head'),
-        ('160k_ade20k-512x512', 'decode_head'),
-        ('maskformer_r50_64xb1-ms-300e_coco-panoptic', 'panoptic_head'),
-        ('maskformer_r101_8xb2-720k_ade20k-panoptic', 'panoptic_head'),
-        ('maskformer_r101c_8xb2-160k_ade20k-512x512', 'decode_head'),
+        ('lsj-50e_coco-panoptic', 'panoptic_head', 'pth'),
+        ('lsj-50e_coco-panoptic', 'panoptic_head', 'load_state_dict'),
+        ('160k_ade20k-panoptic', 'panoptic_head', 'pkl'),
+        ('160k_ade20k-512x512', 'decode_head', 'pth'),
+        ('160k_ade20k-512x512', 'decode_head', 'load_state_dict'),
+        ('maskformer_r50_64xb1-ms-300e_coco-panoptic', 'panoptic_head', 'pkl'),
+        ('maskformer_r101_8xb2-720k_ade20k-panoptic', 'panoptic_head', 'load_state_dict'),
+        ('maskformer_r101c_8xb2-160k_ade20k-512x512', 'decode_head', 'pkl'),
     ],
 )
-@pytest.mark.parametrize('way', ['pkl', 'pth', 'load_state_dict'])
 def test_load_from_takes_official_weights(name, head, way, tmp_path):
     """Every tensor arrives; the classes of ADE20K panoptic are in another order there."""
     model = build(recipe(name))

@@ -16,6 +16,7 @@ from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion
 from m2f_mm.mask_ops import attention_mask
 from m2f_mm.models import mask_transformer
 from tests.helpers.official_configs import build_backbone, build_head, padding_divisor
+from tests.helpers.tiny_models import assert_close
 
 ROOT = Path(os.environ.get('M2F_GOLDEN', Path(__file__).parents[2] / '..' / 'shared' / 'golden'))
 FORWARD, LOSS, GRADIENT = 1e-4, 1e-5, 1e-3  # relative tolerances of the recording
@@ -33,16 +34,6 @@ def cases(kind):
 def load(path):
     """(the JSON, the tensors) of a case."""
     return json.loads(path.read_text()), torch.load(path.with_suffix('.pt'), weights_only=True)
-
-
-def assert_close(actual, expected, tolerance, what=''):
-    """Largest difference within ``tolerance`` of the expected tensor's largest value."""
-    expected = torch.as_tensor(expected)
-    assert actual.shape == expected.shape, f'{what}: {tuple(actual.shape)} is not {tuple(expected.shape)}'
-    if expected.numel():
-        error = (actual.detach().double() - expected.double()).abs().max().item()
-        bound = tolerance * expected.abs().max().item()
-        assert error <= bound, f'{what}: off by {error:.3g}, allowed {bound:.3g}'
 
 
 class ReplayPoints(RandomPoints):

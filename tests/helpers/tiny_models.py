@@ -327,11 +327,12 @@ def gradients(model):
 
 
 def assert_close(actual, expected, tolerance, what=''):
-    """Largest difference within ``tolerance`` of the expected tensor's largest value."""
+    """Largest difference within ``tolerance`` of the expected tensor's, or number's, largest value."""
+    expected = torch.as_tensor(expected).detach()
     assert actual.shape == expected.shape, f'{what}: {tuple(actual.shape)} is not {tuple(expected.shape)}'
     if expected.numel():
-        error = (actual.detach().double() - expected.detach().double()).abs().max().item()
-        bound = tolerance * expected.detach().abs().max().item()
+        error = (actual.detach().double() - expected.double()).abs().max().item()
+        bound = tolerance * expected.abs().max().item()
         assert error <= bound, f'{what}: off by {error:.3g}, allowed {bound:.3g}'
 
 

@@ -7,7 +7,8 @@ from tests.helpers.tiny_models import assert_close, build_detector, detection_ba
 
 pytest.importorskip('mmdet')
 
-# 'aot_eager' traces forward and backward as any backend gets them, and then runs them without a C++ compiler.
+# 'aot_eager' traces forward and backward as any backend gets them, and then runs them without a C++ compiler; 'eager'
+# runs what Dynamo captured, in half the time.
 BACKEND = 'aot_eager'
 
 
@@ -15,7 +16,8 @@ BACKEND = 'aot_eager'
 def detector():
     cfg = use_our_heads(mmdet_config())
     cfg.type = 'm2f_mm.Mask2Former'
-    cfg.backbone.norm_cfg = dict(type='m2f_mm.FrozenBN')
+    cfg.backbone.update(depth=18, norm_cfg=dict(type='m2f_mm.FrozenBN'))  # each block is traced anew
+    cfg.panoptic_head.in_channels = [4, 8, 16, 32]
     detector = build_detector(cfg)
     torch._dynamo.reset()
     return detector
@@ -35,7 +37,7 @@ def test_prediction_is_one_graph(detector):
     run = network(detector.eval())
     images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected, found = run(images), torch.compile(run, fullgraph=True, backend=BACKEND)(images)
+        expected, found = run(images), torch.compile(run, fullgraph=True, backend='eager')(images)
     for mine, theirs in zip(torch.utils._pytree.tree_leaves(found), torch.utils._pytree.tree_leaves(expected)):
         assert_close(mine, theirs, 1e-5)
 

@@ -105,7 +105,7 @@ def test_prediction_is_one_graph(start):
     model = network(boxes_from_masks=start).eval()
     with torch.no_grad():
         expected = outputs(model(features()))
-        found = torch.compile(lambda x: outputs(model(x)), fullgraph=True, backend=BACKEND)(features())
+        found = torch.compile(lambda x: outputs(model(x)), fullgraph=True, backend='eager')(features())
     for mine, theirs in zip(found, expected, strict=True):
         assert_close(mine, theirs, 1e-4)
 

@@ -100,6 +100,7 @@ def logged(folder):
     return {name for line in scalars.read_text().splitlines() for name in json.loads(line)}
 
 
+@pytest.mark.slow
 def test_boxes_then_masks(shapes, tmp_path):
     config = tmp_path / 'detection.py'
     config.write_text(DETECTION)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers.commands import output_of
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / 'shared/data'
 MINE = """

@@ -90,6 +90,7 @@ def test_files_for_an_evaluation_server(trained):
     assert {each['category_id'] for each in found} <= {1, 2, 3, 4} and {each['video_id'] for each in found} == {1, 2}
 
 
+@pytest.mark.slow
 def test_measurements_of_the_documentation(trained):
     """The scripts run; what they find in a trained model is in docs/real_data.md."""
     _, run = trained
@@ -131,6 +132,7 @@ def test_the_data_set_is_checked(trained):
     frame.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_still_pictures_train_a_video_model(trained):
     """Clips out of pictures, without evaluation; a model of videos goes on from there."""
     folder, run = trained
