@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from .checked_coco import CheckedCoco, checked_content, turned_by_exif
 from .faults import Fault
 from .image_files import image_fault, read_header, size_faults, spread
 from .io import read_panoptic_json
@@ -39,8 +40,6 @@ def dataset_faults(dataset: Any, everything: bool = True) -> Iterator[Fault]:
             )
             yield from _images(part, images)
         elif hasattr(part, 'cat_ids'):  # MMDetection's of COCO
-            from ..integrations.mmdet_datasets import CheckedCoco, checked_content
-
             if not isinstance(part, CheckedCoco):
                 yield from checked_content(part)[1]
             yield from _images(part, images)
@@ -48,8 +47,6 @@ def dataset_faults(dataset: Any, everything: bool = True) -> Iterator[Fault]:
 
 def _images(dataset: Any, limit: int | None) -> Iterator[Fault]:
     """Of a data set of MMDetection; its videos list their frames."""
-    from ..integrations.mmdet_datasets import turned_by_exif
-
     items = [dataset.get_data_info(index) for index in spread(range(len(dataset)), limit)]
     frames = [frame for item in items for frame in item.get('images', [item])]
     yield from size_faults(

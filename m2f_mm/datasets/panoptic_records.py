@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .coco_records import category_faults, image_faults, is_finite, is_id, is_integer, records, shown
 from .faults import Fault
+from .json_records import MEND, is_finite, is_id, is_integer, records, shown
+from .record_faults import category_faults, image_faults
 
 MAX_ID = (1 << 24) - 1  # R + 256 G + 65536 B
-_MEND = 'Correct the annotation, or take it out of the file'
 
 
 def panoptic_faults(content: Mapping, file: str, classes: Sequence[str] | None = None) -> Iterator[Fault]:
@@ -25,7 +25,7 @@ def panoptic_faults(content: Mapping, file: str, classes: Sequence[str] | None =
     for found in records(content, 'categories', file, 'category'):
         if not isinstance(found, Fault) and found[0].get('isthing', 0) not in (0, 1):
             yield Fault(
-                'odd values of isthing', file, found[1], f'isthing is {shown(found[0]["isthing"])}; it is 0 or 1', _MEND
+                'odd values of isthing', file, found[1], f'isthing is {shown(found[0]["isthing"])}; it is 0 or 1', MEND
             )
     listed = {image.get('id') for image in content['images'] if isinstance(image, dict) and is_id(image.get('id'))}
     categories = {
@@ -43,7 +43,7 @@ def panoptic_faults(content: Mapping, file: str, classes: Sequence[str] | None =
                 file,
                 f'annotations[{number}]',
                 f'it is {shown(annotation)}, not a JSON object',
-                _MEND,
+                MEND,
             )
             continue
         image_id, name = annotation.get('image_id'), annotation.get('file_name')
@@ -55,7 +55,7 @@ def panoptic_faults(content: Mapping, file: str, classes: Sequence[str] | None =
                 file,
                 where,
                 f'annotation without {", ".join(missing)}: {shown(annotation, 200)}',
-                _MEND,
+                MEND,
             )
             continue
         if image_id not in listed if is_id(image_id) else True:
@@ -88,14 +88,14 @@ def panoptic_faults(content: Mapping, file: str, classes: Sequence[str] | None =
             '',
             f'it annotates images that it does not list: {unlisted[:10]}'
             + (f' (ids of images are of type {", ".join(types)})' if listed else ''),
-            _MEND,
+            MEND,
         )
 
 
 def name_fault(name: Any, file: str, where: str) -> Fault | None:
     """Of a file name in a JSON, which must stay below the folder that the config names."""
     if not isinstance(name, str) or not name.strip() or '\0' in name:
-        return Fault('annotations without file_name', file, where, f'file_name is {shown(name)}', _MEND)
+        return Fault('annotations without file_name', file, where, f'file_name is {shown(name)}', MEND)
     windows = PureWindowsPath(name)
     if PurePosixPath(name).is_absolute() or windows.drive or windows.root or '..' in windows.parts:
         return Fault(
@@ -113,7 +113,7 @@ def _segment_faults(annotation: Mapping, file: str, where: str, categories: set)
     name, segments = annotation['file_name'], annotation['segments_info']
     if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
         yield Fault(
-            'segments_info that are no lists of segments', file, where, f'segments_info is {shown(segments)}', _MEND
+            'segments_info that are no lists of segments', file, where, f'segments_info is {shown(segments)}', MEND
         )
         return
     ids = Counter(segment['id'] for segment in segments if is_integer(segment.get('id')))
@@ -124,7 +124,7 @@ def _segment_faults(annotation: Mapping, file: str, where: str, categories: set)
             file,
             '',
             f'segment ids {wrong[:10]} of {name} occur twice or lie outside of 1..{MAX_ID}',
-            _MEND,
+            MEND,
         )
     for segment in segments:
         key, category = segment.get('id'), segment.get('category_id')
@@ -135,11 +135,11 @@ def _segment_faults(annotation: Mapping, file: str, where: str, categories: set)
                 file,
                 '',
                 f'segment of {name} without {", ".join(missing)}: {shown(segment)}',
-                _MEND,
+                MEND,
             )
         elif not is_integer(key):
             yield Fault(
-                'segment ids that are no integers', file, '', f'a segment of {name} has the id {shown(key)}', _MEND
+                'segment ids that are no integers', file, '', f'a segment of {name} has the id {shown(key)}', MEND
             )
         elif category not in categories if is_integer(category) else True:
             yield Fault(
@@ -148,7 +148,7 @@ def _segment_faults(annotation: Mapping, file: str, where: str, categories: set)
                 '',
                 f'segment {key} of {name} has category {shown(category)}, which is not among the categories of '
                 'the file',
-                _MEND,
+                MEND,
             )
         elif segment.get('iscrowd', 0) not in (0, 1):
             yield Fault(
@@ -156,7 +156,7 @@ def _segment_faults(annotation: Mapping, file: str, where: str, categories: set)
                 file,
                 '',
                 f'segment {key} of {name} has iscrowd={shown(segment["iscrowd"])}; it is 0 or 1',
-                _MEND,
+                MEND,
             )
         elif segment.get('area') is not None and not is_finite(segment['area']):
             yield Fault(
@@ -164,5 +164,5 @@ def _segment_faults(annotation: Mapping, file: str, where: str, categories: set)
                 file,
                 '',
                 f'segment {key} of {name} has area={shown(segment["area"])}',
-                _MEND,
+                MEND,
             )

@@ -3,19 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .coco_records import (
-    WrongMask,
-    category_faults,
-    check_segmentation,
-    image_faults,
-    is_finite,
-    is_id,
-    is_integer,
-    shown,
-)
 from .faults import Fault
-
-_MEND = 'Correct the annotation, or take it out of the file'
+from .json_records import MEND, is_finite, is_id, is_integer, shown
+from .record_faults import category_faults, image_faults
+from .segmentations import WrongMask, check_segmentation
 
 
 def video_faults(
@@ -83,7 +74,7 @@ def _annotation_faults(
             file,
             f'annotations[{number}]',
             f'it is {shown(annotation)}, not a JSON object',
-            _MEND,
+            MEND,
         )
         return
     missing = [key for key in ('id', 'video_id', 'category_id', 'segmentations') if key not in annotation]
@@ -93,7 +84,7 @@ def _annotation_faults(
             file,
             f'annotations[{number}]',
             f'annotation without {", ".join(missing)}: {shown(annotation, 200)}',
-            _MEND,
+            MEND,
         )
         return
     key, video_id, category = annotation['id'], annotation['video_id'], annotation['category_id']
@@ -123,7 +114,7 @@ def _annotation_faults(
             file,
             '',
             f'{where} has category {shown(category)}, which is not among the categories of the file',
-            _MEND,
+            MEND,
         )
     else:
         yield from _frame_faults(annotation, videos[video_id], file, where)
@@ -133,7 +124,7 @@ def _frame_faults(annotation: Mapping, video: Mapping, file: str, where: str) ->
     """Of what an annotation says of each frame."""
     if annotation.get('iscrowd', 0) not in (0, 1):
         yield Fault(
-            'odd values of iscrowd', file, where, f'iscrowd is {shown(annotation["iscrowd"])}; it is 0 or 1', _MEND
+            'odd values of iscrowd', file, where, f'iscrowd is {shown(annotation["iscrowd"])}; it is 0 or 1', MEND
         )
     frames, size = video.get('file_names'), (video.get('height'), video.get('width'))
     if not isinstance(frames, list) or not all(is_integer(side) and side > 0 for side in size):
@@ -149,7 +140,7 @@ def _frame_faults(annotation: Mapping, video: Mapping, file: str, where: str) ->
                 where,
                 f'{key} is {shown(values)}; expected is a list with '
                 'an entry for each frame, null where the object is not seen',
-                _MEND,
+                MEND,
             )
         elif len(values) != len(frames):
             yield Fault(
@@ -157,7 +148,7 @@ def _frame_faults(annotation: Mapping, video: Mapping, file: str, where: str) ->
                 file,
                 where,
                 f'it has {what} for {len(values)} frames, the video has {len(frames)}',
-                _MEND,
+                MEND,
             )
     if not isinstance(masks, list) or len(masks) != len(frames):
         return
@@ -167,7 +158,7 @@ def _frame_faults(annotation: Mapping, video: Mapping, file: str, where: str) ->
         try:
             check_segmentation(mask, *size)
         except WrongMask as error:
-            yield Fault('masks that cannot be read', file, f'{where}, frame {t} ({name})', str(error), _MEND)
+            yield Fault('masks that cannot be read', file, f'{where}, frame {t} ({name})', str(error), MEND)
     for t, box in enumerate(boxes if isinstance(boxes, list) else ()):
         if box and not (isinstance(box, list) and len(box) == 4 and all(map(is_finite, box))):
             yield Fault(
@@ -175,5 +166,5 @@ def _frame_faults(annotation: Mapping, video: Mapping, file: str, where: str) ->
                 file,
                 f'{where}, frame {t}',
                 f'bbox is {shown(box)}; expected is [x, y, width, height]',
-                _MEND,
+                MEND,
             )

@@ -17,13 +17,13 @@ from mmdet.evaluation import CocoMetric as StockCocoMetric
 from mmdet.evaluation import DumpDetResults as StockDumpDetResults
 from mmdet.evaluation.metrics import coco_metric
 
-from m2f_mm.datasets.coco_records import class_faults, coco_faults
+from m2f_mm.datasets.checked_coco import COCO_FORM, clean
+from m2f_mm.datasets.coco_records import coco_faults
 from m2f_mm.datasets.faults import Fault, raise_faults
 from m2f_mm.datasets.io import read_json, refuse_inputs, write_file
+from m2f_mm.datasets.record_faults import class_faults
 from m2f_mm.evaluation.metrics.completeness import require_each_once, require_listed
 from m2f_mm.registry import METRICS
-
-from .mmdet_datasets import COCO_FORM, clean
 
 COUNTED = 100  # results of an image and class in mAP, whatever proposal_nums says
 LISTED_TWICE = 'image files that are listed twice'  # wrong to learn from; here each image has its own objects

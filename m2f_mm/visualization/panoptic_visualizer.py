@@ -11,7 +11,7 @@ from mmengine.visualization import Visualizer
 
 from ..datasets.categories import distinct_colors
 from ..datasets.io import DistinctFiles, write_image
-from ..datasets.run_lengths import compressed
+from ..datasets.segmentations import to_rle
 from ..evaluation.functional import INSTANCE_OFFSET, decode_panoptic_seg
 from ..registry import VISUALIZERS
 from .drawing import Segments, draw_segments, enlarged, legend, titled
@@ -266,7 +266,7 @@ def _from_annotations(instances: Sequence[dict], height: int, width: int) -> Seg
     """Objects of a frame as a video data set lists them."""
     from pycocotools import mask as coco_masks
 
-    masks = coco_masks.decode([compressed(each['mask'], height, width) for each in instances]).transpose(2, 0, 1)
+    masks = coco_masks.decode([to_rle(each['mask'], height, width) for each in instances]).transpose(2, 0, 1)
     return Segments(
         masks.astype(bool),
         np.array([each['bbox_label'] for each in instances]),

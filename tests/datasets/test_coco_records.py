@@ -9,15 +9,16 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 from pycocotools import mask as coco_masks
 
-from m2f_mm.datasets.coco_records import WrongMask, check_segmentation, rle_counts
+from m2f_mm.datasets.checked_coco import checked_content
 from m2f_mm.datasets.inspection import dataset_faults
+from m2f_mm.datasets.segmentations import WrongMask, check_segmentation, rle_counts
 from tests.helpers import small_data
 
 pytest.importorskip('mmdet.datasets')
 from mmdet.datasets import CocoDataset as StockCocoDataset  # noqa: E402  by class: the name may stand for ours
 from mmdet.datasets.transforms import LoadAnnotations as StockLoadAnnotations  # noqa: E402
 
-from m2f_mm.integrations.mmdet_datasets import checked_content  # noqa: E402
+import m2f_mm.integrations.mmdet_datasets  # noqa: E402, F401  registers what is built here
 
 HEIGHT, WIDTH = small_data.SIZE
 NAN, INFINITY = float('nan'), float('inf')

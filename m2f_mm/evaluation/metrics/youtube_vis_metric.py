@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as coco_masks
 
 from ...datasets.io import write_file
-from ...datasets.run_lengths import compressed
+from ...datasets.segmentations import to_rle
 from ...registry import METRICS
 from ...structures import Track
 from ..functional.video_ap import STATS, video_average_precision
@@ -154,7 +154,7 @@ def annotated_tracks(frames: Sequence) -> list[Track]:
                     crowd=bool(instance.get('ignore_flag', False)),
                 ),
             )
-            track.masks[t] = compressed(instance['mask'], *frame.ori_shape[:2])
+            track.masks[t] = to_rle(instance['mask'], *frame.ori_shape[:2])
     return list(tracks.values())
 
 
