@@ -31,7 +31,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', help='detectors: a .pkl file for all predictions; segmentors: a folder for label maps')
     parser.add_argument('--show', action='store_true', help='show every prediction in a window')
     parser.add_argument('--show-dir', help='folder for an image of every prediction')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show leaves a picture (default 2)')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show leaves an image (default 2)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation, as the config describes it')
     return parser.parse_args(args)
 

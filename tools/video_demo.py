@@ -52,7 +52,7 @@ def parse_args(args: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--fps', type=float, default=25, help='frames per second of a folder (default 25)')
     drawn = parser.add_mutually_exclusive_group()
-    drawn.add_argument('--frames', action='store_true', help='draw into a folder of pictures, NAME, instead of a video')
+    drawn.add_argument('--frames', action='store_true', help='draw into a folder of images, NAME, instead of a video')
     drawn.add_argument('--no-video', action='store_true', help='write the JSON only')
     parser.add_argument('--device', default='cuda:0' if torch.cuda.is_available() else 'cpu')
     parser.add_argument(

@@ -51,7 +51,7 @@ class CheckedItems(Dataset):
                 results = step(results)
             except Exception as error:  # whatever a loader raises: of files, decoders, annotations
                 labels = info.get('seg_map_path') if loads(step) and 'Image' not in type_name(step) else None
-                return [Fault('items that cannot be loaded', labels or path, '', said(error))]
+                return [Fault('items that cannot be loaded', labels or path, '', error_text(error))]
             if results is None:
                 return [Fault('items of which the pipeline leaves nothing', path)]
         faults = list(loaded_faults(results, path, self.dataset.metainfo))
@@ -59,18 +59,19 @@ class CheckedItems(Dataset):
             try:
                 self.rest(results)
             except Exception as error:
-                faults.append(Fault('items that fail after loading', path, '', f'after loading: {said(error)}'))
+                faults.append(Fault('items that fail after loading', path, '', f'after loading: {error_text(error)}'))
         return faults
 
 
-def said(error: Exception) -> str:
+def error_text(error: Exception) -> str:
+    """The message of an error, with its type where that says more than a wrong value."""
     text = str(error)
     return text if isinstance(error, ValueError | OSError) and text else f'{type(error).__name__}: {text}'
 
 
 def loaded_faults(results: dict, path: str, metainfo: dict) -> Iterator[Fault]:
     """Contradictions in what a pipeline has loaded of an image."""
-    height, width = results.get('ori_shape') or results['img'].shape[:2]  # tests resize before they load the truth
+    height, width = results.get('ori_shape') or results['img'].shape[:2]  # tests resize before they load
     listed = tuple(results.get(key) for key in ('height', 'width'))
     if None not in listed and listed != (height, width):
         yield Fault(
@@ -116,11 +117,11 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
 
         check_stock_types()
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
-        found = [
+        results = [
             check_part(part, workers, progress, cfg.get('model'))
             for part, _ in iter_datasets(cfg[f'{split}_dataloader'].dataset)
         ]
-    return sum(count for count, _ in found), [fault for _, faults in found for fault in faults]
+    return sum(count for count, _ in results), [fault for _, faults in results for fault in faults]
 
 
 def check_part(
@@ -138,13 +139,17 @@ def check_part(
         root = str(dataset_cfg.get('data_root') or '')
         place = os.path.join(root, str(dataset_cfg.get('ann_file') or ''))
         missing = isinstance(error, FileNotFoundError)
-        return 0, [Fault('a data set that cannot be built', place, '', said(error), cure(place, '') if missing else '')]
+        return 0, [
+            Fault('a data set that cannot be built', place, '', error_text(error), cure(place, '') if missing else '')
+        ]
     known = {fault.file for fault in faults if fault.fatal and not os.path.isdir(fault.file)}  # said once for a file
     items = CheckedItems(dataset, dataset_cfg.pipeline)
     bar = ProgressBar(len(items)) if progress and len(items) else None
-    for found in DataLoader(items, batch_size=None, num_workers=workers):
+    for item_faults in DataLoader(items, batch_size=None, num_workers=workers):
         faults += [
-            fault for fault in found if fault.file not in known and not any(file in fault.detail for file in known)
+            fault
+            for fault in item_faults
+            if fault.file not in known and not any(file in fault.detail for file in known)
         ]
         if bar:
             bar.update()

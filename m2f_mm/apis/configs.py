@@ -53,8 +53,8 @@ def nearest_configs(name: str, count: int = 3) -> list[str]:
 
     def cosine_similarity(shipped: str) -> float:
         known = _words(shipped)
-        found = [max(difflib.SequenceMatcher(None, word, other).ratio() for other in known) for word in words]
-        return sum(found) / len(found) - 0.01 * len(known)  # of names with the same words the shorter one
+        similarities = [max(difflib.SequenceMatcher(None, word, other).ratio() for other in known) for word in words]
+        return sum(similarities) / len(similarities) - 0.01 * len(known)  # of names with the same words the shorter one
 
     if not words:
         return []
@@ -73,10 +73,10 @@ def _words(name: str) -> list[str]:
 def shipped_configs() -> list[str]:
     """Names of all shipped configs, as :func:`config_path` takes them; those of ``_base_`` included."""
     # os.walk, because Path.glob does not follow the link that stands here in a source tree
-    found = []
+    configs = []
     for folder, _, files in os.walk(TEXT_ROOT, followlinks=True):
-        found += [str((Path(folder) / file).relative_to(TEXT_ROOT)) for file in files if file.endswith('.py')]
-    return sorted(found)
+        configs += [str((Path(folder) / file).relative_to(TEXT_ROOT)) for file in files if file.endswith('.py')]
+    return sorted(configs)
 
 
 def pure_name(name: str) -> str:
@@ -92,8 +92,8 @@ def pure_config(module_file: str) -> dict[str, Any]:
     """
     from mmengine.config import Config
 
-    wanted = Path(module_file).resolve().relative_to(PURE_ROOT.resolve()).as_posix()
-    names = [name for name in shipped_configs() if pure_name(name) == wanted]
+    name_of_module = Path(module_file).resolve().relative_to(PURE_ROOT.resolve()).as_posix()
+    names = [name for name in shipped_configs() if pure_name(name) == name_of_module]
     if len(names) != 1:
         raise FileNotFoundError(
             f'{module_file} stands for {len(names)} text configs ({names}); it must be one. '
@@ -107,12 +107,12 @@ def write_pure_configs() -> list[str]:
 
     Each file is written whole, so that several processes may do this at once.
     """
-    wanted = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
+    expected = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
     changed = []
-    for path in set(PURE_ROOT.rglob('*.py')) - set(wanted):
+    for path in set(PURE_ROOT.rglob('*.py')) - set(expected):
         path.unlink()
         changed.append(str(path))
-    for path, source in wanted.items():
+    for path, source in expected.items():
         if not path.is_file() or path.read_text(encoding='utf-8') != source:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f'.{os.getpid()}.partial')

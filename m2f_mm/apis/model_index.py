@@ -48,13 +48,13 @@ class Released(NamedTuple):
 
 def released_models() -> list[Released]:
     """All models of the index, in its order."""
-    found = []
+    models = []
     for name in yaml.safe_load(INDEX.read_text(encoding='utf-8'))['Import']:
         path = INDEX.parent / Path(name)
         for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
             results = {result['Numbers']: result for result in model['Results']}
             first = model['Results'][0]
-            found.append(
+            models.append(
                 Released(
                     model['Name'],
                     model['In Collection'],
@@ -67,7 +67,7 @@ def released_models() -> list[Released]:
                     model['Weights'],
                 )
             )
-    return found
+    return models
 
 
 def model_zoo() -> str:

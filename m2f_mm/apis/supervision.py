@@ -27,17 +27,17 @@ def to_supervision(sample: Any, classes: Sequence[str]) -> 'supervision.Detectio
     if 'pred_instances' in sample:
         instances = sample.pred_instances
         masks = instances.get('masks')
-        found = dict(
+        fields = dict(
             xyxy=instances.bboxes.float().cpu().numpy(),
             class_id=instances.labels.cpu().numpy(),
             confidence=instances.scores.float().cpu().numpy(),
             mask=None if masks is None else masks.cpu().numpy(),
         )
     elif 'pred_panoptic_seg' in sample:
-        codes = sample.pred_panoptic_seg.sem_seg.cpu().numpy()
-        index, labels = decode_panoptic_seg(codes.reshape(codes.shape[-2:]), len(classes))
+        panoptic_ids = sample.pred_panoptic_seg.sem_seg.cpu().numpy()
+        index, labels = decode_panoptic_seg(panoptic_ids.reshape(panoptic_ids.shape[-2:]), len(classes))
         masks = index == np.arange(len(labels))[:, None, None]
-        found = dict(
+        fields = dict(
             xyxy=np.array([box_of_mask(mask) for mask in masks], np.float32).reshape(-1, 4),
             mask=masks,
             class_id=np.asarray(labels),
@@ -47,4 +47,4 @@ def to_supervision(sample: Any, classes: Sequence[str]) -> 'supervision.Detectio
             f'{sample.get("img_path", "the sample")} has neither pred_instances nor pred_panoptic_seg, '
             f'only {sorted(sample.keys())}: switch one of them on in model.test_cfg'
         )
-    return Detections(**found, data=dict(class_name=np.array([classes[label] for label in found['class_id']], str)))
+    return Detections(**fields, data=dict(class_name=np.array([classes[label] for label in fields['class_id']], str)))

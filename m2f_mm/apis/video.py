@@ -1,7 +1,7 @@
 """Videos of any length: a model finds their tracks, which are drawn over the frames and written as JSON.
 
 Models of videos, and Mask2Formers of images, whose frames are joined as MinVIS does. A video is read as it is needed, a
-window of frames at a time, and a second time for drawing. What grows with its length are the run-length codes of the
+window of frames at a time, and a second time for drawing. What grows with its length are the RLE of the
 likeliest tracks and, where they are wanted, the panoptic maps, packed: some kilobytes for each frame.
 """
 
@@ -107,7 +107,7 @@ def as_video(cfg: Config) -> Config:
 
 def _of_images(model: ConfigDict) -> ConfigDict:
     """The video model of an image model."""
-    kept = {key: model[key] for key in ('backbone', 'neck', 'train_cfg') if key in model}
+    shared = {key: model[key] for key in ('backbone', 'neck', 'train_cfg') if key in model}
     image = {
         key: value
         for key, value in model.data_preprocessor.items()
@@ -123,7 +123,7 @@ def _of_images(model: ConfigDict) -> ConfigDict:
     }
     return ConfigDict(
         type='m2f_mm.Mask2FormerVideo',
-        **kept,
+        **shared,
         data_preprocessor=dict(type='TrackDataPreprocessor', **image),
         track_head=dict(model.panoptic_head, type='m2f_mm.Mask2FormerTrackHead'),
         test_cfg=defaults | of_image,
@@ -205,8 +205,8 @@ def tracks_as_json(
     segments: Sequence[Segment] | None = None,
     covered: Sequence[Track] = (),
 ) -> dict:
-    """Tracks for ``json``: of each ``id``, ``label``, ``category``, ``score``, and ``segmentations``, a COCO run-length
-    code for each frame, null where the object is not seen. The same of the segments of panoptic videos, with
+    """Tracks for ``json``: of each ``id``, ``label``, ``category``, ``score``, and ``segmentations``, a COCO RLE
+    for each frame, null where the object is not seen. The same of the segments of panoptic videos, with
     ``isthing``.
 
     Args:
@@ -253,14 +253,14 @@ def drawn_frames(
     score_thr: float = 0.3,
     alpha: float = 0.5,
 ) -> Iterator[np.ndarray]:
-    """The frames, BGR, with the tracks over them, each in a colour of its own through the whole video.
+    """The frames, BGR, with the tracks over them, each in a color of its own through the whole video.
 
     Args:
         video: frames, BGR uint8 (H, W, 3).
         tracks: of the video.
         classes: their names.
         score_thr: tracks with a lower score are left out.
-        alpha: opacity of the colours.
+        alpha: opacity of the colors.
     """
     from pycocotools import mask as coco_masks
 
@@ -270,15 +270,15 @@ def drawn_frames(
     shown = [track for track in tracks if track.score >= score_thr]
     colors = np.array(distinct_colors(len(shown)))
     for t, frame in enumerate(video):
-        seen = [(number, track) for number, track in enumerate(shown) if track.masks[t] is not None]
-        if not seen:
+        visible = [(number, track) for number, track in enumerate(shown) if track.masks[t] is not None]
+        if not visible:
             yield frame
             continue
-        masks = coco_masks.decode([track.masks[t] for _, track in seen]).transpose(2, 0, 1).astype(bool)
+        masks = coco_masks.decode([track.masks[t] for _, track in visible]).transpose(2, 0, 1).astype(bool)
         segments = Segments(
             masks,
-            np.array([track.label for _, track in seen]),
-            np.array([track.score for _, track in seen]),
-            colors=colors[[number for number, _ in seen]],
+            np.array([track.label for _, track in visible]),
+            np.array([track.score for _, track in visible]),
+            colors=colors[[number for number, _ in visible]],
         )
         yield draw_segments(frame[..., ::-1], segments, classes, (), alpha)[..., ::-1]

@@ -21,8 +21,8 @@ class Video:
     """Frames of a file or of a folder, BGR uint8 (H, W, 3); reads them anew each time it is iterated.
 
     Args:
-        path: a file that OpenCV reads, or a folder of pictures.
-        frames: the pictures of a folder in their order, None for a file.
+        path: a file that OpenCV reads, or a folder of images.
+        frames: the images of a folder in their order, None for a file.
         fps: frames per second.
         length: frames, as far as a file knows; None where it does not say.
 
@@ -37,7 +37,7 @@ class Video:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         first = None
-        for name, frame in self._read() if self.frames is None else self._pictures():
+        for name, frame in self._read() if self.frames is None else self._images():
             first = first or (name, frame.shape)
             if frame.shape != first[1]:
                 raise ValueError(
@@ -46,13 +46,13 @@ class Video:
                 )
             yield frame
 
-    def _pictures(self) -> Iterator[tuple[str, np.ndarray]]:
+    def _images(self) -> Iterator[tuple[str, np.ndarray]]:
         for name in self.frames:
             data = np.fromfile(os.path.join(self.path, name), np.uint8)
             frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             if frame is None:
                 raise ValueError(
-                    f'frame {name} of {self.path} is not a readable picture; is it complete? Replace it, '
+                    f'frame {name} of {self.path} is not a readable image; is it complete? Replace it, '
                     'or take it out of the folder'
                 )
             yield name, frame
@@ -87,7 +87,7 @@ def open_video(path: str | Path, fps: float = 25.0) -> Video:
         fps: frames per second, where the source does not say.
 
     Raises:
-        FileNotFoundError: there is nothing of that name, or no picture in the folder.
+        FileNotFoundError: there is nothing of that name, or no image in the folder.
         ValueError: the file is no video that OpenCV can open, or ``fps`` is not above 0.
     """
     path = str(path)
@@ -96,7 +96,7 @@ def open_video(path: str | Path, fps: float = 25.0) -> Video:
     if os.path.isdir(path):
         names = sorted((name for name in os.listdir(path) if name.lower().endswith(IMAGES)), key=_by_number)
         if not names:
-            raise FileNotFoundError(f'{path} holds no pictures ({", ".join(IMAGES)})')
+            raise FileNotFoundError(f'{path} holds no images ({", ".join(IMAGES)})')
         return Video(path, names, fps, len(names))
     if not os.path.isfile(path):
         raise FileNotFoundError(f'there is no video or folder of frames {path!r}')
@@ -153,7 +153,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
 
 
 def write_frames(folder: str | Path, frames: Iterable[np.ndarray], names: Sequence[str] | None = None) -> None:
-    """Write frames, BGR uint8 (H, W, 3), as PNG pictures into a folder, which appears when it is complete.
+    """Write frames, BGR uint8 (H, W, 3), as PNG images into a folder, which appears when it is complete.
 
     Args:
         folder: a new or empty one.

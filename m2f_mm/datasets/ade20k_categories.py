@@ -1,6 +1,6 @@
 """The 150 classes of ADE20K's scene parsing benchmark, of which 100 are things.
 
-Names and colours are those of the panoptic annotations that Mask2Former's preparation writes; the position of a class
+Names and colors are those of the panoptic annotations that Mask2Former's preparation writes; the position of a class
 is its id there, and its label in the semantic benchmark.
 """
 

@@ -139,7 +139,7 @@ def _palette(classes: Sequence[str], defaults: Mapping, categories: Sequence[Map
 
 
 def distinct_colors(number: int) -> list[tuple[int, int, int]]:
-    """RGB colours of which neighbours differ much: steps of the golden ratio around the colour circle."""
+    """RGB colors of which neighbours differ much: steps of the golden ratio around the color circle."""
     hsv = [(0.618 * i % 1, 0.5 + 0.5 * (i % 2), 0.9 - 0.25 * (i % 3)) for i in range(number)]
     return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(*color)) for color in hsv]
 

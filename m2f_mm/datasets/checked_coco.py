@@ -69,9 +69,9 @@ def checked_content(dataset: Any) -> tuple[dict, list[Fault]]:
             and not isinstance(step, SafeMasks)
         ]
     if not any(fault.fatal for fault in faults):
-        found = clean(content, dataset.ann_file, with_masks)
+        computed = clean(content, dataset.ann_file, with_masks)
         faults += (
-            found
+            computed
             if ours
             else [
                 fault._replace(
@@ -81,7 +81,7 @@ def checked_content(dataset: Any) -> tuple[dict, list[Fault]]:
                 )
                 if fault.kind in COMPUTED.values()
                 else fault
-                for fault in found
+                for fault in computed
             ]
         )
     return content, faults
@@ -138,13 +138,13 @@ class CheckedCoco:
         return items
 
     def filter_data(self) -> list[dict]:
-        kept = super().filter_data()
-        if not kept:
+        items = super().filter_data()
+        if not items:
             raise ValueError(
                 f'{self.ann_file}: none of its {len(self.data_list)} images is left after filter_cfg={self.filter_cfg}'
             )
-        if len(kept) < len(self.data_list):
-            ids = {item['img_id'] for item in kept}
+        if len(items) < len(self.data_list):
+            ids = {item['img_id'] for item in items}
             lost = [item['img_path'] for item in self.data_list if item['img_id'] not in ids]
             print_log(
                 f'{self.ann_file}: {len(lost)} of {len(self.data_list)} images are left out by '
@@ -153,14 +153,14 @@ class CheckedCoco:
             )
         raise_faults(
             size_faults(
-                kept,
+                items,
                 limit=2000,
                 backend_args=self.backend_args,
                 files=False,
                 turned=turned_by_exif(self.pipeline.transforms),
             )
         )
-        return kept
+        return items
 
 
 def _in_memory(kind: type, content: dict, path: str | None = None) -> Any:

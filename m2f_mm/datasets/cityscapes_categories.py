@@ -22,7 +22,7 @@ NAMES = (
     'bicycle',
 )
 THING_IDS = tuple(range(11, 19))
-# Of each class, its id in the label pictures and in the panoptic JSON.
+# Of each class, its id in the label maps and in the panoptic JSON.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 SUPERCATEGORIES = (
     'flat',

@@ -1,6 +1,6 @@
 """The 133 categories of COCO panoptic in the order of their category ids: 80 things, then 53 stuff.
 
-Names and colours are those of the COCO panoptic annotations.
+Names and colors are those of the COCO panoptic annotations.
 """
 
 THINGS = (

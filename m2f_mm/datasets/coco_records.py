@@ -41,11 +41,13 @@ def coco_faults(
         if isinstance(category, dict) and is_integer(category.get('id'))
     }
     asked = None if classes is None or isinstance(classes, str) else set(map(str, classes))
-    seen: dict[Any, int] = {}
+    first_with_id: dict[Any, int] = {}
     usable = 0
     present = set()
     for number, annotation in enumerate(content['annotations']):
-        faults = list(_annotation_faults(annotation, number, file, images, listed, names, asked, with_masks, seen))
+        faults = list(
+            _annotation_faults(annotation, number, file, images, listed, names, asked, with_masks, first_with_id)
+        )
         yield from faults
         if not faults and not annotation.get('iscrowd'):
             usable += 1
@@ -85,7 +87,7 @@ def _annotation_faults(
     names: Mapping,
     asked: set | None,
     with_masks: bool,
-    seen: dict,
+    first_with_id: dict,
 ) -> Iterator[Fault]:
     """Of one annotation; ``seen`` remembers the ids."""
     if not isinstance(annotation, dict):
@@ -101,12 +103,12 @@ def _annotation_faults(
     key, image_id, category = (annotation.get(name) for name in ('id', 'image_id', 'category_id'))
     if not is_id(key):
         yield Fault('annotations without an id', file, where, f'id is {shown(key)}', MEND)
-    elif seen.setdefault(key, number) != number:
+    elif first_with_id.setdefault(key, number) != number:
         yield Fault(
             'annotation ids that occur twice',
             file,
             where,
-            f'annotations[{seen[key]}] and annotations[{number}] both have the id {key!r}',
+            f'annotations[{first_with_id[key]}] and annotations[{number}] both have the id {key!r}',
             'Give each its own id',
         )
     if not is_id(image_id):

@@ -34,7 +34,7 @@ def complete_records(
         What was computed, and which objects the data set leaves out, being empty.
     """
     sizes = {image['id']: (image['height'], image['width']) for image in content['images']}
-    said = []
+    faults = []
     for number, annotation in enumerate(content['annotations']):
         size = sizes[annotation['image_id']]
         mask = annotation.get('segmentation') if with_masks else None
@@ -47,7 +47,7 @@ def complete_records(
             annotation['area'] = mask_area(mask, *size) if mask else float(np.prod(annotation['bbox'][2:]))
         for key, old in (('bbox', box), ('area', area)):
             if annotation.get(key) != old:
-                said.append(
+                faults.append(
                     Fault(
                         COMPUTED[key],
                         file,
@@ -66,7 +66,7 @@ def complete_records(
             else ''
         )
         if reason:
-            said.append(
+            faults.append(
                 Fault(
                     'objects without extent in the image or marked by ignore, left out',
                     file,
@@ -76,7 +76,7 @@ def complete_records(
                 )
             )
         elif is_empty_rle(mask):
-            said.append(
+            faults.append(
                 Fault(
                     'objects with an empty mask',
                     file,
@@ -85,7 +85,7 @@ def complete_records(
                     fatal=False,
                 )
             )
-    return said
+    return faults
 
 
 def _empty(box: Sequence[float], height: int, width: int) -> bool:

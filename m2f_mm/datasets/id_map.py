@@ -16,12 +16,12 @@ _TABLE_SIZE = 1 << 20
 
 
 def rgb_to_id(rgb: np.ndarray) -> np.ndarray:
-    """Segment ids int32 (H, W) of an RGB picture uint8 (H, W, 3)."""
+    """Segment ids int32 (H, W) of an RGB image uint8 (H, W, 3)."""
     return _read_as_number(rgb, cv2.COLOR_RGB2RGBA)
 
 
 def bgr_to_id(bgr: np.ndarray) -> np.ndarray:
-    """``rgb_to_id`` of a picture as OpenCV reads it."""
+    """``rgb_to_id`` of an image as OpenCV reads it."""
     return _read_as_number(bgr, cv2.COLOR_BGR2RGBA)
 
 
@@ -35,7 +35,7 @@ def _read_as_number(pixels: np.ndarray, to_rgba: int) -> np.ndarray:
 
 
 def id_to_rgb(ids: np.ndarray) -> np.ndarray:
-    """RGB picture uint8 (H, W, 3) of segment ids (H, W), 0 <= id < 2 ** 24."""
+    """RGB image uint8 (H, W, 3) of segment ids (H, W), 0 <= id < 2 ** 24."""
     if ids.size and (ids.min() < 0 or ids.max() >= 1 << 24):
         raise ValueError(f'segment ids must lie in 0..{(1 << 24) - 1} to fit into a PNG, got {ids.min()}..{ids.max()}')
     return np.stack([(ids >> shift) & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)

@@ -59,7 +59,7 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a readable three-channel picture.
+        ValueError: it is not a readable three-channel image.
     """
     try:
         content = fileio.get(path, backend_args=backend_args)
@@ -79,18 +79,18 @@ def read_panoptic_png(path: str, backend_args: dict | None = None) -> np.ndarray
         raise ValueError(f'{path} cannot be read as a panoptic PNG: {error}') from error
     if mode not in ('RGB', 'RGBA'):
         raise ValueError(
-            f'{path} is a picture of mode {mode}, but a panoptic PNG keeps its ids in RGB '
+            f'{path} is an image of mode {mode}, but a panoptic PNG keeps its ids in RGB '
             f'(id = R + 256 G + 65536 B); is it a semantic label map?'
         )
     return rgb_to_id(pixels[..., :3])
 
 
 def read_label_png(path: str, backend_args: dict | None = None) -> np.ndarray:
-    """Labels uint8 (H, W) of a grey or palette picture.
+    """Labels uint8 (H, W) of a grey or palette image.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is broken, or a picture of another kind.
+        ValueError: it is broken, or an image of another kind.
     """
     try:
         content = fileio.get(path, backend_args=backend_args)
@@ -98,11 +98,11 @@ def read_label_png(path: str, backend_args: dict | None = None) -> np.ndarray:
         with Image.open(io.BytesIO(content)) as image:
             mode, pixels = image.mode, np.asarray(image)
     except FileNotFoundError:
-        raise FileNotFoundError(f'label picture {path} does not exist') from None
+        raise FileNotFoundError(f'label map {path} does not exist') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # of broken files
-        raise ValueError(f'{path} cannot be read as a label picture: {error}') from error
+        raise ValueError(f'{path} cannot be read as a label map: {error}') from error
     if mode not in ('L', 'P'):
-        raise ValueError(f'{path} is a picture of mode {mode}, but labels are of mode L or P')
+        raise ValueError(f'{path} is an image of mode {mode}, but labels are of mode L or P')
     return pixels
 
 

@@ -60,7 +60,7 @@ def read_label_map(path: str, backend_args: dict | None = None) -> np.ndarray:
             raise WrongLabelMap(
                 path,
                 f'label maps of mode {mode}',
-                f'is a picture of mode {mode}, but labels must be one of {", ".join(_INTEGERS)}',
+                f'is an image of mode {mode}, but labels must be one of {", ".join(_INTEGERS)}',
                 _MODE_CURE,
             )
         raise WrongLabelMap(path, f'label maps in {form} files', f'is a {form} file', _LOSSY_CURE)
@@ -135,7 +135,7 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
         return
     loader = label_loader(dataset.pipeline)
     indices = spread(range(len(dataset)), limit)
-    seen: dict[int, list[str]] = {}  # label -> files
+    files_by_label: dict[int, list[str]] = {}  # label -> files
     values: dict[int, int] = {}  # value of files -> how many
     count = 0
     num_classes = len(classes or ())
@@ -194,7 +194,7 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
         for value in present.tolist():
             values[value] = values.get(value, 0) + 1
         for label in np.unique(labels).tolist():
-            seen.setdefault(label, []).append(path)
+            files_by_label.setdefault(label, []).append(path)
         if len(labels) and (labels == ignored).all():
             yield Fault(
                 'label maps that are ignored everywhere',
@@ -204,9 +204,9 @@ def label_map_faults(dataset: Any, limit: int | None = None) -> Iterator[Fault]:
                 fatal=False,
             )
     if classes and count:
-        yield from _unknown(seen, classes, ignored, count)
+        yield from _unknown(files_by_label, classes, ignored, count)
         if count == len(dataset):
-            yield from _absent(seen, values, classes, ignored, count, name, not dataset.test_mode)
+            yield from _absent(files_by_label, values, classes, ignored, count, name, not dataset.test_mode)
 
 
 def dataset_name(dataset: Any) -> str:
@@ -260,12 +260,12 @@ def check_size(path: str, shape: Sequence[int], image: str, size: Sequence[int])
         )
 
 
-def _unknown(seen: dict[int, list[str]], classes: Sequence[str], ignored: int, count: int) -> Iterator[Fault]:
+def _unknown(files_by_label: dict[int, list[str]], classes: Sequence[str], ignored: int, count: int) -> Iterator[Fault]:
     """Labels that no class has, of all files together."""
-    unknown = sorted(label for label in seen if label >= len(classes) and label != ignored)
+    unknown = sorted(label for label in files_by_label if label >= len(classes) and label != ignored)
     if not unknown:
         return
-    shown = '; '.join(f'value {label} in {_files(seen[label], count)}' for label in unknown[:5])
+    shown = '; '.join(f'value {label} in {_files(files_by_label[label], count)}' for label in unknown[:5])
     more = f'; and {len(unknown) - 5} more values up to {unknown[-1]}' if len(unknown) > 5 else ''
     known = f'{len(classes)} classes, 0 to {len(classes) - 1}' if len(classes) > 1 else '1 class, 0'
     cure = (
@@ -275,7 +275,7 @@ def _unknown(seen: dict[int, list[str]], classes: Sequence[str], ignored: int, c
     )
     yield Fault(
         'label values that no class has',
-        seen[unknown[0]][0],
+        files_by_label[unknown[0]][0],
         '',
         f'{shown}{more}; there are {known}, and {ignored} is ignored',
         cure,
@@ -289,7 +289,7 @@ def _files(paths: Sequence[str], count: int) -> str:
 
 
 def _absent(
-    seen: dict[int, list[str]],
+    files_by_label: dict[int, list[str]],
     values: dict[int, int],
     classes: Sequence[str],
     ignored: int,
@@ -298,17 +298,17 @@ def _absent(
     training: bool,
 ) -> Iterator[Fault]:
     """Classes without a pixel in a whole data set; nothing can be learned where only one class occurs."""
-    absent = [each for label, each in enumerate(classes) if label not in seen]
+    absent = [each for label, each in enumerate(classes) if label not in files_by_label]
     if not absent:
         return
-    found = ', '.join(map(str, sorted(values)[:20])) + (', ...' if len(values) > 20 else '')
+    listed_values = ', '.join(map(str, sorted(values)[:20])) + (', ...' if len(values) > 20 else '')
     shown = ', '.join(map(repr, absent[:10])) + (f' and {len(absent) - 10} more' if len(absent) > 10 else '')
-    also = f'; {ignored} is ignored' if ignored in seen else ''
+    also = f'; {ignored} is ignored' if ignored in files_by_label else ''
     yield Fault(
         'classes without a pixel in the whole data set',
         name,
         '',
-        f'no pixel of {count} label maps has the class {shown}; the files have the values {found}{also}',
+        f'no pixel of {count} label maps has the class {shown}; the files have the values {listed_values}{also}',
         f'A pixel has the number of its class, 0 to {len(classes) - 1}: renumber the label maps, or take the '
         'classes out of metainfo',
         fatal=training and len(classes) - len(absent) < 2 <= len(classes),

@@ -63,10 +63,10 @@ def require_files(cfg: Config, parts: Sequence[str] = ('train', 'val', 'test')) 
                 continue  # not on this computer's disks
             known = _location(root or entry.get('ann_file'))
             keys = ['ann_file', 'seg_prefix'] if known or 'data_prefix' not in entry else ['ann_file']
-            wanted = {'data_root': root, **{key: entry.get(key) for key in keys}}
+            paths = {'data_root': root, **{key: entry.get(key) for key in keys}}
             if known:  # the layout of others' data sets is theirs
-                wanted.update({f'data_prefix.{key}': path for key, path in (entry.get('data_prefix') or {}).items()})
-            for key, path in wanted.items():
+                paths.update({f'data_prefix.{key}': path for key, path in (entry.get('data_prefix') or {}).items()})
+            for key, path in paths.items():
                 if isinstance(path, str) and path and '://' not in path:
                     path = os.path.normpath(path if key == 'data_root' else os.path.join(root, path))
                     if not os.path.exists(path):

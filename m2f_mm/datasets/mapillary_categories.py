@@ -1,6 +1,6 @@
 """The 65 evaluated classes of Mapillary Vistas v1.2, of which 37 are things.
 
-The position of a class is its value in the label pictures, where 65 is unlabelled; in ``panoptic_2018.json`` its id is
+The position of a class is its value in the label maps, where 65 is unlabelled; in ``panoptic_2018.json`` its id is
 one more.
 """
 

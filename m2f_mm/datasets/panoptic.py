@@ -1,4 +1,4 @@
-"""Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each picture."""
+"""Data sets in COCO panoptic format: a JSON of segments and a PNG of segment ids for each image."""
 
 import warnings
 from collections.abc import Sequence
@@ -62,22 +62,22 @@ class PanopticDataset(BaseDataset):
     become void. A JSON without ``isthing`` needs ``thing_classes`` and ``stuff_classes`` in ``metainfo``.
 
     Each item of the data set holds: ``img_path``, ``img_id``, ``height``, ``width``; ``seg_map_path`` (None when the
-    JSON has no annotation for the picture) and its name in the JSON, ``seg_map_name``; ``segments_info``,
+    JSON has no annotation for the image) and its name in the JSON, ``seg_map_name``; ``segments_info``,
     a list of dicts with ``id`` (in the PNG), ``category`` (label), ``iscrowd`` and ``is_thing`` (and not crowd);
     ``void_ids``, the ids of segments whose category is not among the classes. In test mode, where the JSON has boxes,
     ``instances`` as in MMDetection.
 
     Args:
-        data_prefix: ``img`` is the folder of the pictures, ``seg`` that of the panoptic PNGs.
-        filter_cfg: in training, ``filter_empty_gt=True`` leaves out pictures without any segment that is not crowd,
-            ``min_size`` pictures with a shorter side.
+        data_prefix: ``img`` is the folder of the images, ``seg`` that of the panoptic PNGs.
+        filter_cfg: in training, ``filter_empty_gt=True`` leaves out images without any segment that is not crowd,
+            ``min_size`` images with a shorter side.
         backend_args: how to read files, see ``mmengine.fileio``.
         kwargs: see ``mmengine.dataset.BaseDataset``; of MMDetection's own options those that change nothing.
 
     Raises:
         FileNotFoundError: there is no annotation file.
         ValueError: the pipeline has a loader that does not read such records, or the annotations contradict themselves
-            or the metainfo; the message names file, picture and ids.
+            or the metainfo; the message names file, image and ids.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class PanopticDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         content, self._content = self._content or self._read(), None
         labels = category_labels(content['categories'], self._metainfo['classes'], self.ann_file)
-        wanted = {label: category_id for category_id, label in labels.items() if label >= 0}
-        self.category_ids = [wanted[label] for label in range(len(wanted))]  # of each label
+        category_of = {label: category_id for category_id, label in labels.items() if label >= 0}
+        self.category_ids = [category_of[label] for label in range(len(category_of))]  # of each label
         things = self.category_ids[: len(self._metainfo['thing_classes'])]
         if things != sorted(things):
             warnings.warn(
@@ -138,7 +138,7 @@ class PanopticDataset(BaseDataset):
 
     def _item(self, image: dict, annotation: dict | None, labels: dict[int, int]) -> dict:
         item = dict(
-            img_path=join_path(self.data_prefix.get('img', ''), self._picture(image)),
+            img_path=join_path(self.data_prefix.get('img', ''), self._image_file(image)),
             img_id=image['id'],
             height=image['height'],
             width=image['width'],
@@ -171,27 +171,27 @@ class PanopticDataset(BaseDataset):
             ]
         return item
 
-    def _picture(self, image: dict) -> str:
-        """Where the picture lies in its folder."""
+    def _image_file(self, image: dict) -> str:
+        """Where the image lies in its folder."""
         return image['file_name']
 
     def filter_data(self) -> list[dict]:
         rules = {} if self.test_mode else self.filter_cfg or {}
         min_size, filter_empty = rules.get('min_size', 0), rules.get('filter_empty_gt', False)
-        kept = [
+        items = [
             item
             for item in self.data_list
             if min(item['height'], item['width']) >= min_size
             and not (filter_empty and all(segment['iscrowd'] for segment in item['segments_info']))
         ]
-        if not kept:
+        if not items:
             raise ValueError(
-                f'{self.ann_file}: none of its {len(self.data_list)} pictures is left after filter_cfg={rules}'
+                f'{self.ann_file}: none of its {len(self.data_list)} images is left after filter_cfg={rules}'
             )
-        return kept
+        return items
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Labels in a picture, which MMEngine's ClassBalancedDataset asks for."""
+        """Labels in an image, which MMEngine's ClassBalancedDataset asks for."""
         return [segment['category'] for segment in self.get_data_info(idx)['segments_info']]
 
 
@@ -211,12 +211,12 @@ class ADE20KPanopticDataset(PanopticDataset):
 
 @DATASETS.register_module()
 class CityscapesPanopticDataset(PanopticDataset):
-    """Cityscapes: 8 things, 11 stuff. The JSON is that of cityscapesScripts' ``createPanopticImgs``, the pictures lie
+    """Cityscapes: 8 things, 11 stuff. The JSON is that of cityscapesScripts' ``createPanopticImgs``, the images lie
     in a folder per city."""
 
     METAINFO = CITYSCAPES_PANOPTIC
 
-    def _picture(self, image: dict) -> str:
+    def _image_file(self, image: dict) -> str:
         city, sequence, frame = image['id'].split('_')[:3]  # the JSON's file name is that of no file
         return f'{city}/{city}_{sequence}_{frame}_leftImg8bit.png'
 

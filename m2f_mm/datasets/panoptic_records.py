@@ -22,10 +22,14 @@ def panoptic_faults(content: Mapping, file: str, classes: Sequence[str] | None =
     """
     yield from image_faults(content, file)
     yield from category_faults(content, file, classes)
-    for found in records(content, 'categories', file, 'category'):
-        if not isinstance(found, Fault) and found[0].get('isthing', 0) not in (0, 1):
+    for record in records(content, 'categories', file, 'category'):
+        if not isinstance(record, Fault) and record[0].get('isthing', 0) not in (0, 1):
             yield Fault(
-                'odd values of isthing', file, found[1], f'isthing is {shown(found[0]["isthing"])}; it is 0 or 1', MEND
+                'odd values of isthing',
+                file,
+                record[1],
+                f'isthing is {shown(record[0]["isthing"])}; it is 0 or 1',
+                MEND,
             )
     listed = {image.get('id') for image in content['images'] if isinstance(image, dict) and is_id(image.get('id'))}
     categories = {

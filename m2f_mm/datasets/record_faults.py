@@ -20,11 +20,11 @@ def category_faults(
     """
     names: list[str] = []
     ids: list[Any] = []
-    for found in records(content, 'categories', file, 'category'):
-        if isinstance(found, Fault):
-            yield found
+    for record in records(content, 'categories', file, 'category'):
+        if isinstance(record, Fault):
+            yield record
             continue
-        category, where = found
+        category, where = record
         missing = [key for key in ('id', 'name') if key not in category]
         if missing:
             yield Fault(
@@ -132,11 +132,11 @@ def image_faults(content: Mapping, file: str, key: str = 'images', names: str = 
     what = key.removesuffix('s')
     seen_ids: dict[Any, dict] = {}
     seen_names: dict[str, dict] = {}
-    for found in records(content, key, file, what):
-        if isinstance(found, Fault):
-            yield found
+    for record in records(content, key, file, what):
+        if isinstance(record, Fault):
+            yield record
             continue
-        image, where = found
+        image, where = record
         missing = [name for name in ('id', names, 'height', 'width') if name not in image]
         if missing:
             yield Fault(

@@ -60,8 +60,8 @@ class RLEMasks(list, metaclass=BuiltinType):
         return self.numpy().astype(dtype)
 
     def __getitem__(self, index: int | slice) -> Any:
-        found = super().__getitem__(index)
-        return RLEMasks(found, self.size) if isinstance(index, slice) else found
+        selected = super().__getitem__(index)
+        return RLEMasks(selected, self.size) if isinstance(index, slice) else selected
 
     def __add__(self, other: Iterable[dict]) -> 'RLEMasks':
         return RLEMasks([*self, *other], self.size)

@@ -1,5 +1,5 @@
 """Generated videos with exact ground truth: the shapes move and turn over still stuff, cover each other, leave the
-picture and come back.
+image and come back.
 
 Shapes: T frames of H x W.
 """
@@ -20,8 +20,8 @@ class ShapeVideoSpec:
         height: pixels.
         width: pixels.
         length: T.
-        difficulty: 0 (easy) to 1: number and smallness of objects, noise, and how far colours stray from their class.
-        speed: of the fastest objects, in shares of the picture's smaller side for each frame.
+        difficulty: 0 (easy) to 1: number and smallness of objects, noise, and how far colors stray from their class.
+        speed: of the fastest objects, in shares of the image's smaller side for each frame.
     """
 
     height: int = 96
@@ -40,16 +40,16 @@ class ShapeVideoSpec:
 
 @dataclass
 class Actor:
-    """An object and its way: straight, back and forth between lines outside of the picture.
+    """An object and its way: straight, back and forth between lines outside of the image.
 
     Args:
         thing: index of ``THINGS``.
         radius: pixels.
-        colour: RGB, (3,).
+        color: RGB, (3,).
         start, velocity: place in the first frame and pixels for each frame, as x, y.
         angle, turn: radians, and for each frame.
         bounds: largest x and y of the way; the smallest is minus ``margin``.
-        margin: how far beyond the picture it goes, pixels.
+        margin: how far beyond the image it goes, pixels.
     """
 
     thing: int
@@ -111,7 +111,7 @@ class ShapeVideo:
         return self.spec.length
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Picture RGB uint8 (H, W, 3) and index of each pixel's segment, int32 (H, W), of each frame."""
+        """Image RGB uint8 (H, W, 3) and index of each pixel's segment, int32 (H, W), of each frame."""
         canvas, spec = self.canvas, self.spec
         still, ground = canvas.image, canvas.segments
         light = 1 + (0.1 + 0.2 * spec.difficulty) * canvas.smooth_noise(2)[..., None]

@@ -1,9 +1,9 @@
-"""Generated pictures with exact panoptic ground truth: four kinds of things in front of three kinds of stuff.
+"""Generated images with exact panoptic ground truth: four kinds of things in front of three kinds of stuff.
 
 Small enough to be learned from scratch on a CPU in minutes, and still with what makes segmentation hard: occlusion,
 small objects, heaps of touching objects of one class, holes, crowd regions, void, texture, noise and uneven light.
 
-Shapes: H x W the picture, h x w the window around one object.
+Shapes: H x W the image, h x w the window around one object.
 """
 
 import colorsys
@@ -36,10 +36,10 @@ class ShapesSpec:
     Args:
         height: pixels.
         width: pixels.
-        difficulty: 0 (easy) to 1: number and smallness of objects, noise, and how far colours stray from their class.
-        crowd: share of pictures with a crowd region.
-        void: share of pictures with an unlabelled patch.
-        heap: share of pictures with a heap of touching objects of one class.
+        difficulty: 0 (easy) to 1: number and smallness of objects, noise, and how far colors stray from their class.
+        crowd: share of images with a crowd region.
+        void: share of images with an unlabelled patch.
+        heap: share of images with a heap of touching objects of one class.
     """
 
     height: int = 128
@@ -51,7 +51,7 @@ class ShapesSpec:
 
     def __post_init__(self):
         if min(self.height, self.width) < 32:
-            raise ValueError(f'pictures need at least 32x32 pixels, got {self.height}x{self.width}')
+            raise ValueError(f'images need at least 32x32 pixels, got {self.height}x{self.width}')
         for name in ('difficulty', 'crowd', 'void', 'heap'):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'{name} must lie in 0..1, got {getattr(self, name)}')
@@ -59,7 +59,7 @@ class ShapesSpec:
 
 @dataclass
 class Scene:
-    """A picture and its truth.
+    """An image and its ground truth.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -90,7 +90,7 @@ def make_scene(spec: ShapesSpec, rng: np.random.Generator) -> Scene:
 
 
 class Canvas:
-    """The picture while it is being painted; later paint covers earlier paint in image and truth alike."""
+    """The image while it is being painted; later paint covers earlier paint in image and ground truth alike."""
 
     def __init__(self, spec: ShapesSpec, rng: np.random.Generator):
         self.spec, self.rng = spec, rng
@@ -114,7 +114,7 @@ class Canvas:
         return float(np.exp(self.rng.uniform(np.log(smallest), np.log(self.size * 0.2))))
 
     def smooth_noise(self, cells: int, stretch: int = 1) -> np.ndarray:
-        """Noise (H, W), about -1..1, whose blobs are 1 / cells of the picture, ``stretch`` times as wide as high."""
+        """Noise (H, W), about -1..1, whose blobs are 1 / cells of the image, ``stretch`` times as wide as high."""
         grid = self.rng.uniform(-1, 1, (cells, max(cells // stretch, 2))).astype(np.float32)
         return cv2.resize(grid, (self.spec.width, self.spec.height), interpolation=cv2.INTER_CUBIC)
 
@@ -139,7 +139,7 @@ class Canvas:
                 self.segments[region] = self.new_segment(len(THINGS) + stuff)
 
     def paint_object(self, thing: int, centre: tuple[float, float], radius: float, segment: int = None) -> None:
-        """Paint an object of random angle and colour, as a segment of its own unless one is given."""
+        """Paint an object of random angle and color, as a segment of its own unless one is given."""
         if self.window(centre, radius) is not None:
             angle, color = self.rng.uniform(0, 2 * np.pi), self.object_color(thing)
             self.paint_shape(
@@ -147,7 +147,7 @@ class Canvas:
             )
 
     def window(self, centre: tuple[float, float], radius: float) -> tuple[slice, slice] | None:
-        """Rows and columns that an object may touch, None where it is outside of the picture."""
+        """Rows and columns that an object may touch, None where it is outside of the image."""
         rows, columns = (slice(max(int(c - radius - 2), 0), max(int(c + radius + 3), 0)) for c in reversed(centre))
         return (rows, columns) if self.segments[rows, columns].size else None
 
@@ -199,7 +199,7 @@ class Canvas:
             self.paint_object(thing, tuple(self.rng.normal(centre, spread)), self.size * 0.025, segment)
 
     def paint_void(self) -> None:
-        """A patch of chequers that nobody labelled."""
+        """An unlabelled patch of chequers."""
         x, y = (int(c) for c in self.random_centre())
         h, w = self.rng.integers(self.size // 12, self.size // 5, 2)
         window = np.s_[y : y + h, x : x + w]
@@ -208,17 +208,17 @@ class Canvas:
         self.segments[window] = -1
 
     def finish(self) -> Scene:
-        """Light and noise over the picture; only segments of which enough can be seen stay."""
+        """Light and noise over the image; only segments of which enough can be seen stay."""
         spec, rng = self.spec, self.rng
         light = 1 + (0.1 + 0.2 * spec.difficulty) * self.smooth_noise(2)[..., None]
         noise = rng.normal(0, 3 + 10 * spec.difficulty, self.image.shape)
         image = np.clip(self.image * light + noise, 0, 255).astype(np.uint8)
         smallest = smallest_area(self.segments)
         area = np.bincount(self.segments[self.segments >= 0], minlength=len(self.labels))
-        kept = np.flatnonzero(area >= smallest)
+        visible = np.flatnonzero(area >= smallest)
         lookup = np.full(len(self.labels) + 1, -1, np.int32)  # the last entry is void's, which -1 selects
-        lookup[kept] = np.arange(len(kept))
-        return Scene(image, lookup[self.segments], [self.labels[i] for i in kept], [self.crowd[i] for i in kept])
+        lookup[visible] = np.arange(len(visible))
+        return Scene(image, lookup[self.segments], [self.labels[i] for i in visible], [self.crowd[i] for i in visible])
 
 
 def smallest_area(segments: np.ndarray) -> int:

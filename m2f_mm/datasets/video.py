@@ -24,7 +24,7 @@ class VideoInstanceDataset(BaseDataset):
     Each item is a video as MMDetection's ``BaseVideoDataset`` gives it, so its transforms and its
     ``TrackAspectRatioBatchSampler`` fit:
     ``video_id``, ``video_length`` and ``images``, for each frame ``img_path``, ``img_id``, ``frame_id``, ``height``,
-    ``width`` and ``instances``: of each object that is seen there ``mask`` (a run-length code or polygons), ``bbox``
+    ``width`` and ``instances``: of each object that is seen there ``mask`` (RLE or polygons), ``bbox``
     (x0, y0, x1, y1), ``bbox_label``, ``instance_id``, the id of the annotation, and ``ignore_flag`` (crowd). In
     training the pipeline gets such an item; in testing a dict of lists with an entry for each frame.
 
@@ -129,17 +129,17 @@ class VideoInstanceDataset(BaseDataset):
 
     def filter_data(self) -> list[dict]:
         filter_empty = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)
-        kept = [
+        items = [
             item
             for item in self.data_list
             if item['images'] and not (filter_empty and not any(frame['instances'] for frame in item['images']))
         ]
-        if not kept:
+        if not items:
             raise ValueError(
                 f'{self.ann_file}: none of its {len(self.data_list)} videos is left: they have no frames, '
                 f'or no objects and filter_cfg={self.filter_cfg}'
             )
-        return kept
+        return items
 
     def prepare_data(self, idx: int) -> Any:
         """What the pipeline makes of a video: a training pipeline chooses frames, a test pipeline gets all."""

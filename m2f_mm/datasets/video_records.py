@@ -30,10 +30,10 @@ def video_faults(
     }
     annotations = content.get('annotations') or []
     unlisted: list[Any] = []
-    seen: dict[int, int] = {}
+    first_with_id: dict[int, int] = {}
     present = set()
     for number, annotation in enumerate(annotations):
-        faults = list(_annotation_faults(annotation, number, file, videos, names, seen, unlisted))
+        faults = list(_annotation_faults(annotation, number, file, videos, names, first_with_id, unlisted))
         yield from faults
         if not faults and not annotation.get('iscrowd') and any(annotation['segmentations']):
             present.add(names[annotation['category_id']])
@@ -65,7 +65,13 @@ def video_faults(
 
 
 def _annotation_faults(
-    annotation: Any, number: int, file: str, videos: Mapping, names: Mapping, seen: dict[int, int], unlisted: list
+    annotation: Any,
+    number: int,
+    file: str,
+    videos: Mapping,
+    names: Mapping,
+    first_with_id: dict[int, int],
+    unlisted: list,
 ) -> Iterator[Fault]:
     """Of one annotation; ``seen`` remembers the ids, ``unlisted`` the videos that are not there."""
     if not isinstance(annotation, dict):
@@ -96,12 +102,12 @@ def _annotation_faults(
             f'id is {shown(key)}',
             'Number the annotations',
         )
-    elif seen.setdefault(key, number) != number:
+    elif first_with_id.setdefault(key, number) != number:
         yield Fault(
             'annotation ids that occur twice',
             file,
             f'annotations[{number}]',
-            f'it has the id {key} of annotations[{seen[key]}]',
+            f'it has the id {key} of annotations[{first_with_id[key]}]',
             'Give each its own id',
         )
     where = f'annotation {shown(key)} of video {shown(video_id)}'

@@ -101,7 +101,7 @@ def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
     inner = read(model, 'module')
     if inner is not None:
         return heads_of(inner, f'{place}.module' if isinstance(model, dict) else place)
-    found = []
+    classes = []
     for slot in (*HEAD_NAMES, 'panoptic_fusion_head'):
         slot_heads = read(model, slot)
         several = not isinstance(slot_heads, dict) and isinstance(slot_heads, list | tuple)
@@ -109,8 +109,8 @@ def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
             if head is None:
                 continue
             name = f'{place}.{slot}[{index}]' if several else f'{place}.{slot}'
-            found.append(HeadClasses(name, *counts_of(head, name)))
-    return found
+            classes.append(HeadClasses(name, *counts_of(head, name)))
+    return classes
 
 
 def counts_of(head: Any, name: str) -> tuple[int | None, int | None, int | None, tuple[str, ...] | None]:

@@ -115,7 +115,7 @@ def size_warnings(cfg: Config) -> Iterator[str]:
     """Size of the training images in the pipeline against that of the batch and of the sliding window."""
     if not cfg.get('train_dataloader'):
         return
-    made = {
+    of_transforms = {
         f'{type_name(step)}.{key}': tuple(step[key])
         for pipeline in _pipelines(cfg.train_dataloader.get('dataset'))
         for step in iter_transforms(pipeline)
@@ -132,10 +132,10 @@ def size_warnings(cfg: Config) -> Iterator[str]:
     for augment in processor.get('batch_augments') or ():
         if type_name(augment) == 'BatchFixedSizePad':
             batched['data_preprocessor.batch_augments.size'] = tuple(augment['size'])
-    sizes = {**{f'train pipeline: {name}': size for name, size in made.items()}, **batched}
+    sizes = {**{f'train pipeline: {name}': size for name, size in of_transforms.items()}, **batched}
     if len(set(sizes.values())) > 1:
-        said = ', '.join(f'{place}={size}' for place, size in sizes.items())
-        yield f'sizes of the training images differ: {said}. Give all of them the same, unless it is meant'
+        listed = ', '.join(f'{place}={size}' for place, size in sizes.items())
+        yield f'sizes of the training images differ: {listed}. Give all of them the same, unless it is meant'
 
 
 def palette_warnings(cfg: Config) -> Iterator[str]:
@@ -191,8 +191,8 @@ def tta_warnings(cfg: Config) -> Iterator[str]:
         and step not in others
     ]
     if differ:
-        said = ', '.join(dict.fromkeys(str(dict(step)) for step in differ))
-        yield f'--tta: tta_pipeline and the test pipeline differ in {said}. Give the config a tta_pipeline of its own'
+        listed = ', '.join(dict.fromkeys(str(dict(step)) for step in differ))
+        yield f'--tta: tta_pipeline and the test pipeline differ in {listed}. Give the config a tta_pipeline of its own'
 
 
 def unread_warnings(cfg: Config, options: Mapping[str, Any]) -> Iterator[str]:

@@ -58,12 +58,12 @@ class Mask2FormerOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def add_params(self, params: list[dict], module: nn.Module, **kwargs: Any) -> None:
         """Append one group per (lr, weight_decay) to ``params``; MMEngine calls this with the whole model."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        seen = set()
+        grouped = set()
         for path, owner in module.named_modules():
             for name, parameter in owner.named_parameters(recurse=False):
-                if not parameter.requires_grad or parameter in seen:
+                if not parameter.requires_grad or parameter in grouped:
                     continue
-                seen.add(parameter)
+                grouped.add(parameter)
                 lr = self.base_lr * self.lr_mult(path)
                 weight_decay = self.base_wd * self.decay_mult(path, owner, name)
                 groups.setdefault((lr, weight_decay), []).append(parameter)

@@ -39,16 +39,16 @@ def newest_checkpoint(work_dir: str, folder: str | None = None, template: str | 
     unusable: list[str] = []
     templates = TEMPLATES if template in (None, *TEMPLATES) else (template,)
     newest = [next(_usable(Path(folder or work_dir), name, unusable), None) for name in templates]
-    best = max(filter(None, newest), key=lambda found: found.iteration, default=None)
+    best = max(filter(None, newest), key=lambda checkpoint: checkpoint.iteration, default=None)
     pointer = Path(work_dir, POINTER)
-    said = pointer.read_text(encoding='utf-8', errors='replace').strip('\0 \n') if pointer.is_file() else ''
-    if best is None and said and not unusable:
-        if '://' in said or Path(said).is_dir():
-            return Resumable(said)
-        if Path(said).is_file():
-            best = _read(Path(said), unusable)
+    named = pointer.read_text(encoding='utf-8', errors='replace').strip('\0 \n') if pointer.is_file() else ''
+    if best is None and named and not unusable:
+        if '://' in named or Path(named).is_dir():
+            return Resumable(named)
+        if Path(named).is_file():
+            best = _read(Path(named), unusable)
         else:
-            unusable.append(f'{said}, which {pointer} names, is not there')
+            unusable.append(f'{named}, which {pointer} names, is not there')
     if best is None and unusable:
         raise ValueError(
             f'no checkpoint in {folder or work_dir} can be used to resume: {"; ".join(unusable)}. Give a '
@@ -69,9 +69,9 @@ def _usable(folder: Path, template: str, unusable: list[str]) -> Iterator[Resuma
         if (match := names.fullmatch(path.name))
     ]
     for number, path in sorted(numbered, reverse=True):
-        found = Resumable(str(path), number) if path.is_dir() else _read(path, unusable)  # DeepSpeed's are folders
-        if found is not None:
-            yield found
+        checkpoint = Resumable(str(path), number) if path.is_dir() else _read(path, unusable)  # DeepSpeed's are folders
+        if checkpoint is not None:
+            yield checkpoint
 
 
 def _read(path: Path, unusable: list[str]) -> Resumable | None:
@@ -115,12 +115,14 @@ def prepare_resume(cfg: Config) -> None:
     hook: dict[str, Any] = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if cfg.get('load_from') is None:
         out_dir = hook.get('out_dir')
-        found = newest_checkpoint(cfg.work_dir, checkpoint_folder(cfg.work_dir, out_dir), hook.get('filename_tmpl'))
-        if found is None:
+        checkpoint = newest_checkpoint(
+            cfg.work_dir, checkpoint_folder(cfg.work_dir, out_dir), hook.get('filename_tmpl')
+        )
+        if checkpoint is None:
             print_log(f'No checkpoint in {cfg.work_dir}: the training starts from its first iteration', 'current', 30)
             return
-        cfg.load_from = found.path
+        cfg.load_from = checkpoint.path
     else:  # what is wrong with it, loading says
-        found = _read(Path(cfg.load_from), []) if Path(cfg.load_from).is_file() else None
-    if found is not None and found.seed is not None and (cfg.get('randomness') or {}).get('seed') is None:
-        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': found.seed}
+        checkpoint = _read(Path(cfg.load_from), []) if Path(cfg.load_from).is_file() else None
+    if checkpoint is not None and checkpoint.seed is not None and (cfg.get('randomness') or {}).get('seed') is None:
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': checkpoint.seed}

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from torch.utils.data import DataLoader
 
-INTERVAL = 0.5  # seconds between two looks at who the parent is
+INTERVAL = 0.5  # seconds between two checks of the parent process
 
 
 class EndsWithParent:
     """A ``worker_init_fn``: the worker ends when its parent does. torch's own watch ends its loop only, and then waits
-    for ever until somebody takes the batches that are made.
+    forever for its batches to be taken.
 
     Args:
         init: what is to be done beside, as a ``worker_init_fn``.

@@ -58,8 +58,8 @@ def check_stock_types() -> None:
     """Let MMDetection's names of data sets and loaders stand for ours, which give the same behind checks.
 
     Called whenever one of our heads is built, that is, before the loaders of a runner: stock data sets end in a
-    KeyError where a record lacks something, and a stock loader passes over masks in silence. A class that somebody else
-    has put under such a name stays.
+    KeyError where a record lacks something, and a stock loader passes over masks in silence. A class of another
+    package under such a name stays.
     """
     for registry, kinds in (
         (

@@ -30,7 +30,7 @@ LISTED_TWICE = 'image files that are listed twice'  # wrong to learn from; here 
 LARGEST = 1e10  # area of objects that pycocotools counts
 
 
-class Truth(COCO):
+class CocoGt(COCO):
     """pycocotools' index of COCO annotations, whose ids mean nothing to it.
 
     Its matcher takes the annotation id 0 for "no match", and NumPy sorts ids of images that are numbers and text
@@ -89,7 +89,7 @@ class CocoMetric(StockCocoMetric):
 
     Args:
         ann_file: COCO instances of the evaluated images; without it the ``instances`` of the data samples are the
-            truth.
+            ground truth.
         faster: False takes pycocotools all the same.
         Others: as the stock metric.
 
@@ -113,7 +113,7 @@ class CocoMetric(StockCocoMetric):
         if ann_file is not None:
             self._coco_api = self._read(sort_categories)
 
-    def _read(self, sort_categories: bool) -> Truth:
+    def _read(self, sort_categories: bool) -> CocoGt:
         needs = ('images', 'categories') if self.format_only else ('images', 'annotations', 'categories')
         content = read_json(self.ann_file, 'COCO', COCO_FORM, needs, self.backend_args)
         if self.format_only:
@@ -128,15 +128,15 @@ class CocoMetric(StockCocoMetric):
         raise_faults(fault._replace(fatal=False) if fault.kind == LISTED_TWICE else fault for fault in faults)
         if sort_categories:
             content['categories'].sort(key=lambda category: category['id'])
-        truth = Truth(content)
-        raise_faults(self._uncounted(truth))
-        return truth
+        gt = CocoGt(content)
+        raise_faults(self._uncounted(gt))
+        return gt
 
-    def _uncounted(self, truth: Truth) -> list[Fault]:
+    def _uncounted(self, gt: CocoGt) -> list[Fault]:
         """Of images with more objects of a class than mAP counts results."""
         faults = []
-        for image in truth.dataset['images']:
-            objects = truth.imgToAnns.get(image['id'], ())
+        for image in gt.dataset['images']:
+            objects = gt.imgToAnns.get(image['id'], ())
             most = max(np.unique([each['category_id'] for each in objects], return_counts=True)[1], default=0)
             if most > COUNTED:
                 faults.append(
@@ -192,8 +192,8 @@ class CocoMetric(StockCocoMetric):
 
     def _check(self, sample: dict) -> None:
         """Raise unless a result is one for these annotations."""
-        found = sample['pred_instances']
-        if 'segm' in self.metrics and 'masks' not in found:
+        predicted = sample['pred_instances']
+        if 'segm' in self.metrics and 'masks' not in predicted:
             raise ValueError(
                 f'{type(self).__name__} has metric={self.metrics}, but the results are boxes without '
                 "masks: set metric=['bbox']"
@@ -201,9 +201,9 @@ class CocoMetric(StockCocoMetric):
         shape = tuple(sample['ori_shape'][:2])
         where = f'image {sample["img_id"]!r} ({sample.get("img_path")})'
         for name in ('scores', 'bboxes'):
-            if not torch.isfinite(found[name]).all():
+            if not torch.isfinite(predicted[name]).all():
                 raise ValueError(f'{where}: {name} of the prediction are not finite; are the weights?')
-        masks = found['masks'] if 'masks' in found else ()
+        masks = predicted['masks'] if 'masks' in predicted else ()
         sizes = {tuple(mask['size'] if isinstance(mask, dict) else mask.shape) for mask in masks}
         if sizes - {shape}:
             raise ValueError(
@@ -231,7 +231,7 @@ class CocoMetric(StockCocoMetric):
                 f'{where} has {shape[0]}x{shape[1]} pixels (HxW), but {self.ann_file} says '
                 f'{image["height"]}x{image["width"]}{swapped}. Correct height and width there'
             )
-        highest = int(found['labels'].max()) if len(found['labels']) else 0
+        highest = int(predicted['labels'].max()) if len(predicted['labels']) else 0
         if self.cat_ids is not None and highest >= len(self.cat_ids):
             raise ValueError(
                 f'{where}: the model predicts the label {highest}, but there are {len(self.cat_ids)} '
@@ -246,13 +246,13 @@ class CocoMetric(StockCocoMetric):
             return self._compute(results)
         with tempfile.TemporaryDirectory() as folder:
             content = read_json(
-                self.gt_to_coco_json([truth for truth, _ in results], f'{folder}/results'),
+                self.gt_to_coco_json([gt for gt, _ in results], f'{folder}/results'),
                 'COCO',
                 COCO_FORM,
                 ('images', 'categories'),
             )
         content.setdefault('annotations', [])
-        self._coco_api = Truth(content)
+        self._coco_api = CocoGt(content)
         try:
             return self._compute(results)
         finally:
@@ -261,18 +261,18 @@ class CocoMetric(StockCocoMetric):
     def _one_each(self, results: list) -> list:
         """In the order of the file, by which the stock code of recalls goes."""
         numbers = None if self._coco_api is None else self._coco_api.image_numbers
-        require_each_once([found['img_id'] for _, found in results], numbers, self.ann_file)
+        require_each_once([predicted['img_id'] for _, predicted in results], numbers, self.ann_file)
         return results if numbers is None else sorted(results, key=lambda result: numbers[result[1]['img_id']])
 
     def _compute(self, results: list) -> dict:
-        self.img_ids = [self._coco_api.image_numbers[found['img_id']] for _, found in results]
-        few = all(len(found['scores']) <= COUNTED for _, found in results)
+        self.img_ids = [self._coco_api.image_numbers[predicted['img_id']] for _, predicted in results]
+        few = all(len(predicted['scores']) <= COUNTED for _, predicted in results)
         compute = faster_compute() if self.faster and few else None
         return super().compute_metrics(results) if compute is None else compute(self, results)
 
     def results2json(self, results: Sequence[dict], outfile_prefix: str) -> dict:
         """As the stock method, each file whole or not at all."""
-        if self.outfile_prefix is None:  # a folder that nobody sees
+        if self.outfile_prefix is None:  # a temporary folder
             return super().results2json(results, outfile_prefix)
         with tempfile.TemporaryDirectory() as folder:
             files = super().results2json(results, f'{folder}/results')

@@ -47,7 +47,7 @@ class MapillaryDataset(BaseSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes=None) -> dict[int, int]:
-        """Value in the label pictures to label; 65, and what is not among ``new_classes``, is ignored."""
+        """Value in the label maps to label; 65, and what is not among ``new_classes``, is ignored."""
         return {**(super().get_label_map(new_classes) or {}), len(NAMES): 255}
 
 

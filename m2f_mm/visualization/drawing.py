@@ -1,6 +1,6 @@
-"""Draws segments over a picture: colours, outlines, names where they fit, and a legend for the rest.
+"""Draws segments over an image: colors, outlines, names where they fit, and a legend for the rest.
 
-Shapes: H x W the picture, N segments. Colors and pictures are RGB.
+Shapes: H x W the image, N segments. Colors and images are RGB.
 """
 
 import os
@@ -24,10 +24,10 @@ class Segments:
         masks: bool (N, H, W); may overlap. None where there are only boxes.
         labels: class of each, (N,).
         scores: of each, (N,), or None.
-        vary: give the segments of a class slightly different colours, so that neighbours can be told apart.
+        vary: give the segments of a class slightly different colors, so that neighbours can be told apart.
         boxes: (N, 4) as x0, y0, x1, y1 in pixels; drawn where there are no masks.
-        colours: (N, 3), RGB, in the place of those of the classes: objects of a video keep theirs from frame to frame.
-        numbers: (N,), by which colours vary instead of by the position: things of a panoptic video have theirs in every
+        colors: (N, 3), RGB, in the place of those of the classes: objects of a video keep theirs from frame to frame.
+        numbers: (N,), by which colors vary instead of by the position: things of a panoptic video have theirs in every
             frame.
     """
 
@@ -55,7 +55,7 @@ class Segments:
 def draw_segments(
     image: np.ndarray, segments: Segments, classes: Sequence[str], palette: Sequence, alpha: float = 0.5
 ) -> np.ndarray:
-    """The picture uint8 (H, W, 3) with its segments; large ones first, so that small ones stay visible."""
+    """The image uint8 (H, W, 3) with its segments; large ones first, so that small ones stay visible."""
     if segments.masks is None:
         return draw_boxes(image, segments, classes, palette)
     areas = segments.masks.sum((1, 2))
@@ -76,7 +76,7 @@ def draw_segments(
 
 
 def draw_boxes(image: np.ndarray, segments: Segments, classes: Sequence[str], palette: Sequence) -> np.ndarray:
-    """The picture uint8 (H, W, 3) with frames and, above or in their upper left corners, names; large ones first."""
+    """The image uint8 (H, W, 3) with frames and, above or in their upper left corners, names; large ones first."""
     canvas = Image.fromarray(image)
     draw, font = ImageDraw.Draw(canvas), _font(_font_size(image))
     sizes = (segments.boxes[:, 2:] - segments.boxes[:, :2]).clip(min=0).prod(1)
@@ -106,7 +106,7 @@ def titled(panel: np.ndarray, title: str) -> np.ndarray:
 
 
 def legend(width: int, entries: Sequence[tuple[str, tuple[int, int, int]]], font_size: int) -> np.ndarray:
-    """Names and their colours, in as many rows as needed, (rows, width, 3)."""
+    """Names and their colors, in as many rows as needed, (rows, width, 3)."""
     font = _font(font_size)
     x, y, places = _MARGIN, _MARGIN, []
     for name, _ in entries:
@@ -124,7 +124,7 @@ def legend(width: int, entries: Sequence[tuple[str, tuple[int, int, int]]], font
 
 
 def enlarged(image: np.ndarray, shortest: int) -> tuple[np.ndarray, int]:
-    """The picture enlarged by a whole number until its shorter side has ``shortest`` pixels, and that number."""
+    """The image enlarged by a whole number until its shorter side has ``shortest`` pixels, and that number."""
     factor = max(1, -(-shortest // max(min(image.shape[:2]), 1)))
     return image.repeat(factor, 0).repeat(factor, 1), factor
 

@@ -24,14 +24,14 @@ class PanopticVisualizer(Visualizer):
     """Ground truth beside the prediction, one row for each kind of result: panoptic, instances, semantic.
 
     Reads from a data sample whatever is there: ``gt_segment_map`` with ``gt_segments`` (of ``PackPanopticInputs``),
-    ``gt_panoptic_seg``, ``gt_instances`` with masks (bitmaps, polygons or run-length codes) or boxes alone,
+    ``gt_panoptic_seg``, ``gt_instances`` with masks (bitmaps, polygons or RLE) or boxes alone,
     ``gt_sem_seg``; ``pred_panoptic_seg``, ``pred_instances``, ``pred_sem_seg``; of a frame of a video the annotated
-    ``instances`` and ``pred_track_instances``, each in a colour of its own. Class names and the other colours come from
+    ``instances`` and ``pred_track_instances``, each in a color of its own. Class names and the other colors come from
     the metainfo of the data set.
 
     Args:
-        alpha: opacity of the colours.
-        shortest_side: small pictures are enlarged by a whole number to at least this many pixels, for the texts.
+        alpha: opacity of the colors.
+        shortest_side: small images are enlarged by a whole number to at least this many pixels, for the texts.
         kwargs: see ``mmengine.visualization.Visualizer``.
     """
 
@@ -58,9 +58,9 @@ class PanopticVisualizer(Visualizer):
         """Draw a data sample and show it, write it to ``out_file``, or give it to the backends.
 
         Args:
-            name: identifies the picture to the backends.
+            name: identifies the image to the backends.
             image: RGB uint8 (H, W, 3), of the size of the masks.
-            data_sample: what to draw; without it the picture itself is shown.
+            data_sample: what to draw; without it the image itself is shown.
             draw_gt: draw the ground truth, if there is one.
             draw_pred: draw the predictions.
             show: open a window.
@@ -71,7 +71,7 @@ class PanopticVisualizer(Visualizer):
             step: counter for the backends.
 
         Raises:
-            ValueError: masks and picture differ in size, or the picture would be written over.
+            ValueError: masks and image differ in size, or the image would be written over.
         """
         image_path = None if data_sample is None else data_sample.get('img_path')
         if out_file is not None and image_path:
@@ -93,23 +93,23 @@ class PanopticVisualizer(Visualizer):
         draw_pred: bool = True,
         pred_score_thr: float = 0.3,
     ) -> np.ndarray:
-        """The drawn picture, RGB uint8; see ``add_datasample``."""
+        """The drawn image, RGB uint8; see ``add_datasample``."""
         panels = {} if data_sample is None else self._panels(data_sample.cpu(), draw_gt, draw_pred, pred_score_thr)
         if not panels:
             return image.astype(np.uint8)
         labels = [int(label) for segments in panels.values() for label in segments.labels]
         classes, palette = self._names_and_colors(max(labels, default=0) + 1)
-        picture, factor = enlarged(image.clip(0, 255).astype(np.uint8), self.shortest_side)
+        canvas, factor = enlarged(image.clip(0, 255).astype(np.uint8), self.shortest_side)
         columns = [column for column in ('ground truth', 'prediction') if any(key[1] == column for key in panels)]
         rows = []
         for kind in [kind for kind in _KINDS if any(key[0] == kind for key in panels)]:
             row = []
             for column in columns:
-                panel, title = picture, 'picture'
+                panel, title = canvas, 'image'
                 if (kind, column) in panels:
                     title = f'{column} ({kind})'
                     segments = self._fitted(panels[kind, column], image, factor, title)
-                    panel = draw_segments(picture, segments, classes, palette, self.alpha)
+                    panel = draw_segments(canvas, segments, classes, palette, self.alpha)
                 row += [titled(panel, title), np.full((1, 4, 3), 255, np.uint8)]
             height = row[0].shape[0]
             rows.append(np.concatenate([np.broadcast_to(p, (height, *p.shape[1:])) for p in row[:-1]], axis=1))
@@ -132,55 +132,55 @@ class PanopticVisualizer(Visualizer):
     def _panels(
         self, sample: BaseDataElement, draw_gt: bool, draw_pred: bool, pred_score_thr: float
     ) -> dict[tuple[str, str], Segments]:
-        found = {}
+        panels = {}
         if draw_gt:
             column = 'ground truth'
             if 'gt_segment_map' in sample:
-                found['panoptic', column] = _from_segment_map(
+                panels['panoptic', column] = _from_segment_map(
                     np.asarray(sample.gt_segment_map.data)[0], np.asarray(sample.gt_segments.labels)
                 )
             elif 'gt_panoptic_seg' in sample:
-                found['panoptic', column] = self._from_panoptic(sample.gt_panoptic_seg)
+                panels['panoptic', column] = self._from_panoptic(sample.gt_panoptic_seg)
             if 'gt_instances' in sample and _drawable(sample.gt_instances):
-                found['instance', column] = _from_instances(sample.gt_instances)
+                panels['instance', column] = _from_instances(sample.gt_instances)
             if 'gt_sem_seg' in sample:
-                found['semantic', column] = self._from_semantic(sample.gt_sem_seg)
+                panels['semantic', column] = self._from_semantic(sample.gt_sem_seg)
             if 'pred_track_instances' in sample and sample.get('instances'):
-                found['instance', column] = _from_annotations(sample.instances, *sample.ori_shape[:2])
+                panels['instance', column] = _from_annotations(sample.instances, *sample.ori_shape[:2])
         if draw_pred:
             column = 'prediction'
             if 'pred_track_instances' in sample and _drawable(sample.pred_track_instances):
-                found['instance', column] = _from_instances(sample.pred_track_instances, pred_score_thr)
+                panels['instance', column] = _from_instances(sample.pred_track_instances, pred_score_thr)
             if 'pred_panoptic_seg' in sample:
-                found['panoptic', column] = self._from_panoptic(sample.pred_panoptic_seg)
+                panels['panoptic', column] = self._from_panoptic(sample.pred_panoptic_seg)
             if 'pred_instances' in sample and _drawable(sample.pred_instances):
-                found['instance', column] = _from_instances(sample.pred_instances, pred_score_thr)
+                panels['instance', column] = _from_instances(sample.pred_instances, pred_score_thr)
             if 'pred_sem_seg' in sample:
-                found['semantic', column] = self._from_semantic(sample.pred_sem_seg)
-        self._derive_truth(found)
-        return found
+                panels['semantic', column] = self._from_semantic(sample.pred_sem_seg)
+        self._derive_gt(panels)
+        return panels
 
-    def _derive_truth(self, found: dict[tuple[str, str], Segments]) -> None:
-        """Panoptic truth is the truth of instances and labels, too; used where a prediction has none beside it."""
-        truth = found.get(('panoptic', 'ground truth'))
-        if truth is None:
+    def _derive_gt(self, panels: dict[tuple[str, str], Segments]) -> None:
+        """Instances and labels of the panoptic ground truth, where a prediction has none beside it."""
+        gt = panels.get(('panoptic', 'ground truth'))
+        if gt is None:
             return
         num_things = len((self.dataset_meta or {}).get('thing_classes', ()))
-        if ('instance', 'prediction') in found and num_things:
-            things = truth.labels < num_things
-            found.setdefault(('instance', 'ground truth'), Segments(truth.masks[things], truth.labels[things]))
-        if ('semantic', 'prediction') in found:
-            labels = np.unique(truth.labels)
-            masks = [truth.masks[truth.labels == label].any(0) for label in labels]
-            masks = np.stack(masks) if masks else truth.masks
-            found.setdefault(('semantic', 'ground truth'), Segments(masks, labels, vary=False))
+        if ('instance', 'prediction') in panels and num_things:
+            things = gt.labels < num_things
+            panels.setdefault(('instance', 'ground truth'), Segments(gt.masks[things], gt.labels[things]))
+        if ('semantic', 'prediction') in panels:
+            labels = np.unique(gt.labels)
+            masks = [gt.masks[gt.labels == label].any(0) for label in labels]
+            masks = np.stack(masks) if masks else gt.masks
+            panels.setdefault(('semantic', 'ground truth'), Segments(masks, labels, vary=False))
 
     def _fitted(self, segments: Segments, image: np.ndarray, factor: int, what: str) -> Segments:
         if segments.masks is None:
             return replace(segments, boxes=segments.boxes * factor)
         if segments.masks.shape[1:] != image.shape[:2]:
             raise ValueError(
-                f'{what} is {segments.masks.shape[1:]} pixels (H, W), but the picture {image.shape[:2]}; '
+                f'{what} is {segments.masks.shape[1:]} pixels (H, W), but the image {image.shape[:2]}; '
                 f'load annotations after the resize in the test pipeline'
             )
         masks = segments.masks.repeat(factor, 1).repeat(factor, 2)
@@ -204,10 +204,10 @@ class PanopticVisualizer(Visualizer):
         return len(classes)
 
     def _from_panoptic(self, panoptic_seg: BaseDataElement) -> Segments:
-        codes, num_classes = _pixels(panoptic_seg), self._num_classes()
-        segments = _from_segment_map(*decode_panoptic_seg(codes, num_classes))
-        codes = np.unique(codes)
-        return replace(segments, numbers=codes[codes % INSTANCE_OFFSET < num_classes] // INSTANCE_OFFSET)
+        ids, num_classes = _pixels(panoptic_seg), self._num_classes()
+        segments = _from_segment_map(*decode_panoptic_seg(ids, num_classes))
+        ids = np.unique(ids)
+        return replace(segments, numbers=ids[ids % INSTANCE_OFFSET < num_classes] // INSTANCE_OFFSET)
 
     def _from_semantic(self, sem_seg: BaseDataElement) -> Segments:
         label_map = _pixels(sem_seg)
@@ -228,7 +228,7 @@ def _from_segment_map(index: np.ndarray, labels: np.ndarray) -> Segments:
 
 
 def _drawable(instances: InstanceData) -> bool:
-    """Whether there are masks whose size is known, which a list of no codes has not, or boxes alone."""
+    """Whether there are masks whose size is known, which an empty list of RLE has not, or boxes alone."""
     masks = instances.get('masks')
     return 'bboxes' in instances if masks is None else not (isinstance(masks, list) and not masks)
 
@@ -240,7 +240,7 @@ def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments
         boxes = instances.bboxes
         segments.boxes = np.asarray(getattr(boxes, 'tensor', boxes), np.float32)  # a tensor, or MMDetection's own type
     else:
-        if isinstance(masks, list):  # run-length codes
+        if isinstance(masks, list):  # RLE
             from pycocotools import mask as coco_masks
 
             masks = coco_masks.decode(masks).transpose(2, 0, 1)
@@ -251,12 +251,12 @@ def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments
     if 'scores' not in instances:
         return segments
     segments.scores = np.asarray(torch.as_tensor(instances.scores).float())
-    kept = segments.scores >= score_thr
+    shown = segments.scores >= score_thr
     return replace(
         segments,
         **{
-            name: value[kept]
-            for name in ('masks', 'labels', 'scores', 'boxes', 'colours')
+            name: value[shown]
+            for name in ('masks', 'labels', 'scores', 'boxes', 'colors')
             if (value := getattr(segments, name)) is not None
         },
     )
@@ -275,6 +275,6 @@ def _from_annotations(instances: Sequence[dict], height: int, width: int) -> Seg
 
 
 def _colors(ids: Sequence[int]) -> np.ndarray:
-    """A colour for each id, whatever others there are."""
-    steps = 64  # ids that are so far apart share a colour
+    """A color for each id, whatever others there are."""
+    steps = 64  # ids that are so far apart share a color
     return np.array(distinct_colors(steps)).reshape(steps, 3)[np.asarray(ids, int) % steps]

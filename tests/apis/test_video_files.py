@@ -116,7 +116,7 @@ def test_odd_sides_and_impossible_rates(tmp_path):
 def test_frames_that_cannot_be_read_are_named(folder):
     for content in (b'broken', b''):
         (folder / '00004.png').write_bytes(content)
-        with pytest.raises(ValueError, match='frame 00004.png of .*clip is not a readable picture'):
+        with pytest.raises(ValueError, match='frame 00004.png of .*clip is not a readable image'):
             list(open_video(folder))
     cv2.imwrite(str(folder / '00004.png'), np.zeros((10, 64, 3), np.uint8))
     with pytest.raises(ValueError, match=r'different sizes: 00000.png \(48, 64\), 00004.png \(10, 64\)'):
@@ -200,7 +200,7 @@ def test_what_is_no_video(tmp_path):
     with pytest.raises(ValueError, match='text.mp4 is no video that OpenCV can open'):
         open_video(tmp_path / 'text.mp4')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='holds no pictures'):
+    with pytest.raises(FileNotFoundError, match='holds no images'):
         open_video(tmp_path / 'empty')
 
 

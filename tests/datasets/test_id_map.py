@@ -77,7 +77,7 @@ def test_maps_of_labels_are_refused(tmp_path, mode):
     Image.fromarray(picture(6, 9).astype(np.uint16 if mode == 'I;16' else np.uint8)).convert(mode).save(
         tmp_path / 'x.png'
     )
-    with pytest.raises(ValueError, match='x.png is a picture of mode .* is it a semantic label map'):
+    with pytest.raises(ValueError, match='x.png is an image of mode .* is it a semantic label map'):
         read_panoptic_png(str(tmp_path / 'x.png'))
 
 

@@ -95,7 +95,7 @@ def test_renumbering_is_that_of_the_stock_loader(tmp_path):
 
 
 BAD_FILES = {
-    'RGB': (lambda path, labels: Image.fromarray(labels).convert('RGB').save(path), 'picture of mode RGB', 'table'),
+    'RGB': (lambda path, labels: Image.fromarray(labels).convert('RGB').save(path), 'image of mode RGB', 'table'),
     'RGBA': (lambda path, labels: Image.fromarray(labels).convert('RGBA').save(path), 'mode RGBA', 'table'),
     'LA': (lambda path, labels: Image.fromarray(labels).convert('LA').save(path), 'mode LA', 'color table'),
     'F': (lambda path, labels: Image.fromarray(labels.astype(np.float32)).save(path, format='TIFF'), 'mode F', 'table'),

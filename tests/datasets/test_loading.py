@@ -117,7 +117,7 @@ def test_sizes_must_agree(tmp_path):
         (lambda path: path.unlink(), FileNotFoundError, 'does not exist; check data_prefix'),
         (lambda path: path.write_bytes(b''), ValueError, 'cannot be read as a panoptic PNG'),
         (lambda path: path.write_bytes(path.read_bytes()[:50]), ValueError, 'cannot be read as a panoptic PNG'),
-        (lambda path: Image.new('L', (4, 3)).save(path), ValueError, 'picture of mode L'),
+        (lambda path: Image.new('L', (4, 3)).save(path), ValueError, 'image of mode L'),
     ],
 )
 def test_broken_pngs_are_named(tmp_path, write, kind, message):
@@ -171,7 +171,7 @@ def test_every_kind_of_file_becomes_three_channels_of_eight_bits(tmp_path, name,
 @pytest.mark.parametrize('content', [b'', b'no picture', b'\xff\xd8\xff\xe0'])
 def test_broken_pictures_are_named(tmp_path, content):
     (tmp_path / 'broken.jpg').write_bytes(content)
-    with pytest.raises(ValueError, match='broken.jpg is not a readable picture'):
+    with pytest.raises(ValueError, match='broken.jpg is not a readable image'):
         LoadImage()(dict(img_path=str(tmp_path / 'broken.jpg')))
     with pytest.raises(FileNotFoundError, match='absent.jpg'):
         LoadImage()(dict(img_path=str(tmp_path / 'absent.jpg')))
@@ -203,7 +203,7 @@ def test_labels_of_sixteen_bits(tmp_path):
     assert results['gt_seg_map'].tolist() == [[300, 1], [846, 65535]] and results['seg_fields'] == ['gt_seg_map']
     assert 'gt_seg_map' not in read(dict(img_path='a.jpg'))
     Image.new('RGB', (2, 2)).save(tmp_path / 'b.png')
-    with pytest.raises(ValueError, match=r'b.png is a picture of mode RGB, but labels must be one of L, P, I;16'):
+    with pytest.raises(ValueError, match=r'b.png is an image of mode RGB, but labels must be one of L, P, I;16'):
         read(dict(seg_map_path=str(tmp_path / 'b.png')))
     (tmp_path / 'c.tif').write_bytes((tmp_path / 'a.tif').read_bytes()[:20])
     with pytest.raises(ValueError, match='c.tif cannot be read'):

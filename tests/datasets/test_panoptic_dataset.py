@@ -131,7 +131,7 @@ def test_pictures_without_annotation_are_kept_unless_filtered(tmp_path):
 def test_pictures_with_nothing_but_crowd_count_as_empty(tmp_path):
     write_toy(tmp_path, segments=[dict(segment, iscrowd=1) for segment in SEGMENTS])
     assert len(open_toy(tmp_path)) == 1
-    with pytest.raises(ValueError, match='none of its 1 pictures is left after filter_cfg'):
+    with pytest.raises(ValueError, match='none of its 1 images is left after filter_cfg'):
         open_toy(tmp_path, filter_cfg=dict(filter_empty_gt=True))
 
 

@@ -238,7 +238,7 @@ def test_frames_of_different_sizes(folder):
 
 def test_an_unreadable_frame_is_named(folder):
     (folder / 'a' / '1.png').write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='a/1.png is not a readable picture'):
+    with pytest.raises(ValueError, match='a/1.png is not a readable image'):
         through(folder, pipelines().test_pipeline, test_mode=True)
     os.remove(folder / 'a' / '1.png')
     with pytest.raises(FileNotFoundError, match='1.png'):

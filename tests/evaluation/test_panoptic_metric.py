@@ -161,7 +161,7 @@ def test_without_stuff_its_mean_is_not_a_number(root):
 
 def test_errors_name_the_picture(dataset):
     sample = perfect(dataset[0], dataset.metainfo)
-    with pytest.raises(ValueError, match='picture 99 .* is not in .*panoptic_val.json'):
+    with pytest.raises(ValueError, match='image 99 .* is not in .*panoptic_val.json'):
         metric_for(dataset).process({}, [dict(sample, img_id=99)])
     small = dict(sem_seg=torch.zeros(1, 3, 5, dtype=torch.long))
     with pytest.raises(ValueError, match='000000.jpg: ground truth is 64x64 pixels .* prediction 3x5'):

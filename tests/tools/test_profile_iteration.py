@@ -149,5 +149,5 @@ def test_message_instead_of_traceback(tool, monkeypatch):
 
 def test_no_batch(tool):
     loader = torch.utils.data.DataLoader([1], batch_size=2, drop_last=True)
-    with pytest.raises(ValueError, match='gives no batch: its data set has 1 pictures'):
+    with pytest.raises(ValueError, match='gives no batch: its data set has 1 images'):
         next(tool.endless(loader))

@@ -77,7 +77,7 @@ def test_cityscapes(tmp_path):
 
     root = write_cityscapes(tmp_path / 'cityscapes')
     made = run(ROOT / 'tools/dataset_converters/cityscapes.py', root, '--workers', 2)
-    assert 'cityscapes_panoptic_train.json: 4 pictures' in made
+    assert 'cityscapes_panoptic_train.json: 4 images' in made
     config = tmp_path / 'mine.py'
     config.write_text(
         MINE.format(

@@ -130,7 +130,7 @@ def test_metainfo_may_be_missing(visualizer):
 
 
 def test_sizes_must_agree(visualizer):
-    with pytest.raises(ValueError, match=r'ground truth \(panoptic\) is \(30, 40\) .* picture \(20, 20\)'):
+    with pytest.raises(ValueError, match=r'ground truth \(panoptic\) is \(30, 40\) .* image \(20, 20\)'):
         visualizer.draw(IMAGE[:20, :20], sample(**ground_truth()))
 
 

@@ -176,7 +176,7 @@ def endless(loader: DataLoader) -> Iterator[dict]:
     """Batches of epoch after epoch."""
     if not len(loader):
         raise ValueError(
-            f'train_dataloader gives no batch: its data set has {len(loader.dataset)} pictures. Check '
+            f'train_dataloader gives no batch: its data set has {len(loader.dataset)} images. Check '
             'batch_size, drop_last and the paths of the data set'
         )
     while True:
@@ -283,7 +283,7 @@ def report(found: dict) -> str:
     return '\n'.join(
         [
             f'An iteration takes {total:.3f} s (median of {len(found["iterations"])}) on {found["device"]} with '
-            f'{found["batch_size"]} pictures',
+            f'{found["batch_size"]} images',
             *table(found['parts']),
             f'\nA sample takes {loader["seconds_per_sample"]:.3f} s (mean of {len(found["samples"])}) in one thread',
             *table(found['transforms']),
@@ -310,7 +310,7 @@ def profile(cfg: Config, args: argparse.Namespace) -> dict:
     found = count(runner, next(batches))
     dataset, batch_size = loader.dataset, loader.batch_sampler.batch_size
     del batches, loader  # ends the workers, which would take time from what is measured next
-    # The same seed gives the same pictures; what chance does to them is drawn anew.
+    # The same seed gives the same images; what chance does to them is drawn anew.
     sampler = DATA_SAMPLERS.build(cfg.train_dataloader.sampler, default_args=dict(dataset=dataset, seed=runner.seed))
     samples = measure_samples(dataset, list(islice(sampler, batch_size * (args.warmup + args.iters))))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'

@@ -1,4 +1,4 @@
-"""Make the pictures and labels of ADE20K with 847 classes, in parallel, as MaskFormer's preparation makes them.
+"""Make the images and labels of ADE20K with 847 classes, in parallel, as MaskFormer's preparation makes them.
 
     python tools/dataset_converters/ade20k_full.py data/ade/ADE20K_2021_17_01
 

@@ -1,4 +1,4 @@
-"""Make COCO's semantic label pictures from its panoptic annotations.
+"""Make COCO's semantic label maps from its panoptic annotations.
 
     python tools/dataset_converters/coco_semantic.py data/coco
 

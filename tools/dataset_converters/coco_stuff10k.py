@@ -1,4 +1,4 @@
-"""Make label pictures of COCO-Stuff-10K v1.0, in parallel, as MaskFormer's preparation makes them.
+"""Make label maps of COCO-Stuff-10K v1.0, in parallel, as MaskFormer's preparation makes them.
 
     python tools/dataset_converters/coco_stuff10k.py data/coco/coco_stuff_10k
 

@@ -25,7 +25,7 @@ def parse_args():
         '--speed',
         type=float,
         default=ShapeVideoSpec.speed,
-        help="of the fastest objects, in shares of the picture's smaller side for each frame",
+        help="of the fastest objects, in shares of the image's smaller side for each frame",
     )
     parser.add_argument('--overwrite', action='store_true', help='replace shapes with other parameters')
     return parser.parse_args()

@@ -1,8 +1,8 @@
-"""Generate the shapes data set: COCO panoptic, COCO instance and MMSegmentation form over the same pictures.
+"""Generate the shapes data set: COCO panoptic, COCO instance and MMSegmentation form over the same images.
 
     python tools/dataset_converters/make_shapes.py --out data/shapes
 
-The default, 560 pictures of 128x128, takes about ten seconds and 15 MB. Run again, it does nothing.
+The default, 560 images of 128x128, takes about ten seconds and 15 MB. Run again, it does nothing.
 """
 
 import argparse
@@ -16,8 +16,8 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', default='data/shapes', help='folder to create')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--train', type=int, default=500, help='number of training pictures')
-    parser.add_argument('--val', type=int, default=60, help='number of validation pictures')
+    parser.add_argument('--train', type=int, default=500, help='number of training images')
+    parser.add_argument('--val', type=int, default=60, help='number of validation images')
     parser.add_argument('--size', type=height_and_width, default='128x128', help='HxW in pixels (default 128x128)')
     parser.add_argument('--difficulty', type=float, default=ShapesSpec.difficulty, help='0 (easy) to 1')
     parser.add_argument('--crowd', type=float, default=ShapesSpec.crowd, help='share with a crowd region')

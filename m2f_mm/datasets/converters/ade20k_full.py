@@ -49,8 +49,8 @@ def make(root: Path, split: str, workers: int) -> str:
         )
     out = root / 'annotations_detectron2' / split
     work = partial(convert_image, root / 'images_detectron2' / split, out)
-    made = convert_label_maps(work, {path.stem: (path,) for path in paths}, out, '.tif', workers)
-    return f'{out}: {len(paths)} images' if made else already_there(out)
+    written = convert_label_maps(work, {path.stem: (path,) for path in paths}, out, '.tif', workers)
+    return f'{out}: {len(paths)} images' if written else already_there(out)
 
 
 def convert_image(images: Path, out: Path, name: str, path: Path) -> dict:

@@ -43,8 +43,8 @@ def make(root: Path, split: str, workers: int) -> str:
     names = listed.read_text(encoding='utf-8').split()
     if any(not (out / f'{name}.png').is_file() for name in names):
         _h5py()  # before the processes start
-    made = convert_label_maps(partial(convert_image, root, out), names, out, '.png', workers)
-    return f'{out}: {len(names)} images' if made else already_there(out)
+    written = convert_label_maps(partial(convert_image, root, out), names, out, '.png', workers)
+    return f'{out}: {len(names)} images' if written else already_there(out)
 
 
 def convert_image(root: Path, out: Path, name: str) -> dict:

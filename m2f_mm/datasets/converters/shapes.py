@@ -97,14 +97,14 @@ def _write_once(out: str, parameters: dict, overwrite: bool, write: Callable[[st
     """Fill a folder, which appears when it is complete; see ``write_shapes``."""
     out = os.path.abspath(out)
     if os.path.isdir(out) and os.listdir(out):
-        found = _read_marker(out)
-        if found == parameters:
+        existing = _read_marker(out)
+        if existing == parameters:
             return False
-        if not (overwrite and found):  # never delete a folder that this function has not made
+        if not (overwrite and existing):  # never delete a folder that this function has not made
             raise FileExistsError(
                 f'{out} is not empty and holds '
-                f'{f"shapes with other parameters, {found}" if found else "other files"}; choose '
-                f'another folder{" or pass --overwrite" if found else ""} to get {parameters}'
+                f'{f"shapes with other parameters, {existing}" if existing else "other files"}; choose '
+                f'another folder{" or pass --overwrite" if existing else ""} to get {parameters}'
             )
     partial = f'{out}.partial'
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Clips out of still pictures."""
+"""Clips out of still images."""
 
 import cv2
 import numpy as np
@@ -10,11 +10,11 @@ from ...registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ClipFromImage(BaseTransform):
-    """Moves a picture and its objects at random, so that a picture becomes a clip: data sets of pictures, such as COCO,
+    """Moves an image and its objects at random, so that an image becomes a clip: data sets of images, such as COCO,
     then pretrain video models or are trained on beside videos.
 
     The motion is affine and even: from a random pose to another one, each turned, scaled and shifted within the given
-    bounds about the picture's centre. What comes in from outside is grey, and belongs to nothing.
+    bounds about the image's centre. What comes in from outside is grey, and belongs to nothing.
 
     Comes after loading and resizing, before ``PackClipInputs``. Needs ``img`` and what MMDetection's
     ``LoadAnnotations`` loads with masks; gives lists with an entry for each frame, and ``gt_instances_ids``.

@@ -1,4 +1,4 @@
-"""The colour jitter of SSD, as the official ADE20K, Cityscapes and Mapillary recipes use it."""
+"""The color jitter of SSD, as the official ADE20K, Cityscapes and Mapillary recipes use it."""
 
 import mmcv
 import numpy as np
@@ -9,7 +9,7 @@ from ...registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ColorAugSSD(BaseTransform):
-    """Brightness, contrast, saturation and hue, each with probability 1/2, on a BGR uint8 picture.
+    """Brightness, contrast, saturation and hue, each with probability 1/2, on a BGR uint8 image.
 
     Contrast comes first or last with equal probability, and every step rounds to uint8 (PointRend's
     ``ColorAugSSDTransform``). MMSegmentation's ``PhotoMetricDistortion`` differs only in that it never draws the
@@ -34,7 +34,7 @@ class ColorAugSSD(BaseTransform):
         image = results['img']
         if image.dtype != np.uint8 or image.shape[2:] != (3,):
             raise ValueError(
-                f'ColorAugSSD wants a uint8 picture of three channels, got {image.dtype} '
+                f'ColorAugSSD wants a uint8 image of three channels, got {image.dtype} '
                 f'{image.shape} of {results.get("img_path")}'
             )
         steps = [self._contrast, self._saturation, self._hue]

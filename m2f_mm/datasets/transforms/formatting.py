@@ -54,9 +54,9 @@ class NoInstances(InstanceData):
 
 @TRANSFORMS.register_module()
 class PackPanopticInputs(BaseTransform):
-    """Pack a picture and its map of segments.
+    """Pack an image and its map of segments.
 
-    Gives ``inputs``, the picture as it is (uint8 stays uint8, a quarter of the bytes on the way to the GPU),
+    Gives ``inputs``, the image as it is (uint8 stays uint8, a quarter of the bytes on the way to the GPU),
     (3, H, W), and ``data_samples``, a ``DetDataSample`` with
 
     - ``gt_segment_map``: ``PixelData(data=int16 (1, H, W))``, the index of the segment, -1 at void;
@@ -166,12 +166,12 @@ class PackClipInputs(BaseTransform):
 
         sample = DetDataSample(metainfo={key: results[key][t] for key in self.meta_keys if key in results})
         if 'gt_masks' in results:
-            kept = np.flatnonzero(~np.asarray(results['gt_ignore_flags'][t], bool))
+            counted = np.flatnonzero(~np.asarray(results['gt_ignore_flags'][t], bool))
             sample.gt_instances = InstanceData(
                 **{
-                    name: torch.from_numpy(values[kept])
+                    name: torch.from_numpy(values[counted])
                     if isinstance(values := results[key][t], np.ndarray)
-                    else values[kept]
+                    else values[counted]
                     for name, key in self.FIELDS.items()
                     if key in results
                 }

@@ -23,7 +23,7 @@ _SMALLEST_SIDE = 1e-5  # pixels; below it the official recipe calls a box empty
 
 @TRANSFORMS.register_module()
 class ResizeScale(BaseTransform):
-    """Resize, keeping the ratio, so that the picture just fits into ``scale`` times a random factor.
+    """Resize, keeping the ratio, so that the image just fits into ``scale`` times a random factor.
 
     Unlike mmcv's ``RandomResize(keep_ratio=True)`` it does not round the scaled box down to whole pixels first. The
     image is resized bilinearly with antialiasing, whatever its channels and depth (see ``resize_image``), labels with
@@ -96,12 +96,12 @@ class FixedSizeCrop(BaseTransform):
 
     Args:
         crop_size: height and width in pixels.
-        pad_val: fills the picture; 128 is the grey of the official recipes, before normalisation.
+        pad_val: fills the image; 128 is the grey of the official recipes, before normalisation.
         seg_pad_val: fills ``gt_seg_map``.
         filter_empty: drop instances of which nothing is left. Segments of a panoptic map always keep their number.
         diagonal: one random number places the window on both axes, so that it slides along the diagonal (detectron2's
             ``FixedSizeCrop``; keep it for parity); otherwise one for each (detectron2's ``RandomCrop``).
-        pad: False leaves smaller pictures as they are.
+        pad: False leaves smaller images as they are.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class FixedSizeCrop(BaseTransform):
         return u, u if self.diagonal else np.random.uniform()
 
     def _window(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
-        """Upper left corner (y, x), height and width of the window in a picture of ``shape``."""
+        """Upper left corner (y, x), height and width of the window in an image of ``shape``."""
         margins = [max(side - crop, 0) for side, crop in zip(shape, self.crop_size)]
         y, x = (
             round(margin * u) if self.diagonal else int((margin + 1) * u) for margin, u in zip(margins, self._place())
@@ -176,7 +176,7 @@ class FixedSizeCrop(BaseTransform):
 class LargeScaleJitter(ResizeScale, FixedSizeCrop):
     """``ResizeScale`` and then ``FixedSizeCrop``, of which nothing is made outside of the window.
 
-    Same random numbers, same results bit for bit. The picture stays (H, W, 3), but lies in memory as its three planes,
+    Same random numbers, same results bit for bit. The image stays (H, W, 3), but lies in memory as its three planes,
     so that packing it need not copy.
 
     Args:
@@ -226,9 +226,9 @@ def _resize_into(
 ) -> None:
     """Resize ``image`` (h, w, 3) to ``shape`` and write the window into the upper left corner of ``planes`` (3, H, W).
 
-    Pillow stretches the rows, rounds to 8 bits, and then stretches the columns when the picture does not become lower,
+    Pillow stretches the rows, rounds to 8 bits, and then stretches the columns when the image does not become lower,
     so that the two may be asked for one by one, with cuts before and between. Its ``box`` would cut, too, but rounds
-    the pixel centres to other places. When the picture becomes lower, Pillow chooses the order; little is to be cut
+    the pixel centres to other places. When the image becomes lower, Pillow chooses the order; little is to be cut
     off then.
     """
     old, new = image.shape[0], shape[0]
@@ -279,7 +279,7 @@ def _move_boxes(results: dict, factor: Sequence[float], offset: Sequence[float],
 
 
 def _resize_instances(results: dict, shape: tuple[int, int]) -> None:
-    """Masks and boxes to ``shape`` (h, w), before the picture is; says in the results how it was scaled."""
+    """Masks and boxes to ``shape`` (h, w), before the image is; says in the results how it was scaled."""
     h, w = results['img'].shape[:2]
     results['scale_factor'] = (shape[1] / w, shape[0] / h)
     results['keep_ratio'] = True
@@ -315,7 +315,7 @@ def _in_window(masks, y: int, x: int, height: int, width: int) -> np.ndarray:
     )
 
 
-def _select_instances(results: dict, kept: np.ndarray) -> None:
+def _select_instances(results: dict, mask: np.ndarray) -> None:
     for key in _INSTANCE_KEYS:
         if results.get(key) is not None:
-            results[key] = results[key][kept]
+            results[key] = results[key][mask]

@@ -1,4 +1,4 @@
-"""Pictures, and panoptic PNGs as one map of segment numbers that OpenMMLab's geometric transforms can move."""
+"""Images, and panoptic PNGs as one map of segment numbers that OpenMMLab's geometric transforms can move."""
 
 import warnings
 
@@ -39,7 +39,7 @@ class LoadImage(LoadImageFromFile, metaclass=TakenForStock):
             raise
         except Exception as error:  # whatever the decoder raises: OpenCV's own errors, assertions of mmcv
             raise ValueError(
-                f'{results["img_path"]} is not a readable picture ({error}); is it complete? Replace it, '
+                f'{results["img_path"]} is not a readable image ({error}); is it complete? Replace it, '
                 f'or take it out of the annotations'
             ) from error
         if results is None:
@@ -92,7 +92,7 @@ class LoadLabelMap(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
-    """Load the segments of a picture as one map, whatever their number.
+    """Load the segments of an image as one map, whatever their number.
 
     Of records of MMDetection's own ``CocoPanopticDataset``, which do not tell crowds from stuff, it gives what
     ``LoadPanopticAnnotations`` gives.
@@ -104,7 +104,7 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
     - ``seg_fields``: says to OpenMMLab's transforms that there is a map to move;
     - ``panoptic_ids``: the ids of the PNG, for metrics, where ``PackPanopticInputs`` has it among its ``meta_keys``.
 
-    A picture that comes without a data set (OpenMMLab's inferencers) passes untouched.
+    An image that comes without a data set (OpenMMLab's inferencers) passes untouched.
 
     Args:
         mismatch: what to do when the JSON and the PNG name different ids: 'error', 'warn' or 'ignore'. With the latter
@@ -116,7 +116,7 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
 
     Raises:
         FileNotFoundError: there is no such PNG.
-        ValueError: the PNG cannot be read, PNG or picture has another size than the JSON says, or the PNG other
+        ValueError: the PNG cannot be read, PNG or image has another size than the JSON says, or the PNG other
             segments.
     """
 
@@ -131,7 +131,7 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        if 'seg_map_path' not in results:  # an inferencer gives a picture and nothing else
+        if 'seg_map_path' not in results:  # an inferencer gives an image and nothing else
             return results
         runs, segments = self._read(results)
         if 'void_ids' not in results:
@@ -147,7 +147,7 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
         return results
 
     def _read(self, results: dict) -> tuple[IdRuns | None, list[dict]]:
-        """Ids of the PNG, None where nobody annotated the picture, and the segments without crowds."""
+        """Ids of the PNG, None of an image without annotation, and the segments without crowds."""
         path = results['seg_map_path']
         shape = (results['height'], results['width'])
         segments = [segment for segment in results['segments_info'] if not segment.get('iscrowd', False)]
@@ -156,7 +156,7 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
         if results.get('ori_shape', shape) != shape:
             raise ValueError(
                 f'{results["img_path"]} is {results["ori_shape"]} pixels (H, W), but its JSON says '
-                f'{shape}; has the picture been scaled, or does its EXIF tag turn it?'
+                f'{shape}; has the image been scaled, or does its EXIF tag turn it?'
             )
         if path is None:
             return None, segments
@@ -172,20 +172,20 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
 
     def _check(self, runs: IdRuns, segments: list, results: dict) -> list:
         """The segments to keep, after comparing PNG and JSON as ``mismatch`` says."""
-        found = set(runs.ids().tolist()) - {0}
+        present = set(runs.ids().tolist()) - {0}
         listed = {segment['id'] for segment in results['segments_info']} | set(results['void_ids'])
-        if found == listed or self.mismatch == 'empty' and found < listed:
+        if present == listed or self.mismatch == 'empty' and present < listed:
             return segments
         if self.mismatch != 'ignore':
             message = (
-                f'{results["seg_map_path"]} and its JSON disagree: segment ids {sorted(found - listed)[:10]} '
-                f'are only in the PNG, {sorted(listed - found)[:10]} only in the JSON. Mend the annotation, or '
+                f'{results["seg_map_path"]} and its JSON disagree: segment ids {sorted(present - listed)[:10]} '
+                f'are only in the PNG, {sorted(listed - present)[:10]} only in the JSON. Mend the annotation, or '
                 f"pass LoadPanopticSegments(mismatch='warn') to go on without them"
             )
             if self.mismatch in ('error', 'empty'):
                 raise ValueError(message)
             warnings.warn(message, stacklevel=2)
-        return [segment for segment in segments if segment['id'] in found]
+        return [segment for segment in segments if segment['id'] in present]
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(mismatch={self.mismatch!r})'
@@ -243,7 +243,7 @@ def stock_annotations(results: dict, runs: IdRuns | None, segments: list[dict], 
 
     Args:
         results: has ``height`` and ``width``.
-        runs: ids of the PNG, None where nobody annotated the picture.
+        runs: ids of the PNG, None of an image without annotation.
         segments: with ``id``, ``category`` and ``is_thing``.
         box_type: MMDetection's name of a type of boxes, None for an array.
     """

@@ -39,9 +39,9 @@ class LateRemovals:
     def rmtree(self, path: str) -> None:
         self.removals.append((self.backend.rmtree, path))
 
-    def remove_now(self, kept: Sequence[str]) -> None:
+    def remove_now(self, protected: Sequence[str]) -> None:
         for remove, path in self.removals:
-            if path not in kept:
+            if path not in protected:
                 remove(path)
 
 
@@ -66,10 +66,10 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         if getattr(runner, '_resume', False) and getattr(runner, '_load_from', None) is None:
-            found = newest_checkpoint(
+            newest = newest_checkpoint(
                 runner.work_dir, checkpoint_folder(runner.work_dir, self.out_dir), self.filename_tmpl
             )
-            runner._load_from = found and found.path
+            runner._load_from = newest and newest.path
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._resumed = checkpoint.get(RANDOM_STATES)

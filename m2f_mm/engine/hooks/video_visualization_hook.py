@@ -1,4 +1,4 @@
-"""Pictures of tracked frames in testing and validation."""
+"""Images of tracked frames in testing and validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ class VideoVisualizationHook(Hook):
         score_thr: tracks with a lower score are left out.
         show: open a window for every drawn frame.
         wait_time: seconds that it stays.
-        test_out_dir: folder for the pictures of a test.
+        test_out_dir: folder for the images of a test.
         backend_args: how to read frames, see ``mmengine.fileio``.
     """
 

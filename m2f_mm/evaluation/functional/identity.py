@@ -34,21 +34,23 @@ def identity_switches(objects: Sequence[Track], tracks: Sequence[Track], iou_thr
     last, switches, found, visible = {}, 0, 0, 0
     length = max((len(each.masks) for each in (*objects, *tracks)), default=0)
     for t in range(length):
-        wanted, offered = (
+        object_masks, track_masks = (
             [(i, each.masks[t]) for i, each in enumerate(side) if each.masks[t] is not None]
             for side in (objects, tracks)
         )
-        visible += len(wanted)
-        if not wanted or not offered:
+        visible += len(object_masks)
+        if not object_masks or not track_masks:
             continue
         iou = np.asarray(
-            coco_masks.iou([mask for _, mask in wanted], [mask for _, mask in offered], [0] * len(offered))
+            coco_masks.iou(
+                [mask for _, mask in object_masks], [mask for _, mask in track_masks], [0] * len(track_masks)
+            )
         )
-        same = np.array([[last.get(key) == track for track, _ in offered] for key, _ in wanted])
-        worth = np.where(iou >= iou_thr, iou + len(wanted) * same, 0)  # old pairs count more than all others
+        same = np.array([[last.get(key) == track for track, _ in track_masks] for key, _ in object_masks])
+        worth = np.where(iou >= iou_thr, iou + len(object_masks) * same, 0)  # old pairs count more than all others
         for row, column in zip(*linear_sum_assignment(-worth)):
             if iou[row, column] >= iou_thr:
-                key, track = wanted[row][0], offered[column][0]
+                key, track = object_masks[row][0], track_masks[column][0]
                 found += 1
                 switches += last.get(key, track) != track
                 last[key] = track

@@ -2,7 +2,7 @@
 
 The rules for void and crowd are those of panopticapi, so that the numbers are the COCO ones.
 
-Shapes: H x W the picture, G ground-truth segments, P predicted segments, C classes.
+Shapes: H x W the image, G ground-truth segments, P predicted segments, C classes.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ INSTANCE_OFFSET = 1000  # MMDetection's encoding of a predicted segment: class +
 
 @dataclass
 class PanopticStats:
-    """What one or many pictures contribute; sums over pictures with ``+``.
+    """What one or many images contribute; sums over images with ``+``.
 
     Args:
         iou: sum of the IoU of matched pairs of each class, float64 (C,).
@@ -50,12 +50,12 @@ def decode_panoptic_seg(panoptic_seg: np.ndarray, num_classes: int) -> tuple[np.
     return runs.replace(index), labels
 
 
-def decode_panoptic_ids(codes: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """``decode_panoptic_seg`` for any set of MMDetection's codes (R,)."""
-    found, index = distinct(codes)
-    is_segment = found % INSTANCE_OFFSET < num_classes
+def decode_panoptic_ids(ids: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """``decode_panoptic_seg`` for any set of MMDetection's panoptic ids (R,)."""
+    unique_ids, index = distinct(ids)
+    is_segment = unique_ids % INSTANCE_OFFSET < num_classes
     number = np.where(is_segment, np.cumsum(is_segment) - 1, -1)
-    return number[index], found[is_segment] % INSTANCE_OFFSET
+    return number[index], unique_ids[is_segment] % INSTANCE_OFFSET
 
 
 def segment_overlap(gt: np.ndarray, pred: np.ndarray, pixels: np.ndarray, num_gt: int, num_pred: int) -> np.ndarray:
@@ -78,7 +78,7 @@ def panoptic_stats(
     pred_labels: np.ndarray,
     num_classes: int,
 ) -> PanopticStats:
-    """Match the segments of one picture, see ``match_segments``.
+    """Match the segments of one image, see ``match_segments``.
 
     Args:
         gt_map: index of the segment at each pixel, (H, W), -1 is void.
@@ -104,7 +104,7 @@ def require_equal_sizes(gt_size: tuple[int, int], pred_size: tuple[int, int]) ->
 def match_segments(
     overlap: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarray, pred_labels: np.ndarray, num_classes: int
 ) -> PanopticStats:
-    """Match the segments of one picture.
+    """Match the segments of one image.
 
     A pair of one class whose IoU exceeds 1/2 is a match; there can be one at most for each segment. Void does not
     count into the union. A predicted segment without a partner is forgiven when more than half of it lies on void or

@@ -1,8 +1,8 @@
 """Average precision of video instance segmentation, as YouTube-VIS's evaluation code defines it: COCO's, with objects
-of a whole video in the place of objects of a picture (Yang et al., "Video Instance Segmentation", section 3.2).
+of a whole video in the place of objects of an image (Yang et al., "Video Instance Segmentation", section 3.2).
 
-What remains to be said is the IoU of two sequences of masks, the sums over all frames of intersections and unions, and
-the size of an object, its mean area in the frames that show it; pycocotools does the rest.
+Here are the IoU of two sequences of masks, from sums of intersections and unions over all frames, and the size of an
+object, its mean area in the frames that show it; pycocotools does the rest.
 
 Shapes: D results and G objects of a video, T frames.
 """
@@ -37,11 +37,11 @@ STATS = (
 def video_average_precision(
     objects: Sequence[Track], results: Sequence[Track], videos: Sequence[int], num_classes: int
 ) -> dict[str, float]:
-    """The numbers named in ``STATS``, in 0..1; -1 where there is no object to find.
+    """The numbers named in ``STATS``, in 0..1; -1 where there is no object.
 
     Args:
-        objects: to be found.
-        results: found.
+        objects: ground truth.
+        results: predicted tracks.
         videos: ids of all that were evaluated.
         num_classes: C.
     """
@@ -74,7 +74,7 @@ class VideoEvaluation(COCOeval):
 
 
 def sequence_iou(results: Sequence[Sequence[dict | None]], objects: Sequence[Sequence[dict | None]]) -> np.ndarray:
-    """IoU (D, G) of every result with every object, each of them masks of T frames; 0 where both are never seen.
+    """IoU (D, G) of every result with every object, each of them masks of T frames; 0 where both are empty.
 
     Raises:
         ValueError: one has another number of frames or another size.
@@ -84,22 +84,24 @@ def sequence_iou(results: Sequence[Sequence[dict | None]], objects: Sequence[Seq
         raise ValueError(f'results and objects of a video have {sorted(lengths)} frames')
     both, total = np.zeros((2, len(results), len(objects)))
     for frame in range(lengths.pop()):
-        found, wanted = (
+        result_masks, object_masks = (
             [(i, masks[frame]) for i, masks in enumerate(side) if masks[frame] is not None]
             for side in (results, objects)
         )
-        sizes = {tuple(mask['size']) for _, mask in (*found, *wanted)}
+        sizes = {tuple(mask['size']) for _, mask in (*result_masks, *object_masks)}
         if len(sizes) > 1:
             raise ValueError(f'masks of frame {frame} have the sizes {sorted(sizes)} (H, W)')
         areas = [np.zeros(len(side)) for side in (results, objects)]
-        for side, area in zip((found, wanted), areas):
+        for side, area in zip((result_masks, object_masks), areas):
             area[[i for i, _ in side]] = coco_masks.area([mask for _, mask in side]) if side else []
         sums = areas[0][:, None] + areas[1]
-        if found and wanted:
+        if result_masks and object_masks:
             iou = np.asarray(
-                coco_masks.iou([mask for _, mask in found], [mask for _, mask in wanted], [0] * len(wanted))
+                coco_masks.iou(
+                    [mask for _, mask in result_masks], [mask for _, mask in object_masks], [0] * len(object_masks)
+                )
             )
-            rows = np.ix_([i for i, _ in found], [i for i, _ in wanted])
+            rows = np.ix_([i for i, _ in result_masks], [i for i, _ in object_masks])
             shared = np.zeros_like(sums)
             shared[rows] = np.round(iou * sums[rows] / (1 + iou))  # pixels: iou = shared / (sum - shared)
             both += shared

@@ -17,17 +17,17 @@ def require_each_once(evaluated: Sequence[Any], annotated: Container | Sized | N
     Raises:
         ValueError: one occurs twice.
     """
-    seen = set()
-    twice = list(dict.fromkeys(key for key in evaluated if key in seen or seen.add(key)))
+    ids = set()
+    twice = list(dict.fromkeys(key for key in evaluated if key in ids or ids.add(key)))
     if twice:
         raise ValueError(
-            f'{len(twice)} of {len(seen)} images were predicted more than once: '
+            f'{len(twice)} of {len(ids)} images were predicted more than once: '
             f'{", ".join(map(repr, twice[:3]))}; their objects would count twice. Is the data set '
             'repeated, or has it ids that occur twice?'
         )
-    if annotated is not None and len(seen) < len(annotated):
+    if annotated is not None and len(ids) < len(annotated):
         print_log(
-            f'{file}: {len(annotated) - len(seen)} of {len(annotated)} images were not evaluated; their objects '
+            f'{file}: {len(annotated) - len(ids)} of {len(annotated)} images were not evaluated; their objects '
             'do not count',
             logger='current',
             level=30,

@@ -33,15 +33,15 @@ from .panoptic_gt import PanopticGt, panoptic_gt, require_listed_size
 class PanopticMetric(BaseMetric):
     """PQ, SQ and RQ of all classes, things and stuff, as panopticapi computes them.
 
-    Reads ``pred_panoptic_seg`` of the data samples (MMDetection's encoding, at the size of the original picture) and
-    the ground truth from the files that the JSON names. Each picture is reduced to a few numbers where it was
+    Reads ``pred_panoptic_seg`` of the data samples (MMDetection's encoding, at the size of the original image) and
+    the ground truth from the files that the JSON names. Each image is reduced to a few numbers where it was
     predicted, so that distributed evaluation exchanges no maps.
 
     Gives ``coco_panoptic/PQ``, ``SQ``, ``RQ`` in per cent, and each with ``_th`` (things) and ``_st`` (stuff). A
     mean over no class at all is NaN.
 
     Args:
-        ann_file: COCO panoptic JSON of the evaluated pictures. Without it the truth is what the data samples say:
+        ann_file: COCO panoptic JSON of the evaluated images. Without it the ground truth is that of the data samples:
             ``seg_map_path`` and ``segments_info``, which the ``meta_keys`` of the packing must have.
         seg_prefix: folder of its PNGs.
         classwise: print the three numbers of every class, too.
@@ -51,11 +51,11 @@ class PanopticMetric(BaseMetric):
         backend_args: how to read files, see ``mmengine.fileio``.
         collect_device: 'cpu' or 'gpu', see ``mmengine.evaluator.BaseMetric``.
         prefix: replaces ``coco_panoptic``.
-        nproc: the stock option, without use: pictures are counted where they are predicted.
+        nproc: the stock option, without use: images are counted where they are predicted.
         file_client_args: the stock option; only None.
 
     Raises:
-        ValueError: a picture is not in the JSON, its prediction has another size, or it was predicted twice; the result
+        ValueError: an image is not in the JSON, its prediction has another size, or it was predicted twice; the result
             would replace what is read, or lie outside of its folder.
     """
 
@@ -106,7 +106,7 @@ class PanopticMetric(BaseMetric):
             item = self._from_sample(sample) if items is None else items.get(sample['img_id'])
             if item is None:
                 raise ValueError(
-                    f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
+                    f'image {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
                     f'evaluator and data loader must use the same annotation file'
                 )
             if 'pred_panoptic_seg' not in sample:
@@ -159,7 +159,7 @@ class PanopticMetric(BaseMetric):
         )
 
     def _from_sample(self, sample: dict) -> dict:
-        """The truth of a picture as ``PanopticDataset`` lists it, from what a data sample carries."""
+        """The ground truth of an image as ``PanopticDataset`` lists it, from what a data sample carries."""
         missing = [key for key in ('segments_info', 'seg_map_path') if key not in sample]
         if missing:
             raise ValueError(
@@ -275,7 +275,7 @@ class PanopticMetric(BaseMetric):
 
 
 def _sparse(stats: PanopticStats) -> tuple[np.ndarray, np.ndarray]:
-    """The classes that occur, and their four numbers: a picture shows a few of a hundred classes."""
+    """The classes that occur, and their four numbers: an image shows a few of a hundred classes."""
     numbers = np.stack([stats.iou, stats.tp, stats.fp, stats.fn])
     labels = np.flatnonzero(numbers.any(0))
     return labels, numbers[:, labels]

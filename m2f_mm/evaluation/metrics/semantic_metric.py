@@ -19,17 +19,17 @@ from .panoptic_gt import PanopticGt, panoptic_gt, require_listed_size
 class SemanticMetric(BaseMetric):
     """Mean IoU, mean and pixel accuracy of ``pred_sem_seg`` of MMDetection's data samples.
 
-    The truth is either the panoptic annotation, every segment in its class, crowds included (COCO's
-    ``panoptic_semseg``), or label pictures. Ignored pixels count nowhere; a class without a true pixel is left out of
+    The ground truth is either the panoptic annotation, every segment in its class, crowds included (COCO's
+    ``panoptic_semseg``), or label maps. Ignored pixels count nowhere; a class without a true pixel is left out of
     the mean, even where it is predicted (MMSegmentation's ``IoUMetric`` counts it as 0 then).
 
     Gives ``semantic/mIoU``, ``mAcc`` and ``aAcc`` in per cent.
 
     Args:
         ann_file, seg_prefix: COCO panoptic JSON and the folder of its PNGs.
-        label_files: instead of these, what to replace in the path of a picture to get that of its label picture,
+        label_files: instead of these, what to replace in the path of an image to get that of its label map,
             for instance ``{'/images/': '/annotations/', '.jpg': '.png'}``. The last occurrence of each is replaced.
-        first_label: value of the first class in the label pictures; classes are in the published order there, which
+        first_label: value of the first class in the label maps; classes are in the published order there, which
             ``class_ids`` of the metainfo translates. Other values are ignored.
         classwise: print the IoU of every class, too.
         backend_args: how to read files, see ``mmengine.fileio``.
@@ -37,7 +37,7 @@ class SemanticMetric(BaseMetric):
         prefix: replaces ``semantic``.
 
     Raises:
-        ValueError: a picture is not in the JSON, or its prediction has another size.
+        ValueError: an image is not in the JSON, or its prediction has another size.
     """
 
     default_prefix = 'semantic'
@@ -55,7 +55,7 @@ class SemanticMetric(BaseMetric):
     ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if (ann_file is None) == (label_files is None):
-            raise ValueError('SemanticMetric needs either ann_file, with seg_prefix, or label_files, to find the truth')
+            raise ValueError('SemanticMetric needs either ann_file, with seg_prefix, or label_files, as ground truth')
         self.ann_file = ann_file
         self.seg_prefix = seg_prefix
         self.label_files = label_files
@@ -94,7 +94,7 @@ class SemanticMetric(BaseMetric):
             counts = np.stack(
                 [np.bincount(labels, minlength=num_classes) for labels in (gt[gt == predicted], gt, predicted)]
             )  # (3, C)
-            present = np.flatnonzero(counts.any(0))  # a picture shows a few of a hundred classes
+            present = np.flatnonzero(counts.any(0))  # an image shows a few of a hundred classes
             self.results.append((present, counts[:, present], sample.get('img_id', sample.get('img_path'))))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
@@ -125,7 +125,7 @@ class SemanticMetric(BaseMetric):
         item = self._load_gt().items.get(sample['img_id'])
         if item is None:
             raise ValueError(
-                f'picture {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
+                f'image {sample["img_id"]!r} ({sample.get("img_path")}) is not in {self.ann_file}; '
                 f'evaluator and data loader must use the same annotation file'
             )
         if item['seg_map_path'] is None:
@@ -137,8 +137,8 @@ class SemanticMetric(BaseMetric):
     def _from_labels(self, sample: dict) -> np.ndarray:
         path = sample['img_path']
         for old, new in self.label_files.items():
-            before, found, after = path.rpartition(old)
-            if not found:
+            before, match, after = path.rpartition(old)
+            if not match:
                 raise ValueError(f'{path} has no {old!r} that label_files could replace')
             path = before + new + after
         values = read_label_png(path, self.backend_args)

@@ -26,7 +26,7 @@ class YouTubeVISMetric(BaseMetric):
     boxes, and whose files carry the categories' own ids.
 
     Reads ``pred_track_instances`` of every frame and the objects from the ``instances`` of its meta information, so the
-    annotations of exactly the evaluated videos. Each video is reduced to run-length codes where it was predicted.
+    annotations of exactly the evaluated videos. Each video is reduced to RLE where it was predicted.
 
     Gives ``youtube_vis/segm_mAP`` and the others, in 0..1; -1 where there is no object to find.
 
@@ -79,18 +79,18 @@ class YouTubeVISMetric(BaseMetric):
 
     def compute_metrics(self, results: list[tuple[int, list[Track], list[Track]]]) -> dict[str, float]:
         require_each_once([video for video, *_ in results], None, None)
-        found, wanted = ([track for result in results for track in result[side]] for side in (1, 2))
+        tracks, objects = ([track for result in results for track in result[side]] for side in (1, 2))
         if self.outfile_prefix:
-            self._write(found)
+            self._write(tracks)
         if self.format_only:
             return {}
-        if not wanted:
+        if not objects:
             raise ValueError(
                 'no evaluated video has an annotation: give the data set those of a validation set, or '
                 'the metric format_only=True to write results for an evaluation server'
             )
         numbers = video_average_precision(
-            wanted, found, [video for video, *_ in results], len(self.dataset_meta['classes'])
+            objects, tracks, [video for video, *_ in results], len(self.dataset_meta['classes'])
         )
         return {f'segm_{name}': numbers[name] for name in self.metric_items}
 
@@ -126,10 +126,10 @@ def found_tracks(frames: Sequence) -> list[Track]:
     """Results of a video: of each ``instances_id`` its masks, the mean of its scores and its most frequent class."""
     masks, scores, labels = {}, {}, {}
     for t, frame in enumerate(frames):
-        found = frame.pred_track_instances
-        codes = found.masks if isinstance(found.masks, list) else encoded(found.masks)
+        predicted = frame.pred_track_instances
+        rles = predicted.masks if isinstance(predicted.masks, list) else encoded(predicted.masks)
         for key, code, score, label in zip(
-            found.instances_id.tolist(), codes, found.scores.tolist(), found.labels.tolist()
+            predicted.instances_id.tolist(), rles, predicted.scores.tolist(), predicted.labels.tolist()
         ):
             masks.setdefault(key, [None] * len(frames))[t] = code if code['counts'] and coco_masks.area(code) else None
             scores.setdefault(key, []).append(score)
@@ -159,6 +159,6 @@ def annotated_tracks(frames: Sequence) -> list[Track]:
 
 
 def encoded(masks: torch.Tensor | np.ndarray) -> list[dict]:
-    """COCO's compressed run-length codes of bool masks (K, H, W)."""
+    """COCO's compressed RLE of bool masks (K, H, W)."""
     bits = np.asarray(masks.cpu() if isinstance(masks, torch.Tensor) else masks, dtype=np.uint8)
     return [coco_masks.encode(np.asfortranarray(mask)) for mask in bits]
