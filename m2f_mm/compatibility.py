@@ -36,6 +36,7 @@ class PickledArray(np.ndarray):
     """Stands for ``numpy.ndarray`` while a pickle is read. An array like any other, that is pickled as a plain one."""
 
     def __new__(cls, *_):
+        """Refuse what the constructor of ``numpy.ndarray`` would allow."""
         raise pickle.UnpicklingError('it asks for numpy.ndarray(...), which takes memory as it is')
 
     def __setstate__(self, state: tuple) -> None:

@@ -111,6 +111,7 @@ def check_dataset(cfg: Config, split: str, workers: int, progress: bool = True) 
         cfg: a whole config.
         split: 'train', 'val' or 'test'.
         workers: processes; 0 for this one.
+        progress: show a bar.
     """
     if find_spec('mmdet') is not None:
         from m2f_mm.integrations.mmdet_datasets import check_stock_types

@@ -213,7 +213,8 @@ def tracks_as_json(
         video: what was predicted.
         tracks: its objects.
         classes: their names.
-        segments, covered: of ``PanopticVideo.segment_tracks``; None for other videos.
+        segments: of ``PanopticVideo.segment_tracks``; None for other videos.
+        covered: their masks, from the same.
     """
 
     def record(number: int, track: Track) -> dict:

@@ -103,6 +103,7 @@ def clean(content: dict, file: str = '', with_masks: bool = True) -> list[Fault]
 
 
 def mask_area(mask: list | dict, height: int, width: int) -> float:
+    """Pixels of a segmentation."""
     return float(coco_masks.area(to_rle(mask, height, width)))
 
 
@@ -126,6 +127,7 @@ class CheckedCoco:
     """
 
     def load_data_list(self) -> list[dict]:
+        """The items of the stock method, of the checked JSON."""
         content, faults = checked_content(self)
         raise_faults(faults)
         self.COCOAPI = partial(_in_memory, type(self).COCOAPI, content)
@@ -138,6 +140,7 @@ class CheckedCoco:
         return items
 
     def filter_data(self) -> list[dict]:
+        """The items of the stock method, at least one, with the sizes of their files."""
         items = super().filter_data()
         if not items:
             raise ValueError(

@@ -64,6 +64,7 @@ def coco_faults(
 
 
 def no_object(file: str, annotations: int) -> Fault:
+    """Of a file without any annotation that a training would use."""
     return Fault(
         'no object to train on',
         file,

@@ -27,7 +27,8 @@ def complete_records(
     Args:
         content: the JSON, without fatal faults; changed in place.
         file: its path.
-        mask_area, mask_box: of a segmentation, and height and width of its image.
+        mask_area: pixels of a segmentation, given height and width of its image.
+        mask_box: its box x, y, width, height, given the same.
         with_masks: whether masks are read and were checked; otherwise areas are those of the boxes.
 
     Returns:

@@ -214,6 +214,7 @@ def check_image_size(results: dict) -> None:
 
 
 def size_fault(path: str, header: Header, loaded: tuple[int, int], listed: tuple[int, int]) -> Fault:
+    """Of an image whose size differs from that in its annotations."""
     turned, reason = '', ''
     if loaded != header.size:
         turned = f', turned as its EXIF orientation {header.orientation} says'

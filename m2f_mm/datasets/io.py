@@ -218,6 +218,7 @@ def _within(path: str, folder: str) -> bool:
 
 
 def write_json(path: str, content: Any) -> None:
+    """Write a JSON, whole or not at all."""
     write_file(path, json.dumps(content).encode())
 
 
@@ -236,4 +237,5 @@ def write_image(path: str, pixels: np.ndarray) -> None:
 
 
 def write_panoptic_png(path: str, ids: np.ndarray) -> None:
+    """Write segment ids (H, W) as a panoptic PNG, whole or not at all."""
     write_file(path, encode_png(id_to_rgb(ids)))

@@ -11,6 +11,7 @@ MEND = 'Correct the annotation, or take it out of the file'
 
 
 def is_integer(value: Any) -> bool:
+    """Whether it is a whole number; truth values are none."""
     return type(value) is int or isinstance(value, Integral) and not isinstance(value, bool)
 
 

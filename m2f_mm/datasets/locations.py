@@ -26,6 +26,7 @@ class Location(NamedTuple):
 
     @property
     def folder(self) -> str:
+        """The folder that the variable names, else the default."""
         return os.environ.get(self.variable, self.default)
 
 

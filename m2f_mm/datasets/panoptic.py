@@ -112,6 +112,7 @@ class PanopticDataset(BaseDataset):
             self.full_init()
 
     def load_data_list(self) -> list[dict]:
+        """The items of the JSON, see the class."""
         content, self._content = self._content or self._read(), None
         labels = category_labels(content['categories'], self._metainfo['classes'], self.ann_file)
         category_of = {label: category_id for category_id, label in labels.items() if label >= 0}
@@ -176,6 +177,7 @@ class PanopticDataset(BaseDataset):
         return image['file_name']
 
     def filter_data(self) -> list[dict]:
+        """The items that ``filter_cfg`` leaves; at least one."""
         rules = {} if self.test_mode else self.filter_cfg or {}
         min_size, filter_empty = rules.get('min_size', 0), rules.get('filter_empty_gt', False)
         items = [

@@ -29,7 +29,8 @@ def check_segmentation(segmentation: Any, height: int, width: int) -> None:
 
     Args:
         segmentation: polygons, an RLE of counts, or a compressed RLE.
-        height, width: of the image.
+        height: of the image, pixels.
+        width: the same.
     """
     if isinstance(segmentation, (list, tuple)):  # a union would be built at every call
         _check_polygons(segmentation, height, width)
@@ -72,7 +73,8 @@ def rle_counts(rle: Mapping, height: int, width: int) -> np.ndarray:
 
     Args:
         rle: ``size`` and ``counts``, a list of lengths or COCO's compressed text.
-        height, width: of the image.
+        height: of the image, pixels.
+        width: the same.
 
     Raises:
         WrongMask: the size is another one, or the runs do not cover exactly this many pixels.

@@ -101,11 +101,13 @@ class Canvas:
         self.crowd: list[bool] = []
 
     def new_segment(self, label: int, crowd: bool = False) -> int:
+        """Index of a new segment."""
         self.labels.append(int(label))
         self.crowd.append(crowd)
         return len(self.labels) - 1
 
     def random_centre(self) -> tuple[float, float]:
+        """x and y anywhere in the image."""
         return self.rng.uniform(0, self.spec.width), self.rng.uniform(0, self.spec.height)
 
     def random_radius(self) -> float:
@@ -172,6 +174,7 @@ class Canvas:
         self.segments[window][distance < 0] = segment
 
     def object_color(self, thing: int) -> np.ndarray:
+        """RGB (3,) near the color of the class."""
         stray = 0.02 + 0.16 * self.spec.difficulty
         hue = (THING_HUES[thing] + self.rng.normal(0, stray)) % 1
         return 255 * np.array(colorsys.hsv_to_rgb(hue, self.rng.uniform(0.55, 0.95), self.rng.uniform(0.6, 1)))

@@ -53,6 +53,7 @@ class VideoInstanceDataset(BaseDataset):
         super().__init__(ann_file=ann_file, metainfo=metainfo, data_prefix=data_prefix or dict(img_path=''), **kwargs)
 
     def load_data_list(self) -> list[dict]:
+        """The videos of the JSON, see the class."""
         content = self._read()
         raise_faults(
             video_faults(
@@ -128,6 +129,7 @@ class VideoInstanceDataset(BaseDataset):
         return dict(video_id=video['id'], video_length=length, images=frames)
 
     def filter_data(self) -> list[dict]:
+        """The videos that ``filter_cfg`` leaves; at least one."""
         filter_empty = not self.test_mode and (self.filter_cfg or {}).get('filter_empty_gt', False)
         items = [
             item

@@ -129,6 +129,7 @@ def counts_of(head: Any, name: str) -> tuple[int | None, int | None, int | None,
 
 
 def count_or_none(value: Any) -> int | None:
+    """A number of classes; None for anything else."""
     return value if isinstance(value, int) and value >= 0 else None
 
 
@@ -141,6 +142,8 @@ def data_of(dataset: Any, place: str) -> list[DataClasses]:
 
 
 def from_metainfo(metainfo: dict, place: str, built: bool) -> DataClasses:
+    """Names of a metainfo, given in a config or ``built``."""
+
     def names(key: str) -> tuple[str, ...] | None:
         value = metainfo.get(key)
         return tuple(value) if isinstance(value, list | tuple) else None

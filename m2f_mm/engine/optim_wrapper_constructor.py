@@ -71,6 +71,7 @@ class Mask2FormerOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             params.append(dict(params=members, lr=lr, weight_decay=weight_decay))
 
     def lr_mult(self, path: str) -> float:
+        """Factor on the learning rate of the module at ``path``."""
         return self.paramwise_cfg['backbone_lr_mult'] if 'backbone' in path else 1.0
 
     def decay_mult(self, path: str, owner: nn.Module, name: str) -> float:

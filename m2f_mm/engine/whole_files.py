@@ -14,6 +14,7 @@ class WholeFiles(LocalBackend):
     """MMEngine's backend of local files, whose files appear under their name when all of them is on the disk."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes, whole or not at all."""
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(PARTIAL.format(path.name))
@@ -38,4 +39,5 @@ class WholeFiles(LocalBackend):
             os.close(folder)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text, whole or not at all."""
         self.put(obj.encode(encoding), filepath)

@@ -22,6 +22,7 @@ class EndsWithParent:
         self.init = init
 
     def __call__(self, worker_id: int) -> None:
+        """Start to watch the parent in a worker."""
         threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
         if self.init is not None:
             self.init(worker_id)

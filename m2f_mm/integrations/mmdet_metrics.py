@@ -152,6 +152,7 @@ class CocoMetric(StockCocoMetric):
 
     @property
     def dataset_meta(self) -> dict | None:
+        """Metainfo of the evaluated data set."""
         return self._dataset_meta
 
     @dataset_meta.setter
@@ -186,6 +187,7 @@ class CocoMetric(StockCocoMetric):
             )
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Check and take the results of each image."""
         for sample in data_samples:
             self._check(sample)
         super().process(data_batch, data_samples)
@@ -239,6 +241,7 @@ class CocoMetric(StockCocoMetric):
             )
 
     def compute_metrics(self, results: list) -> dict:
+        """The numbers of the stock metric."""
         if not results:
             raise ValueError(f'{type(self).__name__}: no image was predicted')
         results = self._one_each(results)
@@ -325,6 +328,7 @@ class ThingMetric(CocoMetric):
         return list(ids)
 
     def compute_metrics(self, results: list) -> dict:
+        """The numbers of the stock metric."""
         if self.ann_file is None:
             raise ValueError('ThingMetric needs ann_file, the instance annotations whose categories it goes by')
         return super().compute_metrics(results)
@@ -342,5 +346,6 @@ class DumpDetResults(StockDumpDetResults):
         )
 
     def compute_metrics(self, results: list) -> dict:
+        """Write the file."""
         write_file(self.out_file_path, pickle.dumps(results))
         return {}

@@ -57,6 +57,7 @@ class ClipFromImage(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
+        """Results of an image to those of a clip, with lists of frames."""
         height, width = results['img'].shape[:2]
         first, last = self._pose(), self._pose()
         frames = []

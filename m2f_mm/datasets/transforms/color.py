@@ -31,6 +31,7 @@ class ColorAugSSD(BaseTransform):
         self.hue = hue
 
     def transform(self, results: dict) -> dict:
+        """Results with another ``img``."""
         image = results['img']
         if image.dtype != np.uint8 or image.shape[2:] != (3,):
             raise ValueError(

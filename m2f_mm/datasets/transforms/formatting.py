@@ -85,6 +85,7 @@ class PackPanopticInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
+        """``inputs`` and ``data_samples`` of the results of an image."""
         from .segment_sample import SegmentSample  # of MMDetection, which nothing else here needs
 
         if 'gt_segment_labels' not in results and {'gt_seg_map', 'gt_masks', 'gt_bboxes'} & results.keys():
@@ -143,6 +144,7 @@ class PackClipInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
+        """``inputs`` and ``data_samples`` of the results of a clip."""
         from mmdet.structures import TrackDataSample
 
         images = results['img']

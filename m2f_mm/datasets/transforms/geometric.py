@@ -49,6 +49,7 @@ class ResizeScale(BaseTransform):
         return max(round(h * ratio), 1), max(round(w * ratio), 1)
 
     def transform(self, results: dict) -> dict:
+        """Results with the image, boxes, masks and maps resized."""
         shape = self._new_shape(results['img'])
         _resize_instances(results, shape)
         results['img'] = resize_image(results['img'], shape)
@@ -137,6 +138,7 @@ class FixedSizeCrop(BaseTransform):
         return y, x, min(shape[0], self.crop_size[0]), min(shape[1], self.crop_size[1])
 
     def transform(self, results: dict) -> dict:
+        """Results with the window of image, boxes, masks and maps."""
         y, x, height, width = self._window(results['img'].shape)
         window = np.s_[y : y + height, x : x + width]
         size = self.crop_size if self.pad else (height, width)
@@ -197,6 +199,7 @@ class LargeScaleJitter(ResizeScale, FixedSizeCrop):
         FixedSizeCrop.__init__(self, crop_size, pad_val, seg_pad_val, filter_empty)
 
     def transform(self, results: dict) -> dict:
+        """Results with image, boxes, masks and maps resized and cropped."""
         image = results['img']
         if image.dtype != np.uint8 or image.shape[2:] != (3,):
             return FixedSizeCrop.transform(self, ResizeScale.transform(self, results))

@@ -33,6 +33,7 @@ class LoadImage(LoadImageFromFile, metaclass=TakenForStock):
     taken_for = 'LoadImageFromFile'
 
     def transform(self, results: dict) -> dict | None:
+        """Results with ``img`` and its sizes."""
         try:
             results = super().transform(results)
         except FileNotFoundError:
@@ -75,6 +76,7 @@ class LoadLabelMap(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
+        """Results with ``gt_seg_map``."""
         if results.get('seg_map_path') is None:
             return results
         path = results['seg_map_path']
@@ -131,6 +133,7 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
+        """Results with the segments, see the class."""
         if 'seg_map_path' not in results:  # an inferencer gives an image and nothing else
             return results
         runs, segments = self._read(results)
@@ -230,6 +233,7 @@ class LoadPanopticAnnotations(LoadPanopticSegments):
         self.box_type = box_type
 
     def transform(self, results: dict) -> dict:
+        """Results with the annotations, see the class."""
         if 'seg_map_path' not in results:
             return results
         results = stock_annotations(results, *self._read(results), self.box_type)

@@ -18,6 +18,7 @@ class SafeMasks:
     """
 
     def transform(self, results: dict) -> dict:
+        """Results of the stock method, of an image that has the listed size."""
         check_image_size(results)
         return super().transform(results)
 

@@ -34,12 +34,15 @@ class LateRemovals:
         return getattr(self.backend, name)
 
     def remove(self, path: str) -> None:
+        """Note a file that is to be removed."""
         self.removals.append((self.backend.remove, path))
 
     def rmtree(self, path: str) -> None:
+        """Note a folder that is to be removed."""
         self.removals.append((self.backend.rmtree, path))
 
     def remove_now(self, protected: Sequence[str]) -> None:
+        """Remove what was noted, but for the protected paths."""
         for remove, path in self.removals:
             if path not in protected:
                 remove(path)
@@ -65,6 +68,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     _good: str | None = None  # the last checkpoint that was saved
 
     def before_run(self, runner: Runner) -> None:
+        """As the stock method, with the newest checkpoint that can be read."""
         if getattr(runner, '_resume', False) and getattr(runner, '_load_from', None) is None:
             newest = newest_checkpoint(
                 runner.work_dir, checkpoint_folder(runner.work_dir, self.out_dir), self.filename_tmpl
@@ -72,9 +76,11 @@ class CheckpointHook(MMEngineCheckpointHook):
             runner._load_from = newest and newest.path
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the random states of the checkpoint."""
         self._resumed = checkpoint.get(RANDOM_STATES)
 
     def before_train(self, runner: Runner) -> None:
+        """Write whole files from now on; files that a killed run left half written are removed."""
         super().before_train(runner)
         if runner.iter > 0:
             self._good = getattr(runner, '_load_from', None)
@@ -93,6 +99,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             self.best_ckpt_path_dict[key] = path and osp.join(self.out_dir, osp.basename(path))
 
     def before_train_epoch(self, runner: Runner) -> None:
+        """Set the random states of the checkpoint that is resumed from."""
         states, self._resumed = self._resumed, None
         loop = runner.train_loop
         if states is None or (loop.iter == 0 and loop.epoch == 0):  # weights to start from
@@ -117,9 +124,11 @@ class CheckpointHook(MMEngineCheckpointHook):
         loop.dataloader_iterator = RestoringIterator(batches, skipped, restore)
 
     def before_val(self, runner: Runner) -> None:
+        """Keep the random states of the training."""
         self._before_val = random_states()
 
     def after_val(self, runner: Runner) -> None:
+        """Go on with the random states of the training."""
         set_random_states(self._before_val)
         self._before_val = None
 

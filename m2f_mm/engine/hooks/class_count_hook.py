@@ -31,18 +31,22 @@ class ClassCountHook(Hook):
         self._checked: set[str] = set()  # places; validation comes again and again
 
     def before_train(self, runner: Runner) -> None:
+        """Check what the training and its validation read."""
         self.check(runner, 'train_dataloader', runner.train_dataloader)
         if runner.val_loop is not None:  # a mistake there would show only after the first epoch
             self.before_val(runner)
 
     def before_val(self, runner: Runner) -> None:
+        """Check what the validation reads."""
         self.check(runner, 'val_dataloader', runner.val_dataloader, getattr(runner.val_loop, 'evaluator', None))
 
     def before_test(self, runner: Runner) -> None:
+        """Check what the test reads."""
         loop = getattr(runner, 'test_loop', None)
         self.check(runner, 'test_dataloader', runner.test_dataloader, getattr(loop, 'evaluator', None))
 
     def check(self, runner: Runner, place: str, dataloader: Any, evaluator: Any = None) -> None:
+        """Check a loader and the metrics of an evaluator; ``place`` is what messages call the loader."""
         require_agreement(heads_of(runner.model), data_of(dataloader.dataset, f'{place}.dataset'))
         use_one_ignored_label(
             runner.model,

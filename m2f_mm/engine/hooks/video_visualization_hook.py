@@ -52,11 +52,13 @@ class VideoVisualizationHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
     ) -> None:
+        """Draw frames of a validation."""
         self._draw(outputs, 'val', None, runner.iter + batch_idx)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
     ) -> None:
+        """Draw frames of a test."""
         folder = Path(runner.work_dir, runner.timestamp, self.test_out_dir) if self.test_out_dir else None
         self._draw(outputs, 'test', folder, batch_idx)
 

@@ -33,6 +33,7 @@ class PanopticStats:
 
     @classmethod
     def zeros(cls, num_classes: int) -> 'PanopticStats':
+        """Of no image."""
         return cls(np.zeros(num_classes), *(np.zeros(num_classes, np.int64) for _ in range(3)))
 
     def __add__(self, other: 'PanopticStats') -> 'PanopticStats':
@@ -62,8 +63,11 @@ def segment_overlap(gt: np.ndarray, pred: np.ndarray, pixels: np.ndarray, num_gt
     """Pixels that every two segments share, int64 (1 + G, 1 + P); row 0 and column 0 are void.
 
     Args:
-        gt, pred: index of the segment in each region, -1 is void, (R,).
+        gt: index of the ground-truth segment in each region, -1 is void, (R,).
+        pred: the same of the predicted segment, (R,).
         pixels: size of each region, (R,).
+        num_gt: G.
+        num_pred: P.
     """
     pairs = (gt.astype(np.int64) + 1) * (num_pred + 1) + (pred + 1)
     shared = np.bincount(pairs, weights=pixels, minlength=(num_gt + 1) * (num_pred + 1))  # float64: exact below 2 ** 53
@@ -86,6 +90,7 @@ def panoptic_stats(
         gt_crowd: whether a segment is a crowd region, bool (G,).
         pred_map: like ``gt_map``.
         pred_labels: (P,).
+        num_classes: C.
     """
     require_equal_sizes(gt_map.shape, pred_map.shape)
     overlap = segment_overlap(*IdRuns(gt_map).common_with(pred_map), len(gt_labels), len(pred_labels))
@@ -115,6 +120,7 @@ def match_segments(
         gt_labels: (G,).
         gt_crowd: whether a segment is a crowd region, bool (G,).
         pred_labels: (P,).
+        num_classes: C.
     """
     num_gt, num_pred = len(gt_labels), len(pred_labels)
     gt_area, pred_area = overlap.sum(1)[1:], overlap.sum(0)[1:]

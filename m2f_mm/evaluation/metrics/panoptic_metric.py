@@ -100,6 +100,7 @@ class PanopticMetric(BaseMetric):
         require_listed(dataset, self._load_gt().sizes(), self.ann_file)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Count the segments of each image, and write its PNG."""
         items = self._load_gt().items if self.ann_file else None
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
@@ -119,6 +120,7 @@ class PanopticMetric(BaseMetric):
             self.results.append((stats, (sample['img_id'], record)))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
+        """The qualities in per cent from the counts of all images."""
         logger = MMLogger.get_current_instance()
         require_each_once([img_id for _, (img_id, _) in results], self._gt and self._gt.items, self.ann_file)
         if self.outfile_prefix:

@@ -75,6 +75,7 @@ class SemanticMetric(BaseMetric):
         return self._gt
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Count the pixels of each image."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             if 'pred_sem_seg' not in sample:
@@ -98,6 +99,7 @@ class SemanticMetric(BaseMetric):
             self.results.append((present, counts[:, present], sample.get('img_id', sample.get('img_path'))))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
+        """The numbers in per cent from the counts of all images."""
         classes = self.dataset_meta['classes']
         totals = np.zeros((3, len(classes)), np.int64)
         require_each_once([key for *_, key in results], self._gt and self._gt.items, self.ann_file)

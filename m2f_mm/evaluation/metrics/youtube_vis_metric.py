@@ -67,6 +67,7 @@ class YouTubeVISMetric(BaseMetric):
         self.format_only = format_only
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Take the tracks and objects of each video."""
         for sample in data_samples:
             frames = sample['video_data_samples']
             if len(frames) != frames[0].ori_video_length:
@@ -78,6 +79,7 @@ class YouTubeVISMetric(BaseMetric):
             self.results.append((frames[0].video_id, found_tracks(frames), annotated_tracks(frames)))
 
     def compute_metrics(self, results: list[tuple[int, list[Track], list[Track]]]) -> dict[str, float]:
+        """The numbers of ``metric_items``, in 0..1."""
         require_each_once([video for video, *_ in results], None, None)
         tracks, objects = ([track for result in results for track in result[side]] for side in (1, 2))
         if self.outfile_prefix:
