@@ -10,7 +10,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
 def drawn(transform, monkeypatch, coins, uniform=None, integer=None):
     """The transform's picture when coins (first: contrast last?) and numbers fall as given."""
     coins = iter(coins)
-    monkeypatch.setattr('m2f_mm.datasets.transforms.colour._coin', lambda: next(coins))
+    monkeypatch.setattr('m2f_mm.datasets.transforms.color._coin', lambda: next(coins))
     monkeypatch.setattr(np.random, 'uniform', lambda low, high: uniform)
     monkeypatch.setattr(np.random, 'randint', lambda low, high: integer)
     return transform(dict(img=IMAGE.copy()))['img']
