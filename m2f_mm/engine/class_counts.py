@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
+from m2f_mm.datasets.head_classes import class_counts
 from m2f_mm.datasets.wrappers import inner_datasets, iter_datasets
 from m2f_mm.heads import HEAD_NAMES, read
 
@@ -116,8 +117,6 @@ def heads_of(model: Any, place: str = 'model') -> list[HeadClasses]:
 def counts_of(head: Any, name: str) -> tuple[int | None, int | None, int | None, tuple[str, ...] | None]:
     """Classes, things, stuff and names of a built head or of its config, which may name a metainfo instead."""
     if isinstance(head, dict) and head.get('metainfo') is not None:
-        from m2f_mm.integrations.head_classes import class_counts  # not needed where the numbers are given
-
         counts = class_counts(
             name, *(head.get(key) for key in ('metainfo', 'num_things_classes', 'num_stuff_classes', 'num_classes'))
         )

@@ -16,6 +16,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from m2f_mm.checkpoints import translate
+from m2f_mm.datasets.head_classes import ClassCounts, class_counts
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import (
     PanopticRules,
@@ -31,7 +32,6 @@ from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .checked_model import CheckedModel, check_predictions, explained, prepare
-from .head_classes import ClassCounts, class_counts
 from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
 from .head_options import (
     Mask2FormerHeadOptions,

@@ -14,6 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from m2f_mm.checkpoints import translate
+from m2f_mm.datasets.head_classes import ClassCounts, class_counts
 from m2f_mm.datasets.label_maps import IGNORE_16_BITS, default_ignore_index
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import ClassScores, Sizes, class_scores, semantic_scores, semantic_segmentation
@@ -21,7 +22,6 @@ from m2f_mm.registry import MODELS
 from m2f_mm.structures import Expendable, MaskPredictions, SegTargets
 
 from .checked_model import CheckedModel, check_predictions, explained, freeze_stages, prepare
-from .head_classes import ClassCounts, class_counts
 from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
 from .head_options import (
     ClassOptions,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
+from m2f_mm.datasets.head_classes import ClassCounts
 from m2f_mm.models import (
     Mask2FormerTransformerDecoder,
     MaskDINOTransformerDecoder,
@@ -14,7 +15,6 @@ from m2f_mm.models import (
 )
 from m2f_mm.registry import MODELS
 
-from .head_classes import ClassCounts
 from .head_defaults import HeadDefaults
 from .head_options import BoxOptions, NetworkOptions, PixelDecoderOptions
 from .option_tables import translate, translate_by_type, type_name

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from m2f_mm import config_path, deprecation
 from m2f_mm.criterion.costs import focal_cost
 from m2f_mm.criterion.losses import focal_loss
-from m2f_mm.integrations.head_classes import class_counts
+from m2f_mm.datasets.head_classes import class_counts
 from m2f_mm.models import (
     FPNPixelDecoder,
     MaskFormerTransformerDecoder,
