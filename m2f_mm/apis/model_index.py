@@ -1,18 +1,6 @@
-"""The model index: configs, published numbers and where the weights lie (``model-index.yml`` and its metafiles).
+"""``docs/model_zoo.md``, out of the model index."""
 
-OpenMMLab's format. A result says whose numbers it has: ``Numbers: published`` by the authors, or ``ours``, of a run
-that is documented in ``docs``.
-"""
-
-from pathlib import Path
-from typing import NamedTuple
-
-import yaml
-
-from .configs import PACKAGE_ROOT
-
-INDEX = PACKAGE_ROOT / '.mim' / 'model-index.yml'
-
+from m2f_mm.checkpoints.released import Released, released_models
 
 ABOUT = """<!-- Written by `python tools/write_model_zoo.py` from the metafiles in configs. -->
 # Model zoo
@@ -29,45 +17,6 @@ A config's name loads its released weights, which are fetched from where the tab
 and `load_from='m2f_mm://NAME'` starts a training from them. Without a network, put the file into a folder that the
 variable `M2F_MM_WEIGHTS` names.
 """
-
-
-class Released(NamedTuple):
-    """One model of the index."""
-
-    name: str
-    collection: str
-    config: str  # as ``config_path`` takes it
-    schedule: str
-    parameters: float  # millions that are trained
-    task: str
-    dataset: str
-    published: dict[str, float]
-    ours: dict[str, float]
-    weights: str
-
-
-def released_models() -> list[Released]:
-    """All models of the index, in its order."""
-    models = []
-    for name in yaml.safe_load(INDEX.read_text(encoding='utf-8'))['Import']:
-        path = INDEX.parent / Path(name)
-        for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
-            results = {result['Numbers']: result for result in model['Results']}
-            first = model['Results'][0]
-            models.append(
-                Released(
-                    model['Name'],
-                    model['In Collection'],
-                    model['Config'].removeprefix('configs/'),
-                    model['Metadata']['Schedule'],
-                    model['Metadata']['Parameters (M)'],
-                    first['Task'],
-                    first['Dataset'],
-                    *(results.get(whose, {}).get('Metrics', {}) for whose in ('published', 'ours')),
-                    model['Weights'],
-                )
-            )
-    return models
 
 
 def model_zoo() -> str:
@@ -88,7 +37,7 @@ def model_zoo() -> str:
             numbers = ' | '.join(str(model.published.get(name, '')) for name in names)
             ours = ', '.join(f'{name} {value}' for name, value in model.ours.items()) or 'not run'
             lines.append(
-                f'| [{model.name}](../configs/{model.config}) | {model.schedule} | {model.parameters:.2f} M | '
+                f'| `configs/{model.config}` | {model.schedule} | {model.parameters:.2f} M | '
                 f'{numbers} | {ours} | [file]({model.weights}) |'
             )
         lines.append('')

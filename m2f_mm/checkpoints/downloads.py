@@ -27,13 +27,13 @@ def fetched(url: str) -> Path:
 
     Raises:
         OSError: it cannot be fetched, or only a part of it.
-        ValueError: it has not the checksum that its name says.
+        ValueError: its checksum is not the one in its name.
     """
     file = Path(urlparse(url).path).name
     own = os.environ.get(FOLDER_VARIABLE)
     if own and (Path(own) / file).is_file():
         return Path(own) / file
-    cache = Path(torch.hub.get_dir()) / 'checkpoints'
+    cache = torch_cache()
     cached = cache / (file if checksum_in(file) else f'{hashlib.sha256(url.encode()).hexdigest()[:12]}-{file}')
     if cached.is_file():
         if is_as_fetched(cached):
@@ -55,9 +55,14 @@ def fetched(url: str) -> Path:
         return part.replace(cached)
 
 
+def torch_cache() -> Path:
+    """The folder in which torch keeps files from the web."""
+    return Path(torch.hub.get_dir()) / 'checkpoints'
+
+
 def discard(path: Path) -> None:
     """Take a file out of the cache. In folders of the user nothing is removed."""
-    if path.parent == Path(torch.hub.get_dir()) / 'checkpoints':
+    if path.parent == torch_cache():
         path.unlink(missing_ok=True)
         note_of(path).unlink(missing_ok=True)
 
@@ -112,7 +117,7 @@ def check_length(path: Path, url: str) -> None:
 def check_name(path: Path) -> None:
     """
     Raises:
-        ValueError: the file has not the checksum that its name says.
+        ValueError: the file's checksum is not the one in its name.
     """
     known = checksum_in(path.name)
     if known and not checksum(path, known[0]).startswith(known[1]):

@@ -1,137 +1,174 @@
-"""The names of Hugging Face's ``Mask2FormerForUniversalSegmentation``, and MMDetection's.
+"""The names of Hugging Face's ``Mask2FormerForUniversalSegmentation``, and MMDetection's, in both directions.
 
-One table; ``to_openmmlab`` works on the keys alone and needs neither a model nor ``transformers``. It reads the names
-of the files on the hub and those that transformers 5 gives its modules. Backbones: Swin, Hugging Face's ResNet and
-timm's ResNet.
+``to_openmmlab`` and ``from_openmmlab`` work on the keys alone and need neither a model nor ``transformers``. They read
+the names of the files on the hub and those that transformers 5 gives its modules, and write the former, which every
+version loads with ``from_pretrained``. Backbones: Swin, Hugging Face's ResNet and, to read, timm's ResNet.
 Facts: huggingface/transformers, ``models/mask2former``, ``models/swin`` and ``models/resnet``.
 """
 
 import re
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
-from .tables import Row, reorder_patch_merging, translate_keys
-
-# Queries, keys and values are three layers there and one here: PART names the place in the concatenation.
-PART = '#'
-PARTS = {'q': 0, 'k': 1, 'v': 2, 'query': 0, 'key': 1, 'value': 2}
+from .tables import PATCH_MERGING, Row, below, rename, translate
 
 RESNET: list[Row] = [
-    (r'_backbone\.(.+)', r'\1'),  # timm's names are torchvision's, and so are ours
-    (r'embedder\.embedder\.convolution\.weight', 'conv1.weight'),
-    (r'embedder\.embedder\.normalization\.(\w+)', r'bn1.\1'),
-    (
-        r'encoder\.stages\.(\d)\.layers\.(\d+)\.shortcut\.convolution\.weight',
-        lambda m: f'layer{int(m[1]) + 1}.{m[2]}.downsample.0.weight',
-    ),
-    (
-        r'encoder\.stages\.(\d)\.layers\.(\d+)\.shortcut\.normalization\.(\w+)',
-        lambda m: f'layer{int(m[1]) + 1}.{m[2]}.downsample.1.{m[3]}',
-    ),
-    (
-        r'encoder\.stages\.(\d)\.layers\.(\d+)\.layer\.(\d)\.convolution\.weight',
-        lambda m: f'layer{int(m[1]) + 1}.{m[2]}.conv{int(m[3]) + 1}.weight',
-    ),
-    (
-        r'encoder\.stages\.(\d)\.layers\.(\d+)\.layer\.(\d)\.normalization\.(\w+)',
-        lambda m: f'layer{int(m[1]) + 1}.{m[2]}.bn{int(m[3]) + 1}.{m[4]}',
+    ('embedder.embedder.convolution.weight', 'conv1.weight'),
+    ('embedder.embedder.normalization.{P}', 'bn1.{P}'),
+    *below(
+        'encoder.stages.{i}.layers.{j}.',
+        'layer{i+1}.{j}.',
+        [
+            ('shortcut.convolution.weight', 'downsample.0.weight'),
+            ('shortcut.normalization.{P}', 'downsample.1.{P}'),
+            ('layer.{k}.convolution.weight', 'conv{k+1}.weight'),
+            ('layer.{k}.normalization.{P}', 'bn{k+1}.{P}'),
+        ],
     ),
 ]
-BLOCK = r'(?:swin\.)?encoder\.layers\.(\d)\.blocks\.(\d+)\.'
+TIMM_RESNET: list[Row] = [('_backbone.{R}', '{R}')]  # its names are torchvision's, and so are ours
 SWIN: list[Row] = [
-    (r'(?:swin\.)?embeddings\.patch_embeddings\.projection\.(\w+)', r'patch_embed.projection.\1'),
-    (r'(?:swin\.)?embeddings\.norm\.(\w+)', r'patch_embed.norm.\1'),
-    (r'(?:swin\.)?embeddings\.position_embeddings', 'absolute_pos_embed'),
-    (
-        BLOCK + r'attention\.(?:self\.)?(?:([qkv])_proj|(query|key|value))\.(\w+)',
-        lambda m: f'stages.{m[1]}.blocks.{m[2]}.attn.w_msa.qkv.{m[5]}{PART}{PARTS[m[3] or m[4]]}',
+    ('embeddings.patch_embeddings.projection.{P}', 'patch_embed.projection.{P}'),
+    ('embeddings.norm.{P}', 'patch_embed.norm.{P}'),
+    ('embeddings.position_embeddings', 'absolute_pos_embed'),
+    *below(
+        'encoder.layers.{i}.blocks.{j}.',
+        'stages.{i}.blocks.{j}.',
+        [
+            ('attention.self.query.{P}', 'attn.w_msa.qkv.{P}#0'),
+            ('attention.self.key.{P}', 'attn.w_msa.qkv.{P}#1'),
+            ('attention.self.value.{P}', 'attn.w_msa.qkv.{P}#2'),
+            ('attention.self.relative_position_bias_table', 'attn.w_msa.relative_position_bias_table'),
+            ('attention.output.dense.{P}', 'attn.w_msa.proj.{P}'),
+            ('layernorm_before.{P}', 'norm1.{P}'),
+            ('layernorm_after.{P}', 'norm2.{P}'),
+            ('intermediate.dense.{P}', 'ffn.layers.0.0.{P}'),
+            ('output.dense.{P}', 'ffn.layers.1.{P}'),
+        ],
     ),
-    (BLOCK + r'attention\.(?:o_proj|output\.dense)\.(\w+)', r'stages.\1.blocks.\2.attn.w_msa.proj.\3'),
-    (
-        BLOCK + r'attention\.(?:self\.|relative_position_bias\.)?relative_position_bias_table',
-        r'stages.\1.blocks.\2.attn.w_msa.relative_position_bias_table',
-    ),
-    (BLOCK + r'layernorm_before\.(\w+)', r'stages.\1.blocks.\2.norm1.\3'),
-    (BLOCK + r'layernorm_after\.(\w+)', r'stages.\1.blocks.\2.norm2.\3'),
-    (BLOCK + r'(?:mlp\.fc1|intermediate\.dense)\.(\w+)', r'stages.\1.blocks.\2.ffn.layers.0.0.\3'),
-    (BLOCK + r'(?:mlp\.fc2|output\.dense)\.(\w+)', r'stages.\1.blocks.\2.ffn.layers.1.\3'),
-    (r'(?:swin\.)?encoder\.layers\.(\d)\.(downsample\.\w+\.\w+)', r'stages.\1.\2'),
-    (r'hidden_states_norms\.stage(\d)\.(\w+)', lambda m: f'norm{int(m[1]) - 1}.{m[2]}'),
+    ('encoder.layers.{i}.downsample.{R}', 'stages.{i}.downsample.{R}', PATCH_MERGING),
+    ('hidden_states_norms.stage{i}.{P}', 'norm{i-1}.{P}'),
 ]
-ENCODER = r'encoder\.layers\.(\d+)\.'
+# What transformers 5 calls modules of Swin that the files on the hub name otherwise
+SWIN_MODULES = {
+    'attention.self.query': 'attention.q_proj',
+    'attention.self.key': 'attention.k_proj',
+    'attention.self.value': 'attention.v_proj',
+    'attention.self.relative_position_bias_table': 'attention.relative_position_bias.relative_position_bias_table',
+    'attention.output.dense': 'attention.o_proj',
+    '.intermediate.dense': '.mlp.fc1',
+    '.output.dense': '.mlp.fc2',
+}
 PIXEL_DECODER: list[Row] = [
-    (r'level_embed', 'level_encoding.weight'),
-    (r'input_projections\.(\d)\.0\.(\w+)', r'input_convs.\1.conv.\2'),
-    (r'input_projections\.(\d)\.1\.(\w+)', r'input_convs.\1.gn.\2'),
-    (ENCODER + r'self_attn\.(.+)', r'encoder.layers.\1.self_attn.\2'),
-    (ENCODER + r'self_attn_layer_norm\.(\w+)', r'encoder.layers.\1.norms.0.\2'),
-    (ENCODER + r'fc1\.(\w+)', r'encoder.layers.\1.ffn.layers.0.0.\2'),
-    (ENCODER + r'fc2\.(\w+)', r'encoder.layers.\1.ffn.layers.1.\2'),
-    (ENCODER + r'final_layer_norm\.(\w+)', r'encoder.layers.\1.norms.1.\2'),
-    (r'adapter_1\.0\.weight', 'lateral_convs.0.conv.weight'),
-    (r'adapter_1\.1\.(\w+)', r'lateral_convs.0.gn.\1'),
-    (r'layer_1\.0\.weight', 'output_convs.0.conv.weight'),
-    (r'layer_1\.1\.(\w+)', r'output_convs.0.gn.\1'),
-    (r'mask_projection\.(\w+)', r'mask_feature.\1'),
-]
-DECODER = r'decoder\.layers\.(\d+)\.'
-TRANSFORMER: list[Row] = [
-    (r'queries_features\.weight', 'query_feat.weight'),
-    (r'queries_embedder\.weight', 'query_embed.weight'),
-    (r'level_embed\.weight', 'level_embed.weight'),
-    (r'input_projections\.(\d)\.(\w+)', r'decoder_input_projs.\1.\2'),
-    (DECODER + r'cross_attn\.(.+)', r'transformer_decoder.layers.\1.cross_attn.attn.\2'),
-    (
-        DECODER + r'self_attn\.([qkv])_proj\.(\w+)',
-        lambda m: f'transformer_decoder.layers.{m[1]}.self_attn.attn.in_proj_{m[3]}{PART}{PARTS[m[2]]}',
+    ('level_embed', 'level_encoding.weight'),
+    ('input_projections.{i}.0.{P}', 'input_convs.{i}.conv.{P}'),
+    ('input_projections.{i}.1.{P}', 'input_convs.{i}.gn.{P}'),
+    *below(
+        'encoder.layers.{i}.',
+        'encoder.layers.{i}.',
+        [
+            ('self_attn.{R}', 'self_attn.{R}'),
+            ('self_attn_layer_norm.{P}', 'norms.0.{P}'),
+            ('fc1.{P}', 'ffn.layers.0.0.{P}'),
+            ('fc2.{P}', 'ffn.layers.1.{P}'),
+            ('final_layer_norm.{P}', 'norms.1.{P}'),
+        ],
     ),
-    (DECODER + r'self_attn\.out_proj\.(\w+)', r'transformer_decoder.layers.\1.self_attn.attn.out_proj.\2'),
-    (DECODER + r'cross_attn_layer_norm\.(\w+)', r'transformer_decoder.layers.\1.norms.0.\2'),
-    (DECODER + r'self_attn_layer_norm\.(\w+)', r'transformer_decoder.layers.\1.norms.1.\2'),
-    (DECODER + r'final_layer_norm\.(\w+)', r'transformer_decoder.layers.\1.norms.2.\2'),
-    (DECODER + r'fc1\.(\w+)', r'transformer_decoder.layers.\1.ffn.layers.0.0.\2'),
-    (DECODER + r'fc2\.(\w+)', r'transformer_decoder.layers.\1.ffn.layers.1.\2'),
-    (r'decoder\.layernorm\.(\w+)', r'transformer_decoder.post_norm.\1'),
-    (r'decoder\.mask_predictor\.mask_embedder\.(\d)\.0\.(\w+)', lambda m: f'mask_embed.{2 * int(m[1])}.{m[2]}'),
+    ('adapter_1.0.weight', 'lateral_convs.0.conv.weight'),
+    ('adapter_1.1.{P}', 'lateral_convs.0.gn.{P}'),
+    ('layer_1.0.weight', 'output_convs.0.conv.weight'),
+    ('layer_1.1.{P}', 'output_convs.0.gn.{P}'),
+    ('mask_projection.{P}', 'mask_feature.{P}'),
 ]
-IGNORED = re.compile(r'criterion\.|.*relative_position_index$|model\.pixel_level_module\.encoder\.(swin\.)?layernorm\.')
+TRANSFORMER: list[Row] = [
+    ('queries_features.weight', 'query_feat.weight'),
+    ('queries_embedder.weight', 'query_embed.weight'),
+    ('level_embed.weight', 'level_embed.weight'),
+    ('input_projections.{i}.{P}', 'decoder_input_projs.{i}.{P}'),
+    *below(
+        'decoder.layers.{i}.',
+        'transformer_decoder.layers.{i}.',
+        [
+            ('cross_attn.{R}', 'cross_attn.attn.{R}'),
+            ('self_attn.q_proj.{P}', 'self_attn.attn.in_proj_{P}#0'),
+            ('self_attn.k_proj.{P}', 'self_attn.attn.in_proj_{P}#1'),
+            ('self_attn.v_proj.{P}', 'self_attn.attn.in_proj_{P}#2'),
+            ('self_attn.out_proj.{P}', 'self_attn.attn.out_proj.{P}'),
+            ('cross_attn_layer_norm.{P}', 'norms.0.{P}'),
+            ('self_attn_layer_norm.{P}', 'norms.1.{P}'),
+            ('final_layer_norm.{P}', 'norms.2.{P}'),
+            ('fc1.{P}', 'ffn.layers.0.0.{P}'),
+            ('fc2.{P}', 'ffn.layers.1.{P}'),
+        ],
+    ),
+    ('decoder.layernorm.{P}', 'transformer_decoder.post_norm.{P}'),
+    ('decoder.mask_predictor.mask_embedder.{i}.0.{P}', 'mask_embed.{2*i}.{P}'),
+]
+ENCODER = 'model.pixel_level_module.encoder.'
+IGNORED = re.compile(rf'criterion\.|.*relative_position_index$|{re.escape(ENCODER)}(swin\.)?layernorm\.')
+SOURCE = "Hugging Face's Mask2Former with a ResNet or Swin backbone"
+
+
+def table(head: str) -> list[Row]:
+    """Rows for the names of the files on the hub.
+
+    Args:
+        head: the model's attribute that holds the head.
+    """
+    return [
+        *below(ENCODER, 'backbone.', RESNET + SWIN),
+        *below('model.pixel_level_module.decoder.', f'{head}.pixel_decoder.', PIXEL_DECODER),
+        *below('model.transformer_module.', f'{head}.', TRANSFORMER),
+        ('class_predictor.{P}', f'{head}.cls_embed.{{P}}'),
+    ]
+
+
+def other_names(rows: list[Row]) -> list[Row]:
+    """Swin's rows for the names of its modules, with and without the module ``swin`` around them."""
+
+    def renamed(name: str) -> str:
+        for hub, module in SWIN_MODULES.items():
+            name = name.replace(hub, module)
+        return name
+
+    modules = [(renamed(row[0]), *row[1:]) for row in rows]
+    return [*modules, *below('swin.', '', rows), *below('swin.', '', modules)]
 
 
 def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
-    """Hugging Face's weights under the names of MMDetection and of this package; see ``key_map``."""
-    result: dict[str, Tensor] = {}
-    parts: dict[str, list[tuple[str, Tensor]]] = {}
-    for key, name in key_map(state_dict, head).items():
-        name, _, part = name.partition(PART)
-        if part:
-            parts.setdefault(name, []).append((part, state_dict[key]))
-        elif '.encoder.layers.' in key and '.downsample.' in key:
-            result[name] = reorder_patch_merging(state_dict[key])
-        else:
-            result[name] = state_dict[key]
-    for name, values in parts.items():
-        result[name] = torch.cat([value for _, value in sorted(values, key=lambda item: item[0])])
-    return result
-
-
-def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
-    """Hugging Face's key to ours; ``#0``, ``#1``, ``#2`` behind a name are the parts that it is put together from.
+    """Hugging Face's weights under the names of MMDetection and of this package.
 
     Args:
-        keys: all keys of a checkpoint; those of the criterion and of Swin's unused last norm are left out.
+        state_dict: weights by name; those of the criterion and of Swin's unused last norm are left out.
         head: the model's attribute that holds the head: ``panoptic_head`` (MMDetection), ``decode_head``
             (MMSegmentation).
 
     Raises:
         KeyError: names the keys that are not those of a Mask2Former with a ResNet or Swin backbone.
     """
-    tables = {
-        'model.pixel_level_module.encoder.': ('backbone.', RESNET + SWIN),
-        'model.pixel_level_module.decoder.': (f'{head}.pixel_decoder.', PIXEL_DECODER),
-        'model.transformer_module.': (f'{head}.', TRANSFORMER),
-        'class_predictor.': (f'{head}.cls_embed.', [(r'(\w+)', r'\1')]),
-    }
-    wanted = (key for key in keys if not IGNORED.match(key))
-    return translate_keys(wanted, tables, "Hugging Face's Mask2Former with a ResNet or Swin backbone")
+    state_dict = {key: value for key, value in state_dict.items() if not IGNORED.match(key)}
+    return translate(state_dict, _all_names(head), SOURCE)
+
+
+def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
+    """The inverse of ``to_openmmlab``: the names of the files on the hub.
+
+    Raises:
+        KeyError: names the keys for which ``Mask2FormerForUniversalSegmentation`` has no place, such as those of
+            MaskFormer, of Mask DINO or of another backbone.
+    """
+    state_dict = {name: value for name, value in state_dict.items() if not name.endswith('relative_position_index')}
+    return translate(state_dict, table(head), f'what {SOURCE} has', backwards=True)
+
+
+def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
+    """Hugging Face's key to ours; ``#0``, ``#1``, ``#2`` behind a name are the parts of a concatenation.
+
+    Args, Raises: as for ``to_openmmlab``.
+    """
+    return rename((key for key in keys if not IGNORED.match(key)), _all_names(head), SOURCE)
+
+
+def _all_names(head: str) -> list[Row]:
+    return table(head) + below(ENCODER, 'backbone.', TIMM_RESNET + other_names(SWIN))

@@ -1,16 +1,18 @@
 """``load_from`` and ``init_cfg`` accept the files of every source directly.
 
-Two things make it so: MMEngine's loader hands names of this package and files that ``torch.load`` is not for to
-``read_checkpoint``, and a model whose state dict is loaded translates names that are not its own. Files of
-``torch.save`` stay MMEngine's own matter, except while ``safe_loading`` is in force, as in our tools: then nothing that
-is loaded may run code.
+Two things make it so: MMEngine's loader hands names of this package and files that ``torch.load`` cannot read to
+``read_checkpoint``, and a model translates names that are not its own when a state dict is loaded into it
+(``register_translation``). Files that MMEngine can read give what MMEngine makes of them, whoever loads them and
+whatever they hold. While ``safe_loading`` is in force, as in our tools, nothing that is loaded may run code.
 """
 
 import difflib
 import os
 import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -23,35 +25,55 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from m2f_mm.compatibility import checks_are_complete
+from m2f_mm.heads import head_name, head_of
 
 from . import dino
 from .backbones import SOURCES
-from .downloads import FOLDER_VARIABLE, discard, fetched
-from .reading import TORCH, WRAPPERS, kind_of, read_checkpoint, state_dict_of
+from .downloads import FOLDER_VARIABLE, discard, fetched, torch_cache
+from .reading import PICKLE, TORCH, WRAPPERS, kind_of, read_checkpoint, state_dict_of
+from .released import released_models
 from .sources import BACKBONE, DINO, OURS, source_of, to_ours
 
 SCHEME = 'm2f_mm://'
 WEB = ('http://', 'https://')
-# MMEngine matches these as regular expressions, those that sort last first: the second must stand before its https://.
-_SUFFIXES = r'\.(?i:pkl|pickle|safetensors|bin)$'
-FILES = (rf'.*{_SUFFIXES}', rf'https?://.*{_SUFFIXES}')
+# Of files that torch.load cannot read, the latter before its newest releases. MMEngine matches these as regular
+# expressions, those that sort last first: the last must stand before its https://.
+_SUFFIXES = r'\.(?i:pkl|pickle|safetensors)$'
+FILES = (rf'(?!\S*://).*{_SUFFIXES}', rf'file://.*{_SUFFIXES}', rf'https?://.*{_SUFFIXES}')
 FORCED = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'  # torch's own switch: every torch.load of the process checks what it makes
 
 
 @CheckpointLoader.register_scheme(prefixes=FILES)
-def load_file(name: str, map_location: str | None = None) -> dict:
-    """Weights of a detectron2 pickle or a safetensors file, of a backbone under our names. A file of ``torch.save``,
-    which may be of any library, is left to MMEngine.
+def load_file(name: str, map_location: Any = None) -> dict:
+    """The content of a file whose suffix does not say who wrote it: detectron2's pickle or a safetensors file, see
+    ``load_safely``; or a file of ``torch.save``, which is left to MMEngine.
 
     Args:
         name: a path, or an address, see ``fetched``.
         map_location: as for ``torch.load``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is broken, holds no weights, or asks for more than numbers, texts and containers.
     """
+    if name.startswith(WEB):
+        cached = torch_cache() / Path(urlparse(name).path).name  # where MMEngine keeps what it has fetched
+        if cached.is_file() and kind_of(cached) == TORCH:
+            return _other_loader(name)(name, map_location)
+        fetch_by_first_worker(name)
     path = local_file(name)
-    if not path.is_file() or kind_of(path) != TORCH:
-        return load_safely(name, map_location)
-    with kept_if_good(name, path):
-        return mmengine_checkpoint.load_from_local(str(path), map_location)
+    load = load_safely if path.is_file() and kind_of(path) != TORCH else _other_loader(str(path))
+    with discarded_if_broken(name, path):
+        return load(str(path), map_location)
+
+
+def _other_loader(name: str) -> Callable[[str, Any], dict]:
+    """The loader that MMEngine takes for a name where ``load_file`` is not registered."""
+    return next(
+        loader
+        for prefix, loader in CheckpointLoader._schemes.items()
+        if loader is not load_file and re.match(prefix, name)
+    )
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
@@ -64,11 +86,9 @@ def load_named(name: str, map_location: str | None = None) -> dict:
 
     Raises:
         ValueError: for an unknown name; lists the nearest ones.
-        FileNotFoundError: where the file is neither there nor to be had; says where to put it and which option takes
-            a local path.
+        FileNotFoundError: the file can neither be found nor fetched; says where to put it and which option takes a
+            local path.
     """
-    from m2f_mm.apis.model_index import released_models
-
     key = name[len(SCHEME) :].removesuffix('.py')
     urls = {known: source.url for known, source in SOURCES.items()}
     urls.update((model.name, model.weights) for model in released_models())
@@ -79,7 +99,7 @@ def load_named(name: str, map_location: str | None = None) -> dict:
             'A path to a file is accepted as well'
         )
     try:
-        return _with_our_names(load_safely(urls[key], map_location), urls[key])
+        return with_our_names(load_safely(urls[key], map_location), urls[key])
     except OSError as error:
         file = Path(urlparse(urls[key]).path).name
         advice = (
@@ -106,8 +126,14 @@ def local_file(name: str) -> Path:
 
 
 @contextmanager
-def kept_if_good(name: str, path: Path) -> Iterator[None]:
-    """What was fetched and turns out to be no file of weights leaves the cache; the next attempt fetches it anew."""
+def discarded_if_broken(name: str, path: Path) -> Iterator[None]:
+    """Reads a file inside of it: one that was fetched and holds no weights leaves the cache, and the next attempt
+    fetches it anew.
+
+    Args:
+        name: path or address, as it was given.
+        path: of the file.
+    """
     try:
         yield
     except ValueError:
@@ -119,8 +145,9 @@ def kept_if_good(name: str, path: Path) -> Iterator[None]:
 def load_safely(name: str, map_location: Any = None) -> dict:
     """The content of a file of weights of any format; nothing in it is run.
 
-    Files of ``torch.save`` keep all that they hold, as it is. Weights of other files are a state dict under
-    ``state_dict``, of a backbone under our names; what such a file holds beside them stays, too.
+    Files of ``torch.save`` and safetensors files are returned as MMEngine would return them. The arrays of a plain
+    pickle, which it cannot read, become a state dict under ``state_dict``, of a backbone under our names; other content
+    stays beside it.
 
     Args:
         name: a path, or an address.
@@ -131,21 +158,26 @@ def load_safely(name: str, map_location: Any = None) -> dict:
         ValueError: it is broken, holds no weights, or asks for more than numbers, texts and containers.
     """
     path = local_file(name)
-    with kept_if_good(name, path):
+    with discarded_if_broken(name, path):
         content = read_checkpoint(path, map_location)
         if not isinstance(content, Mapping):
             raise ValueError(f'{path} holds {type(content).__name__}, not weights by name')
-    if kind_of(path) != TORCH:
-        content = _with_our_names(content, path)
-    return content
+        return with_our_names(content, path) if kind_of(path) == PICKLE else content
 
 
-def _with_our_names(content: Mapping, path: str | Path) -> dict:
-    """A checkpoint whose weights, where they are of a backbone alone, have our names."""
+def with_our_names(content: Mapping, path: str | Path) -> dict:
+    """A checkpoint with its weights under ``state_dict``, under our names where they are of a backbone alone.
+
+    Raises:
+        ValueError: it holds no weights, or other things among them.
+    """
     state = state_dict_of(content, path)
     wrapped = any(isinstance(content.get(wrapper), Mapping) for wrapper in WRAPPERS)
     beside = {key: value for key, value in content.items() if key not in WRAPPERS} if wrapped else {}
-    return dict(beside, state_dict=to_ours(state) if source_of(state) == BACKBONE else state)
+    if source_of(state) == BACKBONE:
+        with suppress(KeyError):  # another backbone with similar names stays as it is
+            state = to_ours(state, source=BACKBONE)
+    return dict(beside, state_dict=state)
 
 
 def load_from_file(filename: str, map_location: Any = None) -> dict:
@@ -159,11 +191,16 @@ def load_from_file(filename: str, map_location: Any = None) -> dict:
 
 
 def load_from_web(filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = True) -> dict:
-    """In the place of MMEngine's loader of addresses: the first worker fetches."""
-    if get_rank() == 0:
-        fetched(filename)
-    barrier()
+    """In the place of MMEngine's loader of addresses."""
+    fetch_by_first_worker(filename)
     return load_from_file(filename, map_location)
+
+
+def fetch_by_first_worker(address: str) -> None:
+    """Put the file of an address into the cache, once for all workers of a machine."""
+    if get_rank() == 0:
+        fetched(address)
+    barrier()
 
 
 def _torch_load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
@@ -221,28 +258,44 @@ def safe_loading() -> Iterator[None]:
             os.environ[FORCED] = forced
 
 
-def translate(state_dict: dict[str, Tensor], model: nn.Module, head: str) -> None:
-    """Put our names in the place of official or Hugging Face ones; others stay. In place, as loading wants it.
+def register_translation(model: nn.Module) -> None:
+    """Let a detector or segmentor translate names of weights that are not its own when a state dict is loaded into it.
 
     Args:
+        model: with a head of ``HEAD_NAMES``, whose ``class_ids`` say how its classes are ordered.
+    """
+    # Public since torch 2.5
+    register = getattr(model, 'register_load_state_dict_pre_hook', None) or partial(
+        model._register_load_state_dict_pre_hook, with_module=True
+    )
+    register(translate_state_dict)
+
+
+def translate_state_dict(model: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Put our names in the place of official or Hugging Face ones, in place; others stay. A hook of ``model``'s, which
+    runs before the weights are loaded.
+
+    Args:
+        model: see ``register_translation``.
         state_dict: weights of a whole detector or segmentor.
-        model: which is to load them.
-        head: its attribute that holds the head; ``class_ids`` of the head say how its classes are ordered.
+        prefix: of the model's own names; weights of a model inside of another one are left as they are.
 
     Raises:
         ValueError: the model is none that can have weights of this source.
     """
+    if prefix:
+        return
     if isinstance(state_dict.get('model'), Mapping):  # a file of detectron2's trainer
-        inner = dict(state_dict['model'])
+        weights = dict(state_dict['model'])
         state_dict.clear()
-        state_dict.update(inner)
-    source = source_of(state_dict)
+        state_dict.update(weights)
+    source, head = source_of(state_dict), head_of(model)
     if source == DINO:
-        if not getattr(getattr(model, head), 'predicts_boxes', False):
+        if not getattr(head, 'predicts_boxes', False):
             return  # nothing but the backbone is shared, whose names are the same
-        dino.check(state_dict, getattr(model, head))
+        dino.check(state_dict, head)
     if source in (None, OURS, BACKBONE):
         return
-    translated = to_ours(state_dict, head, getattr(getattr(model, head), 'class_ids', None))
+    translated = to_ours(state_dict, head_name(model), getattr(head, 'class_ids', None), source)
     state_dict.clear()
     state_dict.update(translated)

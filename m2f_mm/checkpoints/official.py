@@ -12,24 +12,22 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .tables import reorder_patch_merging, restore_patch_merging, translate_templates
+from .tables import PATCH_MERGING, Row, below, rename, translate
 
 PIXEL_DECODER = 'sem_seg_head.pixel_decoder.'
 PREDICTOR = 'sem_seg_head.predictor.'
 IGNORED = ('criterion.', 'pixel_mean', 'pixel_std')
 SOURCE = 'an official Mask2Former, MaskFormer or Mask DINO (detectron2)'
 
-Pairs = list[tuple[str, str]]  # of templates, theirs and ours; on the way back the first that fits counts
-
-STEM = [
+STEM: list[Row] = [
     ('stem.conv1.weight', 'conv1.weight'),
     ('stem.conv1.norm.{P}', 'bn1.{P}'),
 ]
-DEEP_STEM = [  # of R101c, three convolutions
+DEEP_STEM: list[Row] = [  # of R101c, three convolutions
     ('stem.conv{i}.weight', 'stem.{3*i-3}.weight'),
     ('stem.conv{i}.norm.{P}', 'stem.{3*i-2}.{P}'),
 ]
-BACKBONE = [
+BACKBONE: list[Row] = [
     ('res{i}.{j}.shortcut.weight', 'layer{i-1}.{j}.downsample.0.weight'),
     ('res{i}.{j}.shortcut.norm.{P}', 'layer{i-1}.{j}.downsample.1.{P}'),
     ('res{i}.{j}.conv{k}.weight', 'layer{i-1}.{j}.conv{k}.weight'),
@@ -38,6 +36,7 @@ BACKBONE = [
     ('layers.{i}.blocks.{j}.attn.{R}', 'stages.{i}.blocks.{j}.attn.w_msa.{R}'),
     ('layers.{i}.blocks.{j}.mlp.fc1.{P}', 'stages.{i}.blocks.{j}.ffn.layers.0.0.{P}'),
     ('layers.{i}.blocks.{j}.mlp.fc2.{P}', 'stages.{i}.blocks.{j}.ffn.layers.1.{P}'),
+    ('layers.{i}.downsample.{R}', 'stages.{i}.downsample.{R}', PATCH_MERGING),
     ('layers.{i}.{R}', 'stages.{i}.{R}'),
     ('patch_embed.norm.{P}', 'patch_embed.norm.{P}'),
     ('norm{i}.{P}', 'norm{i}.{P}'),
@@ -66,7 +65,7 @@ MASK2FORMER = [
 ]
 
 
-def transformer_rows(part: str, attentions: dict[str, str]) -> Pairs:
+def transformer_rows(part: str, attentions: dict[str, str]) -> list[Row]:
     """Rows of the transformer that MaskFormer has from DETR.
 
     Args:
@@ -83,19 +82,15 @@ def transformer_rows(part: str, attentions: dict[str, str]) -> Pairs:
     ]
 
 
-def below(prefix: str, rows: Pairs) -> Pairs:
-    """The rows with a prefix before our names."""
-    return [(theirs, prefix + ours) for theirs, ours in rows]
-
-
 MASK_DINO_MARKS = (PREDICTOR + 'decoder.', PREDICTOR + '_bbox_embed.')
 MASKFORMER_MARKS = (PREDICTOR + 'transformer.', PREDICTOR + 'weight')  # the latter: of the per-pixel baseline
 ENCODER = dict(self_attn='self_attn.attn')
 MASKFORMER = [
     *PREDICTIONS,
     ('input_proj.{P}', 'decoder_input_proj.{P}'),
-    *below('transformer_decoder.encoder.', transformer_rows('encoder', ENCODER)),
+    *below('', 'transformer_decoder.encoder.', transformer_rows('encoder', ENCODER)),
     *below(
+        '',
         'transformer_decoder.',
         transformer_rows('decoder', dict(self_attn='self_attn.attn', multihead_attn='cross_attn.attn')),
     ),
@@ -127,11 +122,11 @@ DEFORMABLE_ENCODER = [
     ('input_proj.{i}.0.{P}', 'input_convs.{i}.conv.{P}'),
     ('input_proj.{i}.1.{P}', 'input_convs.{i}.gn.{P}'),
     ('transformer.level_embed', 'level_encoding.weight'),
-    *below('encoder.', transformer_rows('encoder', dict(self_attn='self_attn'))),
+    *below('', 'encoder.', transformer_rows('encoder', dict(self_attn='self_attn'))),
 ]
 PLAIN_ENCODER = [
     ('input_proj.{P}', 'encoder_in_proj.{P}'),
-    *below('encoder.', transformer_rows('encoder', ENCODER)),
+    *below('', 'encoder.', transformer_rows('encoder', ENCODER)),
 ]
 
 
@@ -150,20 +145,24 @@ class Variant(NamedTuple):
     encoder: str
     transformer: str
 
-    def tables(self, head: str) -> dict[str, tuple[str, Pairs]]:
-        """Official prefixes to ours, and the pairs behind each."""
-        return {
-            'backbone.': ('backbone.', backbone_rows(self.deep_stem)),
-            PIXEL_DECODER: (f'{head}.pixel_decoder.', pixel_decoder_rows(self.num_fpn, self.encoder)),
-            PREDICTOR: (f'{head}.', TRANSFORMERS[self.transformer]),
-        }
+    def table(self, head: str) -> list[Row]:
+        """Rows of whole names.
+
+        Args:
+            head: the model's attribute that holds the head.
+        """
+        return [
+            *below('backbone.', 'backbone.', backbone_rows(self.deep_stem)),
+            *below(PIXEL_DECODER, f'{head}.pixel_decoder.', pixel_decoder_rows(self.num_fpn, self.encoder)),
+            *below(PREDICTOR, f'{head}.', TRANSFORMERS[self.transformer]),
+        ]
 
 
-def backbone_rows(deep_stem: bool) -> Pairs:
+def backbone_rows(deep_stem: bool) -> list[Row]:
     return (DEEP_STEM if deep_stem else STEM) + BACKBONE
 
 
-def pixel_decoder_rows(num_fpn: int, encoder: str) -> Pairs:
+def pixel_decoder_rows(num_fpn: int, encoder: str) -> list[Row]:
     """Rows of any of the three pixel decoders, see ``Variant``.
 
     The official names count FPN steps from fine to coarse; so do MMDetection's in the plain FPN, and from coarse to
@@ -190,11 +189,19 @@ def pixel_decoder_rows(num_fpn: int, encoder: str) -> Pairs:
 
 
 def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
-    """Official weights under the names of MMDetection and of this package; see ``key_map``."""
-    return {
-        name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
-        for key, name in key_map(state_dict, head).items()
-    }
+    """Official weights under the names of MMDetection and of this package, for image and video models.
+
+    Args:
+        state_dict: weights by name, newer or older (``static_query``; no ``pixel_decoder.``); those of the criterion
+            and the pixel mean are left out.
+        head: the model's attribute that holds the head: ``panoptic_head`` (MMDetection), ``decode_head``
+            (MMSegmentation).
+
+    Raises:
+        KeyError: names the keys that belong to none of the three methods.
+    """
+    keys = _newest_names(state_dict)
+    return translate({new: state_dict[key] for key, new in keys.items()}, variant_of(keys.values()).table(head), SOURCE)
 
 
 def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
@@ -215,18 +222,8 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
         else 'maskformer'
     )
     variant = Variant('backbone.stem.0.weight' in state_dict, len(laterals), encoder, transformer)
-    names = translate_templates(
-        state_dict, variant.tables(head), f'what the official models have under {head}', backwards=True
-    )
-    state = OrderedDict(
-        (
-            key,
-            restore_patch_merging(state_dict[name])
-            if key.startswith('backbone.layers.') and '.downsample.' in key
-            else state_dict[name],
-        )
-        for name, key in names.items()
-    )
+    source = f'what the official models have under {head}'
+    state = OrderedDict(translate(state_dict, variant.table(head), source, backwards=True))
     if transformer == 'mask_dino':
         layers = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.transformer_decoder.layers.')}
         state.update(shared_modules(state, len(layers)))
@@ -252,45 +249,47 @@ def shared_modules(state: dict[str, Tensor], num_layers: int) -> dict[str, Tenso
 
 
 def backbone_to_openmmlab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A backbone's own file, detectron2's ResNet or the original Swin: keys without a prefix on both sides."""
-    rows = backbone_rows('stem.conv2.weight' in state_dict)
-    names = translate_templates(state_dict, {'': ('', rows)}, "detectron2's or Swin's backbones")
-    return {
-        name: reorder_patch_merging(state_dict[key]) if '.downsample.' in key else state_dict[key]
-        for key, name in names.items()
-    }
+    """A backbone's own file, detectron2's ResNet or the original Swin: keys without a prefix on both sides.
+
+    Raises:
+        KeyError: names the keys that belong to neither.
+    """
+    return translate(state_dict, backbone_rows('stem.conv2.weight' in state_dict), "detectron2's or Swin's backbones")
 
 
 def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
-    """Official key to ours, for image and video models, newer and older keys (``static_query``; no
-    ``pixel_decoder.``).
+    """Official key to ours.
 
-    Args:
-        keys: all keys of a checkpoint; those of the criterion and the pixel mean are left out.
-        head: the model's attribute that holds the head: ``panoptic_head`` (MMDetection), ``decode_head``
-            (MMSegmentation).
-
-    Raises:
-        KeyError: names the keys that belong to none of the three.
+    Args, Raises: as for ``to_openmmlab``.
     """
-    modern = {_modern(key): key for key in keys if not key.startswith(IGNORED)}
-    adapters = {name.split('.')[2] for name in modern if name.startswith(PIXEL_DECODER + 'adapter_')}
+    newest = _newest_names(keys)
+    names = rename(newest.values(), variant_of(newest.values()).table(head), SOURCE)
+    return {key: names[new] for key, new in newest.items()}
+
+
+def variant_of(keys: Iterable[str]) -> Variant:
+    """Of official keys, in their newest form."""
+    keys = set(keys)
+    adapters = {key.split('.')[2] for key in keys if key.startswith(PIXEL_DECODER + 'adapter_')}
     marks = dict(deformable='transformer.level_embed', plain='input_proj.weight')
-    encoder = next((kind for kind, mark in marks.items() if PIXEL_DECODER + mark in modern), '')
+    encoder = next((kind for kind, mark in marks.items() if PIXEL_DECODER + mark in keys), '')
     transformer = (
         'mask_dino'
-        if any(name.startswith(MASK_DINO_MARKS) for name in modern)
+        if any(key.startswith(MASK_DINO_MARKS) for key in keys)
         else 'maskformer'
-        if any(name.startswith(MASKFORMER_MARKS) for name in modern)
+        if any(key.startswith(MASKFORMER_MARKS) for key in keys)
         else 'mask2former'
     )
-    variant = Variant('backbone.stem.conv2.weight' in modern, len(adapters), encoder, transformer)
-    mapped = translate_templates(modern, variant.tables(head), SOURCE)
-    return {modern[name]: ours for name, ours in mapped.items()}
+    return Variant('backbone.stem.conv2.weight' in keys, len(adapters), encoder, transformer)
 
 
-def _modern(key: str) -> str:
-    """Keys from before the pixel decoder had a module of its own."""
-    if key.startswith('sem_seg_head.') and not key.startswith((PIXEL_DECODER, PREDICTOR)):
-        return PIXEL_DECODER + key[len('sem_seg_head.') :]
-    return key
+def _newest_names(keys: Iterable[str]) -> dict[str, str]:
+    """The newest form of each key that belongs to the network: the pixel decoder has had a module of its own only
+    since then."""
+
+    def newest(key: str) -> str:
+        if key.startswith('sem_seg_head.') and not key.startswith((PIXEL_DECODER, PREDICTOR)):
+            return PIXEL_DECODER + key[len('sem_seg_head.') :]
+        return key
+
+    return {key: newest(key) for key in keys if not key.startswith(IGNORED)}

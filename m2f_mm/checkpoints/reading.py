@@ -19,8 +19,8 @@ from m2f_mm.compatibility import NUMPY_PARTS, allow_checkpoint_types, no_bytes
 
 WRAPPERS = ('state_dict', 'model')  # under which a file keeps its weights; OpenMMLab's name, detectron2's
 TORCH, SAFETENSORS, PICKLE = 'torch', 'safetensors', 'pickle'
-# How files of torch.save begin: zip archives, and several pickles from before torch 1.6
-_STARTS = (b'PK\x03\x04', b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.')
+# How files of torch.save begin: zip archives, and, from before torch 1.6, a pickle of this number in any protocol
+_ZIP, _NUMBER = b'PK\x03\x04', b'\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 _CURE = (
     'Nothing of it was run. If you trust where it comes from, keep its weights alone: '
     'torch.save(dict(state_dict=...), ...) in a process of your own'
@@ -103,8 +103,8 @@ def kind_of(path: str | Path) -> str:
     """Which of the three formats a file has, by its first bytes; what begins as none of them is no pickle, either."""
     path = Path(path)
     with path.open('rb') as stream:
-        start = stream.read(16)
-    if start.startswith(_STARTS):
+        start = stream.read(32)
+    if start.startswith(_ZIP) or start.startswith(b'\x80') and _NUMBER in start:
         return TORCH
     length = int.from_bytes(start[:8], 'little')  # of the header of a safetensors file, which is JSON
     if path.suffix.lower() == '.safetensors' or start[8:9] == b'{' and length <= path.stat().st_size:
@@ -199,13 +199,15 @@ def _reject_compressed(path: Path) -> None:
 
 def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
     """All tensors of nested containers, with a name for messages."""
-    waiting, seen = [('content', content)], set()
+    waiting, visited = [('content', content)], set()
     while waiting:
         name, value = waiting.pop()
         if isinstance(value, Tensor):
             yield name, value
-        elif isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes)) and id(value) not in seen:
-            seen.add(id(value))
+        elif (
+            isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes)) and id(value) not in visited
+        ):
+            visited.add(id(value))
             waiting += [
                 (str(key), part) for key, part in (value.items() if isinstance(value, Mapping) else enumerate(value))
             ]

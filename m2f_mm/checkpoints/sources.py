@@ -26,7 +26,7 @@ _NOT_OF_A_BACKBONE = ('head.', 'norm.', 'stem.fc.', 'fc.')  # classifiers and th
 
 
 def source_of(keys: Iterable[str]) -> str | None:
-    """One of the sources above, None for names that nobody here knows."""
+    """One of the sources above, None for names of another origin."""
     keys = list(keys)
     if dino.is_dino(keys):
         return DINO
@@ -34,7 +34,10 @@ def source_of(keys: Iterable[str]) -> str | None:
 
 
 def to_ours(
-    state_dict: dict[str, Tensor], head: str = 'panoptic_head', class_ids: Sequence[int] | None = None
+    state_dict: dict[str, Tensor],
+    head: str = 'panoptic_head',
+    class_ids: Sequence[int] | None = None,
+    source: str | None = None,
 ) -> dict[str, Tensor]:
     """Weights of any source under our names.
 
@@ -43,11 +46,12 @@ def to_ours(
         head: the model's attribute that holds the head.
         class_ids: place of each of our classes in the published order, where that is another one: our panoptic data
             sets list things first. Weights in MMDetection's names are in our order already.
+        source: whose weights they are, where ``source_of`` has said it already.
 
     Raises:
         KeyError: names keys that belong to none of the sources.
     """
-    source = source_of(state_dict)
+    source = source or source_of(state_dict)
     if source == OURS:
         parts = {key: key.partition('.') for key in state_dict}
         return {
@@ -75,15 +79,34 @@ def to_official(
     Raises:
         KeyError: names the keys that the official models have no place for.
     """
-    if class_ids is not None:
-        inverse = torch.tensor(class_ids).argsort().tolist()
-        state_dict = in_order(state_dict, head, inverse)
-    return official.from_openmmlab(state_dict, head)
+    return official.from_openmmlab(_in_published_order(state_dict, head, class_ids), head)
+
+
+def to_huggingface(
+    state_dict: dict[str, Tensor], head: str = 'panoptic_head', class_ids: Sequence[int] | None = None
+) -> dict[str, Tensor]:
+    """Our weights as Hugging Face's ``Mask2FormerForUniversalSegmentation`` loads them; the inverse of ``to_ours``.
+
+    Args:
+        state_dict, head, class_ids: as for ``to_ours``.
+
+    Raises:
+        KeyError: names the keys that it has no place for.
+    """
+    return huggingface.from_openmmlab(_in_published_order(state_dict, head, class_ids), head)
+
+
+def _in_published_order(state_dict: dict[str, Tensor], head: str, class_ids: Sequence[int] | None) -> dict[str, Tensor]:
+    return state_dict if class_ids is None else in_order(state_dict, head, torch.tensor(class_ids).argsort().tolist())
 
 
 def backbone_to_ours(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A backbone's own file, without its classifier, as the ``init_cfg`` of OpenMMLab's module wants it: a ResNet's
-    names bare, a Swin's behind ``backbone.``."""
+    """A backbone's own file, without its classifier, as the ``init_cfg`` of OpenMMLab's module takes it: a ResNet's
+    names bare, a Swin's behind ``backbone.``.
+
+    Raises:
+        KeyError: names the keys that belong to neither.
+    """
     state = official.backbone_to_openmmlab(
         {
             key: value

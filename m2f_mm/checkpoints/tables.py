@@ -1,144 +1,169 @@
-"""Tables that translate the names of weights, and what the tables of all sources share."""
+"""The language of the tables that translate names of weights, and the function that applies a table in both directions.
+
+A row is a pair of patterns, the source's name and ours, and optionally a ``Reordering`` of the values:
+
+    ('res{i}.{j}.conv{k}.norm.{P}', 'layer{i-1}.{j}.bn{k}.{P}')
+
+- ``{i}``, a lower-case letter: a number; also ``{i-1}``, ``{2*i}`` and ``{3-i}``;
+- ``{P}``: a word, such as ``weight`` or ``running_mean``; ``{R}``: the rest of the name, dots included;
+- ``#0``, ``#1``, ``#2`` behind our name: the source keeps queries, keys and values in three tensors, which are
+  concatenated here.
+
+Of several rows that fit a name the first one counts: of a source's older and newer names the newer stand first, and
+are those that the way back gives.
+"""
 
 import re
-from collections.abc import Callable, Iterable
-from re import Match
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Row = tuple[str, str | Callable[[Match], str]]  # pattern of a whole key behind its prefix; our name, or how to make it
+PART, PARTS = '#', 3  # queries, keys, values
 
 
-def translate_keys(keys: Iterable[str], tables: dict[str, tuple[str, list[Row]]], source: str) -> dict[str, str]:
-    """Every key to our name, by the first row that matches behind the first prefix that fits.
+class Reordering(NamedTuple):
+    """What happens to the values of a tensor beside its new name."""
 
-    Args:
-        keys: of a checkpoint, without those that nothing here needs.
-        tables: the source's prefix to our prefix and the rows for what follows.
-        source: what the error message calls the source.
-
-    Raises:
-        KeyError: names the keys that no row knows.
-    """
-    mapped, unknown = {}, []
-    for key in keys:
-        prefix = next((prefix for prefix in tables if key.startswith(prefix)), None)
-        name = None if prefix is None else _translate(key[len(prefix) :], tables[prefix][1])
-        if name:
-            mapped[key] = tables[prefix][0] + name
-        else:
-            unknown.append(key)
-    _require_all(unknown, source)
-    return mapped
+    to_ours: Callable[[Tensor], Tensor]
+    to_theirs: Callable[[Tensor], Tensor]
 
 
-def _translate(key: str, rows: list[Row]) -> str | None:
-    for pattern, name in rows:
-        match = re.fullmatch(pattern, key)
-        if match:
-            return match.expand(name) if isinstance(name, str) else name(match)
-    return None
+Row = tuple[str, str] | tuple[str, str, Reordering]
+Values = dict[str, str | int]  # of the places of a pattern in a name
 
 
-# An index in a template, such as {i}, {i-1}, {2*i} or {3-i}: a factor, a letter and a constant.
-_INDEX = re.compile(r'(?:(\d+)\*)?([a-z])([+-]\d+)?|(\d+)-([a-z])')
-_PLACE = re.compile(r'\{([^}]+)\}')
+class Pattern:
+    """A name with places in braces, see the module's docstring."""
 
-
-class Template:
-    """A name with places in braces: indices (lower case, see ``_INDEX``), ``{P}`` for a word, ``{R}`` for the rest."""
+    # {i}, {i-1}, {2*i} or {3-i}: a factor, a letter and a constant
+    INDEX = re.compile(r'(?:(\d+)\*)?([a-z])([+-]\d+)?|(\d+)-([a-z])')
+    GROUPS = dict(P=r'(\w+)', R=r'(.+)')
 
     def __init__(self, text: str):
-        *pieces, self.end = re.split(_PLACE, text)
-        self.parts = list(zip(pieces[::2], pieces[1::2]))  # what stands before each place, and the place
-        pattern = ''.join(re.escape(before) + self._group(place) for before, place in self.parts)
-        self.pattern = re.compile(pattern + re.escape(self.end))
+        *pieces, self.end = re.split(r'\{([^}]+)\}', text)
+        self.places = list(zip(pieces[::2], pieces[1::2]))  # the text before each place, and the place
+        regex = ''.join(re.escape(before) + self.GROUPS.get(place, r'(\d+)') for before, place in self.places)
+        self.regex = re.compile(regex + re.escape(self.end))
 
-    @staticmethod
-    def _group(place: str) -> str:
-        return {'P': r'(\w+)', 'R': r'(.+)'}.get(place, r'(\d+)')
-
-    @staticmethod
-    def _line(place: str) -> tuple[str, int, int]:
-        """Letter, factor and constant of an index."""
-        factor, letter, constant, minuend, subtrahend = _INDEX.fullmatch(place).groups()
-        if subtrahend:
-            return subtrahend, -1, int(minuend)
-        return letter, int(factor or 1), int(constant or 0)
-
-    def read(self, name: str) -> dict[str, str | int] | None:
+    def read(self, name: str) -> Values | None:
         """The values of the places in a name, None for a name of another form."""
-        match = self.pattern.fullmatch(name)
+        match = self.regex.fullmatch(name)
         if match is None:
             return None
-        values: dict[str, str | int] = {}
-        for (_, place), text in zip(self.parts, match.groups()):
-            if place in 'PR':
+        values: Values = {}
+        for (_, place), text in zip(self.places, match.groups()):
+            if place in self.GROUPS:
                 values[place] = text
                 continue
-            letter, factor, constant = self._line(place)
+            letter, factor, constant = self._index(place)
             values[letter], rest = divmod(int(text) - constant, factor)
             if rest or values[letter] < 0:
                 return None
         return values
 
-    def write(self, values: dict[str, str | int]) -> str:
+    def write(self, values: Values) -> str:
         """The name with these values."""
         text = ''
-        for before, place in self.parts:
-            if place in 'PR':
+        for before, place in self.places:
+            if place in self.GROUPS:
                 text += f'{before}{values[place]}'
             else:
-                letter, factor, constant = self._line(place)
+                letter, factor, constant = self._index(place)
                 text += f'{before}{factor * values[letter] + constant}'
         return text + self.end
 
+    def _index(self, place: str) -> tuple[str, int, int]:
+        """Letter, factor and constant of an index."""
+        factor, letter, constant, minuend, subtrahend = self.INDEX.fullmatch(place).groups()
+        return (subtrahend, -1, int(minuend)) if subtrahend else (letter, int(factor or 1), int(constant or 0))
 
-def translate_templates(
-    keys: Iterable[str], tables: dict[str, tuple[str, list[tuple[str, str]]]], source: str, backwards: bool = False
-) -> dict[str, str]:
-    """Every key by the first pair of templates that fits behind the first prefix that fits.
+
+pattern = lru_cache(maxsize=None)(Pattern)
+
+
+def below(theirs: str, ours: str, rows: Iterable[Row]) -> list[Row]:
+    """The rows with a prefix before the source's names and one before ours."""
+    return [(theirs + row[0], ours + row[1], *row[2:]) for row in rows]
+
+
+def rename(keys: Iterable[str], rows: Sequence[Row], source: str, backwards: bool = False) -> dict[str, str]:
+    """The other side's name of every key.
 
     Args:
-        keys: of a checkpoint, without those that nothing here needs.
-        tables: the source's prefix to our prefix and the pairs, theirs and ours, of what follows.
-        source: what the error message calls the source.
+        keys: names of weights.
+        rows: of the table.
+        source: what the error message calls the owner of the names.
         backwards: from our names to the source's.
 
     Raises:
-        KeyError: names the keys that no pair knows.
+        KeyError: names the keys that no row fits.
     """
-    compiled = {}
-    for theirs, (ours, pairs) in tables.items():
-        start, goal = (ours, theirs) if backwards else (theirs, ours)
-        compiled[start] = goal, [tuple(map(Template, pair[::-1] if backwards else pair)) for pair in pairs]
-    mapped, unknown = {}, []
-    for key in keys:
-        prefix = next((prefix for prefix in compiled if key.startswith(prefix)), None)
-        name = None if prefix is None else _rewritten(key[len(prefix) :], compiled[prefix][1])
-        if name is None:
-            unknown.append(key)
+    return {key: name for key, (name, _) in _matches(keys, rows, source, backwards).items()}
+
+
+def translate(
+    state_dict: dict[str, Tensor], rows: Sequence[Row], source: str, backwards: bool = False
+) -> dict[str, Tensor]:
+    """Weights under the other side's names, in its order of values and its division into tensors.
+
+    Args:
+        state_dict: weights by name.
+        rows, source, backwards: as for ``rename``.
+
+    Raises:
+        KeyError: names the weights that no row fits.
+    """
+    if backwards:
+        state_dict = _split(state_dict, rows)
+    whole: dict[str, Tensor] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, (name, reordering) in _matches(state_dict, rows, source, backwards).items():
+        value = state_dict[key]
+        if reordering is not None:
+            value = (reordering.to_theirs if backwards else reordering.to_ours)(value)
+        name, _, part = name.partition(PART)
+        if part:
+            parts.setdefault(name, {})[part] = value
         else:
-            mapped[key] = compiled[prefix][0] + name
-    _require_all(unknown, source)
-    return mapped
+            whole[name] = value
+    return whole | {name: torch.cat([values[part] for part in sorted(values)]) for name, values in parts.items()}
 
 
-def _rewritten(name: str, pairs: list[tuple[Template, Template]]) -> str | None:
-    for template, target in pairs:
-        values = template.read(name)
-        if values is not None:
-            return target.write(values)
-    return None
+def _split(state_dict: dict[str, Tensor], rows: Sequence[Row]) -> dict[str, Tensor]:
+    """Our weights with those cut into parts that the source has as several tensors."""
+    joined = [pattern(row[1].removesuffix(f'{PART}0')) for row in rows if row[1].endswith(f'{PART}0')]
+    state = {}
+    for name, value in state_dict.items():
+        if any(one.read(name) for one in joined):
+            state.update((f'{name}{PART}{number}', part) for number, part in enumerate(value.chunk(PARTS)))
+        else:
+            state[name] = value
+    return state
 
 
-def _require_all(unknown: list[str], source: str) -> None:
+def _matches(
+    keys: Iterable[str], rows: Sequence[Row], source: str, backwards: bool
+) -> dict[str, tuple[str, Reordering | None]]:
+    """Name and reordering for every key."""
+    table = [(pattern(row[backwards]), pattern(row[not backwards]), row[2] if len(row) > 2 else None) for row in rows]
+    matches, unknown = {}, []
+    for key in keys:
+        for start, goal, reordering in table:
+            values = start.read(key)
+            if values is not None:
+                matches[key] = goal.write(values), reordering
+                break
+        else:
+            unknown.append(key)
     if unknown:
         raise KeyError(
             f'{len(unknown)} keys are not those of {source}: {", ".join(unknown[:8])}'
             f'{", ..." if len(unknown) > 8 else ""}. Check where the file comes from'
         )
+    return matches
 
 
 def reorder_patch_merging(value: Tensor) -> Tensor:
@@ -155,3 +180,6 @@ def restore_patch_merging(value: Tensor) -> Tensor:
     """The inverse of ``reorder_patch_merging``."""
     groups = value.unflatten(-1, (-1, 4)).transpose(-1, -2)[..., torch.tensor([0, 2, 1, 3]), :]
     return groups.flatten(-2).contiguous()
+
+
+PATCH_MERGING = Reordering(reorder_patch_merging, restore_patch_merging)

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
+from m2f_mm.checkpoints import register_translation
 from m2f_mm.postprocess import finite_sum, raise_non_finite
 from m2f_mm.structures import MaskPredictions
 
@@ -19,6 +20,7 @@ class CheckedModel:
     - Images go to the type of the backbone's weights, so that ``model.half()`` predicts.
     - Where losses or predictions are not finite, the error names the images or the weights that cause it.
     - What ``frozen_stages`` freezes is frozen once the model is built, see ``freeze_stages``.
+    - Weights of other sources are translated when they are loaded, see ``register_translation``.
     """
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
@@ -33,9 +35,11 @@ class CheckedModel:
 
 
 def prepare(model: nn.Module) -> None:
-    """Freeze what is to be frozen, and check the channels of images; for the end of a model's constructor."""
+    """Freeze what ``frozen_stages`` says, check the channels of images and translate the names of weights; for the end
+    of a model's constructor."""
     freeze_stages(model.backbone)
     model.data_preprocessor.register_forward_pre_hook(check_channels, with_kwargs=True)
+    register_translation(model)
 
 
 def freeze_stages(backbone: nn.Module) -> None:

@@ -15,7 +15,6 @@ from mmengine.model import BaseModule
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
-from m2f_mm.checkpoints import translate
 from m2f_mm.datasets.head_classes import ClassCounts, class_counts
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import (
@@ -414,10 +413,6 @@ class Mask2Former(CheckedModel, StockMask2Former):
                 f'panoptic_fusion_head is a {type(fusion_head).__name__}, which reads neither boxes nor '
                 'classes of sigmoids: set panoptic_fusion_head=None, and the one that fits is taken'
             )
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
-        translate(state_dict, self, 'panoptic_head')
-        super()._load_from_state_dict(state_dict, *args)
 
     def add_pred_to_datasample(
         self, data_samples: Sequence[DetDataSample], results_list: Sequence[dict]

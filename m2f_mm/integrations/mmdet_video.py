@@ -15,7 +15,6 @@ from mmengine.structures import InstanceData, PixelData
 from pycocotools import mask as coco_masks
 from torch import Tensor
 
-from m2f_mm.checkpoints import translate
 from m2f_mm.models import MaskTransformer
 from m2f_mm.postprocess import (
     PanopticRules,
@@ -313,10 +312,6 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
             frame.pred_track_instances = result
         if tracks.panoptic is not None:
             add_maps(clip, tracks.panoptic.finish(head.panoptic_ids)[0])
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
-        translate(state_dict, self, 'track_head')
-        super()._load_from_state_dict(state_dict, *args)
 
 
 def add_maps(clip: TrackDataSample, maps: Iterable[Tensor]) -> None:

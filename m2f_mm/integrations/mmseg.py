@@ -13,7 +13,6 @@ from mmseg.models.segmentors import EncoderDecoder as StockEncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from m2f_mm.checkpoints import translate
 from m2f_mm.datasets.head_classes import ClassCounts, class_counts
 from m2f_mm.datasets.label_maps import IGNORE_16_BITS, default_ignore_index
 from m2f_mm.models import MaskDINO, MaskTransformer
@@ -271,10 +270,6 @@ class MaskSegmentor(MixedSizes, CheckedModel, StockEncoderDecoder):
         super().__init__(*args, train_cfg=train_cfg, test_cfg=options, **kwargs)
         prepare(self)
         self.keep_logits = keep_logits
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], *args) -> None:
-        translate(state_dict, self, 'decode_head')
-        super()._load_from_state_dict(state_dict, *args)
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""

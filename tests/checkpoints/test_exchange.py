@@ -4,8 +4,9 @@ import pytest
 import torch
 from mmengine.runner import load_checkpoint, save_checkpoint
 
-from m2f_mm.checkpoints import huggingface, official
-from tests.helpers.tiny_models import build_detector, detection_batch, mmdet_config, use_our_heads
+from m2f_mm.checkpoints import huggingface, official, source_of, to_huggingface, to_ours
+from m2f_mm.checkpoints.tables import rename
+from tests.helpers.tiny_models import build_detector, detection_batch, draw, mmdet_config, use_our_heads
 
 pytest.importorskip('mmdet')
 
@@ -149,3 +150,71 @@ def test_queries_keys_and_values_become_one_matrix():
 def test_foreign_keys_are_named(module):
     with pytest.raises(KeyError, match=r'2 keys are not .*detr\.layer\.weight, other'):
         module.key_map(['detr.layer.weight', 'other'])
+
+
+RESNET_NAMES = [
+    'embedder.embedder.convolution.weight',
+    'embedder.embedder.normalization.running_var',
+    'encoder.stages.3.layers.2.layer.1.convolution.weight',
+    'encoder.stages.0.layers.0.shortcut.normalization.bias',
+]
+SWIN_NAMES = [
+    'embeddings.patch_embeddings.projection.bias',
+    *(f'encoder.layers.2.blocks.5.attention.self.{name}.weight' for name in ('query', 'key', 'value')),
+    'encoder.layers.2.blocks.5.attention.self.relative_position_bias_table',
+    'encoder.layers.2.blocks.5.intermediate.dense.bias',
+    'encoder.layers.2.blocks.5.output.dense.weight',
+    'encoder.layers.0.downsample.reduction.weight',
+    'hidden_states_norms.stage1.weight',
+]
+HEAD_NAMES = [
+    'model.pixel_level_module.decoder.level_embed',
+    'model.pixel_level_module.decoder.encoder.layers.5.self_attn.sampling_offsets.weight',
+    'model.pixel_level_module.decoder.adapter_1.0.weight',
+    'model.transformer_module.level_embed.weight',
+    *(f'model.transformer_module.decoder.layers.8.self_attn.{part}_proj.bias' for part in 'qkv'),
+    'model.transformer_module.decoder.layers.8.cross_attn.in_proj_weight',
+    'model.transformer_module.decoder.mask_predictor.mask_embedder.2.0.weight',
+    'class_predictor.weight',
+]
+
+
+@pytest.mark.parametrize('backbone', [RESNET_NAMES, SWIN_NAMES], ids=['resnet', 'swin'])
+@pytest.mark.parametrize('class_ids', [None, (2, 0, 3, 1)])
+def test_hugging_face_and_back(backbone, class_ids):
+    """Name by name and number by number; patch merging, the three parts of an attention and the classes are moved."""
+    there = {key: draw(key, (5, 8)) for key in [*(ENCODER + name for name in backbone), *HEAD_NAMES]}
+    ours = to_ours(there, 'decode_head', class_ids)
+    assert source_of(ours) != source_of(there) and len(ours) < len(there)
+    back = to_huggingface(ours, 'decode_head', class_ids)
+    assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['decode_head.box_embed.0.weight', 'backbone.stem.0.weight', 'decode_head.pixel_decoder.encoder_in_proj.bias'],
+)
+def test_hugging_face_has_no_place_for_others(name):
+    with pytest.raises(KeyError, match=f"1 keys are not those of what Hugging Face's.*{name}"):
+        to_huggingface({'decode_head.query_feat.weight': torch.zeros(1), name: torch.zeros(1)}, 'decode_head')
+
+
+@pytest.mark.parametrize(
+    'theirs, ours, name, ours_name',
+    [
+        ('res{i}.{j}.conv{k}.{P}', 'layer{i-1}.{j}.bn{k}.{P}', 'res5.11.conv3.bias', 'layer4.11.bn3.bias'),
+        ('adapter_{i}.{R}', 'lateral_convs.{3-i}.{R}', 'adapter_1.norm.weight', 'lateral_convs.2.norm.weight'),
+        ('mask.layers.{i}.{P}', 'mask.{2*i}.{P}', 'mask.layers.2.bias', 'mask.4.bias'),
+        ('convs.{i}', 'convs.{i+4}', 'convs.0', 'convs.4'),
+    ],
+)
+def test_rows_work_in_both_directions(theirs, ours, name, ours_name):
+    rows = [(theirs, ours)]
+    assert rename([name], rows, 'x') == {name: ours_name}
+    assert rename([ours_name], rows, 'x', backwards=True) == {ours_name: name}
+
+
+@pytest.mark.parametrize('name', ['mask.3.bias', 'mask.x.bias', 'mask.2.a.b'])
+def test_names_of_another_form_are_not_taken(name):
+    with pytest.raises(KeyError, match='1 keys are not those of x: mask'):
+        rename([name], [('mask.layers.{i}.{P}', 'mask.{2*i}.{P}')], 'x', backwards=True)

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from m2f_mm.apis import config_path
-from m2f_mm.apis.model_index import INDEX, model_zoo, released_models
+from m2f_mm.apis.model_index import model_zoo
+from m2f_mm.checkpoints.released import INDEX, released_models
 from tests.helpers.recipes import FURTHER, RELEASED, ROOT, ROWS, file_of
 
 MODELS = released_models()

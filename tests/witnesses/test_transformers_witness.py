@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from m2f_mm.checkpoints.huggingface import to_openmmlab
+from m2f_mm.checkpoints.huggingface import from_openmmlab, to_openmmlab
 from m2f_mm.integrations.mmdet_samples import to_targets
 from tests.helpers.recorded_random import RecordedPoints, Replay
 from tests.helpers.tiny_models import (
@@ -24,6 +24,7 @@ pytest.importorskip('mmdet')
 STAGES = ['stage1', 'stage2', 'stage3', 'stage4']
 # Hugging Face shrinks windows that do not fit into a map, where the official code pads the map: stay larger than 4.
 SIZE = (160, 192)
+UNUSED = 'model.pixel_level_module.encoder.swin.layernorm.'  # of Swin as a classifier
 SWIN = dict(depths=[2, 2, 2, 1], num_heads=[2, 2, 4, 6], window_size=4)
 
 
@@ -138,3 +139,26 @@ def test_saved_file(pair, tmp_path):
     expected = to_openmmlab(theirs.state_dict())
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_export(pair, tmp_path):
+    """transformers loads the file that we write, every tensor of it, and computes the same."""
+    theirs, ours = pair
+    safetensors = pytest.importorskip('safetensors.torch')
+    exported = from_openmmlab(ours.state_dict())
+    with torch.no_grad():
+        back = to_openmmlab(exported)
+    assert all(torch.equal(value, ours.state_dict()[name]) for name, value in back.items())
+    theirs.config.save_pretrained(tmp_path)
+    safetensors.save_file(exported, str(tmp_path / 'model.safetensors'), dict(format='pt'))
+    loaded, info = type(theirs).from_pretrained(tmp_path, output_loading_info=True)
+    assert not info['unexpected_keys'] and not info['mismatched_keys']
+    extra = ('criterion.empty_weight', 'num_batches_tracked', 'swin.layernorm.weight', 'swin.layernorm.bias')
+    assert [key for key in info['missing_keys'] if not key.endswith(extra)] == []  # nothing that a prediction reads
+    for name, value in theirs.named_parameters():
+        assert torch.equal(loaded.get_parameter(name), value) or name.startswith(UNUSED), name
+    inputs = torch.rand(1, 3, *SIZE)
+    with torch.no_grad():
+        expected, found = theirs(inputs), loaded.eval()(inputs)
+    assert torch.equal(found.class_queries_logits, expected.class_queries_logits)
+    assert torch.equal(found.masks_queries_logits, expected.masks_queries_logits)

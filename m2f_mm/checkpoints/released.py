@@ -1,0 +1,51 @@
+"""The model index: configs, published numbers and addresses of weights (``model-index.yml`` and its metafiles).
+
+OpenMMLab's format. A result says whose numbers it has: ``Numbers: published`` by the authors, or ``ours``, of a run
+that is documented in ``docs``.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+INDEX = Path(__file__).resolve().parents[1] / '.mim' / 'model-index.yml'
+
+
+class Released(NamedTuple):
+    """One model of the index."""
+
+    name: str
+    collection: str
+    config: str  # as ``config_path`` takes it
+    schedule: str
+    parameters: float  # millions that are trained
+    task: str
+    dataset: str
+    published: dict[str, float]
+    ours: dict[str, float]
+    weights: str
+
+
+def released_models() -> list[Released]:
+    """All models of the index, in its order."""
+    models = []
+    for name in yaml.safe_load(INDEX.read_text(encoding='utf-8'))['Import']:
+        path = INDEX.parent / Path(name)
+        for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
+            results = {result['Numbers']: result for result in model['Results']}
+            first = model['Results'][0]
+            models.append(
+                Released(
+                    model['Name'],
+                    model['In Collection'],
+                    model['Config'].removeprefix('configs/'),
+                    model['Metadata']['Schedule'],
+                    model['Metadata']['Parameters (M)'],
+                    first['Task'],
+                    first['Dataset'],
+                    *(results.get(whose, {}).get('Metrics', {}) for whose in ('published', 'ours')),
+                    model['Weights'],
+                )
+            )
+    return models
