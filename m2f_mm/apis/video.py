@@ -36,7 +36,9 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
         device: where to compute.
 
     Raises:
-        ValueError: the config is of another model or has no test data, or the checkpoint does not fit it.
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: the config is of another model or has no test data, or the checkpoint cannot be read or does not
+            fill all parameters and buffers of the model.
     """
     from mmengine.registry import MODELS, DefaultScope
 
@@ -45,8 +47,8 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
     scope = cfg.get('default_scope', 'mmdet')
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(cfg.model)
-    report, loaded = load_weights(model, checkpoint)
-    meta = loaded.get('meta', {}).get('dataset_meta') or {}
+    report = load_weights(model, checkpoint)
+    meta = report.meta.get('dataset_meta') or {}
     classes, source = {key.lower(): value for key, value in meta.items()}.get('classes'), 'the checkpoint'
     if classes is None:
         data, *_ = configured_data(tested_data(cfg), 'the data set', scope)

@@ -1,13 +1,17 @@
 """Does a checkpoint fit the model? One answer for all tools, whatever wrote the file."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel, is_model_wrapper
-from torch import nn
+from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
+from torch import Tensor, nn
+
+from m2f_mm.checkpoints import safe_loading
+from m2f_mm.heads import unwrapped
 
 # Buffers that follow from the network's sizes or only count: a file may lack them or have them in excess.
 DERIVED = ('num_batches_tracked', 'relative_position_index', 'relative_coords_table')
@@ -23,6 +27,7 @@ class LoadReport(NamedTuple):
         reshaped: those that have another shape in it.
         unexpected: its weights that the model has no place for.
         surplus: of ``unexpected`` those of layers of which the model has fewer: with them it was another network.
+        meta: what the checkpoint says of itself, under ``meta``.
     """
 
     source: str
@@ -31,6 +36,7 @@ class LoadReport(NamedTuple):
     reshaped: list[str]
     unexpected: list[str]
     surplus: list[str]
+    meta: Mapping[str, Any]
 
     def require_all(self) -> None:
         """For prediction, evaluation and resumed trainings.
@@ -89,16 +95,15 @@ def counted(names: Sequence[str], noun: str = '') -> str:
 
 
 @contextmanager
-def recorded_loading(model: nn.Module, source: str) -> Iterator[Callable[[], LoadReport]]:
-    """While this is in force, a checkpoint may be loaded into ``model``, by MMEngine or by torch; the function that it
-    gives then tells what was filled.
+def recorded_loading(model: nn.Module, source: str) -> Iterator[Callable[..., LoadReport]]:
+    """Inside of it a checkpoint may be loaded into ``model``, by MMEngine or by torch; the function that it gives,
+    called afterwards, with the checkpoint's ``meta`` where there is one, returns the report.
 
     Args:
-        model: wrappers (DDP, TTA) are looked through.
+        model: wrappers (DDP, test-time augmentation) are looked through.
         source: for the report.
     """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+    model = unwrapped(model)
     record: dict[str, list[str]] = {}
 
     # The last hook before loading: names are ours already. Loading itself goes on to fill these lists.
@@ -114,30 +119,39 @@ def recorded_loading(model: nn.Module, source: str) -> Iterator[Callable[[], Loa
         record.update(missing=missing, unexpected=unexpected, errors=errors)
 
     handle = model._register_load_state_dict_pre_hook(remember)
-
-    def report() -> LoadReport:
-        if not record:
-            raise ValueError(f'{source}: no weights were loaded from it')
-        errors = ' '.join(record['errors'])
-        reshaped = re.findall(r'size mismatch for (\S+?):', errors) + re.findall(r'parameter named "(\S+?)"', errors)
-        own = [name for name in model.state_dict() if not name.endswith(DERIVED)]
-        missing = [name for name in own if name in set(record['missing'])]
-        unexpected = [name for name in record['unexpected'] if not name.endswith(DERIVED)]
-        lost = {*missing, *reshaped}
-        kinds = {_kind(name) for name in own}
-        return LoadReport(
-            source,
-            [name for name in own if name not in lost],
-            missing,
-            [name for name in reshaped if not name.endswith(DERIVED)],
-            unexpected,
-            [name for name in unexpected if _kind(name) in kinds],
-        )
-
     try:
-        yield report
+        yield partial(_report, model, source, record)
     finally:
         handle.remove()
+
+
+def _report(
+    model: nn.Module, source: str, record: Mapping[str, list[str]], meta: Mapping[str, Any] | None = None
+) -> LoadReport:
+    """What torch's lists of keys and errors say about the whole model.
+
+    Raises:
+        ValueError: they are not there, for nothing was loaded.
+    """
+    if not record:
+        raise ValueError(f'{source}: no weights were loaded from it')
+    errors = ' '.join(record['errors'])
+    reshaped = re.findall(r'size mismatch for (\S+?):', errors) + re.findall(r'parameter named "(\S+?)"', errors)
+    own = [name for name in model.state_dict() if not name.endswith(DERIVED)]
+    absent = set(record['missing'])
+    missing = [name for name in own if name in absent]
+    unexpected = [name for name in record['unexpected'] if not name.endswith(DERIVED)]
+    not_filled = {*missing, *reshaped}
+    kinds = {_kind(name) for name in own}
+    return LoadReport(
+        source=source,
+        fitting=[name for name in own if name not in not_filled],
+        missing=missing,
+        reshaped=[name for name in reshaped if not name.endswith(DERIVED)],
+        unexpected=unexpected,
+        surplus=[name for name in unexpected if _kind(name) in kinds],
+        meta=meta or {},
+    )
 
 
 def _kind(name: str) -> str:
@@ -145,12 +159,28 @@ def _kind(name: str) -> str:
     return re.sub(r'(?<=\.)\d+(?=\.)', '*', name)
 
 
-def load_weights(model: nn.Module, source: str) -> tuple[LoadReport, dict[str, Any]]:
-    """Load a checkpoint of any source, to the CPU; returns what it filled, and the checkpoint itself."""
-    from mmengine.runner import load_checkpoint
+def load_weights(model: nn.Module, source: str | Mapping[str, Tensor]) -> LoadReport:
+    """Load weights of any source; nothing that is in a file is run.
 
-    from m2f_mm.checkpoints import safe_loading
+    Args:
+        model: takes the weights that fit, on its device. Parameters and buffers that the report lists as missing or
+            of another shape stay as they are.
+        source: a file, an address or ``m2f_mm://NAME``; or weights by name.
 
-    with safe_loading(), recorded_loading(model, source) as report:
-        checkpoint = load_checkpoint(model, source, map_location='cpu', logger='silent')
-    return report(), checkpoint
+    Returns:
+        A report, whose ``require_all`` or ``require_some`` turns a bad fit into an error.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: the address cannot be fetched.
+        ValueError: the file is broken, holds no weights, or asks for more than numbers, texts and containers; or the
+            model is none that can have weights of this source.
+    """
+    with safe_loading():
+        if isinstance(source, str):
+            checkpoint = _load_checkpoint(source, map_location='cpu', logger='silent')
+        else:
+            source, checkpoint = 'the state dict', dict(state_dict=source)
+        with recorded_loading(model, source) as report:
+            _load_checkpoint_to_model(model, checkpoint, logger='silent')
+    return report(checkpoint.get('meta'))

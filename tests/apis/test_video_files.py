@@ -389,6 +389,23 @@ def test_checkpoints_of_other_models(change, named, tmp_path):
         load_video_model(cfg, str(untrained(CONFIG, tmp_path)))
 
 
+def test_checkpoints_without_buffers(tmp_path):
+    """A frozen batch norm has no parameters, only buffers, and a checkpoint must have them all."""
+    cfg = Config.fromfile(CONFIG)
+    cfg.model.backbone.norm_cfg = dict(type='m2f_mm.FrozenBN')
+    cfg.dump(str(tmp_path / 'config.py'))
+    path = untrained(tmp_path / 'config.py', tmp_path)
+    model = load_video_model(cfg, str(path))
+    buffers = {name for name, _ in model.backbone.named_buffers(prefix='backbone')}
+    state = torch.load(path)['state_dict']
+    assert 'backbone.bn1.weight' in buffers <= state.keys()
+    torch.save(
+        dict(state_dict={name: value for name, value in state.items() if name not in buffers}), tmp_path / 'less.pth'
+    )
+    with pytest.raises(ValueError, match=rf'right shape for {len(buffers)} \(backbone.bn1.weight, .* and buffers'):
+        load_video_model(cfg, str(tmp_path / 'less.pth'))
+
+
 @pytest.mark.parametrize(
     'arguments, message',
     [

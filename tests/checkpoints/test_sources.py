@@ -1,5 +1,6 @@
 """Weights of any source: read without running anything, recognised by name, loaded and converted."""
 
+import copy
 import hashlib
 import pickle
 from pathlib import Path
@@ -233,6 +234,17 @@ def test_load_from_takes_official_weights(name, head, way, tmp_path):
     assert all(torch.equal(value, loaded[key]) for key, value in again.state_dict().items())
 
 
+def test_copies_of_a_model_take_official_weights():
+    """As that of an exponential moving average."""
+    model = build(recipe('lsj-50e_coco-panoptic'))
+    state = official_weights(model, 'panoptic_head')
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    copied.load_state_dict(state)
+    assert not torch.equal(copied.backbone.conv1.weight, model.backbone.conv1.weight)
+    model.load_state_dict(state)
+    assert all(torch.equal(value, copied.state_dict()[name]) for name, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize('head', ['panoptic_head', 'decode_head'])
 @pytest.mark.parametrize(
     'backbone, names, number',
@@ -333,6 +345,26 @@ def test_conversion_says_what_it_did(tmp_path, config):
     assert content['model']._metadata['sem_seg_head'] == dict(version=2)
     back, there = read_state_dict(tmp_path / 'back.pth'), read_state_dict(source)
     assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
+
+
+def test_conversion_to_hugging_face(tmp_path, config):
+    """By the command line, with the classes in the published order; the way back gives the same model."""
+    safetensors = pytest.importorskip('safetensors.torch')
+    model = build(Config.fromfile(config))
+    source = as_pickle(official_weights(model, 'panoptic_head'), tmp_path / 'model.pkl')
+    for target in ('model.safetensors', 'pytorch_model.bin'):
+        done = convert(source, tmp_path / target, '--config', config, '--to', 'huggingface')
+        assert done.returncode == 0, done.stderr
+    state = safetensors.load_file(tmp_path / 'model.safetensors')
+    torch_state = torch.load(tmp_path / 'pytorch_model.bin', weights_only=True)
+    assert state.keys() == torch_state.keys() and all(torch.equal(state[key], torch_state[key]) for key in state)
+    classes = read_state_dict(source)['sem_seg_head.predictor.class_embed.weight']
+    assert torch.equal(state['class_predictor.weight'], classes)
+    again = build(Config.fromfile(config))
+    model.load_state_dict(read_state_dict(source))
+    load_checkpoint(again, str(tmp_path / 'model.safetensors'))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
 
 
 def test_checkpoints_of_videos_are_converted(tmp_path):
