@@ -8,8 +8,8 @@ Face's safetensors and .bin, MMDetection's DINO (what Mask DINO shares with it: 
 (detectron2's ResNets, Swin's releases); the names say which it is.
 Nothing in a file is run. `load_from` and `test.py` take the same files without conversion; this tool is for checking
 them, and for passing them on: --to official writes what the detectron2 code loads; --to huggingface, for Mask2Former
-with a ResNet or Swin, the `model.safetensors` or `pytorch_model.bin` that from_pretrained of transformers'
-Mask2FormerForUniversalSegmentation reads beside a config.json. Note that the official weights are under CC BY-NC 4.0.
+and MaskFormer with a ResNet or Swin, the `model.safetensors` or `pytorch_model.bin` that from_pretrained of
+transformers reads beside a config.json. Note that the official weights are under CC BY-NC 4.0.
 """
 
 import argparse

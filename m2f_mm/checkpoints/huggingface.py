@@ -1,9 +1,11 @@
-"""The names of Hugging Face's ``Mask2FormerForUniversalSegmentation``, and MMDetection's, in both directions.
+"""The names of Hugging Face's ``Mask2FormerForUniversalSegmentation`` and ``MaskFormerForInstanceSegmentation``, and
+MMDetection's, in both directions.
 
 ``to_openmmlab`` and ``from_openmmlab`` work on the keys alone and need neither a model nor ``transformers``. They read
 the names of the files on the hub and those that transformers 5 gives its modules, and write the former, which every
-version loads with ``from_pretrained``. Backbones: Swin, Hugging Face's ResNet and, to read, timm's ResNet.
-Facts: huggingface/transformers, ``models/mask2former``, ``models/swin`` and ``models/resnet``.
+version loads with ``from_pretrained``. Backbones: Swin, Hugging Face's ResNet and, to read, timm's ResNet. MaskFormer
+has the pixel decoder without an encoder there.
+Facts: huggingface/transformers, ``models/mask2former``, ``models/maskformer``, ``models/swin`` and ``models/resnet``.
 """
 
 import re
@@ -50,6 +52,7 @@ SWIN: list[Row] = [
     ('encoder.layers.{i}.downsample.{R}', 'stages.{i}.downsample.{R}', PATCH_MERGING),
     ('hidden_states_norms.stage{i}.{P}', 'norm{i-1}.{P}'),
 ]
+MASKFORMER_SWIN: list[Row] = [('hidden_states_norms.{i}.{P}', 'norm{i}.{P}'), *below('model.', '', SWIN)]
 # What transformers 5 calls modules of Swin that the files on the hub name otherwise
 SWIN_MODULES = {
     'attention.self.query': 'attention.q_proj',
@@ -103,24 +106,71 @@ TRANSFORMER: list[Row] = [
         ],
     ),
     ('decoder.layernorm.{P}', 'transformer_decoder.post_norm.{P}'),
-    ('decoder.mask_predictor.mask_embedder.{i}.0.{P}', 'mask_embed.{2*i}.{P}'),
+]
+FPN: list[Row] = [  # of MaskFormer, from coarse to fine
+    ('fpn.stem.0.weight', 'last_feat_conv.conv.weight'),
+    ('fpn.stem.1.{P}', 'last_feat_conv.gn.{P}'),
+    ('fpn.layers.{i}.proj.0.weight', 'lateral_convs.{2-i}.conv.weight'),
+    ('fpn.layers.{i}.proj.1.{P}', 'lateral_convs.{2-i}.gn.{P}'),
+    ('fpn.layers.{i}.block.0.weight', 'output_convs.{2-i}.conv.weight'),
+    ('fpn.layers.{i}.block.1.{P}', 'output_convs.{2-i}.gn.{P}'),
+    ('mask_projection.{P}', 'mask_feature.{P}'),
+]
+MASKFORMER_TRANSFORMER: list[Row] = [
+    ('queries_embedder.weight', 'query_embed.weight'),
+    ('input_projection.{P}', 'decoder_input_proj.{P}'),
+    *below(
+        'decoder.layers.{i}.',
+        'transformer_decoder.layers.{i}.',
+        [
+            *(
+                (f'{theirs}.{part}_proj.{{P}}', f'{ours}.attn.in_proj_{{P}}#{number}')
+                for theirs, ours in (('self_attn', 'self_attn'), ('encoder_attn', 'cross_attn'))
+                for number, part in enumerate('qkv')
+            ),
+            ('self_attn.out_proj.{P}', 'self_attn.attn.out_proj.{P}'),
+            ('encoder_attn.out_proj.{P}', 'cross_attn.attn.out_proj.{P}'),
+            ('self_attn_layer_norm.{P}', 'norms.0.{P}'),
+            ('encoder_attn_layer_norm.{P}', 'norms.1.{P}'),
+            ('final_layer_norm.{P}', 'norms.2.{P}'),
+            ('fc1.{P}', 'ffn.layers.0.0.{P}'),
+            ('fc2.{P}', 'ffn.layers.1.{P}'),
+            ('self_attn.o_proj.{P}', 'self_attn.attn.out_proj.{P}'),  # names of modules in transformers 5
+            ('encoder_attn.o_proj.{P}', 'cross_attn.attn.out_proj.{P}'),
+            ('mlp.fc1.{P}', 'ffn.layers.0.0.{P}'),
+            ('mlp.fc2.{P}', 'ffn.layers.1.{P}'),
+        ],
+    ),
+    ('decoder.layernorm.{P}', 'transformer_decoder.post_norm.{P}'),
 ]
 ENCODER = 'model.pixel_level_module.encoder.'
-IGNORED = re.compile(rf'criterion\.|.*relative_position_index$|{re.escape(ENCODER)}(swin\.)?layernorm\.')
-SOURCE = "Hugging Face's Mask2Former with a ResNet or Swin backbone"
+IGNORED = re.compile(rf'criterion\.|.*relative_position_index$|{re.escape(ENCODER)}((swin|model)\.)?layernorm\.')
+SOURCE = "Hugging Face's Mask2Former or MaskFormer with a ResNet or Swin backbone"
 
 
-def table(head: str) -> list[Row]:
+def table(head: str, maskformer: bool) -> list[Row]:
     """Rows for the names of the files on the hub.
 
     Args:
         head: the model's attribute that holds the head.
+        maskformer: of MaskFormer, else of Mask2Former.
     """
+    swin, decoder, transformer, masks = (
+        (MASKFORMER_SWIN, FPN, MASKFORMER_TRANSFORMER, 'mask_embedder.{i}.0.{P}')
+        if maskformer
+        else (
+            SWIN,
+            PIXEL_DECODER,
+            TRANSFORMER,
+            'model.transformer_module.decoder.mask_predictor.mask_embedder.{i}.0.{P}',
+        )
+    )
     return [
-        *below(ENCODER, 'backbone.', RESNET + SWIN),
-        *below('model.pixel_level_module.decoder.', f'{head}.pixel_decoder.', PIXEL_DECODER),
-        *below('model.transformer_module.', f'{head}.', TRANSFORMER),
+        *below(ENCODER, 'backbone.', RESNET + swin),
+        *below('model.pixel_level_module.decoder.', f'{head}.pixel_decoder.', decoder),
+        *below('model.transformer_module.', f'{head}.', transformer),
         ('class_predictor.{P}', f'{head}.cls_embed.{{P}}'),
+        (masks, f'{head}.mask_embed.{{2*i}}.{{P}}'),
     ]
 
 
@@ -145,21 +195,22 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
             (MMSegmentation).
 
     Raises:
-        KeyError: names the keys that are not those of a Mask2Former with a ResNet or Swin backbone.
+        KeyError: names the keys that are not those of a Mask2Former or MaskFormer with a ResNet or Swin backbone.
     """
     state_dict = {key: value for key, value in state_dict.items() if not IGNORED.match(key)}
-    return translate(state_dict, _all_names(head), SOURCE)
+    return translate(state_dict, _all_names(state_dict, head), SOURCE)
 
 
 def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
     """The inverse of ``to_openmmlab``: the names of the files on the hub.
 
     Raises:
-        KeyError: names the keys for which ``Mask2FormerForUniversalSegmentation`` has no place, such as those of
-            MaskFormer, of Mask DINO or of another backbone.
+        KeyError: names the keys that have no place there, such as those of Mask DINO, of MaskFormer's encoder or of
+            another backbone.
     """
     state_dict = {name: value for name, value in state_dict.items() if not name.endswith('relative_position_index')}
-    return translate(state_dict, table(head), f'what {SOURCE} has', backwards=True)
+    rows = table(head, maskformer=f'{head}.pixel_decoder.last_feat_conv.conv.weight' in state_dict)
+    return translate(state_dict, rows, f'what {SOURCE} has', backwards=True)
 
 
 def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
@@ -167,8 +218,10 @@ def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:
 
     Args, Raises: as for ``to_openmmlab``.
     """
-    return rename((key for key in keys if not IGNORED.match(key)), _all_names(head), SOURCE)
+    keys = [key for key in keys if not IGNORED.match(key)]
+    return rename(keys, _all_names(keys, head), SOURCE)
 
 
-def _all_names(head: str) -> list[Row]:
-    return table(head) + below(ENCODER, 'backbone.', TIMM_RESNET + other_names(SWIN))
+def _all_names(keys: Iterable[str], head: str) -> list[Row]:
+    maskformer = any(key.startswith('model.pixel_level_module.decoder.fpn.') for key in keys)
+    return table(head, maskformer) + below(ENCODER, 'backbone.', TIMM_RESNET + other_names(SWIN))

@@ -85,7 +85,7 @@ def to_official(
 def to_huggingface(
     state_dict: dict[str, Tensor], head: str = 'panoptic_head', class_ids: Sequence[int] | None = None
 ) -> dict[str, Tensor]:
-    """Our weights as Hugging Face's ``Mask2FormerForUniversalSegmentation`` loads them; the inverse of ``to_ours``.
+    """Our weights as Hugging Face's Mask2Former or MaskFormer loads them; the inverse of ``to_ours``.
 
     Args:
         state_dict, head, class_ids: as for ``to_ours``.

@@ -362,7 +362,7 @@ class Mask2Former(CheckedModel, StockMask2Former):
     """MMDetection's detector without its refusals: any subset of panoptic, instance and semantic results in one pass.
     It is the same for every head, so it is registered under all of their names.
 
-    The fusion head may be left out: it follows from the head. Official weights, and Hugging Face's of Mask2Former, load
+    The fusion head may be left out: it follows from the head. Official weights, and Hugging Face's, load
     under their own names.
     """
 

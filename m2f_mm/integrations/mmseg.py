@@ -239,7 +239,7 @@ class EncoderDecoder(MixedSizes, StockEncoderDecoder):
 class MaskSegmentor(MixedSizes, CheckedModel, StockEncoderDecoder):
     """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is needed.
 
-    Official weights, and Hugging Face's of Mask2Former, load under their own names. Images of different sizes in a
+    Official weights, and Hugging Face's, load under their own names. Images of different sizes in a
     batch are predicted one by one.
 
     Args:

@@ -15,6 +15,7 @@ from tests.helpers.tiny_models import (
     build_detector,
     detection_batch,
     fill,
+    maskformer_config,
     mmdet_config,
     use_our_heads,
 )
@@ -160,5 +161,47 @@ def test_export(pair, tmp_path):
     inputs = torch.rand(1, 3, *SIZE)
     with torch.no_grad():
         expected, found = theirs(inputs), loaded.eval()(inputs)
+    assert torch.equal(found.class_queries_logits, expected.class_queries_logits)
+    assert torch.equal(found.masks_queries_logits, expected.masks_queries_logits)
+
+
+@pytest.mark.parametrize('kind', ['r50', 'swin'])
+def test_maskformer(kind, tmp_path):
+    """From the weights of transformers the same results, and from our file again."""
+    safetensors = pytest.importorskip('safetensors.torch')
+    if kind == 'r50':
+        backbone, cfg = resnet()
+    else:
+        backbone, cfg = swin()
+    model = use_our_heads(maskformer_config(encoder=False))
+    model.backbone, model.panoptic_head.in_channels = cfg.backbone, cfg.panoptic_head.in_channels
+    decoder = transformers.DetrConfig(
+        d_model=WIDTH, decoder_layers=3, decoder_attention_heads=4, decoder_ffn_dim=96, num_queries=20, dropout=0.0
+    )
+    config = transformers.MaskFormerConfig(
+        backbone_config=backbone,
+        decoder_config=decoder,
+        fpn_feature_size=WIDTH,
+        mask_feature_size=WIDTH,
+        num_labels=THINGS + STUFF,
+    )
+    theirs = fill(transformers.MaskFormerForInstanceSegmentation(config)).eval()
+    ours = build_detector(model).eval()
+    missing, unexpected = ours.load_state_dict(to_openmmlab(theirs.state_dict()), strict=False)
+    assert not unexpected and all(name.endswith('relative_position_index') for name in missing)
+    inputs = torch.rand(1, 3, *SIZE)
+    with torch.no_grad():
+        expected = theirs(inputs)
+        predictions = ours.panoptic_head(ours.extract_feat(inputs))
+    assert_close(predictions.class_logits[-1], expected.class_queries_logits, 1e-4, 'logits')
+    masks = torch.stack(predictions.mask_logits(-1))[:, :, 0]
+    assert_close(masks, expected.masks_queries_logits, 1e-4, 'masks')
+
+    theirs.config.save_pretrained(tmp_path)
+    safetensors.save_file(from_openmmlab(ours.state_dict()), str(tmp_path / 'model.safetensors'), dict(format='pt'))
+    loaded, info = type(theirs).from_pretrained(tmp_path, output_loading_info=True)
+    assert not info['unexpected_keys'] and not info['mismatched_keys']
+    with torch.no_grad():
+        found = loaded.eval()(inputs)
     assert torch.equal(found.class_queries_logits, expected.class_queries_logits)
     assert torch.equal(found.masks_queries_logits, expected.masks_queries_logits)
