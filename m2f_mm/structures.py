@@ -128,6 +128,13 @@ class LayerPrediction:
     mask_features: Tensor | None = None
     boxes: Tensor | None = None
 
+    def of_queries(self, queries: slice) -> 'LayerPrediction':
+        """The same of some of the queries alone."""
+        logits, embeds, boxes = (
+            part if part is None else part[:, queries] for part in (self.class_logits, self.mask_embeds, self.boxes)
+        )
+        return LayerPrediction(logits, embeds, self.mask_features, boxes)
+
     def mask_logits(self, queries: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Masks at the size of the features: per image (n, T, h, w), for ``queries[b]`` (n,) or for all."""
         embeds = self.mask_embeds

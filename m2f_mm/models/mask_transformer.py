@@ -1,4 +1,4 @@
-"""Features -> pixel decoder -> transformer decoder -> promises of masks (MaskFormer, figure 2; Mask2Former, figure 2).
+"""Features -> pixel decoder -> transformer decoder -> lazy masks (MaskFormer, figure 2; Mask2Former, figure 2).
 
 Shapes: B images or clips, T frames (1 for images), Q queries, E channels, D mask channels, C classes.
 """
@@ -9,18 +9,20 @@ import torch
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
-from m2f_mm.mask_ops import attention_mask, fold_projection, resize_features
+from m2f_mm.mask_ops import fold_projection
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .layers import Position, loads_weights, sine_position
+from .recorder import PredictionRecorder
 from .transformer_decoders import Memory
 
 
 class MaskNetwork(BaseModule):
     """What every network behind a backbone has: a pixel decoder, a transformer decoder, and the heads that make class
-    logits and promises of masks of its queries.
+    logits and mask embeddings of its queries.
 
-    The parts are passed in constructed; the names of the parameters are MMDetection's.
+    The parts are passed in constructed; the names of the parameters are MMDetection's. A subclass registers what is
+    learned of its queries and then calls ``add_heads``: the order of parameters is MMDetection's, too.
 
     Args:
         pixel_decoder: features fine to coarse -> (mask features, memories coarse to fine); has ``embed_dims``. Where it
@@ -30,10 +32,8 @@ class MaskNetwork(BaseModule):
         num_classes: C.
         num_queries: Q.
         num_levels: memories that the decoder attends to.
-        mask_channels: D, the channels of the mask features; None where only boxes are predicted.
         project_memory: put a 1x1 convolution before the decoder even where the channels agree.
         deep_supervision: give the predictions before the last one, too, in training.
-        no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
     """
 
     predicts_boxes = False
@@ -43,13 +43,11 @@ class MaskNetwork(BaseModule):
         pixel_decoder: nn.Module,
         transformer_decoder: nn.Module,
         num_classes: int,
-        num_queries: int = 100,
-        num_levels: int = 3,
-        mask_channels: int | None = 256,
-        project_memory: bool = False,
-        deep_supervision: bool = True,
-        no_object: bool = True,
-        init_cfg: dict | None = None,
+        num_queries: int,
+        num_levels: int,
+        project_memory: bool,
+        deep_supervision: bool,
+        init_cfg: dict | None,
     ):
         super().__init__(init_cfg)
         dims = transformer_decoder.embed_dims
@@ -71,8 +69,16 @@ class MaskNetwork(BaseModule):
                 'num_transformer_feat_level=1'
             )
         self.transformer_decoder = transformer_decoder
-        self._make_queries(num_queries, num_levels, dims)
-        self.cls_embed = nn.Linear(dims, num_classes + no_object)
+
+    def add_heads(self, mask_channels: int | None, no_object: bool) -> None:
+        """Register the heads of classes and masks.
+
+        Args:
+            mask_channels: D, the channels of the mask features; None where only boxes are predicted.
+            no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
+        """
+        dims = self.transformer_decoder.embed_dims
+        self.cls_embed = nn.Linear(dims, self.num_classes + no_object)
         self.predicts_masks = mask_channels is not None
         if self.predicts_masks:
             self.mask_embed = nn.Sequential(
@@ -88,9 +94,6 @@ class MaskNetwork(BaseModule):
     def mask_projection(self) -> nn.Conv2d | None:
         """What the embeddings of masks go through in the place of the pixels."""
         return getattr(self.pixel_decoder, 'mask_projection', None)
-
-    def _make_queries(self, num_queries: int, num_levels: int, dims: int) -> None:
-        """Register what is learned of the queries."""
 
     def _decode_pixels(self, feats: Sequence[Tensor], num_frames: int = 1) -> tuple[Tensor | None, list[Tensor]]:
         """Mask features (B, T, D, h, w), if there are any, and the memories (B * T, E, h', w') behind their
@@ -109,8 +112,8 @@ class MaskNetwork(BaseModule):
             mask_features = mask_features.unflatten(0, (-1, num_frames))
         return mask_features, [project(memory) for project, memory in zip(self.input_projections, memories)]
 
-    def _embed_masks(self, query: Tensor) -> Tensor:
-        """Normalised queries (B, Q, E) to embeddings of their masks, see ``MaskPredictions``."""
+    def embed_masks(self, query: Tensor) -> Tensor:
+        """Normalised queries (B, Q, E) to embeddings of their masks, see ``LayerPrediction``."""
         embeds = self.mask_embed(query)
         return embeds if self.mask_projection is None else fold_projection(embeds, self.mask_projection)
 
@@ -132,16 +135,42 @@ class MaskTransformer(MaskNetwork):
     Args:
         transformer_decoder: see ``Mask2FormerTransformerDecoder``. It says what belongs to it beside its layers:
             ``learned_content``, queries have a learned content and do not start at zero; ``level_embeddings``, a
-            learned vector for each memory; ``masked``, it asks for attention masks.
+            learned vector for each memory.
+        mask_channels: D, the channels of the mask features.
+        no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
         Others: as for ``MaskNetwork``.
     """
 
-    def _make_queries(self, num_queries: int, num_levels: int, dims: int) -> None:
-        if self.transformer_decoder.learned_content:
+    def __init__(
+        self,
+        pixel_decoder: nn.Module,
+        transformer_decoder: nn.Module,
+        num_classes: int,
+        num_queries: int = 100,
+        num_levels: int = 3,
+        mask_channels: int = 256,
+        project_memory: bool = False,
+        deep_supervision: bool = True,
+        no_object: bool = True,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(
+            pixel_decoder,
+            transformer_decoder,
+            num_classes,
+            num_queries,
+            num_levels,
+            project_memory,
+            deep_supervision,
+            init_cfg,
+        )
+        dims = transformer_decoder.embed_dims
+        if transformer_decoder.learned_content:
             self.query_feat = nn.Embedding(num_queries, dims)
         self.query_embed = nn.Embedding(num_queries, dims)
-        if self.transformer_decoder.level_embeddings:
+        if transformer_decoder.level_embeddings:
             self.level_embed = nn.Embedding(num_levels, dims)
+        self.add_heads(mask_channels, no_object)
 
     def forward(
         self,
@@ -149,6 +178,7 @@ class MaskTransformer(MaskNetwork):
         targets: Sequence[SegTargets] | None = None,
         num_frames: int = 1,
         every_layer: bool = False,
+        start_queries: Tensor | None = None,
     ) -> MaskPredictions:
         """
         Args:
@@ -156,39 +186,24 @@ class MaskTransformer(MaskNetwork):
             targets: not needed; some networks learn to denoise them.
             num_frames: T.
             every_layer: predict in evaluation as in training.
+            start_queries: content (B, Q, E) of the queries before the first layer; by default what is learned of it,
+                or zeros.
 
         Returns:
-            In training mode the predictions wherever the transformer decoder asks for one and after its last layer,
+            In training mode the predictions wherever the transformer decoder records one and after its last layer,
             otherwise the last one only.
         """
         mask_features, memories = self._decode_pixels(feats, num_frames)
         levels = [self._memory(memory, level, num_frames) for level, memory in enumerate(memories)]
-        masked = self.transformer_decoder.masked
-        guides = [resize_features(mask_features, memory.shape[-2:]) for memory in memories] if masked else []
-
-        class_logits, mask_embeds = [], []
-
         supervised = (self.training or every_layer) and self.deep_supervision
-
-        def predict(query: Tensor, level: int | None = None) -> Tensor | None:
-            if level is None and not supervised:
-                return None
-            embeds = self._embed_masks(query)
-            if supervised:
-                class_logits.append(self.cls_embed(query))
-                mask_embeds.append(embeds)
-            if level is None:
-                return None
-            with torch.no_grad(), torch.autocast(embeds.device.type, enabled=False):
-                return attention_mask(embeds, guides[level])
-
+        recorder = PredictionRecorder(self, mask_features, supervised, [memory.shape[-2:] for memory in memories])
         positions = self.query_embed.weight
-        content = self.query_feat.weight if self.transformer_decoder.learned_content else torch.zeros_like(positions)
-        query = content.expand(mask_features.shape[0], -1, -1)  # (B, Q, E)
-        query = self.transformer_decoder(query, positions, levels, predict)
-        class_logits.append(self.cls_embed(query))
-        mask_embeds.append(self._embed_masks(query))
-        return MaskPredictions.from_lists(class_logits, mask_embeds, mask_features, queries=query)
+        if start_queries is None:
+            learned = self.transformer_decoder.learned_content
+            content = self.query_feat.weight if learned else torch.zeros_like(positions)
+            start_queries = content.expand(mask_features.shape[0], -1, -1)
+        self.transformer_decoder(start_queries, positions, levels, recorder)
+        return recorder.predictions()
 
     def _memory(self, memory: Tensor, level: int, num_frames: int) -> Memory:
         """A map (B * T, E, h, w) as the tokens of a level, frame-major, and what is to be added to them."""

@@ -8,6 +8,7 @@ from mmengine.runner import load_checkpoint
 
 from m2f_mm.checkpoints import source_of, to_ours
 from m2f_mm.checkpoints.sources import DINO, OURS
+from m2f_mm.models.recorder import PredictionRecorder
 from tests.helpers.tiny_models import (
     CHANNELS,
     build_detector,
@@ -158,12 +159,14 @@ def test_decoder_computes_the_same(pair, monkeypatch):
         reg_branches=detector.bbox_head.reg_branches,
     )
     head = model.panoptic_head
-    decoded = head.transformer_decoder(
-        query, (boxes / (1 - boxes)).log(), torch.cat(levels[::-1], 1), shapes[::-1], head.box_embed
-    )
-    for found, expected in zip(decoded.queries, queries):
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(decoded.references[1], references[1], atol=1e-5, rtol=1e-4)
+    decoder, layers = head.transformer_decoder, []
+    for layer in decoder.layers:
+        layer.register_forward_hook(lambda _, args, output: layers.append((args[2], output)))
+    recorder = PredictionRecorder(head, None, supervised=False)
+    decoder(query, (boxes / (1 - boxes)).log(), torch.cat(levels[::-1], 1), shapes[::-1], head.box_embed, recorder)
+    for (_, found), expected in zip(layers, queries):
+        torch.testing.assert_close(decoder.post_norm(found), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(layers[1][0], references[1], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize('options', [dict(fine_first=False), dict(num_extra_levels=2, num_outs=4)])

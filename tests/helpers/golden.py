@@ -14,7 +14,7 @@ import torch
 from m2f_mm.checkpoints import key_map, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, RandomPoints, SetCriterion
 from m2f_mm.mask_ops import attention_mask
-from m2f_mm.models import mask_transformer
+from m2f_mm.models import recorder
 from tests.helpers.official_configs import build_backbone, build_head, padding_divisor
 from tests.helpers.tiny_models import assert_close
 
@@ -135,7 +135,7 @@ def watch_decoder(monkeypatch, decoder):
         masks.append(attention_mask(embeds, features))
         return masks[-1]
 
-    monkeypatch.setattr(mask_transformer, 'attention_mask', recording_mask)
+    monkeypatch.setattr(recorder, 'attention_mask', recording_mask)
     for layer in decoder.layers:
         residual = type(layer).residual
         monkeypatch.setattr(

@@ -19,6 +19,7 @@ from m2f_mm.models import (
     MSDeformAttnPixelDecoder,
     TransformerEncoderPixelDecoder,
     mask_transformer,
+    recorder,
 )
 from m2f_mm.models.layers import Position
 from m2f_mm.models.layers.recompute import ACTIVATION_CHECKPOINTING
@@ -367,7 +368,7 @@ def test_published_network(name, channels, table, classes, frames, monkeypatch):
         blocked.append(int((logits < 0).all(-1).all(1).sum()))
         return attention_mask(embeds, features)
 
-    monkeypatch.setattr(mask_transformer, 'attention_mask', counting)
+    monkeypatch.setattr(recorder, 'attention_mask', counting)
     found = outputs(model, frames)
     for tensor, row in table.items():
         # One pixel of a late attention mask of the Swin model lies on the threshold: rounding decides.
@@ -457,6 +458,40 @@ def test_prediction_keeps_the_last_layer_only():
     assert every.num_layers == 5 and last.num_layers == 1
     torch.testing.assert_close(last.class_logits[-1], every.class_logits[-1])
     torch.testing.assert_close(last.mask_embeds[-1], every.mask_embeds[-1])
+
+
+def test_start_queries():
+    """The learned contents, given explicitly, are what a network starts from by itself."""
+    model, features = thin_network().eval(), thin_features(2)
+    learned = model.query_feat.weight.expand(2, -1, -1)
+    expected, found = model(features)[-1], model(features, start_queries=learned)[-1]
+    assert torch.equal(found.class_logits, expected.class_logits)
+    assert torch.equal(found.mask_embeds, expected.mask_embeds)
+    other = model(features, start_queries=learned.flip(1))[-1]
+    assert not torch.equal(other.class_logits, expected.class_logits)
+
+
+def test_extra_queries_that_the_matched_ones_do_not_see():
+    """The recorder keeps their predictions apart, and the mask among queries their influence away."""
+    model, features = thin_network(), thin_features(2)
+    expected = model(features)
+    mask_features, memories = model._decode_pixels(features)
+    levels = [model._memory(memory, level, 1) for level, memory in enumerate(memories)]
+    found = recorder.PredictionRecorder(model, mask_features, True, [memory.shape[-2:] for memory in memories])
+    found.add_extra_queries(2, groups=1)
+    content, positions = (
+        torch.cat((torch.randn(2, 32), part.weight)).expand(2, -1, -1) for part in (model.query_feat, model.query_embed)
+    )
+    extra = torch.arange(7) < 2
+    visible = (extra[:, None] | ~extra)[None, None]
+    model.transformer_decoder(content, positions, levels, found, visible)
+    predictions = found.predictions()
+    assert len(predictions) == len(predictions.denoising) == len(expected) and predictions.groups == 1
+    assert predictions.denoising[-1].class_logits.shape == (2, 2, 4)
+    torch.testing.assert_close(predictions.queries, expected.queries)
+    for layer, alone in zip(predictions, expected):
+        torch.testing.assert_close(layer.class_logits, alone.class_logits)
+        torch.testing.assert_close(layer.mask_embeds, alone.mask_embeds)
 
 
 def test_time_says_nothing_to_a_clip_of_one_frame(monkeypatch):

@@ -128,13 +128,18 @@ def test_evaluation(case):
     """The last layer, whatever boxes start from."""
     _, recorded, model = case
     head = model.panoptic_head.eval()
-    decoded = []
-    hook = head.transformer_decoder.register_forward_hook(lambda *args: decoded.append(args[1:]))
+    decoder, started, layers = head.transformer_decoder, [], []
+    hooks = [decoder.register_forward_hook(lambda _, args, output: started.append(args))]
+    for layer in decoder.layers:
+        hooks.append(layer.register_forward_hook(lambda _, args, output: layers.append((args[2], output))))
     for kind, run in recorded['outputs']['eval'].items():
         head.boxes_from_masks = kind
         with torch.no_grad():
             predictions = head(features_of(recorded))
-        (content, reference, *_), (queries, references) = decoded.pop()
+            references, outputs = zip(*layers)
+            queries = [decoder.post_norm(query) for query in outputs]
+        content, reference, *_ = started.pop()
+        layers.clear()
         expected = run['decoder']
         assert_close(content, expected['tgt'], FORWARD, f'{kind}: contents')
         assert_close(reference, expected['refpoints_unsigmoid'], FORWARD, f'{kind}: boxes at the start')
@@ -144,7 +149,8 @@ def test_evaluation(case):
             assert_close(boxes, wanted, FORWARD, f'{kind}: references')
         assert predictions.num_layers == 1 and predictions.denoising is None and not predictions.selected
         assert_predictions((predictions, 0), run['outputs'], kind)
-    hook.remove()
+    for hook in hooks:
+        hook.remove()
 
 
 def test_results(case):

@@ -7,7 +7,7 @@ from mmengine.structures import PixelData
 
 from m2f_mm.checkpoints import to_official, to_openmmlab
 from m2f_mm.mask_ops import attention_mask
-from m2f_mm.models import mask_transformer as network
+from m2f_mm.models import recorder
 from tests.helpers.golden import FORWARD, GRADIENT, LOSS, assert_close, cases, check_predictions, load
 from tests.helpers.official_configs import FEATURES, MASKFORMER, build_maskformer_head, maskformer_pixel_decoder
 
@@ -69,7 +69,7 @@ def test_every_prediction(item, monkeypatch):
     case, features, _ = item
     outputs, masks, queries = case['outputs'], [], []
     model = build(case, features)
-    monkeypatch.setattr(network, 'attention_mask', lambda *args: masks.append(attention_mask(*args)) or masks[-1])
+    monkeypatch.setattr(recorder, 'attention_mask', lambda *args: masks.append(attention_mask(*args)) or masks[-1])
     model.cls_embed.register_forward_pre_hook(lambda _, inputs: queries.append(inputs[0]))
     predictions = model(features)
     check_predictions(predictions, outputs)

@@ -1,9 +1,8 @@
-"""What the network hands to any transformer decoder.
+"""A memory, what transformer decoders attend to.
 
-Shapes: B images, Q queries, E channels, K memory tokens of one level (frame-major for a clip).
+Shapes: B images, E channels, K memory tokens of one level (frame-major for a clip).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -23,8 +22,3 @@ class Memory(NamedTuple):
     tokens: Tensor
     position: Position
     level: Position | None
-
-
-# Called by a decoder with normalised queries (B, Q, E) wherever a prediction is to be supervised; with the index of a
-# level it returns that level's attention mask, bool (B, 1, Q, K), otherwise None.
-Predict = Callable[..., Tensor | None]

@@ -19,7 +19,8 @@ from ..layers import (
     recompute,
     xavier_matrices,
 )
-from .interface import Memory, Predict
+from ..recorder import Recorder
+from .interface import Memory
 
 
 class Mask2FormerDecoderLayer(ResidualLayer):
@@ -39,13 +40,16 @@ class Mask2FormerDecoderLayer(ResidualLayer):
         self.ffn = FeedForward(embed_dims, feedforward_channels)
         self.norms = layer_norms(embed_dims, 3)
 
-    def forward(self, query: Tensor, query_pos: Tensor, memory: Memory, mask: Tensor) -> Tensor:
+    def forward(
+        self, query: Tensor, query_pos: Tensor, memory: Memory, mask: Tensor, self_mask: Tensor | None = None
+    ) -> Tensor:
         """
         Args:
             query: content of the queries, (B, Q, E).
             query_pos: their positions, (Q, E) or (B, Q, E).
-            memory: what they look at.
-            mask: bool (B, 1, Q, K), true where a query may look.
+            memory: what they attend to.
+            mask: bool (B, 1, Q, K), true where a query may attend to a token.
+            self_mask: bool (B or 1, 1, Q, Q), true where a query may attend to another; None for everywhere.
 
         Returns:
             (B, Q, E).
@@ -55,7 +59,7 @@ class Mask2FormerDecoderLayer(ResidualLayer):
             query,
             lambda x: self.cross_attn(x + query_pos, memory.tokens, memory.tokens, mask, memory.position, memory.level),
         )
-        query = self.residual(1, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x))
+        query = self.residual(1, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x, self_mask))
         return self.residual(2, query, self.ffn)
 
 
@@ -75,7 +79,7 @@ class Mask2FormerTransformerDecoder(BaseModule):
             'norms' and 'ffn' have nothing to save here.
     """
 
-    learned_content, level_embeddings, masked = True, True, True
+    learned_content, level_embeddings = True, True
     single_memory = False
 
     def __init__(
@@ -96,22 +100,33 @@ class Mask2FormerTransformerDecoder(BaseModule):
         )
         self.post_norm = nn.LayerNorm(embed_dims)
 
-    def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory], predict: Predict) -> Tensor:
+    def forward(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        memories: Sequence[Memory],
+        recorder: Recorder,
+        self_mask: Tensor | None = None,
+    ) -> None:
         """
         Args:
             query: (B, Q, E), the learned queries.
             query_pos: (Q, E), their learned positions.
             memories: the levels, coarse to fine.
-            predict: called with the normalised queries and the next level, before every layer.
-
-        Returns:
-            The normalised queries after the last layer, (B, Q, E).
+            recorder: gets the normalised queries before every layer, if these are supervised, and after the last one;
+                gives the attention masks.
+            self_mask: see the layer.
         """
         for i, layer in enumerate(self.layers):
             level = i % len(memories)
-            mask = predict(self.post_norm(query), level)
-            query = recompute(self.activation_checkpointing == 'full', layer, query, query_pos, memories[level], mask)
-        return self.post_norm(query)
+            normalised = self.post_norm(query)
+            if recorder.supervised:
+                recorder.record(normalised)
+            mask = recorder.attention_mask(normalised, level)
+            query = recompute(
+                self.activation_checkpointing == 'full', layer, query, query_pos, memories[level], mask, self_mask
+            )
+        recorder.record(self.post_norm(query))
 
     def init_weights(self) -> None:
         """Xavier uniform for every matrix, as the official decoder."""

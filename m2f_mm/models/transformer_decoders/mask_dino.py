@@ -6,7 +6,6 @@ Shapes: B images, Q queries (those of denoising first), E channels, V tokens of 
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseModule, ModuleList
@@ -24,21 +23,9 @@ from ..layers import (
     recompute,
     xavier_matrices,
 )
+from ..recorder import Recorder
 
 Shapes = Sequence[tuple[int, int]]
-
-
-class Decoded(NamedTuple):
-    """What the decoder gives after each layer.
-
-    Args:
-        queries: normalised, (B, Q, E) each.
-        references: the boxes that each layer looked at, (B, Q, 4) each in 0..1, with the graph of the refinement that
-            made them ("look forward twice").
-    """
-
-    queries: list[Tensor]
-    references: list[Tensor]
 
 
 class MaskDINODecoderLayer(ResidualLayer):
@@ -125,30 +112,36 @@ class MaskDINOTransformerDecoder(BaseModule):
         tokens: Tensor,
         shapes: Shapes,
         refine: Callable[[Tensor], Tensor],
+        recorder: Recorder,
         mask: Tensor | None = None,
-    ) -> Decoded:
+    ) -> None:
         """
         Args:
             query: contents (B, Q, E).
             reference_logits: boxes (B, Q, 4) before the sigmoid.
             tokens, shapes, mask: see the layer.
             refine: queries (B, Q, E) to what is added to the logits of their boxes, (B, Q, 4).
+            recorder: gets queries and boxes after every layer, or after the last one if only that is supervised.
         """
         dtype = self.post_norm.weight.dtype  # float32 also inside autocast; in a model of half precision only boxes are
-        with torch.autocast(query.device.type, enabled=False):
-            tokens, query = tokens.to(dtype), query.to(dtype)
-            reference = reference_logits.to(torch.promote_types(dtype, torch.float32)).sigmoid()
-            queries, references = [], [reference]
-            for i, layer in enumerate(self.layers):
+        tokens, query = tokens.to(dtype), query.to(dtype)
+        reference = reference_logits.to(torch.promote_types(dtype, torch.float32)).sigmoid()
+        refined = reference  # with its graph: where the first is learned, the first layer teaches it
+        for i, layer in enumerate(self.layers):
+            last = i + 1 == len(self.layers)
+            with torch.autocast(query.device.type, enabled=False):
                 query_pos = self.ref_point_head(sine_boxes(reference, self.embed_dims // 2).to(dtype))
                 query = recompute(
                     self.activation_checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes, mask
                 )
-                queries.append(self.post_norm(query))
-                if i + 1 < len(self.layers):
-                    references.append((refine(query) + inverse_sigmoid(reference)).sigmoid())
-                    reference = references[-1].detach()  # the first is not: where it is learned, the layer teaches it
-        return Decoded(queries, references)
+            if last or recorder.supervised:
+                normalised = self.post_norm(query)
+                boxes = (refine(normalised) + inverse_sigmoid(refined)).sigmoid()  # "look forward twice"
+                recorder.record(self.post_norm(normalised), boxes)  # the official code normalises twice
+            if not last:
+                with torch.autocast(query.device.type, enabled=False):
+                    refined = (refine(query) + inverse_sigmoid(reference)).sigmoid()
+                reference = refined.detach()
 
     def init_weights(self) -> None:
         """The official initialisation: Xavier uniform for every matrix but those of deformable attention."""

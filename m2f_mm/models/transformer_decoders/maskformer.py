@@ -20,7 +20,8 @@ from ..layers import (
     recompute,
     xavier_matrices,
 )
-from .interface import Memory, Predict
+from ..recorder import Recorder
+from .interface import Memory
 
 
 class MaskFormerDecoderLayer(ResidualLayer):
@@ -42,7 +43,7 @@ class MaskFormerDecoderLayer(ResidualLayer):
         self.norms = layer_norms(embed_dims, 3)
 
     def forward(self, query: Tensor, query_pos: Tensor, memory: Memory) -> Tensor:
-        """query: (B, Q, E); query_pos: (Q, E) or (B, Q, E); memory: what they look at. Returns (B, Q, E)."""
+        """query: (B, Q, E); query_pos: (Q, E) or (B, Q, E); memory: what they attend to. Returns (B, Q, E)."""
         query = self.residual(0, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x))
         query = self.residual(
             1,
@@ -71,7 +72,7 @@ class MaskFormerTransformerDecoder(BaseModule):
             'norms' and 'ffn' have nothing to save here.
     """
 
-    learned_content, level_embeddings, masked = False, False, False
+    learned_content, level_embeddings = False, False
     single_memory = True
 
     def __init__(
@@ -94,24 +95,20 @@ class MaskFormerTransformerDecoder(BaseModule):
         self.layers = ModuleList(MaskFormerDecoderLayer(*layer) for _ in range(num_layers))
         self.post_norm = nn.LayerNorm(embed_dims)
 
-    def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory], predict: Predict) -> Tensor:
+    def forward(self, query: Tensor, query_pos: Tensor, memories: Sequence[Memory], recorder: Recorder) -> None:
         """
         Args:
             query: (B, Q, E), zeros.
             query_pos: (Q, E), the learned positions.
             memories: one level.
-            predict: called with the normalised queries between layers.
-
-        Returns:
-            The normalised queries after the last layer, (B, Q, E).
+            recorder: gets the normalised queries after every layer, or after the last one if only that is supervised.
         """
         [memory] = memories
         memory = memory._replace(tokens=self.encoder(memory.tokens, memory.position))
         for i, layer in enumerate(self.layers):
-            if i > 0:
-                predict(self.post_norm(query))
             query = recompute(self.activation_checkpointing == 'full', layer, query, query_pos, memory, random=True)
-        return self.post_norm(query)
+            if recorder.supervised or i + 1 == len(self.layers):
+                recorder.record(self.post_norm(query))
 
     def init_weights(self) -> None:
         """Xavier uniform for every matrix, as the official decoder."""
