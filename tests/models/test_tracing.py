@@ -14,7 +14,6 @@ from m2f_mm.models import (
     MSDeformAttnPixelDecoder,
 )
 from m2f_mm.models.layers import MSDeformAttn
-from m2f_mm.models.layers.deformable_sampling import cached_level_tensors
 
 WIDTHS = [4, 8, 12, 16]
 LAYERS = dict(num_layers=1, embed_dims=32, num_heads=4, feedforward_channels=32)
@@ -22,6 +21,11 @@ LAYERS = dict(num_layers=1, embed_dims=32, num_heads=4, feedforward_channels=32)
 
 def mask2former():
     pixel_decoder = MSDeformAttnPixelDecoder(WIDTHS, 32, 24, num_layers=1, num_heads=4, feedforward_channels=32)
+    return MaskTransformer(pixel_decoder, Mask2FormerTransformerDecoder(**LAYERS), 5, 7, mask_channels=24)
+
+
+def mask2former_fpn():
+    pixel_decoder = FPNPixelDecoder(WIDTHS, 32, 24)
     return MaskTransformer(pixel_decoder, Mask2FormerTransformerDecoder(**LAYERS), 5, 7, mask_channels=24)
 
 
@@ -62,16 +66,22 @@ class Outputs(nn.Module):
         return (predictions.class_logits[-1], predictions.mask_embeds[-1], predictions.mask_features, *boxes)
 
 
+def features(height, width, generator):
+    """Features of an image of this size."""
+    return tuple(
+        torch.randn(1, channels, height // 4 >> i, width // 4 >> i, generator=generator)
+        for i, channels in enumerate(WIDTHS)
+    )
+
+
 @pytest.fixture(params=NETWORKS)
 def traced(request):
     """A network, its input, and what it gives."""
     torch.manual_seed(0)
     module = Outputs(NETWORKS[request.param]()).eval()
     generator = torch.Generator().manual_seed(1)
-    feats = tuple(torch.randn(1, channels, 16 >> i, 24 >> i, generator=generator) for i, channels in enumerate(WIDTHS))
-    cached_level_tensors.cache_clear()  # nothing of this size may be known yet
-    yield module, feats
-    cached_level_tensors.cache_clear()
+    feats = features(64, 96, generator)
+    return module, feats
 
 
 def compare(found, expected):
@@ -95,8 +105,34 @@ def test_jit(traced):
 
 
 @pytest.mark.filterwarnings('ignore')
+@torch.no_grad()
+def test_export_of_a_size(traced):
+    """No tensor of the export is used by the next prediction."""
+    module, feats = traced
+    program = torch.export.export(module, feats, strict=False).module()
+    expected = module(*feats)
+    assert all(type(part) is torch.Tensor for part in expected)
+    compare(program(*feats), expected)
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('network', [mask2former, mask2former_fpn])
+@torch.no_grad()
+def test_export_of_any_size(network):
+    """Height and width are multiples of 32."""
+    torch.manual_seed(0)
+    module, feats = Outputs(network()).eval(), features(128, 192, torch.Generator().manual_seed(1))
+    height, width = (torch.export.Dim(name, min=2, max=32) for name in ('height', 'width'))
+    sizes = tuple({2: (8 >> i) * height, 3: (8 >> i) * width} for i in range(len(feats)))
+    program = torch.export.export(module, feats, dynamic_shapes=(sizes,), strict=False).module()
+    for size in ((64, 96), (128, 192), (320, 256)):
+        feats = features(*size, torch.Generator().manual_seed(2))
+        compare(program(*feats), module(*feats))
+
+
+@pytest.mark.filterwarnings('ignore')
 def test_export_of_the_attention():
-    """The one module that keeps tensors from call to call; those of the export do not outlive it."""
+    """Tensors of the export do not outlive it."""
     torch.manual_seed(0)
     shapes = ((5, 7), (3, 4))
     attention = MSDeformAttn(16, 2, 2).eval()
@@ -110,7 +146,6 @@ def test_export_of_the_attention():
         def forward(self, tokens):
             return self.attention(tokens, tokens, reference, shapes)
 
-    cached_level_tensors.cache_clear()
     with torch.no_grad():
         program = torch.export.export(Module(), (tokens,), strict=False).module()
         expected = attention(tokens, tokens, reference, shapes)

@@ -5,7 +5,7 @@ Shapes: B images, N queries, V value tokens of all levels, M heads, D channels o
 """
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -95,30 +95,23 @@ def choose_backend(wanted: str, device: str) -> str:
     return wanted
 
 
-def level_tensors(spatial_shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """What the device has to know of the levels, copied to it once per set of sizes.
+def level_tensors(spatial_shapes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What the device has to know of the levels.
+
+    Filled there, number by number: nothing waits for the device, and sizes may be symbols of an export. They are not
+    kept from call to call, where tensors of a trace or an export would outlive it.
 
     Returns:
         Width and height of each level, float32 (L, 2); height and width, int64 (L, 2); first token, int64 (L,).
     """
-    if not is_exported():
-        return cached_level_tensors(spatial_shapes, device)
-    shapes = torch.stack(
-        [
-            torch.stack([torch.as_tensor(length, dtype=torch.long, device=device) for length in shape])
-            for shape in spatial_shapes
-        ]
-    )
+    lengths = [length for shape in spatial_shapes for length in shape]
+    shapes = torch.stack([_scalar(length, device) for length in lengths]).view(-1, 2)
     starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
     return shapes.flip(1).float(), shapes, starts
 
 
-@lru_cache(maxsize=64)
-def cached_level_tensors(
-    spatial_shapes: tuple[tuple[int, int], ...], device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """See ``level_tensors``."""
-    with torch.inference_mode(False):  # kept for later calls, which may train
-        shapes = torch.tensor(spatial_shapes, dtype=torch.long)
-        starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
-        return shapes.flip(1).float().to(device), shapes.to(device), starts.to(device)
+def _scalar(value: int | Tensor, device: torch.device) -> Tensor:
+    """int64 (); sizes are tensors while ``torch.jit.trace`` runs."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    return torch.full((), value, dtype=torch.long, device=device)

@@ -12,6 +12,7 @@ def is_exported() -> bool:
 def is_prediction() -> bool:
     """Whether nothing is kept for a backward pass, so that memory may be saved by working in place or in parts.
 
-    Not inside ``torch.jit.trace``: it checks itself by a second recording, without gradient, which must be the same.
+    Not where the network is recorded: ``torch.jit.trace`` checks itself by a second recording, without gradient, which
+    must be the same, and sizes that are symbols say nothing about the number of parts.
     """
-    return not torch.is_grad_enabled() and not torch.jit.is_tracing()
+    return not torch.is_grad_enabled() and not is_exported()
