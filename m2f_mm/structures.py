@@ -103,11 +103,6 @@ class Track:
     crowd: bool = False
 
 
-class Expendable(list):
-    """Features of the backbone that nobody needs afterwards: a pixel decoder empties the list as it goes, so that in
-    prediction each map is freed once it has been used."""
-
-
 @dataclass
 class LayerPrediction:
     """Class logits, lazy masks and boxes of one supervised layer.

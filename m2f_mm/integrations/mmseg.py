@@ -18,7 +18,7 @@ from m2f_mm.datasets.label_maps import IGNORE_16_BITS, default_ignore_index
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import ClassScores, Sizes, class_scores, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
-from m2f_mm.structures import Expendable, MaskPredictions, SegTargets
+from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .checked_model import CheckedModel, check_predictions, explained, freeze_stages, prepare
 from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
@@ -282,7 +282,7 @@ class MaskSegmentor(MixedSizes, CheckedModel, StockEncoderDecoder):
             return super().predict(inputs, data_samples)
         if inputs.device.type == 'cpu':  # oneDNN copies maps in rows into this layout for every 1x1 convolution
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        predictions = self.decode_head(Expendable(self.extract_feat(inputs)))
+        predictions = self.decode_head(list(self.extract_feat(inputs)), release_feats=True)
         for b, sample in enumerate(data_samples):
             sizes = segmentor_sizes(inputs, sample)
             labels = semantic_segmentation(

@@ -101,17 +101,23 @@ class MaskDINO(MaskNetwork):
         if denoising_queries:
             self.label_embed = nn.Embedding(num_classes, dims)
 
-    def forward(self, feats: Sequence[Tensor], targets: Sequence[SegTargets] | None = None) -> MaskPredictions:
+    def forward(
+        self,
+        feats: Sequence[Tensor],
+        targets: Sequence[SegTargets] | None = None,
+        release_feats: bool = False,
+    ) -> MaskPredictions:
         """
         Args:
             feats: backbone features (B, c, h, w), fine to coarse.
             targets: ground truth, with boxes; noised for the denoising part of a training step.
+            release_feats: ``feats`` is a list that may be emptied, so that in prediction maps end once they were used.
 
         Returns:
             In training mode the predictions for the selected tokens, before the first and after every layer, otherwise
             the last one only.
         """
-        mask_features, memories = self._decode_pixels(feats)
+        mask_features, memories = self._decode_pixels(feats, release_feats=release_feats)
         memories = memories[::-1]  # the decoder has the order of its own
         shapes = [tuple(memory.shape[-2:]) for memory in memories]
         tokens = torch.cat([memory.flatten(2) for memory in memories], 2).transpose(1, 2)  # (B, V, E)

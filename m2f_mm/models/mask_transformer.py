@@ -26,7 +26,8 @@ class MaskNetwork(BaseModule):
 
     Args:
         pixel_decoder: features fine to coarse -> (mask features, memories coarse to fine); has ``embed_dims``. Where it
-            has a ``mask_projection``, a last 1x1 convolution, the embeddings go through that instead of the pixels.
+            has a ``mask_projection``, a last 1x1 convolution, the embeddings go through that instead of the pixels, and
+            it is called with ``project`` and ``release``, see ``MSDeformAttnPixelDecoder``.
         transformer_decoder: has ``embed_dims`` and ``single_memory``: it attends to one memory, whose projection then
             has the name that MMDetection's MaskFormer gives it.
         num_classes: C.
@@ -95,12 +96,14 @@ class MaskNetwork(BaseModule):
         """What the embeddings of masks go through in the place of the pixels."""
         return getattr(self.pixel_decoder, 'mask_projection', None)
 
-    def _decode_pixels(self, feats: Sequence[Tensor], num_frames: int = 1) -> tuple[Tensor | None, list[Tensor]]:
+    def _decode_pixels(
+        self, feats: Sequence[Tensor], num_frames: int = 1, release_feats: bool = False
+    ) -> tuple[Tensor | None, list[Tensor]]:
         """Mask features (B, T, D, h, w), if there are any, and the memories (B * T, E, h', w') behind their
         projections."""
         if len(feats[0]) % num_frames:
             raise ValueError(f'{len(feats[0])} frames do not make clips of {num_frames}')
-        options = {} if self.mask_projection is None else dict(project=False)
+        options = {} if self.mask_projection is None else dict(project=False, release=release_feats)
         mask_features, memories = self.pixel_decoder(feats, **options)
         if len(memories) != len(self.input_projections):
             raise ValueError(
@@ -179,6 +182,7 @@ class MaskTransformer(MaskNetwork):
         num_frames: int = 1,
         every_layer: bool = False,
         start_queries: Tensor | None = None,
+        release_feats: bool = False,
     ) -> MaskPredictions:
         """
         Args:
@@ -188,12 +192,13 @@ class MaskTransformer(MaskNetwork):
             every_layer: predict in evaluation as in training.
             start_queries: content (B, Q, E) of the queries before the first layer; by default what is learned of it,
                 or zeros.
+            release_feats: ``feats`` is a list that may be emptied, so that in prediction maps end once they were used.
 
         Returns:
             In training mode the predictions wherever the transformer decoder records one and after its last layer,
             otherwise the last one only.
         """
-        mask_features, memories = self._decode_pixels(feats, num_frames)
+        mask_features, memories = self._decode_pixels(feats, num_frames, release_feats)
         levels = [self._memory(memory, level, num_frames) for level, memory in enumerate(memories)]
         supervised = (self.training or every_layer) and self.deep_supervision
         recorder = PredictionRecorder(self, mask_features, supervised, [memory.shape[-2:] for memory in memories])

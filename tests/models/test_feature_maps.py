@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from m2f_mm.models import NeckPixelDecoder
+from m2f_mm.models import MSDeformAttnPixelDecoder, NeckPixelDecoder
 from m2f_mm.registry import MODELS
-from m2f_mm.structures import Expendable
 from tests.helpers.tiny_models import CHANNELS
 
 SMALL = dict(in_channels=CHANNELS, feat_channels=64, out_channels=32)
@@ -66,11 +65,21 @@ def test_the_finest_maps_are_taken(kind):
     module = decoder(kind)
     feats = maps(CHANNELS + [128])
     expected, memories = module(feats[:4])
-    for given in (tuple(feats), Expendable(feats)):
+    for options in ({}, dict(release=True)) if isinstance(module, MSDeformAttnPixelDecoder) else ({},):
         with pytest.warns(UserWarning, match='has 4 in_channels, but gets 5 feature maps'):
-            found, others = module(given)
+            found, others = module(list(feats), **options)
         assert torch.equal(found, expected) and len(others) == len(memories)
         assert all(torch.equal(a, b) for a, b in zip(others, memories))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('kind', ['Mask2Former', 'Mask DINO'])
+def test_maps_are_released_where_that_is_asked_for(kind):
+    module, feats = decoder(kind), maps(CHANNELS)
+    module(feats)
+    assert len(feats) == len(CHANNELS)
+    module(feats, release=True)
+    assert not feats
 
 
 @each_decoder

@@ -6,7 +6,7 @@ from mmcv.ops import MultiScaleDeformableAttention
 from torch import nn
 
 from benchmarks.harness import kept_memory
-from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, remaking, sine_position
+from m2f_mm.models.layers import Attention, FrozenBN, MSDeformAttn, ms_deform_attn, recompute_outputs, sine_position
 from m2f_mm.models.layers.deformable_sampling import sample_levels
 from tests.helpers.reference import slow_sampling
 
@@ -238,54 +238,61 @@ def test_positions_may_be_added_inside_of_attention():
     )
 
 
-def gradients_through(remade, x, norm, linear, conv):
-    """A marked tensor that is a view where it is kept, one made of a marked one, and one that dies unmarked."""
-    tokens = remade(norm, x)
+class Sum(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+def gradients_through(x, norm, tanh, add, linear, conv):
+    """An output that is a view where it is kept, one made of another one, and one that dies without being kept."""
+    tokens = norm(x)
     first = linear(tokens.flatten(0, 1)).view(2, 3, 4, 5)
-    summed = remade(torch.add, remade(torch.tanh, first), first)
+    summed = add(tanh(first), first)
     second = conv(summed)
     del tokens, summed
     third = conv(second.exp())  # may lie where one of the others was
     return torch.autograd.grad(third.square().sum(), [x, *norm.parameters(), *linear.parameters(), *conv.parameters()])
 
 
-def test_what_is_made_again_has_the_same_gradients():
+def test_recomputed_outputs_have_the_same_gradients():
     torch.manual_seed(0)
     norm, linear, conv = nn.LayerNorm(7), nn.Linear(7, 20), nn.Conv2d(3, 3, 3, padding=1)
+    cheap = [norm, nn.Tanh(), Sum()]
     x = torch.randn(2, 3, 7, requires_grad=True)
     found = []
-    for wanted in (False, True):
-        with remaking(wanted) as remade:
-            found.append(gradients_through(remade, x, norm, linear, conv))
+    for enabled in (False, True):
+        with recompute_outputs(cheap, enabled):
+            found.append(gradients_through(x, *cheap, linear, conv))
     for mine, theirs in zip(*found):
         assert torch.equal(mine, theirs)
 
 
-def test_result_of_a_marked_function_is_not_kept():
+def test_recomputed_output_is_not_kept():
     norm, linear = nn.LayerNorm(64), nn.Linear(64, 1)
     x = torch.randn(1000, 64, requires_grad=True)
     kept = []
-    for wanted in (False, True):
-        with remaking(wanted) as remade:
-            kept.append(kept_memory(lambda: linear(remade(norm, x))))  # noqa: B023
+    for enabled in (False, True):
+        with recompute_outputs([norm], enabled):
+            kept.append(kept_memory(lambda: linear(norm(x))))
     assert kept[0] - kept[1] == 4 * 1000 * 64
 
 
-def test_nothing_is_marked_after_the_context():
-    """A checkpoint calls its function again in the backward pass."""
-    x = torch.randn(3, 4, requires_grad=True)
-    with remaking(True) as remade:
-        pass
-    remade(torch.tanh, x)
-    assert not remade.__self__.recipes and remade.__self__.hooks is None
+def test_no_hook_after_the_context():
+    """Modules are called again in the backward pass, by a checkpoint, and in the next step."""
+    tanh, x = nn.Tanh(), torch.randn(3, 4, requires_grad=True)
+    with recompute_outputs([tanh]) as context:
+        tanh(x)
+        assert context.outputs
+    tanh(x)
+    assert not context.outputs and context.saved_tensors is None and not tanh._forward_hooks
 
 
 def test_tensor_at_the_address_of_a_dead_result_is_its_own():
     """As it happens when the allocator gives the same place again."""
-    linear, x = nn.Linear(4, 4), torch.randn(3, 4, requires_grad=True)
-    with remaking(True) as remade:
-        result = remade(torch.tanh, x)
-        kept = linear(result)  # and with it the recipe
+    linear, tanh, x = nn.Linear(4, 4), nn.Tanh(), torch.randn(3, 4, requires_grad=True)
+    with recompute_outputs([tanh]):
+        result = tanh(x)
+        kept = linear(result)  # and with it how it is made
         other = result.detach()
         del result
         other.fill_(7.0)

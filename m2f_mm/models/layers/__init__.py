@@ -4,7 +4,7 @@ from .frozen_bn import FrozenBN
 from .initialization import loads_weights, xavier_matrices
 from .ms_deform_attn import MSDeformAttn
 from .position_encoding import Position, sine_position
-from .recompute import Remade, check_activation_checkpointing, recompute, remaking
+from .recompute import check_activation_checkpointing, recompute, recompute_outputs
 from .residual import ResidualLayer, layer_norms
 from .transformer_encoder import TransformerEncoder
 
@@ -14,14 +14,13 @@ __all__ = [
     'FrozenBN',
     'MSDeformAttn',
     'Position',
-    'Remade',
     'ResidualLayer',
     'TransformerEncoder',
     'check_activation_checkpointing',
     'layer_norms',
     'loads_weights',
     'recompute',
-    'remaking',
+    'recompute_outputs',
     'sine_position',
     'xavier_matrices',
 ]

@@ -1,20 +1,21 @@
-"""Time for memory: what is made again in the backward pass instead of kept for it."""
+"""Time for memory: activations that are recomputed in the backward pass instead of kept for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 from weakref import ReferenceType, ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
+from torch.utils.hooks import RemovableHandle
 
 ACTIVATION_CHECKPOINTING = ('none', 'norms', 'ffn', 'full')
 
 
 def check_activation_checkpointing(value: str) -> str:
-    """One of ``ACTIVATION_CHECKPOINTING``: keep everything; make again what costs next to nothing; the hidden layer of
+    """One of ``ACTIVATION_CHECKPOINTING``: keep everything; recompute what costs next to nothing; the hidden layer of
     feed-forward networks, too; all but the inputs of layers.
 
     Raises:
@@ -25,92 +26,90 @@ def check_activation_checkpointing(value: str) -> str:
     return value
 
 
-def recompute(wanted: bool, function: Callable[..., Tensor], *inputs, random: bool = False) -> Tensor:
-    """``function(*inputs)``; if wanted, its activations are made again in the backward pass instead of kept.
+def recompute(enabled: bool, function: Callable[..., Tensor], *inputs, random: bool = False) -> Tensor:
+    """``function(*inputs)``; if enabled, its activations are recomputed in the backward pass instead of kept.
 
     ``random`` says that the function draws random numbers, as dropout does: they are then drawn alike again.
     """
-    if not (wanted and torch.is_grad_enabled()) or torch.jit.is_tracing():
+    if not (enabled and torch.is_grad_enabled()) or torch.jit.is_tracing():
         return function(*inputs)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=random)
 
 
-Remade = Callable[..., Tensor]  # calls its first argument with the others
-
-
-def call(function: Callable[..., Tensor], *inputs) -> Tensor:
-    return function(*inputs)
-
-
-def remaking(wanted: bool) -> AbstractContextManager[Remade]:
-    """A context that gives ``remade``: of the result of ``remade(function, *inputs)`` autograd then keeps the inputs.
+def recompute_outputs(modules: Iterable[nn.Module], enabled: bool = True) -> AbstractContextManager:
+    """A context in which autograd keeps the inputs of these modules in the place of their outputs.
 
     A linear layer keeps its input for the gradient of its weights. Where that is the output of a norm, the norm keeps
-    an input of the same size: in this context only the latter stays, and the former is made again when the gradient is
-    due. For functions that cost next to nothing beside the layer behind them, whose inputs are kept anyway, and which
+    an input of the same size: in this context only the latter stays, and the former is recomputed when the gradient is
+    due. For modules that cost next to nothing beside the layer behind them, whose inputs are kept anyway, and which
     change nothing and draw no random numbers. A compiler makes this choice itself, and a trace has no backward pass.
     """
-    if wanted and torch.is_grad_enabled() and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-        return Remaking()
-    return nullcontext(call)
+    if enabled and torch.is_grad_enabled() and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        return OutputRecomputation(modules)
+    return nullcontext()
 
 
-class Recipe(NamedTuple):
-    """How a tensor is made; the inputs are tensors or made themselves."""
+class Recomputation(NamedTuple):
+    """How a tensor is recomputed; the inputs are tensors or recomputed themselves."""
 
     function: Callable[..., Tensor]
-    inputs: 'tuple[Tensor | SavedView, ...]'
+    inputs: 'tuple[Tensor | RecomputedTensor, ...]'
 
 
-class SavedView(NamedTuple):
-    """What autograd holds instead of a view of such a tensor."""
+class RecomputedTensor(NamedTuple):
+    """What autograd holds instead of an output of one of the modules, or of a view of it."""
 
-    recipe: Recipe
+    recomputation: Recomputation
     size: Sequence[int]
     stride: Sequence[int]
     offset: int
 
 
-class Remaking:
-    """See ``remaking``."""
+class OutputRecomputation:
+    """See ``recompute_outputs``: forward hooks on the modules note how each output is made, and autograd's hooks for
+    saved tensors hold that instead of the output."""
 
-    def __init__(self):
-        self.recipes: dict[int, tuple[ReferenceType[Tensor], Recipe]] = {}  # by the address of the result
-        self.hooks: saved_tensors_hooks | None = None
+    def __init__(self, modules: Iterable[nn.Module]):
+        self.modules = list(modules)
+        self.outputs: dict[int, tuple[ReferenceType[Tensor], Recomputation]] = {}  # by address
+        self.handles: list[RemovableHandle] = []
+        self.saved_tensors: saved_tensors_hooks | None = None
 
-    def __enter__(self) -> Remade:
-        self.hooks = saved_tensors_hooks(self._pack, unpack)
-        self.hooks.__enter__()
-        return self._remade
+    def __enter__(self) -> 'OutputRecomputation':
+        self.handles = [module.register_forward_hook(self._note) for module in self.modules]
+        self.saved_tensors = saved_tensors_hooks(self._pack, unpack)
+        self.saved_tensors.__enter__()
+        return self
 
     def __exit__(self, *error) -> None:
-        self.hooks.__exit__(*error)
-        self.hooks = None  # it refers to this object
-        self.recipes.clear()
+        self.saved_tensors.__exit__(*error)
+        self.saved_tensors = None  # it refers to this object
+        for handle in self.handles:
+            handle.remove()
+        self.handles.clear()
+        self.outputs.clear()
 
-    def _remade(self, function: Callable[..., Tensor], *inputs) -> Tensor:
-        result = function(*inputs)
-        if self.hooks is None:  # called again in the backward pass, by a checkpoint
-            return result
-        recipe = Recipe(function, tuple(self._pack(x) for x in inputs))
-        self.recipes[address(result)] = ref(result), recipe
-        return result
+    def _note(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        recomputation = Recomputation(module.forward, tuple(self._pack(x) for x in inputs))
+        self.outputs[address(output)] = ref(output), recomputation
 
-    def _pack(self, tensor: Tensor) -> Tensor | SavedView:
-        result, recipe = self.recipes.get(address(tensor), (None, None))
-        if recipe is None or result() is None:  # without the result, its address may be another tensor's
+    def _pack(self, tensor: Tensor) -> Tensor | RecomputedTensor:
+        output, recomputation = self.outputs.get(address(tensor), (None, None))
+        if output is None or output() is None:  # without the output, its address may be another tensor's
             return tensor.detach()  # an operator's output would hold its own graph for ever
-        return SavedView(recipe, tensor.size(), tensor.stride(), tensor.storage_offset())
+        return RecomputedTensor(recomputation, tensor.size(), tensor.stride(), tensor.storage_offset())
 
 
-def unpack(saved: Tensor | SavedView) -> Tensor:
+def unpack(saved: Tensor | RecomputedTensor) -> Tensor:
+    """The tensor that autograd has saved, recomputed without a graph of its own."""
     if isinstance(saved, Tensor):
         return saved
-    function, inputs = saved.recipe
+    function, inputs = saved.recomputation
     with torch.no_grad():
         result = function(*map(unpack, inputs))
     return result.as_strided(saved.size, saved.stride, saved.offset)
 
 
 def address(tensor: Tensor) -> int:
+    """Where the numbers of a tensor, or of what it is a view of, begin in memory."""
     return tensor.untyped_storage().data_ptr()

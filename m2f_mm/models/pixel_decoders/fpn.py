@@ -17,8 +17,78 @@ from ..layers import TransformerEncoder, loads_weights, sine_position, xavier_ma
 from .inputs import finest_maps
 
 
+class TopDownPathway(BaseModule):
+    """What both pixel decoders have: a top-down pathway with nearest upsampling.
+
+    A subclass registers ``mask_feature`` and what makes the pathway's first map of the coarsest feature, in the order
+    that MMDetection's ``PixelDecoder`` and ``TransformerEncoderPixelDecoder`` have.
+
+    Args:
+        memory_channels: of each kind of memory.
+        Others: as for ``FPNPixelDecoder``.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        feat_channels: int,
+        num_outs: int,
+        memory: str,
+        memory_channels: dict[str, int],
+        norm_cfg: dict | None,
+        init_cfg: dict | None,
+    ):
+        super().__init__(init_cfg)
+        if memory not in memory_channels:
+            raise ValueError(
+                f'{type(self).__name__}: memory must be one of {", ".join(memory_channels)}, got {memory!r}'
+            )
+        self.in_channels = list(in_channels)
+        self.num_outs = num_outs
+        self.memory = memory
+        self.embed_dims = memory_channels[memory]
+        options = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
+        self.lateral_convs = ModuleList(
+            ConvModule(channels, feat_channels, 1, act_cfg=None, **options) for channels in in_channels[:-1]
+        )
+        self.output_convs = ModuleList(
+            ConvModule(feat_channels, feat_channels, 3, padding=1, **options) for _ in in_channels[:-1]
+        )
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """
+        Args:
+            feats: backbone features (B, C, h, w), fine to coarse; see ``finest_maps``.
+
+        Returns:
+            Mask features (B, out_channels, h, w) at the size of the finest input, and the memories (B, c, h, w),
+            coarse to fine: ``num_outs`` of a pyramid, otherwise one.
+        """
+        feats = finest_maps(type(self).__name__, tuple(feats), self.in_channels)
+        coarsest, start = self._enter(feats[-1])
+        outs = [start]
+        for feat, lateral, output in reversed(list(zip(feats, self.lateral_convs, self.output_convs))):
+            outs.append(output(lateral(feat) + F.interpolate(outs[-1], feat.shape[-2:], mode='nearest')))
+        mask_features = self.mask_feature(outs[-1])
+        memories = dict(pyramid=outs[: self.num_outs], coarsest=[coarsest], mask_features=[mask_features])
+        return mask_features, memories[self.memory]
+
+    def _enter(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+        """The coarsest feature as memory, and the first map of the pathway."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """caffe2's Xavier for every convolution, as the official code."""
+        super().init_weights()
+        if loads_weights(self):
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                caffe2_xavier_init(module)
+
+
 @MODELS.register_module()
-class FPNPixelDecoder(BaseModule):
+class FPNPixelDecoder(TopDownPathway):
     """Top-down pathway with nearest upsampling.
 
     Parameter names are those of MMDetection's ``PixelDecoder``.
@@ -44,58 +114,19 @@ class FPNPixelDecoder(BaseModule):
         norm_cfg: dict | None = dict(type='GN', num_groups=32),
         init_cfg: dict | None = None,
     ):
-        super().__init__(init_cfg)
         channels = dict(pyramid=feat_channels, coarsest=in_channels[-1], mask_features=out_channels)
-        if memory not in channels:
-            raise ValueError(f'{type(self).__name__}: memory must be one of {", ".join(channels)}, got {memory!r}')
-        self.in_channels = list(in_channels)
-        self.num_outs = num_outs
-        self.memory = memory
-        self.embed_dims = channels[memory]
-        options = dict(norm_cfg=norm_cfg, bias=norm_cfg is None)
-        self.lateral_convs = ModuleList(
-            ConvModule(channels, feat_channels, 1, act_cfg=None, **options) for channels in in_channels[:-1]
+        super().__init__(in_channels, feat_channels, num_outs, memory, channels, norm_cfg, init_cfg)
+        self.last_feat_conv = ConvModule(
+            in_channels[-1], feat_channels, 3, padding=1, norm_cfg=norm_cfg, bias=norm_cfg is None
         )
-        self.output_convs = ModuleList(
-            ConvModule(feat_channels, feat_channels, 3, padding=1, **options) for _ in in_channels[:-1]
-        )
-        self.last_feat_conv = ConvModule(in_channels[-1], feat_channels, 3, padding=1, **options)
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
 
-    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """
-        Args:
-            feats: backbone features (B, C, h, w), fine to coarse; see ``finest_maps``.
-
-        Returns:
-            Mask features (B, out_channels, h, w) at the size of the finest input, and the memories (B, c, h, w),
-            coarse to fine: ``num_outs`` of a pyramid, otherwise one.
-        """
-        feats = finest_maps(type(self).__name__, tuple(feats), self.in_channels)
-        coarsest, start = self._enter(feats[-1])
-        outs = [start]
-        for feat, lateral, output in reversed(list(zip(feats, self.lateral_convs, self.output_convs))):
-            outs.append(output(lateral(feat) + F.interpolate(outs[-1], feat.shape[-2:], mode='nearest')))
-        mask_features = self.mask_feature(outs[-1])
-        memories = dict(pyramid=outs[: self.num_outs], coarsest=[coarsest], mask_features=[mask_features])
-        return mask_features, memories[self.memory]
-
     def _enter(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        """The coarsest feature as memory, and the first map of the pathway."""
         return feat, self.last_feat_conv(feat)
-
-    def init_weights(self) -> None:
-        """caffe2's Xavier for every convolution, as the official code."""
-        super().init_weights()
-        if loads_weights(self):
-            return
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                caffe2_xavier_init(module)
 
 
 @MODELS.register_module()
-class TransformerEncoderPixelDecoder(FPNPixelDecoder):
+class TransformerEncoderPixelDecoder(TopDownPathway):
     """The FPN behind a plain transformer encoder over the coarsest map.
 
     Parameter names are those of MMDetection's module of this name. Padding is attended to as if it were image, as in
@@ -105,7 +136,7 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
         num_layers: encoder layers; 6 in the published panoptic models with a ResNet.
         num_heads, feedforward_channels, dropout, pre_norm: of each.
         memory: as for the FPN; 'coarsest' is what the encoder makes of the backbone's map.
-        activation_checkpointing: 'full' makes everything inside of the encoder's layers again in the backward pass.
+        activation_checkpointing: 'full' recomputes everything inside of the encoder's layers in the backward pass.
         Others: as for the FPN.
     """
 
@@ -125,16 +156,16 @@ class TransformerEncoderPixelDecoder(FPNPixelDecoder):
         activation_checkpointing: str = 'none',
         init_cfg: dict | None = None,
     ):
-        super().__init__(
-            [*in_channels[:-1], feat_channels], feat_channels, out_channels, num_outs, memory, norm_cfg, init_cfg
-        )
-        self.in_channels = list(in_channels)
+        channels = dict(pyramid=feat_channels, coarsest=feat_channels, mask_features=out_channels)
+        super().__init__(in_channels, feat_channels, num_outs, memory, channels, norm_cfg, init_cfg)
+        self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
         self.encoder_in_proj = nn.Conv2d(in_channels[-1], feat_channels, 1)
         self.encoder = TransformerEncoder(
             num_layers, feat_channels, num_heads, feedforward_channels, dropout, pre_norm, activation_checkpointing
         )
-        self.encoder_out_proj = self.last_feat_conv
-        del self.last_feat_conv
+        self.encoder_out_proj = ConvModule(
+            feat_channels, feat_channels, 3, padding=1, norm_cfg=norm_cfg, bias=norm_cfg is None
+        )
 
     def _enter(self, feat: Tensor) -> tuple[Tensor, Tensor]:
         projected = self.encoder_in_proj(feat)  # (B, E, h, w)

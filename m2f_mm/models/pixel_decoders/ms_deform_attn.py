@@ -5,6 +5,7 @@ Shapes: B images, E channels, L encoder levels, V tokens of all encoder levels i
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +14,15 @@ from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, xavier_in
 from torch import Tensor, nn
 
 from m2f_mm.registry import MODELS
-from m2f_mm.structures import Expendable
 
 from ..layers import (
     FeedForward,
     MSDeformAttn,
     Position,
-    Remade,
     check_activation_checkpointing,
     loads_weights,
     recompute,
-    remaking,
+    recompute_outputs,
     sine_position,
     xavier_matrices,
 )
@@ -55,20 +54,19 @@ class MSDeformAttnEncoderLayer(BaseModule):
         positions: Sequence[Position],
         reference_points: Tensor,
         spatial_shapes: Sequence[tuple[int, int]],
-        remade: Remade,
     ) -> Tensor:
         """x: (B, V, E); positions: of each level; reference_points: (1, V, L, 2). Returns (B, V, E)."""
         x = x + self.self_attn(x, x, reference_points, spatial_shapes, positions)
-        x = recompute(self.activation_checkpointing == 'ffn', self._feed_forward, x, remade)
-        return remade(self.norms[1], x)
+        x = recompute(self.activation_checkpointing == 'ffn', self._feed_forward, x)
+        return self.norms[1](x)
 
-    def _feed_forward(self, x: Tensor, remade: Remade) -> Tensor:
-        x = remade(self.norms[0], x)
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        x = self.norms[0](x)
         return x + self.ffn(x)
 
 
 class MSDeformAttnEncoder(BaseModule):
-    """The encoder's layers one after the other; a module of its own for the sake of the parameters' names."""
+    """Holds the encoder's layers; a module of its own for the names of the parameters."""
 
     def __init__(self, num_layers: int, **layer):
         super().__init__()
@@ -101,7 +99,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         norm_cfg: norm of the FPN convolutions; None gives them a bias instead.
         input_norm_cfg: norm of the projections into the encoder.
         deform_attn_backend: implementation of deformable attention, see ``choose_backend``.
-        activation_checkpointing: what is made again in the backward pass instead of kept: 'none', 'norms' (outputs of
+        activation_checkpointing: what is recomputed in the backward pass instead of kept: 'none', 'norms' (outputs of
             norms, and sums, that linear layers and convolutions keep), 'ffn' (the hidden layers of the encoder's
             feed-forward networks, too) or 'full' (all of encoder layers and FPN steps).
     """
@@ -172,6 +170,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
             ConvModule(channels, feat_channels, 1, act_cfg=None, **fpn) for channels in finer
         )
         self.output_convs = ModuleList(ConvModule(feat_channels, feat_channels, 3, padding=1, **fpn) for _ in finer)
+        self.add_upsampled = AddUpsampled()
         self.mask_feature = None if out_channels is None else nn.Conv2d(feat_channels, out_channels, 1)
 
     @property
@@ -179,47 +178,51 @@ class MSDeformAttnPixelDecoder(BaseModule):
         """The 1x1 convolution that ``forward`` may leave to its caller."""
         return self.mask_feature
 
-    def forward(self, feats: Sequence[Tensor], project: bool = True) -> tuple[Tensor | None, list[Tensor]]:
+    def forward(
+        self, feats: Sequence[Tensor], project: bool = True, release: bool = False
+    ) -> tuple[Tensor | None, list[Tensor]]:
         """
         Args:
-            feats: backbone features (B, C, h, w), fine to coarse, see ``finest_maps``; an ``Expendable`` list loses
-                those that are used.
+            feats: backbone features (B, C, h, w), fine to coarse, see ``finest_maps``.
             project: end with ``mask_projection``; without it the mask features have E channels.
+            release: ``feats`` is a list that is emptied as the maps are used, so that in prediction each ends then.
 
         Returns:
             Mask features (B, out_channels, h, w) at the size of the finest input, None without ``out_channels``, and
             ``num_outs`` memories (B, E, h, w), in the encoder's order.
         """
-        feats = finest_maps(
-            type(self).__name__, feats if isinstance(feats, Expendable) else tuple(feats), self.in_channels
-        )
+        feats = finest_maps(type(self).__name__, feats if release else tuple(feats), self.in_channels)
         with (
             torch.autocast(feats[0].device.type, enabled=False),  # float32, as the official code insists
-            remaking(self.activation_checkpointing in ('norms', 'ffn')) as remade,
+            recompute_outputs(self._cheap_modules(), self.activation_checkpointing in ('norms', 'ffn')),
         ):
-            outs = self._encode(feats, remade)
-            finest = outs[0 if self.fine_first else -1]
+            outs = self._encode(feats)
+            x = outs[0 if self.fine_first else -1]
             for lateral, output in zip(self.lateral_convs, self.output_convs):
-                finer = [self._convolved(lateral, [self._typed(feats.pop())], remade)]
-                finer.append(self._recompute(remade, add_upsampled, finer.pop(), finest))
-                finest = self._convolved(output, finer, remade)
-                outs.append(finest)
+                coarser, x = x, self._typed(feats.pop())
+                for step in self._steps(lateral):  # in a loop: in prediction, each map ends with the step behind it
+                    x = step(x)
+                x = self._recompute(self.add_upsampled, x, coarser)
+                for step in self._steps(output):
+                    x = step(x)
+                outs.append(x)
             if self.mask_feature is None:
-                finest = None
-            elif project:
-                finest = self.mask_projection(finest)
-        return finest, outs[: self.num_outs]
+                return None, outs[: self.num_outs]
+            return self.mask_feature(x) if project else x, outs[: self.num_outs]
 
-    def _convolved(self, module: ConvModule, x: list[Tensor], remade: Remade) -> Tensor:
-        """The module applied to the one map of a list, which ends where nothing needs it any more: these are large."""
+    def _cheap_modules(self) -> list[nn.Module]:
+        """Modules whose outputs are recomputed; not norms whose output an activation may change, nor those that count
+        what they see."""
+        norms = [conv.norm for conv in self.lateral_convs if conv.with_norm and not conv.with_activation]
+        norms = [norm for norm in norms if isinstance(norm, nn.GroupNorm)]
+        return [*(norm for layer in self.encoder.layers for norm in layer.norms), *norms, self.add_upsampled]
+
+    def _steps(self, module: ConvModule) -> list[Callable[[Tensor], Tensor]]:
+        """The parts of the module; the module itself, where all inside of it is recomputed."""
         if self.activation_checkpointing == 'full':
-            return self._recompute(module, x.pop())
-        x = module.conv(x.pop())
-        if module.with_norm:
-            # Not where an activation may change the norm's output, nor where a norm counts what it sees.
-            again = isinstance(module.norm, nn.GroupNorm) and not module.with_activation
-            x = remade(module.norm, x) if again else module.norm(x)
-        return module.activate(x) if module.with_activation else x
+            return [partial(recompute, True, module)]
+        norm = [module.norm] if module.with_norm else []
+        return [module.conv, *norm, *([module.activate] if module.with_activation else [])]
 
     def _typed(self, feat: Tensor) -> Tensor:
         """A map in the type of the weights: what a backbone has computed in half precision inside autocast becomes
@@ -229,7 +232,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
     def _recompute(self, function: Callable[..., Tensor], *inputs) -> Tensor:
         return recompute(self.activation_checkpointing == 'full', function, *inputs)
 
-    def _encode(self, feats: list[Tensor], remade: Remade) -> list[Tensor]:
+    def _encode(self, feats: list[Tensor]) -> list[Tensor]:
         """The deformable encoder over the last of the features, which are taken off the list; returns its maps."""
         maps, order = self._enter(feats)
         shapes = [tuple(each.shape[-2:]) for each in maps]
@@ -243,7 +246,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         del maps
         reference = reference[None, :, None].expand(1, -1, len(shapes), -1)
         for layer in self.encoder.layers:  # here, for a call of the encoder would hold the first tokens to its end
-            tokens = self._recompute(layer, tokens, positions, reference, shapes, remade)
+            tokens = self._recompute(layer, tokens, positions, reference, shapes)
         parts = tokens.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
         return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
 
@@ -286,14 +289,15 @@ class MSDeformAttnPixelDecoder(BaseModule):
         nn.init.normal_(self.level_encoding.weight)
 
 
-def add_upsampled(finer: Tensor, coarser: Tensor) -> Tensor:
-    """``coarser`` at the size of ``finer``, plus ``finer``.
+class AddUpsampled(nn.Module):
+    """``coarser`` at the size of ``finer``, plus ``finer``: (B, E, h, w) and (B, E, h', w') give (B, E, h, w)."""
 
-    The encoder's maps are token-major; the small one takes the layout of the large one, lest it hand on its own.
-    """
-    layout = torch.channels_last if finer.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    coarser = coarser.clone(memory_format=layout)
-    return F.interpolate(coarser, finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer)
+    def forward(self, finer: Tensor, coarser: Tensor) -> Tensor:
+        """The encoder's maps are token-major: the small map takes the layout of the large one first, as the result of
+        the resizing has the layout of its input."""
+        channels_last = finer.is_contiguous(memory_format=torch.channels_last)
+        coarser = coarser.clone(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        return F.interpolate(coarser, finer.shape[-2:], mode='bilinear', align_corners=False).add_(finer)
 
 
 def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
