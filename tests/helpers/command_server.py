@@ -6,6 +6,7 @@ it needs of ours.
 """
 
 import atexit
+import gc
 import importlib
 import importlib.util
 import json
@@ -29,6 +30,8 @@ def serve():
     for name in LIBRARIES:
         if importlib.util.find_spec(name.split('.')[0]):
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # MMEngine collects garbage whenever a data set is built
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
