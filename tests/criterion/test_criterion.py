@@ -69,7 +69,7 @@ def test_samples_have_a_gradient_and_keep_no_mask():
     assert saved == [where.shape]
 
 
-def test_costs_are_the_losses_of_every_pair():
+def test_bce_focal_and_dice_costs_are_the_losses_of_every_pair():
     torch.manual_seed(0)
     logits, gt = torch.randn(5, 40) * 30, (torch.rand(3, 40) < 0.5).float()
     for cost, loss in ((bce_cost, bce_loss), (focal_cost, focal_loss), (dice_cost, dice_loss)):
@@ -215,7 +215,7 @@ def slow_losses(predictions, targets, matching, criterion):
     return losses
 
 
-def test_losses_are_their_formulas():
+def test_bce_and_dice_losses_are_their_formulas():
     predictions, targets = predictions_of(layers=3), targets_of(3, 2)
     criterion = SetCriterion(HungarianAssigner(num_points=50), [1, 1, 2, 0.1], num_points=40, draw=FixedPoints())
     losses = criterion(predictions, targets)

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
+from m2f_mm.boxes import box_corners, generalized_iou, masks_to_boxes
 from m2f_mm.checkpoints import to_official, to_openmmlab
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
 from m2f_mm.models import MSDeformAttnPixelDecoder, RandomNoise
+from m2f_mm.models.transformer_decoders.mask_dino import inverse_sigmoid
 from m2f_mm.postprocess import Sizes, class_scores
 from m2f_mm.structures import MaskPredictions, SegTargets
 from tests.helpers.golden import (
@@ -67,6 +69,23 @@ def test_pixel_decoder(path):
         assert len(memories) == len(outputs['multi_scale']) == levels
         for memory, wanted in zip(memories, outputs['multi_scale']):
             assert_close(memory, wanted, FORWARD, f'{variant["name"]}: memory')
+
+
+@pytest.mark.parametrize('path', cases('mdino_pixel_decoder'))
+def test_giou_and_boxes_of_masks(path):
+    """Small functions alone: generalised IoU of pairs, boxes around masks in both ways, the inverse of the sigmoid."""
+    functions = load(path)[1]['functions']
+    giou = functions['generalized_box_iou']
+    found = generalized_iou(giou['boxes1_cxcywh'][:, None], giou['boxes2_cxcywh'][None])
+    assert_close(found, giou['out'], LOSS, 'generalised IoU')
+    recorded = functions['mask_to_box']
+    masks = recorded['masks'].bool()
+    height, width = masks.shape[1:]
+    for exclusive, name in ((True, 'bitmask_boxes_xyxy'), (False, 'masks_to_boxes_xyxy')):
+        corners = torch.cat(box_corners(masks_to_boxes(masks, exclusive)), -1)
+        assert_close(corners * torch.tensor([width, height] * 2), recorded[name], LOSS, name)
+    logits = functions['inverse_sigmoid']
+    assert_close(inverse_sigmoid(logits['in']), logits['out'], LOSS, 'inverse of the sigmoid')
 
 
 class OfficialMaskDINO(torch.nn.Module):
