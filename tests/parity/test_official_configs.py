@@ -311,7 +311,8 @@ def test_what_has_no_parameters():
         ),
         None,
     )
-    assert criterion.num_points == 11 and criterion.loss_weights['loss_dice'] == criterion.assigner.dice_weight == 3
+    assert criterion.mask_terms.num_points == 11
+    assert criterion.loss_weights['loss_dice'] == criterion.assigner.dice_weight == 3
     assert criterion.class_weight.tolist() == pytest.approx([1] * 5 + [0.2])
     assert padding_divisor(config({'MASK_FORMER.SIZE_DIVISIBILITY': 64})) == 64
     assert padding_divisor(config({'MASK_FORMER.SIZE_DIVISIBILITY': -1})) == 1
