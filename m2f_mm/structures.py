@@ -172,8 +172,10 @@ class MaskPredictions(Sequence[LayerPrediction]):
         """Predictions of layers that share their ``mask_features``, from one list for each part.
 
         Args:
-            class_logits, mask_embeds, boxes: of each layer; None for a part that is not predicted.
+            class_logits: of each layer.
+            mask_embeds: of each layer; None where no masks are predicted.
             mask_features: of all layers.
+            boxes: of each layer; None where no boxes are predicted.
             **whole: other fields than ``layers``.
         """
         nothing = [None] * len(class_logits)

@@ -1,3 +1,5 @@
+"""Weights of every source: reading files safely, and the names of their weights."""
+
 from . import huggingface, official
 from .loading import load_named, register_translation, safe_loading
 from .official import key_map, to_openmmlab

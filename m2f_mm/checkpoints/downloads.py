@@ -93,6 +93,7 @@ def checksum_in(name: str) -> tuple[str, str] | None:
 
 
 def checksum(path: Path, kind: str) -> str:
+    """Hexadecimal digest of a file; ``kind`` as for ``hashlib.new``."""
     digest = hashlib.new(kind, usedforsecurity=False)
     with path.open('rb') as stream:
         while block := stream.read(1 << 20):

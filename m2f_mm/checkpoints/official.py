@@ -159,6 +159,7 @@ class Variant(NamedTuple):
 
 
 def backbone_rows(deep_stem: bool) -> list[Row]:
+    """Rows of a ResNet, whose stem has three convolutions if ``deep_stem``, otherwise one."""
     return (DEEP_STEM if deep_stem else STEM) + BACKBONE
 
 

@@ -47,6 +47,7 @@ class PlainUnpickler(pickle.Unpickler):
     """Makes arrays and plain containers only."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """The class or function that a pickle asks for; all but those of ``PLAIN`` are refused."""
         if (module, name) not in PLAIN:
             raise pickle.UnpicklingError(f'it asks for {module}.{name}')
         return PLAIN[module, name]

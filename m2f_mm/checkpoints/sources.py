@@ -74,7 +74,9 @@ def to_official(
     """Our weights as the official (detectron2) code names and orders them; the inverse of ``to_ours``.
 
     Args:
-        state_dict, head, class_ids: as for ``to_ours``.
+        state_dict: ours.
+        head: as for ``to_ours``.
+        class_ids: as for ``to_ours``.
 
     Raises:
         KeyError: names the keys that the official models have no place for.
@@ -88,7 +90,9 @@ def to_huggingface(
     """Our weights as Hugging Face's Mask2Former or MaskFormer loads them; the inverse of ``to_ours``.
 
     Args:
-        state_dict, head, class_ids: as for ``to_ours``.
+        state_dict: ours.
+        head: as for ``to_ours``.
+        class_ids: as for ``to_ours``.
 
     Raises:
         KeyError: names the keys that it has no place for.

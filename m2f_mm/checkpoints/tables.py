@@ -111,7 +111,9 @@ def translate(
 
     Args:
         state_dict: weights by name.
-        rows, source, backwards: as for ``rename``.
+        rows: as for ``rename``.
+        source: as for ``rename``.
+        backwards: as for ``rename``.
 
     Raises:
         KeyError: names the weights that no row fits.

@@ -1,3 +1,5 @@
+"""Matching and losses: predictions and targets in, a dict of losses out."""
+
 from .assigner import HungarianAssigner
 from .matching import Matching
 from .points import RandomPoints

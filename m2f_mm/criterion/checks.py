@@ -50,7 +50,8 @@ def raise_non_finite(
 
     Args:
         costs: (Q, N) of every prediction and image.
-        targets, predictions: of the step.
+        targets: of each image.
+        predictions: of the step.
         num_classes: C.
         no_object: whether the last class logit is no-object.
 

@@ -54,6 +54,7 @@ def known_matching(
     """The pairs of groups of queries whose objects are known (DN-DETR, section 4): query n of every group is object n.
 
     Args:
+        num_layers: supervised predictions, L.
         num_queries: of all groups; of an image with fewer objects than a group has queries, the last have no object.
         groups: how many.
         targets: of each image.

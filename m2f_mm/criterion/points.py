@@ -135,6 +135,10 @@ def uncertain_points(
     Args:
         masks: predicted logits (M, h, w).
         num_points: P.
+        oversample_ratio: candidates as a multiple of P.
+        importance_ratio: share of P that is chosen by uncertainty.
+        layer: index of the prediction, for ``draw``.
+        draw: source of the points.
 
     Returns:
         (M, P, 2), without gradient.
@@ -152,9 +156,12 @@ def uncertain_points(
 
 
 def least_certain(masks: Tensor, candidates: Tensor, number: int, at_once: int) -> Tensor:
-    """Of the candidates (M, P', 2) for masks (M, h, w) those with the smallest absolute logits, (M, number, 2).
+    """The candidates with the smallest absolute logits, (M, number, 2).
 
     Args:
+        masks: logits (M, h, w).
+        candidates: points (M, P', 2) of each mask, as x, y in 0..1.
+        number: of points that are chosen for each mask.
         at_once: candidates of each mask that are sampled together; sampling takes more memory than its result.
     """
     certainty = masks.new_empty(candidates.shape[:2])

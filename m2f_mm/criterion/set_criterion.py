@@ -217,8 +217,10 @@ def names_by_layer(
 
     Args:
         losses: of ``num_layers`` layers, the first of them of selected tokens if ``selected``.
+        num_layers: supervised predictions of this group of queries, L.
         num_predictions: supervised predictions of the decoder; where there are fewer layers, the first are missing.
         prefix: before ``loss``.
+        selected: whether the first layer is of selected tokens.
     """
     start = num_predictions - num_layers + selected
     layers = ['enc_'] * selected + [f'd{i}.{prefix}' for i in range(start, num_predictions - 1)] + [prefix]

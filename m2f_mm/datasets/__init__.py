@@ -1,3 +1,5 @@
+"""Data sets, transforms, and readers of annotations that check what they read."""
+
 from .panoptic import (
     ADE20KPanopticDataset,
     CityscapesPanopticDataset,

@@ -16,10 +16,12 @@ class ClassCounts(NamedTuple):
 
     @property
     def things(self) -> int:
+        """Number of thing classes."""
         return sum(self.is_thing)
 
     @property
     def stuff(self) -> int:
+        """Number of other classes."""
         return len(self.is_thing) - self.things
 
 
@@ -36,7 +38,8 @@ def class_counts(
         where: what the error message calls the owner of the options.
         metainfo: a dict with ``classes`` or ``thing_classes`` and ``stuff_classes``, or the type of a registered data
             set.
-        num_things, num_stuff: MMDetection's numbers; things come first.
+        num_things: MMDetection's number of thing classes, which come first.
+        num_stuff: MMDetection's number of other classes.
         num_classes: MMSegmentation's number; everything is stuff.
     """
     counted = None

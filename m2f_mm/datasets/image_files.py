@@ -129,6 +129,7 @@ def size_faults(
     Args:
         items: with ``img_path``, ``height`` and ``width``, as data sets have them.
         limit: look at so many files at most, evenly spread.
+        backend_args: of MMEngine's file client that reads the files; None for local ones.
         files: False passes over files that are missing or broken, which a loader names when their turn comes.
         turned: whether the loader turns images as EXIF says; see ``mmcv.imread``.
     """

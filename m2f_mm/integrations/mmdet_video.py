@@ -186,6 +186,8 @@ class Mask2FormerTrackHead(DetectorAdapter, MaskTransformer):
         """Results of clip ``index`` of a batch, frame after frame, with ``instances_id`` that hold for the whole clip.
 
         Args:
+            predictions: of the batch.
+            index: of the clip in the batch.
             clip: the sizes are read.
             rescale: results at the size of the files instead of the network's input.
         """

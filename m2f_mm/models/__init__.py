@@ -1,3 +1,5 @@
+"""Networks, and the layers that they are made of."""
+
 from .denoising import RandomNoise
 from .layers import FrozenBN, MSDeformAttn
 from .mask_dino import MaskDINO

@@ -1,3 +1,5 @@
+"""Predictions to panoptic maps, instances, semantic maps and tracks."""
+
 from .association import Associator, CosineAssociator, CosineIoUAssociator
 from .classes import ClassScores, SigmoidClasses, SoftmaxClasses, class_scores
 from .finite import NonFinitePrediction, finite_sum, raise_non_finite

@@ -37,7 +37,8 @@ class Associator(Protocol):
         """Hold what the next call of ``order`` needs.
 
         Args:
-            queries, mask_embeds: as above, in the order of the tracks.
+            queries: as for ``order``, in the order of the tracks.
+            mask_embeds: as for ``order``, in the order of the tracks.
             overlap: mask features of the frames that the next window will have, too.
         """
 

@@ -112,9 +112,17 @@ def clip_segmentation(
     the iterator gets there.
 
     Args:
+        class_logits: (Q, C + 1) or (Q, C), as ``classes`` reads them.
+        mask_embeds: (Q, D).
         mask_features: (T, D, h, w).
+        sizes: of padded input, image and output.
         max_per_clip: number of pairs; the official code has 10.
-        Others: as for ``instance_segmentation``, which is this for one frame.
+        is_thing: see ``instance_segmentation``, which is this function for one frame.
+        mask_form: 'bitmap' or 'rle'.
+        tile_bytes: see ``tiles``.
+        classes: what the class logits mean.
+        boxes: see ``instance_segmentation``.
+        mask_quality_in_score: see ``instance_segmentation``.
 
     Raises:
         NonFinitePrediction: a prediction is not finite.
@@ -145,8 +153,11 @@ def rasterize_masks(
     """Compute the masks of one frame at output size, and put them into a store.
 
     Args:
+        store: takes them.
         embeds: (n, D).
         features: (1, D, h, w).
+        sizes: of padded input, image and output.
+        tile_bytes: see ``tiles``.
 
     Returns:
         Mean probability of each mask's pixels, (n,), and boxes tight around them, (n, 4).
@@ -195,7 +206,8 @@ def topk_instances(
 
     Args:
         probabilities: of the pairs, (Q, C).
-        max_per_image, is_thing: see ``instance_segmentation``.
+        max_per_image: see ``instance_segmentation``.
+        is_thing: see ``instance_segmentation``.
         parts: predictions that have to be finite; by default the probabilities.
 
     Returns:

@@ -94,7 +94,8 @@ class PanopticRules:
 
         Args:
             counts: (3, K), see ``assign_pixels``; sums over the frames of a clip.
-            labels, scores: of the queries, (K,).
+            labels: classes of the queries, (K,).
+            scores: their class probabilities, (K,).
 
         Returns:
             The segment id of each query, 0 for none, and the segments, ids 1, 2, ... in the order of the queries.
@@ -167,8 +168,13 @@ def clip_panoptic(
     """The panoptic maps of a clip: pixels are counted over all frames, and a segment has one id in all of them.
 
     Args:
+        class_logits: (Q, C + 1) or (Q, C), as ``rules.classes`` reads them.
+        mask_embeds: (Q, D).
         mask_features: (T, D, h, w).
-        Others: as for ``panoptic_segmentation``, which is this for one frame.
+        sizes: of padded input, image and output.
+        rules: see ``panoptic_segmentation``, which is this function for one frame.
+        map_ids: see ``panoptic_segmentation``.
+        tile_bytes: see ``tiles``.
 
     Returns:
         T maps int32 (H, W), and the segments.

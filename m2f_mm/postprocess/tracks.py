@@ -60,7 +60,8 @@ class TrackStore:
         """New frames. The device is waited for once, and once more for each of them.
 
         Args:
-            class_logits, mask_embeds: by track, (Q, C + 1) or (Q, C), and (Q, D).
+            class_logits: by track, (Q, C + 1) or (Q, C).
+            mask_embeds: by track, (Q, D).
             mask_features: (T, D, h, w).
             sizes: of padded input, image and output.
             parts: predictions that have to be finite.

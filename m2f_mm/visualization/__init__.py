@@ -1,3 +1,5 @@
+"""Drawing of results and ground truth."""
+
 from .panoptic_visualizer import PanopticVisualizer
 
 __all__ = ['PanopticVisualizer']

@@ -1,3 +1,5 @@
+"""Transforms of pipelines."""
+
 from .clips import ClipFromImage
 from .color import ColorAugSSD
 from .formatting import PackClipInputs, PackPanopticInputs

@@ -1,3 +1,5 @@
+"""Metrics as functions of arrays, without a framework."""
+
 from .panoptic_quality import (
     INSTANCE_OFFSET,
     PanopticStats,

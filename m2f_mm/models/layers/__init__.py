@@ -1,3 +1,5 @@
+"""Layers."""
+
 from .attention import Attention
 from .feed_forward import FeedForward
 from .frozen_bn import FrozenBN

@@ -37,9 +37,11 @@ class Attention(nn.Module):
         """
         Args:
             query: (B, Q, E).
-            key, value: (B, K, E).
+            key: (B, K, E).
+            value: (B, K, E).
             mask: bool (B, 1, Q, K), true where attention is allowed.
-            key_position, value_position: of the K tokens, where they are not added yet.
+            key_position: of the K tokens, where it is not added to the keys yet.
+            value_position: of the K tokens, where it is to be added to the values.
             query_position: of the Q tokens, where it is not added yet.
 
         Returns:

@@ -25,6 +25,7 @@ class FeedForward(FFN):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, N, E) to the same shape; in prediction a part of them at a time."""
         # Two axes: with three, a linear layer's output is a view, and changing a view costs two copies in the backward
         # pass.
         tokens = x.flatten(0, 1)

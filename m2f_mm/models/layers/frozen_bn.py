@@ -36,6 +36,7 @@ class FrozenBN(nn.Module):
         self.register_buffer('running_var', torch.ones(num_features))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, C, H, W), normalised; in place in prediction, if so constructed."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
         scale, shift = (values.to(x.dtype)[:, None, None] for values in (scale, shift))
@@ -54,4 +55,5 @@ class FrozenBN(nn.Module):
             unexpected_keys.remove(counter)
 
     def extra_repr(self) -> str:
+        """What ``print`` says of the layer."""
         return f'{self.num_features}, eps={self.eps}, inplace={self.inplace}'

@@ -58,7 +58,8 @@ def sine_position(
     """Where a pixel is, in float32; it depends on the sizes alone, so it serves the whole batch.
 
     Args:
-        height, width: size of the map in pixels.
+        height: of the map, in pixels.
+        width: of the map, in pixels.
         num_feats: channels per spatial axis; the first half of E = 2 * num_feats belongs to y, the second to x.
         num_frames: length of the clip. A temporal encoding over all channels is added to more frames than one; to one
             it would add the same to every key, which no softmax can see.

@@ -26,4 +26,5 @@ class ResidualLayer(BaseModule):
 
 
 def layer_norms(embed_dims: int, number: int) -> ModuleList:
+    """Layer norms of one transformer layer."""
     return ModuleList(nn.LayerNorm(embed_dims) for _ in range(number))

@@ -28,6 +28,7 @@ class SparseSampling(torch.autograd.Function):
     def forward(
         ctx, value: Tensor, locations: Tensor, weights: Tensor, spatial_shapes: tuple[tuple[int, int], ...]
     ) -> Tensor:
+        """See ``sample_levels``; keeps values, locations and weights for the backward pass."""
         ctx.save_for_backward(value, locations, weights)
         ctx.spatial_shapes = spatial_shapes
         table = value.reshape(-1, value.shape[-1])
@@ -45,6 +46,7 @@ class SparseSampling(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Gradients of values, locations and weights."""
         value, locations, weights = ctx.saved_tensors
         table = value.reshape(-1, value.shape[-1])  # (B * V * M, D)
         grad = grad.unflatten(-1, value.shape[2:])  # (B, N, M, D)
@@ -132,7 +134,8 @@ def transposed_product(index: Tensor, entries: Tensor, dense: Tensor, size: int)
     """S^T dense, where row i of S has ``entries[i]`` in the columns ``index[i]``.
 
     Args:
-        index, entries: (R, J).
+        index: columns, (R, J).
+        entries: (R, J).
         dense: (R, D).
         size: columns of S.
 

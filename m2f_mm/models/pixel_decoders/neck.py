@@ -68,6 +68,7 @@ class NeckPixelDecoder(BaseModule):
         return self.mask_feature(outs[0]), list(reversed(outs[self.num_maps - self.num_outs : self.num_maps]))
 
     def init_weights(self) -> None:
+        """The neck's own initialisation; caffe2's Xavier for the convolution that makes the mask features."""
         super().init_weights()
         if not loads_weights(self):
             caffe2_xavier_init(self.mask_feature)

@@ -1,3 +1,5 @@
+"""Transformer decoders: queries attend to the memories."""
+
 from .interface import Memory
 from .mask2former import Mask2FormerTransformerDecoder
 from .mask_dino import MaskDINOTransformerDecoder

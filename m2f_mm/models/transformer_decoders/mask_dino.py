@@ -46,7 +46,8 @@ class MaskDINODecoderLayer(ResidualLayer):
     ) -> Tensor:
         """
         Args:
-            query, query_pos: (B, Q, E).
+            query: contents (B, Q, E).
+            query_pos: their position encodings (B, Q, E).
             reference: boxes (B, Q, 4) in 0..1.
             tokens: (B, V, E), the levels one after the other.
             shapes: (height, width) of each level.
@@ -119,7 +120,9 @@ class MaskDINOTransformerDecoder(BaseModule):
         Args:
             query: contents (B, Q, E).
             reference_logits: boxes (B, Q, 4) before the sigmoid.
-            tokens, shapes, mask: see the layer.
+            tokens: see the layer.
+            shapes: see the layer.
+            mask: see the layer.
             refine: queries (B, Q, E) to what is added to the logits of their boxes, (B, Q, 4).
             recorder: gets queries and boxes after every layer, or after the last one if only that is supervised.
         """
