@@ -105,6 +105,11 @@ class SegmentorAdapter(HeadAdapter):
     out_channels: int  # channels of the scores, for the segmentor
     classes: ClassScores
 
+    @staticmethod
+    def outputs(predictions: MaskPredictions) -> tuple[list[Tensor], ...]:
+        """Tensors in the form of MMDetection's heads, see ``stock_outputs``."""
+        return stock_outputs(predictions)
+
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample], train_cfg: dict | None = None
     ) -> dict[str, Tensor]:
@@ -195,12 +200,16 @@ def input_size(finest: Tensor, meta: dict) -> tuple[int, int]:
     return tuple(4 * length for length in finest.shape[-2:])
 
 
-class MixedSizes:
-    """For a segmentor of MMSegmentation: what it lacks for our heads.
+class EncoderDecoder(StockEncoderDecoder):
+    """MMSegmentation's segmentor with what it lacks for our heads; ``m2f_mm.dropin`` puts it under the stock name.
 
     Images of different sizes in a batch are predicted one by one, each as if it were alone: padding is attended to, so
-    a common size would change the results. MMSegmentation's preprocessor refuses them.
+    a common size would change the results. MMSegmentation's preprocessor refuses them. See also ``freeze_stages``.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        freeze_stages(self.backbone)
 
     def test_step(self, data: dict) -> list[SegDataSample]:
         """Predictions of a batch from the data loader or an inferencer."""
@@ -222,21 +231,13 @@ class MixedSizes:
         ]
 
     def _forward(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> tuple:
-        """Class and mask logits of every layer, as MMDetection's heads give them; of other heads what they give."""
+        """The tensors that a head predicts, such as class and mask logits of every layer."""
         results = super()._forward(inputs, data_samples)
-        return stock_outputs(results) if isinstance(results, MaskPredictions) else results
-
-
-class EncoderDecoder(MixedSizes, StockEncoderDecoder):
-    """MMSegmentation's segmentor for ``m2f_mm.dropin``, see ``MixedSizes`` and ``freeze_stages``."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        freeze_stages(self.backbone)
+        return self.decode_head.outputs(results) if isinstance(results, MaskPredictions) else results
 
 
 @MODELS.register_module()
-class MaskSegmentor(MixedSizes, CheckedModel, StockEncoderDecoder):
+class MaskSegmentor(CheckedModel, EncoderDecoder):
     """``EncoderDecoder`` that never builds the (C, H, W) map where only the label map is needed.
 
     Official weights, and Hugging Face's, load under their own names. Images of different sizes in a

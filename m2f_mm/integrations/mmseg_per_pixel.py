@@ -17,6 +17,7 @@ from m2f_mm.models import MaskTransformer
 from m2f_mm.models.layers import loads_weights
 from m2f_mm.postprocess import finite_sum, raise_non_finite
 from m2f_mm.registry import MODELS
+from m2f_mm.structures import MaskPredictions
 
 from .checked_model import explained
 from .head_defaults import MASKFORMER
@@ -28,18 +29,22 @@ STRIDE = 4  # of the mask features
 NUM_LEVELS = 1  # memories that the transformer decoder attends to
 
 
-class PerPixelAdapter:
-    """Losses and predictions of a head whose ``forward`` gives one map of class logits (B, C, h, w), or several that
-    are supervised alike, the last one being the output."""
+class PerPixelAdapter(BaseModule):
+    """Losses and predictions of a head that classifies pixels."""
 
-    align_corners = False
+    align_corners = False  # as the segmentor resizes
     ignore_index: int
+
+    def class_maps(self, x: Sequence[Tensor]) -> list[Tensor]:
+        """Features fine to coarse to a map of class logits (B, C, h, w), or several that are supervised alike, the last
+        one being the output."""
+        raise NotImplementedError
 
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample], train_cfg: dict | None = None
     ) -> dict[str, Tensor]:
         """Cross-entropy over the pixels that have a label: ``loss_ce``, and ``d{i}.loss_ce`` of auxiliary maps."""
-        maps = self(x)
+        maps = self.class_maps(x)
         labels = torch.cat([sample.gt_sem_seg.data.long() for sample in batch_data_samples]).to(maps[0].device)
         losses = [
             checkpoint(self._cross_entropy, logits, labels, use_reentrant=False, preserve_rng_state=False)
@@ -57,7 +62,7 @@ class PerPixelAdapter:
 
     def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict], test_cfg: dict | None = None) -> Tensor:
         """Class logits (B, C, H, W) at the size of the network's input."""
-        logits = self(x)[-1]
+        logits = self.class_maps(x)[-1]
         with explained(self):
             if not finite_sum(logits).isfinite():
                 raise_non_finite({'class logits': logits})
@@ -73,7 +78,7 @@ def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 @MODELS.register_module()
 @lists_options(PerPixelSegHeadOptions)
-class PerPixelSegHead(PerPixelAdapter, BaseModule):
+class PerPixelSegHead(PerPixelAdapter):
     """The baseline: a pixel decoder, by default the FPN, and a 1x1 convolution. Fills the ``decode_head`` slot."""
 
     def __init__(self, **options: Any):
@@ -86,6 +91,10 @@ class PerPixelSegHead(PerPixelAdapter, BaseModule):
         Parts({}, attributes).attach(self)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
+        """The same as ``class_maps``: one map."""
+        return self.class_maps(x)
+
+    def class_maps(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Features fine to coarse to one map (B, C, h, w)."""
         return [self.conv_seg(self.pixel_decoder(x)[0])]
 
@@ -123,9 +132,13 @@ class PerPixelPlusSegHead(PerPixelAdapter, MaskTransformer):
         self.cls_embed = nn.Identity()  # a query's class is known
         Parts({}, attributes).attach(self)
 
-    def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
+    def class_maps(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Features fine to coarse to a map (B, C, h, w) for every layer in training, otherwise for the last one."""
-        predictions = super().forward(x)
+        return self.outputs(self(x))
+
+    @staticmethod
+    def outputs(predictions: MaskPredictions) -> list[Tensor]:
+        """The masks of the queries as maps of the classes, of every layer."""
         return [
             torch.cat([masks.transpose(0, 1) for masks in predictions.mask_logits(layer)])
             for layer in range(predictions.num_layers)

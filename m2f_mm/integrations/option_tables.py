@@ -161,7 +161,7 @@ def translate(where: str, cfg: Mapping[str, Any] | None, table: Table) -> dict[s
             raise ValueError(f'{owner}: {key}={value!r}: must be {entry.expected}, got {value!r}')
         if isinstance(entry, Old):
             warn_renamed(f'{owner}: {key}', entry.name)
-        name: str = path if isinstance(entry, Value) else getattr(entry, 'name', entry)
+        name = path if isinstance(entry, Value) else str(getattr(entry, 'name', entry))
         if name in origins and options[name] != value:
             other, _, other_key = f'{where}.{origins[name]}'.rpartition('.')
             raise ValueError(
