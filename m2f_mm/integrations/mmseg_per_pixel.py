@@ -128,8 +128,8 @@ class PerPixelPlusSegHead(PerPixelAdapter, MaskTransformer):
             mask_channels=given.out_channels,
             project_memory=given.enforce_decoder_input_project,
             init_cfg=given.init_cfg,
+            class_head=False,  # query i is class i
         )
-        self.cls_embed = nn.Identity()  # a query's class is known
         Parts({}, attributes).attach(self)
 
     def class_maps(self, x: Sequence[Tensor]) -> list[Tensor]:

@@ -71,15 +71,16 @@ class MaskNetwork(BaseModule):
             )
         self.transformer_decoder = transformer_decoder
 
-    def add_heads(self, mask_channels: int | None, no_object: bool) -> None:
+    def add_heads(self, mask_channels: int | None, no_object: bool, class_head: bool = True) -> None:
         """Register the heads of classes and masks.
 
         Args:
             mask_channels: D, the channels of the mask features; None where only boxes are predicted.
             no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
+            class_head: False where the class of each query is known; its class logits are then the query itself.
         """
         dims = self.transformer_decoder.embed_dims
-        self.cls_embed = nn.Linear(dims, self.num_classes + no_object)
+        self.cls_embed = nn.Linear(dims, self.num_classes + no_object) if class_head else nn.Identity()
         self.predicts_masks = mask_channels is not None
         if self.predicts_masks:
             self.mask_embed = nn.Sequential(
@@ -140,7 +141,7 @@ class MaskTransformer(MaskNetwork):
             ``learned_content``, queries have a learned content and do not start at zero; ``level_embeddings``, a
             learned vector for each memory.
         mask_channels: D, the channels of the mask features.
-        no_object: the class head has C + 1 outputs, the last is no-object; otherwise C.
+        no_object, class_head: see ``add_heads``.
         Others: as for ``MaskNetwork``.
     """
 
@@ -156,6 +157,7 @@ class MaskTransformer(MaskNetwork):
         deep_supervision: bool = True,
         no_object: bool = True,
         init_cfg: dict | None = None,
+        class_head: bool = True,
     ):
         super().__init__(
             pixel_decoder,
@@ -173,7 +175,7 @@ class MaskTransformer(MaskNetwork):
         self.query_embed = nn.Embedding(num_queries, dims)
         if transformer_decoder.level_embeddings:
             self.level_embed = nn.Embedding(num_levels, dims)
-        self.add_heads(mask_channels, no_object)
+        self.add_heads(mask_channels, no_object, class_head)
 
     def forward(
         self,
