@@ -36,7 +36,8 @@ def to_pixel_coords(points: Tensor, size: tuple[int, int], dtype: torch.dtype) -
     """Pixel coordinates x and y, 0 is the centre of the first pixel, of points (..., 2) given in 0..1 of a map of
     ``size`` (height, width)."""
     grid = 2 * points.to(dtype) - 1  # the detour of grid_sample, for the same rounding
-    return tuple(((grid[..., axis] + 1) * length - 1) / 2 for axis, length in enumerate(reversed(size)))
+    height, width = size
+    return ((grid[..., 0] + 1) * width - 1) / 2, ((grid[..., 1] + 1) * height - 1) / 2
 
 
 def bilinear_taps(points: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:

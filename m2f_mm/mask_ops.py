@@ -41,7 +41,9 @@ def fold_projection(embeds: Tensor, projection: nn.Conv2d) -> Tensor:
         (B, Q, E + 1), at least float32, also inside autocast; the constant is last.
     """
     with torch.autocast(embeds.device.type, enabled=False):
-        weight = torch.cat((projection.weight.flatten(1), projection.bias[:, None]), 1)  # (D, E + 1)
+        weight, bias = projection.weight, projection.bias
+        assert bias is not None
+        weight = torch.cat((weight.flatten(1), bias[:, None]), 1)  # (D, E + 1)
         return embeds.to(torch.promote_types(embeds.dtype, weight.dtype)) @ weight
 
 

@@ -73,7 +73,9 @@ class SegTargets:
 
     def with_boxes(self) -> 'SegTargets':
         """The same with boxes: around the masks, where none are given."""
-        return self if self.boxes is not None else replace(self, boxes=masks_to_boxes(self.masks))
+        if self.boxes is not None or self.masks is None:
+            return self
+        return replace(self, boxes=masks_to_boxes(self.masks))
 
     @property
     def clip_masks(self) -> Tensor:
@@ -125,16 +127,15 @@ class LayerPrediction:
 
     def of_queries(self, queries: slice) -> 'LayerPrediction':
         """The same of some of the queries alone."""
-        logits, embeds, boxes = (
-            part if part is None else part[:, queries] for part in (self.class_logits, self.mask_embeds, self.boxes)
-        )
-        return LayerPrediction(logits, embeds, self.mask_features, boxes)
+        embeds, boxes = (part if part is None else part[:, queries] for part in (self.mask_embeds, self.boxes))
+        return LayerPrediction(self.class_logits[:, queries], embeds, self.mask_features, boxes)
 
     def mask_logits(self, queries: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Masks at the size of the features: per image (n, T, h, w), for ``queries[b]`` (n,) or for all."""
-        embeds = self.mask_embeds
+        embeds, features = self.mask_embeds, self.mask_features
+        assert embeds is not None and features is not None, 'only boxes are predicted'
         return [
-            mask_logits_from(embeds[b] if queries is None else embeds[b, queries[b]], self.mask_features[b])
+            mask_logits_from(embeds[b] if queries is None else embeds[b, queries[b]], features[b])
             for b in range(embeds.shape[0])
         ]
 
@@ -228,10 +229,12 @@ class MaskPredictions(Sequence[LayerPrediction]):
         each layer."""
         runs: list[tuple[Tensor, int]] = []
         for layer in self.layers:
-            if runs and runs[-1][0] is layer.mask_features:
-                runs[-1] = layer.mask_features, runs[-1][1] + 1
+            features = layer.mask_features
+            assert features is not None, 'only boxes are predicted'
+            if runs and runs[-1][0] is features:
+                runs[-1] = features, runs[-1][1] + 1
             else:
-                runs.append((layer.mask_features, 1))
+                runs.append((features, 1))
         return runs
 
     @torch.no_grad()
@@ -244,17 +247,19 @@ class MaskPredictions(Sequence[LayerPrediction]):
         Yields:
             (B, Q, T * P) logits, frame-major.
         """
-        features = None
+        pixels = features = None
         for layer, where in zip(self.layers, points):
-            if features is not layer.mask_features:
-                features = layer.mask_features
+            assert layer.mask_embeds is not None and layer.mask_features is not None, 'only boxes are predicted'
+            if pixels is None or features is not layer.mask_features:
+                pixels, features = None, layer.mask_features  # the pixels of the layer before end here
                 batch, frames, _, *size = features.shape
                 dtype = torch.promote_types(features.dtype, torch.float32)
-                pixels = None  # those of the layer before end before the next are made
                 pixels = features.to(dtype).permute(0, 1, 3, 4, 2).contiguous().flatten(0, 3)  # (B * T * h * w, D)
                 first = torch.arange(batch * frames, device=pixels.device).view(batch, frames, 1, 1)
                 first = first * (size[0] * size[1])
-            index, factors = (torch.stack(parts, -1) for parts in zip(*bilinear_taps(where, size, dtype)))  # (B, P, 4)
+            index, factors = (
+                torch.stack(parts, -1) for parts in zip(*bilinear_taps(where, (size[0], size[1]), dtype))
+            )  # (B, P, 4)
             index = index[:, None] + first  # (B, T, P, 4)
             factors = factors[:, None].expand_as(index)
             sampled = F.embedding_bag(

@@ -72,7 +72,7 @@ def noised_queries(
     if not groups:
         return None
     labels = torch.cat([target.labels for target in targets]).repeat(groups)
-    boxes = torch.cat([target.boxes for target in targets]).repeat(groups, 1)
+    boxes = torch.cat([target.boxes for target in targets if target.boxes is not None]).repeat(groups, 1)
     replaced = draw.chance(len(labels), labels.device) < 0.5 * scale
     labels = torch.where(replaced, draw.labels(replaced, embedding.num_embeddings), labels)
     reach = torch.cat((boxes[:, 2:] / 2, boxes[:, 2:]), 1)

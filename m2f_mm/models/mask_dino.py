@@ -42,6 +42,8 @@ class MaskDINO(MaskNetwork):
     """
 
     predicts_boxes = True
+    box_embed: nn.Sequential
+    label_embed: nn.Embedding
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class MaskDINO(MaskNetwork):
             deep_supervision,
             init_cfg,
         )
-        dims = transformer_decoder.embed_dims
+        dims = self.transformer_decoder.embed_dims
         self.two_stage = two_stage
         self.learned_content = learned_content or not two_stage
         if self.learned_content:
@@ -119,7 +121,7 @@ class MaskDINO(MaskNetwork):
         """
         mask_features, memories = self._decode_pixels(feats, release_feats=release_feats)
         memories = memories[::-1]  # the decoder has the order of its own
-        shapes = [tuple(memory.shape[-2:]) for memory in memories]
+        shapes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
         tokens = torch.cat([memory.flatten(2) for memory in memories], 2).transpose(1, 2)  # (B, V, E)
         recorder = PredictionRecorder(self, mask_features, self.training and self.deep_supervision)
         content, reference = self._start(tokens, shapes, recorder)
@@ -156,8 +158,9 @@ class MaskDINO(MaskNetwork):
         if self.training:
             recorder.record(normalised, reference.sigmoid())
         reference = reference.detach()
-        if self.boxes_from_masks != 'no':
-            embeds, features = recorder.mask_embeds(normalised), recorder.mask_features
+        features = recorder.mask_features
+        if self.boxes_from_masks != 'no' and features is not None:
+            embeds = recorder.mask_embeds(normalised)
             reference = inverse_sigmoid(self._around_masks(embeds.detach(), features.detach()))
         if self.learned_content:
             return self.query_feat.weight[:count].expand(batch, -1, -1), reference
@@ -175,8 +178,8 @@ class MaskDINO(MaskNetwork):
         super().init_weights()
         if loads_weights(self):
             return
-        nn.init.zeros_(self.box_embed[-1].weight)
-        nn.init.zeros_(self.box_embed[-1].bias)
+        for parameter in self.box_embed[-1].parameters():
+            nn.init.zeros_(parameter)
 
 
 def token_boxes(shapes: Shapes, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -184,12 +187,12 @@ def token_boxes(shapes: Shapes, device: torch.device) -> tuple[Tensor, Tensor]:
 
     Its size is a twentieth of the image in the first level of the decoder and doubles from level to level.
     """
-    boxes = []
+    parts = []
     for level, (height, width) in enumerate(shapes):
         y, x = ((torch.arange(length, device=device) + 0.5) / length for length in (height, width))
         centres = torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), -1).flatten(0, 1)
-        boxes.append(torch.cat((centres, torch.full_like(centres, 0.05 * 2**level)), 1))
-    boxes = torch.cat(boxes)
+        parts.append(torch.cat((centres, torch.full_like(centres, 0.05 * 2**level)), 1))
+    boxes = torch.cat(parts)
     valid = ((boxes > 0.01) & (boxes < 0.99)).all(1)
     logits = (boxes / (1 - boxes)).log()
     return logits.masked_fill(~valid[:, None], float('inf')), valid

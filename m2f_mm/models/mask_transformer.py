@@ -4,6 +4,7 @@ Shapes: B images or clips, T frames (1 for images), Q queries, E channels, D mas
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
@@ -38,6 +39,10 @@ class MaskNetwork(BaseModule):
     """
 
     predicts_boxes = False
+    pixel_decoder: Any  # modules, whose attributes are those that the constructor asks for
+    transformer_decoder: Any
+    cls_embed: nn.Module
+    mask_embed: nn.Module
 
     def __init__(
         self,
@@ -51,15 +56,14 @@ class MaskNetwork(BaseModule):
         init_cfg: dict | None,
     ):
         super().__init__(init_cfg)
-        dims = transformer_decoder.embed_dims
         self.num_classes = num_classes
         self.num_queries = num_queries
         self.deep_supervision = deep_supervision
         self.pixel_decoder = pixel_decoder
-        project_memory = project_memory or pixel_decoder.embed_dims != dims
-        projections = [
-            nn.Conv2d(pixel_decoder.embed_dims, dims, 1) if project_memory else nn.Identity() for _ in range(num_levels)
-        ]
+        channels = self.pixel_decoder.embed_dims
+        dims: Any = transformer_decoder.embed_dims
+        project_memory = project_memory or channels != dims
+        projections = [nn.Conv2d(channels, dims, 1) if project_memory else nn.Identity() for _ in range(num_levels)]
         if not transformer_decoder.single_memory:
             self.decoder_input_projs = ModuleList(projections)
         elif num_levels == 1:
@@ -82,7 +86,7 @@ class MaskNetwork(BaseModule):
         dims = self.transformer_decoder.embed_dims
         self.cls_embed = nn.Linear(dims, self.num_classes + no_object) if class_head else nn.Identity()
         self.predicts_masks = mask_channels is not None
-        if self.predicts_masks:
+        if mask_channels is not None:
             self.mask_embed = nn.Sequential(
                 nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, dims), nn.ReLU(), nn.Linear(dims, mask_channels)
             )
@@ -169,7 +173,7 @@ class MaskTransformer(MaskNetwork):
             deep_supervision,
             init_cfg,
         )
-        dims = transformer_decoder.embed_dims
+        dims = self.transformer_decoder.embed_dims
         if transformer_decoder.learned_content:
             self.query_feat = nn.Embedding(num_queries, dims)
         self.query_embed = nn.Embedding(num_queries, dims)
@@ -203,19 +207,21 @@ class MaskTransformer(MaskNetwork):
         mask_features, memories = self._decode_pixels(feats, num_frames, release_feats)
         levels = [self._memory(memory, level, num_frames) for level, memory in enumerate(memories)]
         supervised = (self.training or every_layer) and self.deep_supervision
-        recorder = PredictionRecorder(self, mask_features, supervised, [memory.shape[-2:] for memory in memories])
+        sizes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
+        recorder = PredictionRecorder(self, mask_features, supervised, sizes)
         positions = self.query_embed.weight
         if start_queries is None:
             learned = self.transformer_decoder.learned_content
             content = self.query_feat.weight if learned else torch.zeros_like(positions)
-            start_queries = content.expand(mask_features.shape[0], -1, -1)
+            start_queries = content.expand(levels[0].tokens.shape[0], -1, -1)
         self.transformer_decoder(start_queries, positions, levels, recorder)
         return recorder.predictions()
 
     def _memory(self, memory: Tensor, level: int, num_frames: int) -> Memory:
         """A map (B * T, E, h, w) as the tokens of a level, frame-major, and what is to be added to them."""
         tokens = memory.flatten(2).transpose(1, 2).unflatten(0, (-1, num_frames)).flatten(1, 2)
-        position = sine_position(*memory.shape[-2:], memory.shape[1] // 2, num_frames, device=memory.device)
+        channels, height, width = memory.shape[1:]
+        position = sine_position(height, width, channels // 2, num_frames, device=memory.device)
         if not self.transformer_decoder.level_embeddings:
             return Memory(tokens.contiguous(), position, None)
         embedding = self.level_embed.weight[level]

@@ -96,6 +96,7 @@ class PredictionRecorder:
     def attention_mask(self, query: Tensor, level: int) -> Tensor:
         """See ``Recorder``; without gradient and in float32, also inside autocast."""
         if level not in self._level_features:
+            assert self.mask_features is not None, 'attention masks are made of masks'
             self._level_features[level] = resize_features(self.mask_features, self.level_sizes[level])
         embeds = self.mask_embeds(query)
         with torch.no_grad(), torch.autocast(embeds.device.type, enabled=False):

@@ -24,6 +24,10 @@ class FrozenBN(nn.Module):
     """
 
     _abbr_ = 'bn'  # OpenMMLab names the layer after this: bn1, bn2, ...
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, num_features: int, eps: float = 1e-5, inplace: bool = False):
         super().__init__()
@@ -39,7 +43,7 @@ class FrozenBN(nn.Module):
         """Maps (B, C, H, W), normalised; in place in prediction, if so constructed."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
-        scale, shift = (values.to(x.dtype)[:, None, None] for values in (scale, shift))
+        scale, shift = scale.to(x.dtype)[:, None, None], shift.to(x.dtype)[:, None, None]
         if self.inplace and is_prediction():
             return x.mul_(scale).add_(shift)
         return torch.addcmul(shift, x, scale)

@@ -75,7 +75,7 @@ def sine_position(
     return Position([time[:, None, None], *space])
 
 
-def _phases(length: int, num_feats: int, normalize: bool, device: torch.device) -> Tensor:
+def _phases(length: int, num_feats: int, normalize: bool, device: torch.device | None) -> Tensor:
     """Sine and cosine of the 1-based positions of one axis: (length, num_feats), sin on even channels, cos on odd."""
     position = torch.arange(1, length + 1, dtype=torch.float32, device=device)
     if normalize:

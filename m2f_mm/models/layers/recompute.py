@@ -82,8 +82,9 @@ class OutputRecomputation:
         return self
 
     def __exit__(self, *error) -> None:
-        self.saved_tensors.__exit__(*error)
-        self.saved_tensors = None  # it refers to this object
+        if self.saved_tensors is not None:
+            self.saved_tensors.__exit__(*error)
+            self.saved_tensors = None  # it refers to this object
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
@@ -94,10 +95,10 @@ class OutputRecomputation:
         self.outputs[address(output)] = ref(output), recomputation
 
     def _pack(self, tensor: Tensor) -> Tensor | RecomputedTensor:
-        output, recomputation = self.outputs.get(address(tensor), (None, None))
-        if output is None or output() is None:  # without the output, its address may be another tensor's
+        noted = self.outputs.get(address(tensor))
+        if noted is None or noted[0]() is None:  # without the output, its address may be another tensor's
             return tensor.detach()  # an operator's output would hold its own graph for ever
-        return RecomputedTensor(recomputation, tensor.size(), tensor.stride(), tensor.storage_offset())
+        return RecomputedTensor(noted[1], tensor.size(), tensor.stride(), int(tensor.storage_offset()))
 
 
 def unpack(saved: Tensor | RecomputedTensor) -> Tensor:

@@ -169,10 +169,10 @@ class TransformerEncoderPixelDecoder(TopDownPathway):
 
     def _enter(self, feat: Tensor) -> tuple[Tensor, Tensor]:
         projected = self.encoder_in_proj(feat)  # (B, E, h, w)
-        channels, *size = projected.shape[1:]
-        position = sine_position(*size, channels // 2, device=feat.device)
+        channels, height, width = projected.shape[1:]
+        position = sine_position(height, width, channels // 2, device=feat.device)
         tokens = self.encoder(projected.flatten(2).transpose(1, 2), position)
-        encoded = tokens.transpose(1, 2).unflatten(2, size)
+        encoded = tokens.transpose(1, 2).unflatten(2, (height, width))
         return encoded, self.encoder_out_proj(encoded)
 
     def init_weights(self) -> None:

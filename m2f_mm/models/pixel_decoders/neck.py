@@ -30,7 +30,7 @@ class NeckPixelDecoder(BaseModule):
 
     def __init__(
         self,
-        neck: dict,
+        neck: dict | nn.Module,
         in_channels: Sequence[int] = (256, 512, 1024, 2048),
         feat_channels: int = 256,
         out_channels: int = 256,
@@ -41,12 +41,13 @@ class NeckPixelDecoder(BaseModule):
         self.num_outs = num_outs
         self.num_maps = max(len(in_channels), num_outs + 1)
         self.embed_dims = feat_channels
-        if not isinstance(neck, nn.Module):
-            neck = MODELS.build(
+        if isinstance(neck, nn.Module):
+            self.neck = neck
+        else:
+            self.neck = MODELS.build(
                 {'in_channels': list(in_channels), 'out_channels': feat_channels, 'num_outs': self.num_maps, **neck}
             )
-        self.neck = neck
-        known = getattr(neck, 'in_channels', in_channels)  # a module that is given knows them itself
+        known = getattr(self.neck, 'in_channels', in_channels)  # a module that is given knows them itself
         self.in_channels = list(known if isinstance(known, (list, tuple)) else in_channels)
         self.mask_feature = nn.Conv2d(feat_channels, out_channels, 3, padding=1)
 
