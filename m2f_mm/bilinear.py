@@ -23,13 +23,13 @@ def axis_taps(place: Tensor, length: int | Tensor) -> list[tuple[Tensor, Tensor,
     """
     first = place.floor()
     fraction = place - first
-    found = []
+    taps = []
     for position, factor in ((first, 1 - fraction), (first + 1, fraction)):
         inside = ~((position < 0) | (position >= length))  # what is no number is not hidden
-        kept = position.int().clamp_(min=0)  # int first: what is not finite becomes a number
-        kept = kept.clamp_(max=length - 1) if isinstance(length, int) else torch.minimum(kept, length - 1)
-        found.append((kept, torch.where(inside, factor, 0), inside))
-    return found
+        pixel = position.int().clamp_(min=0)  # int first: what is not finite becomes a number
+        pixel = pixel.clamp_(max=length - 1) if isinstance(length, int) else torch.minimum(pixel, length - 1)
+        taps.append((pixel, torch.where(inside, factor, 0), inside))
+    return taps
 
 
 def to_pixel_coords(points: Tensor, size: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor]:

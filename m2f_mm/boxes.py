@@ -19,11 +19,11 @@ def masks_to_boxes(masks: Tensor, exclusive: bool = True) -> Tensor:
             lie on it, and an empty mask has a box that ends up at the largest centre and the smallest size.
     """
     sides = []
-    for seen in (masks.any(1), masks.any(2)):  # columns, rows
-        first, end = first_last_true(seen).unbind(1)
+    for occupied in (masks.any(1), masks.any(2)):  # columns, rows
+        first, end = first_last_true(occupied).unbind(1)
         if not exclusive:
             first, end = torch.where(end > 0, first, 1e8), (end - 1).clamp(min=0)
-        sides.append((first / seen.shape[1], end / seen.shape[1]))
+        sides.append((first / occupied.shape[1], end / occupied.shape[1]))
     (x0, x1), (y0, y1) = sides
     return xyxy_to_cxcywh(x0, y0, x1, y1)
 

@@ -59,11 +59,11 @@ def mask_logits_from(embeds: Tensor, features: Tensor) -> Tensor:
 
 
 def attention_mask(embeds: Tensor, features: Tensor) -> Tensor:
-    """Where each query may look in the next cross-attention (Mask2Former, equation 2).
+    """Where each query may attend to in the next cross-attention (Mask2Former, equation 2).
 
     A pixel is blocked where the sigmoid of its resized mask logit is below 0.5. A query that would be blocked
-    everywhere looks everywhere. Resizing the features once per level and contracting there gives the same logits as
-    resizing the mask of every query.
+    everywhere attends to every pixel. Resizing the features once per level gives the same logits as resizing the mask
+    of every query.
 
     Args:
         embeds: mask embeddings (B, Q, D or D + 1) of the previous prediction.
@@ -82,7 +82,7 @@ def resize_features(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Mask features (B, T, D, h, w) resized bilinearly to ``size``, without gradient."""
     with torch.no_grad():
         wide = features.flatten(0, 1).to(torch.promote_types(features.dtype, torch.float32))
-        if wide.is_contiguous():  # every channel as a picture of its own: for many, torch would change the layout first
+        if wide.is_contiguous():  # every channel as an image of its own: for many, torch would change the layout first
             wide = wide.flatten(0, 1)[:, None]
         resized = F.interpolate(wide, size, mode='bilinear', align_corners=False)
     return resized.view(*features.shape[:3], *size)

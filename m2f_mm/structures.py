@@ -1,4 +1,4 @@
-"""The two structures that carry everything between the rooms of this package.
+"""What the parts of this package hand to each other: targets, and predictions with lazy masks (``mask_ops``).
 
 Shapes: B images (or clips), T frames (1 for images), Q queries, C classes without the no-object class, D channels of
 a mask embedding, N objects of one image, P points, H x W the padded input size, h x w the size of the mask features
@@ -23,7 +23,7 @@ NO_CLASS = -1  # label of an object of a clip that teaches its mask, and that it
 
 @dataclass
 class SegTargets:
-    """What is to be found in one image or clip, whatever the task was called.
+    """Ground truth of one image or clip, whatever the task is called.
 
     Panoptic segments, instances, the classes of a semantic map and the objects of a clip all become this.
 
@@ -92,10 +92,10 @@ class Track:
 
     Args:
         label: of the class.
-        masks: of each frame COCO's compressed run-length code, None where nothing is seen.
+        masks: of each frame COCO's compressed RLE, None where the object is not visible.
         score: of a result.
         video: the id of the video.
-        crowd: an object that counts neither as found nor as missed.
+        crowd: a region that counts neither as true nor as false positive.
     """
 
     label: int

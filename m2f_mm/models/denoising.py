@@ -77,7 +77,7 @@ def noised_queries(
     labels = torch.where(replaced, draw.labels(replaced, embedding.num_embeddings), labels)
     reach = torch.cat((boxes[:, 2:] / 2, boxes[:, 2:]), 1)
     boxes = (boxes + (draw.boxes(len(boxes), boxes.device) * 2 - 1) * reach * scale).clamp(0, 1)
-    batch, slot = places(counts, groups).to(labels.device, non_blocking=True)
+    batch, slot = noised_indices(counts, groups).to(labels.device, non_blocking=True)
     content = embedding.weight.new_zeros(len(counts), groups * largest, embedding.embedding_dim)
     reference = boxes.new_zeros(len(counts), groups * largest, 4)
     content = content.index_put((batch, slot), embedding(labels))
@@ -85,7 +85,7 @@ def noised_queries(
     return NoisedQueries(content, reference, groups)
 
 
-def places(counts: Sequence[int], groups: int) -> Tensor:
+def noised_indices(counts: Sequence[int], groups: int) -> Tensor:
     """Image and slot of every noised object, int64 (2, groups * N), in the order of ``RandomNoise``."""
     batch = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     slot = torch.cat([torch.arange(count) for count in counts])

@@ -103,7 +103,7 @@ class PredictionRecorder:
             return attention_mask(embeds, self._level_features[level])
 
     def mask_embeds(self, query: Tensor) -> Tensor:
-        """Mask embeddings of normalised queries, see ``LayerPrediction``; those of the last call are not made again."""
+        """Mask embeddings of normalised queries, see ``LayerPrediction``; those of the last call are kept."""
         if self._embedded is None or self._embedded[0] is not query:
             self._embedded = query, self.network.embed_masks(query)
         return self._embedded[1]

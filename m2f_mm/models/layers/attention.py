@@ -9,8 +9,8 @@ from .position_encoding import Position
 class Attention(nn.Module):
     """``nn.MultiheadAttention``'s parameters, computed by PyTorch's scaled dot product attention.
 
-    The softmax matrix (B, heads, Q, K) is neither kept for the backward pass nor averaged into weights that nobody
-    reads, and a mask (B, 1, Q, K) is broadcast over the heads instead of copied for each.
+    The softmax matrix (B, heads, Q, K) is neither kept for the backward pass nor averaged into weights that are not
+    used, and a mask (B, 1, Q, K) is broadcast over the heads instead of copied for each.
 
     Args:
         embed_dims: channels, divisible by ``num_heads``.

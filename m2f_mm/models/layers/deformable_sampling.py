@@ -60,7 +60,7 @@ def sample_levels(
 
 
 @cache
-def choose_backend(wanted: str, device: str) -> str:
+def choose_backend(backend: str, device: str) -> str:
     """Which of the implementations runs.
 
     - ``'mmcv'``: mmcv's CUDA operator, the default on a GPU;
@@ -69,7 +69,7 @@ def choose_backend(wanted: str, device: str) -> str:
     - ``'pytorch'``: mmcv's PyTorch function, everywhere else.
 
     Raises:
-        ValueError: the wanted one is unknown, or cannot run on ``device``.
+        ValueError: it is unknown, or cannot run on ``device``.
     """
     usable = dict(
         mmcv=device == 'cuda' and get_compiling_cuda_version() != 'not available',
@@ -77,22 +77,22 @@ def choose_backend(wanted: str, device: str) -> str:
         sparse=device == 'cpu',
         pytorch=True,
     )
-    if wanted == 'auto':
+    if backend == 'auto':
         candidates = ('sparse', 'pytorch') if device != 'cuda' else ('mmcv', 'deformops', 'pytorch')
         return next(name for name in candidates if usable[name])
-    if wanted not in usable:
-        raise ValueError(f'deformable attention: backend must be one of {BACKENDS}, got {wanted!r}')
-    if not usable[wanted]:
+    if backend not in usable:
+        raise ValueError(f'deformable attention: backend must be one of {BACKENDS}, got {backend!r}')
+    if not usable[backend]:
         cure = dict(
             mmcv='it needs a GPU and an mmcv compiled with CUDA (python tools/doctor.py tells)',
             deformops='pip install deformops (Python >= 3.12, torch >= 2.11)',
             sparse='it is for CPUs only',
         )
         raise ValueError(
-            f'deformable attention: backend {wanted!r} does not run on {device!r}: {cure[wanted]}. '
+            f'deformable attention: backend {backend!r} does not run on {device!r}: {cure[backend]}. '
             "backend='auto' takes the best that there is"
         )
-    return wanted
+    return backend
 
 
 def level_tensors(spatial_shapes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

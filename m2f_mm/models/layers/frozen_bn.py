@@ -20,7 +20,7 @@ class FrozenBN(nn.Module):
     Args:
         num_features: channels.
         eps: added to the variance.
-        inplace: overwrite the input where no gradient is wanted; for norms behind a convolution, as all of a ResNet's.
+        inplace: overwrite the input where no gradient is needed; for norms behind a convolution, as all of a ResNet's.
     """
 
     _abbr_ = 'bn'  # OpenMMLab names the layer after this: bn1, bn2, ...

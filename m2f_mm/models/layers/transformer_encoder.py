@@ -34,7 +34,7 @@ class TransformerEncoder(BaseModule):
     Args:
         num_layers: layers.
         embed_dims, num_heads, feedforward_channels, dropout, pre_norm: of each.
-        activation_checkpointing: 'full' makes everything inside of the layers again in the backward pass; the other
+        activation_checkpointing: 'full' recomputes everything inside of the layers in the backward pass; the other
             values keep it.
     """
 

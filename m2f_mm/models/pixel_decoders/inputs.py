@@ -21,19 +21,19 @@ def finest_maps(owner: str, feats: Sequence[Tensor], in_channels: Sequence[int |
         ValueError: there are fewer maps, or one has other channels; names both numbers.
     """
     feats = feats if isinstance(feats, list) else list(feats)
-    wanted = len(in_channels)
-    if len(feats) < wanted:
+    count = len(in_channels)
+    if len(feats) < count:
         raise ValueError(
-            f'{owner} has {wanted} in_channels, {list(in_channels)}, but gets {len(feats)} feature maps. '
+            f'{owner} has {count} in_channels, {list(in_channels)}, but gets {len(feats)} feature maps. '
             'Make out_indices of the backbone (or num_outs of the neck) and in_channels of the head agree'
         )
-    if len(feats) > wanted:
+    if len(feats) > count:
         warnings.warn(
-            f'{owner} has {wanted} in_channels, but gets {len(feats)} feature maps: the finest {wanted} are '
+            f'{owner} has {count} in_channels, but gets {len(feats)} feature maps: the finest {count} are '
             'taken, the others left out. To use them, give in_channels of the head an entry for each',
             stacklevel=2,
         )
-        del feats[wanted:]
+        del feats[count:]
     for level, (feat, channels) in enumerate(zip(feats, in_channels)):
         if channels is not None and feat.shape[1] != channels:
             raise ValueError(

@@ -78,8 +78,8 @@ class MSDeformAttnPixelDecoder(BaseModule):
     """Backbone features to mask features and a pyramid of memories.
 
     The coarsest ``num_encoder_levels`` features, and coarser maps made of the last of them, go through a deformable
-    transformer encoder; the finer ones join by FPN steps. Padding is seen as if it were image, as in the official code:
-    its weights expect that.
+    transformer encoder; the finer ones join by FPN steps. Padding is attended to as if it were image, as in the
+    official code: its weights expect that.
 
     Args:
         in_channels: channels of the backbone's features, fine to coarse.
@@ -139,16 +139,16 @@ class MSDeformAttnPixelDecoder(BaseModule):
             finer = finer[: max(0, num_outs - num_encoder_levels - num_extra_levels)]
         self.num_fpn_levels = len(finer)
         self.fine_first = fine_first
-        seen = list(in_channels[-num_encoder_levels:])
+        encoded = list(in_channels[-num_encoder_levels:])
         options = dict(norm_cfg=input_norm_cfg, act_cfg=None, bias=True)
         self.input_convs = ModuleList(
             [
                 *(
                     ConvModule(channels, feat_channels, 1, **options)
-                    for channels in (seen if fine_first else seen[::-1])
+                    for channels in (encoded if fine_first else encoded[::-1])
                 ),
                 *(
-                    ConvModule(feat_channels if i else seen[-1], feat_channels, 3, stride=2, padding=1, **options)
+                    ConvModule(feat_channels if i else encoded[-1], feat_channels, 3, stride=2, padding=1, **options)
                     for i in range(num_extra_levels)
                 ),
             ]
@@ -212,7 +212,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
 
     def _cheap_modules(self) -> list[nn.Module]:
         """Modules whose outputs are recomputed; not norms whose output an activation may change, nor those that count
-        what they see."""
+        their inputs."""
         norms = [conv.norm for conv in self.lateral_convs if conv.with_norm and not conv.with_activation]
         norms = [norm for norm in norms if isinstance(norm, nn.GroupNorm)]
         return [*(norm for layer in self.encoder.layers for norm in layer.norms), *norms, self.add_upsampled]

@@ -75,7 +75,7 @@ class Mask2FormerTransformerDecoder(BaseModule):
         num_heads: attention heads.
         feedforward_channels: hidden channels of the feed-forward networks.
         pre_norm: see the layer.
-        activation_checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass;
+        activation_checkpointing: 'none', or 'full' to recompute everything inside of the layers in the backward pass;
             'norms' and 'ffn' have nothing to save here.
     """
 

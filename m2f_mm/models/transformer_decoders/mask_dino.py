@@ -74,7 +74,7 @@ class MaskDINOTransformerDecoder(BaseModule):
         num_points: points per level and head.
         feedforward_channels: hidden channels of the feed-forward networks.
         deform_attn_backend: implementation of deformable attention, see ``choose_backend``.
-        activation_checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass;
+        activation_checkpointing: 'none', or 'full' to recompute everything inside of the layers in the backward pass;
             'norms' and 'ffn' have nothing to save here.
     """
 

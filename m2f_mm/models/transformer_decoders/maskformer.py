@@ -68,7 +68,7 @@ class MaskFormerTransformerDecoder(BaseModule):
         feedforward_channels: hidden channels of the feed-forward networks.
         dropout: of attention weights, outputs and hidden layers.
         pre_norm: see the layer; the encoder then has a norm at its end.
-        activation_checkpointing: 'none', or 'full' to make everything inside of the layers again in the backward pass;
+        activation_checkpointing: 'none', or 'full' to recompute everything inside of the layers in the backward pass;
             'norms' and 'ffn' have nothing to save here.
     """
 
