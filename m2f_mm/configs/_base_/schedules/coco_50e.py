@@ -1,2 +1,0 @@
-"""configs/_base_/schedules/coco_50e.py in pure Python."""
-globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))

@@ -1,2 +1,0 @@
-"""configs/demo/mask_dino_r18_shapes-panoptic.py in pure Python."""
-globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))

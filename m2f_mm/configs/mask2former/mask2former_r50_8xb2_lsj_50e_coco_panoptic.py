@@ -1,2 +1,0 @@
-"""configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py in pure Python."""
-globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))

@@ -1,2 +1,0 @@
-"""configs/mask2former/mask2former_swin-l-p4-w12-384-in21k_16xb1-300k_mapillary-panoptic.py in pure Python."""
-globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))

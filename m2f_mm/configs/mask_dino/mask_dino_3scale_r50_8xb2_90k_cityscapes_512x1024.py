@@ -1,2 +1,0 @@
-"""configs/mask_dino/mask-dino-3scale_r50_8xb2-90k_cityscapes-512x1024.py in pure Python."""
-globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))

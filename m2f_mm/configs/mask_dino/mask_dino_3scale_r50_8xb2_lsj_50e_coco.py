@@ -1,2 +1,0 @@
-"""configs/mask_dino/mask-dino-3scale_r50_8xb2-lsj-50e_coco.py in pure Python."""
-globals().update(__import__('m2f_mm.apis').apis.pure_config(__file__))
