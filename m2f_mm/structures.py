@@ -18,7 +18,7 @@ from .boxes import masks_to_boxes
 from .deprecation import renamed_attributes
 from .mask_ops import dot, mask_logits_from
 
-NO_CLASS = -1  # label of an object of a clip that teaches its mask, and that its query is no object
+NO_CLASS = -1  # label of a clip's object whose mask is learned, with no-object as the class target
 
 
 @dataclass
@@ -149,8 +149,8 @@ class MaskPredictions(Sequence[LayerPrediction]):
             others for each layer.
         selected: the first layer is the prediction for which a two-stage decoder chose tokens of the encoder.
         denoising: optional, predictions for noised objects, layer by layer.
-        groups: of ``denoising``: how many times each image's objects are among its queries. Query g M + n is object n
-            of group g, M the largest number of objects in the batch; an image with fewer has slots without an object.
+        groups: of ``denoising``: number of groups of M queries, M the largest number of objects in the batch. Query
+            g M + n is object n in group g; an image with fewer objects has queries without one.
         queries: optional, (B, Q, E), the normalised queries behind class logits and embeddings of the output; alike
             for the same object in other clips.
     """

@@ -2,7 +2,7 @@
 
 Models of videos, and Mask2Formers of images, whose frames are joined as MinVIS does. A video is read as it is needed, a
 window of frames at a time, and a second time for drawing. What grows with its length are the RLE of the
-likeliest tracks and, where they are wanted, the panoptic maps, packed: some kilobytes for each frame.
+top tracks and, with ``panoptic_on``, the packed panoptic maps: some kilobytes for each frame.
 """
 
 import copy

@@ -2,8 +2,8 @@
 
 Two things make it so: MMEngine's loader hands names of this package and files that ``torch.load`` cannot read to
 ``read_checkpoint``, and a model translates names that are not its own when a state dict is loaded into it
-(``register_translation``). Files that MMEngine can read give what MMEngine makes of them, whoever loads them and
-whatever they hold. While ``safe_loading`` is in force, as in our tools, nothing that is loaded may run code.
+(``register_translation``). Files that MMEngine can read load as without this package. While ``safe_loading`` is in
+force, as in our tools, nothing that is loaded may run code.
 """
 
 import difflib

@@ -285,8 +285,8 @@ def variant_of(keys: Iterable[str]) -> Variant:
 
 
 def _newest_names(keys: Iterable[str]) -> dict[str, str]:
-    """The newest form of each key that belongs to the network: the pixel decoder has had a module of its own only
-    since then."""
+    """The newest form of each key that belongs to the network: in the first versions the pixel decoder was no module
+    of its own, its keys stood directly under ``sem_seg_head``."""
 
     def newest(key: str) -> str:
         if key.startswith('sem_seg_head.') and not key.startswith((PIXEL_DECODER, PREDICTOR)):

@@ -123,8 +123,10 @@ def backbone_to_ours(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def in_order(state: dict[str, Tensor], head: str, class_ids: Sequence[int]) -> dict[str, Tensor]:
-    """With the rows that belong to classes in another order: of the class layer, and of the labels that are denoised.
-    No-object, where there is one, stays last. Another number of classes than the model's is left as it is."""
+    """Class rows of ``cls_embed`` and ``label_embed`` reordered: row i of the result is row ``class_ids[i]``.
+
+    No-object, where there is one, stays last. Tensors of another number of classes stay as they are.
+    """
     count = len(class_ids)
     orders = {count: torch.tensor(class_ids), count + 1: torch.tensor([*class_ids, count])}
     names = [f'{head}.{name}' for name in ('cls_embed.weight', 'cls_embed.bias', 'label_embed.weight')]

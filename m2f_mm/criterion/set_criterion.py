@@ -142,7 +142,7 @@ class SetCriterion(nn.Module):
         }
 
     def _check(self, targets: Sequence[SegTargets], predictions: MaskPredictions) -> None:
-        """Raise the error for a target from which nothing but classes can be learned."""
+        """Raise where a target has boxes alone and the model learns none, or where boxes are learned and missing."""
         for b, target in enumerate(targets):
             if target.masks is None and self.box_terms is None and predictions.mask_features is not None:
                 raise ValueError(
@@ -168,8 +168,8 @@ class SetCriterion(nn.Module):
         return QueryGroup(predictions, matching, classes, sums, copies, first_layer, known)
 
     def _step(self, matched: QueryGroup, targets: Sequence[SegTargets], masks: TargetMasks) -> Step:
-        """What all groups share. Averages the normalisers over the workers; the class weights of queries with known
-        objects stay each worker's own: another may have none of these queries, or other groups."""
+        """What all groups share. Averages the normalisers over the workers, but for the class weights of queries with
+        known objects: the number of their groups differs between workers."""
         num_objects = sum(len(target) for target in targets)
         num_masks = sum(len(target) for target in targets if target.masks is not None)
         like = matched.predictions.class_logits[0]

@@ -1,4 +1,4 @@
-"""The only room that knows the data samples of MMDetection and MMSegmentation; each part needs its own stack alone."""
+"""Heads, detectors and segmentors for MMDetection and MMSegmentation; what is for one needs nothing of the other."""
 
 import warnings
 from importlib.util import find_spec

@@ -19,20 +19,20 @@ class RandomNoise:
     image after image, and all of them group after group."""
 
     def chance(self, count: int, device: torch.device) -> Tensor:
-        """(count,) in 0..1: whose label is replaced."""
+        """(count,) in 0..1: a label is replaced where this is small."""
         return torch.rand(count, device=device)
 
     def labels(self, replaced: Tensor, num_classes: int) -> Tensor:
-        """int64 (count,): labels for those that are replaced, whatever for the others."""
+        """int64 (count,): a label for each object; those that are not replaced go unused."""
         return torch.randint(num_classes, replaced.shape, device=replaced.device)
 
     def boxes(self, count: int, device: torch.device) -> Tensor:
-        """(count, 4) in 0..1: how far centre and size move, the middle being not at all."""
+        """(count, 4) in 0..1: the shift of centre and size; 0.5 is none, 0 and 1 are the largest."""
         return torch.rand(count, 4, device=device)
 
 
 class NoisedQueries(NamedTuple):
-    """Queries that are to become the objects again.
+    """Queries made of objects whose labels and boxes are noised; they learn to restore the objects.
 
     Args:
         content: (B, G * M, E); zero where an image has no object.
@@ -45,8 +45,8 @@ class NoisedQueries(NamedTuple):
     groups: int
 
     def mask(self, num_queries: int) -> Tensor:
-        """bool (1, 1, G * M + Q, G * M + Q), true where a query may see another: a group sees itself and the Q that
-        are matched, which see themselves alone."""
+        """bool (1, 1, G * M + Q, G * M + Q), true where attention is allowed: queries of a group attend to
+        the group and to the Q matching queries, which attend to each other alone."""
         number = self.content.shape[1]
         group = torch.arange(number, device=self.content.device) // (number // self.groups)
         group = torch.cat((group, group.new_full((num_queries,), self.groups)))
@@ -57,7 +57,7 @@ class NoisedQueries(NamedTuple):
 def noised_queries(
     targets: Sequence[SegTargets], embedding: nn.Embedding, budget: int, scale: float, draw: RandomNoise
 ) -> NoisedQueries | None:
-    """As many groups as the budget has room for; None where there is nothing, or where one group is more than it.
+    """As many groups of queries as ``budget`` allows; None without objects, or where one group is larger than it.
 
     Args:
         targets: of the images of the batch, with boxes.

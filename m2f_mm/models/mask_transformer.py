@@ -93,12 +93,12 @@ class MaskNetwork(BaseModule):
 
     @property
     def input_projections(self) -> Sequence[nn.Module]:
-        """What is put before the transformer decoder, for each memory."""
+        """1x1 projections of the memories, one for each level."""
         return [self.decoder_input_proj] if self.transformer_decoder.single_memory else self.decoder_input_projs
 
     @property
     def mask_projection(self) -> nn.Conv2d | None:
-        """What the embeddings of masks go through in the place of the pixels."""
+        """The pixel decoder's last 1x1 convolution, applied to mask embeddings instead of pixels."""
         return getattr(self.pixel_decoder, 'mask_projection', None)
 
     def _decode_pixels(

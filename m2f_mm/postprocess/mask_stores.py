@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class BitmapStore:
-    """A byte per pixel and result; a mask is written to the first result that has it, and copied at the end.
+    """A byte per pixel and result. A mask that several results share is written once, and copied in ``finish``.
 
     Args:
         source: the mask of each result, int64 (K,).
