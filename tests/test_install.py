@@ -229,3 +229,16 @@ def test_tested_versions_lie_in_the_declared_ranges():
                 requirement = Requirement(line)
                 assert requirement.specifier.contains(tested.pop(requirement.name))
     assert set(tested) == {'imaug'}  # needed by onedl-mmdetection alone
+
+
+def test_files_of_others_among_the_generated_configs_stay(monkeypatch, tmp_path):
+    from m2f_mm.apis import configs
+
+    monkeypatch.setattr(configs, 'PURE_ROOT', tmp_path)
+    configs.write_pure_configs()
+    generated = len(list(tmp_path.rglob('*.py')))
+    old, mine = tmp_path / 'demo' / 'old.py', tmp_path / 'demo' / 'mine.py'
+    old.write_text(configs.PURE_SOURCE.format(name='configs/demo/old.py'))
+    mine.write_text('model = dict()\n')
+    assert configs.write_pure_configs() == [str(old)]
+    assert not old.exists() and mine.exists() and len(list(tmp_path.rglob('*.py'))) == generated + 1

@@ -51,14 +51,14 @@ def nearest_configs(name: str, count: int = 3) -> list[str]:
     """The shipped configs whose names have most of the words of ``name``, the published ones before the demos."""
     words = _words(name)
 
-    def cosine_similarity(shipped: str) -> float:
+    def name_similarity(shipped: str) -> float:
         known = _words(shipped)
         similarities = [max(difflib.SequenceMatcher(None, word, other).ratio() for other in known) for word in words]
         return sum(similarities) / len(similarities) - 0.01 * len(known)  # of names with the same words the shorter one
 
     if not words:
         return []
-    scores = {shipped: cosine_similarity(shipped) for shipped in shipped_configs() if not shipped.startswith('_base_/')}
+    scores = {shipped: name_similarity(shipped) for shipped in shipped_configs() if not shipped.startswith('_base_/')}
     near = [shipped for shipped, score in scores.items() if score > 0.6]
     published = {word for shipped in scores if not shipped.startswith('demo/') for word in _words(shipped)}
     demos = {word for shipped in scores if shipped.startswith('demo/') for word in _words(shipped)} - published
@@ -110,8 +110,9 @@ def write_pure_configs() -> list[str]:
     expected = {PURE_ROOT / pure_name(name): PURE_SOURCE.format(name=f'configs/{name}') for name in shipped_configs()}
     changed = []
     for path in set(PURE_ROOT.rglob('*.py')) - set(expected):
-        path.unlink()
-        changed.append(str(path))
+        if path.read_text(encoding='utf-8').endswith(PURE_SOURCE.partition('\n')[2]):  # a file of this function
+            path.unlink(missing_ok=True)
+            changed.append(str(path))
     for path, source in expected.items():
         if not path.is_file() or path.read_text(encoding='utf-8') != source:
             path.parent.mkdir(parents=True, exist_ok=True)

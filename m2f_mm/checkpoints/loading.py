@@ -289,13 +289,14 @@ def translate_state_dict(model: nn.Module, state_dict: dict[str, Tensor], prefix
         weights = dict(state_dict['model'])
         state_dict.clear()
         state_dict.update(weights)
-    source, head = source_of(state_dict), head_of(model)
+    source = source_of(state_dict)
+    if source in (None, OURS, BACKBONE):
+        return
+    head = head_of(model)
     if source == DINO:
         if not getattr(head, 'predicts_boxes', False):
             return  # nothing but the backbone is shared, whose names are the same
         dino.check(state_dict, head)
-    if source in (None, OURS, BACKBONE):
-        return
     translated = to_ours(state_dict, head_name(model), getattr(head, 'class_ids', None), source)
     state_dict.clear()
     state_dict.update(translated)

@@ -254,7 +254,7 @@ def at_least_float32(predictions: MaskPredictions) -> MaskPredictions:
     return replace(
         predictions,
         layers=[widen_layer(layer) for layer in predictions],
-        denoising=predictions.denoising and at_least_float32(predictions.denoising),
+        denoising=None if predictions.denoising is None else at_least_float32(predictions.denoising),
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from m2f_mm.boxes import xyxy_to_cxcywh
 from m2f_mm.datasets.rle_masks import RLEMasks
+from m2f_mm.deprecation import renamed_attributes
 from m2f_mm.postprocess import Instances, Segment, Sizes
 from m2f_mm.structures import NO_CLASS, SegTargets
 
@@ -270,3 +271,6 @@ def instance_result(instances: Instances, sizes: Sizes, score_thr: float = 0.0) 
 def semantic_result(labels: Tensor) -> PixelData:
     """A label map (H, W) in MMDetection's form."""
     return PixelData(sem_seg=labels[None])
+
+
+__getattr__ = renamed_attributes(__name__, dict(panoptic_codes='panoptic_ids'))

@@ -26,7 +26,8 @@ class Renamed(NamedTuple):
 
     Args:
         name: of the argument.
-        default: its value where a config has the dict that the path starts with, but not this option.
+        default: its value where a config has the stock dict two levels above, such as ``layer_cfg``, but says it
+            neither here nor under its name.
         unless: path of another option that says the same; with it there is no default.
     """
 
@@ -137,10 +138,10 @@ def translate(where: str, cfg: Mapping[str, Any] | None, table: Table) -> dict[s
     """
     given = dict(_flatten(cfg or {}, table))
     for path, entry in table.items():
-        if isinstance(entry, Renamed) and entry.default is not ABSENT and entry.unless not in given:
-            owner = path.rpartition('.')[0].split('.')[0]
-            if not owner or owner in (cfg or {}):
-                given.setdefault(path, entry.default)
+        if isinstance(entry, Renamed) and entry.default is not ABSENT:
+            said = any(option in given for option in (path, entry.name, entry.unless))
+            if not said and _has_dict(cfg or {}, path.split('.')[:-2]):
+                given[path] = entry.default
     options = {path: entry.default for path, entry in table.items() if isinstance(entry, Value)}
     options = {path: default for path, default in options.items() if default is not ABSENT}
     origins: dict[str, str] = {}
@@ -157,11 +158,12 @@ def translate(where: str, cfg: Mapping[str, Any] | None, table: Table) -> dict[s
                     f'{owner}: {key}={value!r} is not supported, only {" or ".join(map(repr, entry.values))}'
                 )
             continue
+        name = path if isinstance(entry, Value) else str(getattr(entry, 'name', entry))
+        if isinstance(entry, Old):
+            warn_renamed(f'{owner}: {key}', name)
+            entry = table.get(name, entry)
         if isinstance(entry, Value) and not entry.valid(value):
             raise ValueError(f'{owner}: {key}={value!r}: must be {entry.expected}, got {value!r}')
-        if isinstance(entry, Old):
-            warn_renamed(f'{owner}: {key}', entry.name)
-        name = path if isinstance(entry, Value) else str(getattr(entry, 'name', entry))
         if name in origins and options[name] != value:
             other, _, other_key = f'{where}.{origins[name]}'.rpartition('.')
             raise ValueError(
@@ -169,6 +171,14 @@ def translate(where: str, cfg: Mapping[str, Any] | None, table: Table) -> dict[s
             )
         options[name], origins[name] = value, path
     return options
+
+
+def _has_dict(cfg: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    """Whether there is a dict at the path ``keys``; an empty path is the config itself."""
+    value: Any = cfg
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return isinstance(value, Mapping)
 
 
 def _flatten(cfg: Mapping[str, Any], table: Table, prefix: str = '') -> Iterator[tuple[str, Any]]:

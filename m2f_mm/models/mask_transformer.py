@@ -108,7 +108,9 @@ class MaskNetwork(BaseModule):
         projections."""
         if len(feats[0]) % num_frames:
             raise ValueError(f'{len(feats[0])} frames do not make clips of {num_frames}')
-        options = {} if self.mask_projection is None else dict(project=False, release=release_feats)
+        options = {} if self.mask_projection is None else dict(project=False)
+        if release_feats and options:
+            options['release'] = True
         mask_features, memories = self.pixel_decoder(feats, **options)
         if len(memories) != len(self.input_projections):
             raise ValueError(

@@ -122,6 +122,21 @@ def test_old_name_of_mask_quality_in_score():
         assert not read_test_cfg(dict(rate_masks=False), DETECTOR_OPTIONS).mask_quality_in_score
 
 
+def test_values_are_checked_under_old_names_too():
+    with pytest.raises(ValueError, match="rate_masks='no': must be True or False"):
+        read_test_cfg(dict(rate_masks='no'), DETECTOR_OPTIONS)
+
+
+def test_defaults_of_stock_layers_need_the_stock_layers():
+    """mmcv's 1024 hidden channels where a config has ``layer_cfg``; the method's own 2048 elsewhere."""
+    short = head('MaskDINOHead', pixel_decoder=dict(encoder=dict(num_layers=1)))
+    said = head('MaskDINOHead', pixel_decoder=dict(encoder=dict(num_layers=1), feedforward_channels=96))
+    layers = dict(self_attn_cfg=dict(num_levels=3), ffn_cfg=dict())
+    stock = head('MaskDINOHead', pixel_decoder=dict(encoder=dict(num_layers=1, layer_cfg=layers)))
+    for built, channels in ((short, 2048), (said, 96), (stock, 1024)):
+        assert built.pixel_decoder.encoder.layers[0].ffn.layers[0][0].out_features == channels
+
+
 def test_contradictions_are_named():
     with pytest.raises(ValueError, match='self_attn_cfg: num_heads=4, but .*cross_attn_cfg: num_heads=8'):
         attention = dict(self_attn_cfg=dict(num_heads=4), cross_attn_cfg=dict(num_heads=8))

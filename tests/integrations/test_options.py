@@ -657,3 +657,15 @@ def test_checkpointing_is_an_old_name(place):
         head = MODELS.build(dict(type='m2f_mm.Mask2FormerHead', num_things_classes=2, **given))
     parts = ['pixel_decoder', 'transformer_decoder'] if place == 'head' else [place]
     assert all(getattr(head, part).activation_checkpointing == 'full' for part in parts)
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['MSDeformAttnPixelDecoder', 'TransformerEncoderPixelDecoder', 'Mask2FormerTransformerDecoder']
+    + ['MaskFormerTransformerDecoder', 'MaskDINOTransformerDecoder'],
+)
+def test_checkpointing_is_an_old_name_of_constructors(name):
+    deprecation._warned.clear()
+    with pytest.warns(FutureWarning, match='activation_checkpointing'):
+        part = MODELS.build(dict(type=f'm2f_mm.{name}', checkpointing='full'))
+    assert any(getattr(module, 'activation_checkpointing', '') == 'full' for module in part.modules())

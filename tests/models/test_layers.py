@@ -267,6 +267,17 @@ def test_recomputed_outputs_have_the_same_gradients():
         assert torch.equal(mine, theirs)
 
 
+def test_output_that_another_hook_replaces_is_not_recomputed():
+    norm, linear = nn.LayerNorm(7), nn.Linear(7, 5)
+    norm.register_forward_hook(lambda module, inputs, output: 2 * output)
+    x = torch.randn(2, 7)
+    gradients = []
+    for enabled in (False, True):
+        with recompute_outputs([norm], enabled):
+            gradients.append(torch.autograd.grad(linear(norm(x)).square().sum(), linear.weight)[0])
+    assert torch.equal(*gradients)
+
+
 def test_recomputed_output_is_not_kept():
     norm, linear = nn.LayerNorm(64), nn.Linear(64, 1)
     x = torch.randn(1000, 64, requires_grad=True)

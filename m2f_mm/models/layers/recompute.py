@@ -91,6 +91,8 @@ class OutputRecomputation:
         self.outputs.clear()
 
     def _note(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        if len(module._forward_hooks) > 1:  # another hook may have replaced the output
+            return
         recomputation = Recomputation(module.forward, tuple(self._pack(x) for x in inputs))
         self.outputs[address(output)] = ref(output), recomputation
 

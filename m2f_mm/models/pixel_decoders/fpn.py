@@ -11,6 +11,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
+from m2f_mm.deprecation import renamed_arguments
 from m2f_mm.registry import MODELS
 
 from ..layers import TransformerEncoder, loads_weights, sine_position, xavier_matrices
@@ -140,6 +141,7 @@ class TransformerEncoderPixelDecoder(TopDownPathway):
         Others: as for the FPN.
     """
 
+    @renamed_arguments(checkpointing='activation_checkpointing')
     def __init__(
         self,
         in_channels: Sequence[int] = (256, 512, 1024, 2048),

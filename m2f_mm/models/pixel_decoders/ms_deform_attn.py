@@ -13,6 +13,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init, xavier_init
 from torch import Tensor, nn
 
+from m2f_mm.deprecation import renamed_arguments
 from m2f_mm.registry import MODELS
 
 from ..layers import (
@@ -104,6 +105,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
             feed-forward networks, too) or 'full' (all of encoder layers and FPN steps).
     """
 
+    @renamed_arguments(checkpointing='activation_checkpointing')
     def __init__(
         self,
         in_channels: Sequence[int] = (256, 512, 1024, 2048),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from m2f_mm.deprecation import renamed_arguments
 from m2f_mm.registry import MODELS
 
 from ..layers import (
@@ -82,6 +83,7 @@ class Mask2FormerTransformerDecoder(BaseModule):
     learned_content, level_embeddings = True, True
     single_memory = False
 
+    @renamed_arguments(checkpointing='activation_checkpointing')
     def __init__(
         self,
         num_layers: int = 9,

@@ -11,6 +11,7 @@ import torch
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from m2f_mm.deprecation import renamed_arguments
 from m2f_mm.registry import MODELS
 
 from ..layers import (
@@ -80,6 +81,7 @@ class MaskDINOTransformerDecoder(BaseModule):
 
     single_memory = False
 
+    @renamed_arguments(checkpointing='activation_checkpointing')
     def __init__(
         self,
         num_layers: int = 9,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from m2f_mm.deprecation import renamed_arguments
 from m2f_mm.registry import MODELS
 
 from ..layers import (
@@ -75,6 +76,7 @@ class MaskFormerTransformerDecoder(BaseModule):
     learned_content, level_embeddings = False, False
     single_memory = True
 
+    @renamed_arguments(checkpointing='activation_checkpointing')
     def __init__(
         self,
         num_layers: int = 6,
