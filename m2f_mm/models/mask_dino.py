@@ -14,10 +14,10 @@ from m2f_mm.mask_ops import mask_logits_from
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .denoising import RandomNoise, noised_queries
-from .layers import loads_weights
+from .layers import Shapes, loads_weights
 from .mask_transformer import MaskNetwork
 from .recorder import PredictionRecorder
-from .transformer_decoders.mask_dino import Shapes, inverse_sigmoid
+from .transformer_decoders.mask_dino import inverse_sigmoid
 
 BOXES_FROM_MASKS = ('no', 'bitmask', 'mask2box')
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from m2f_mm.models import MaskDINO, MaskDINOTransformerDecoder, MSDeformAttnPixelDecoder
+from m2f_mm.models.layers import deformable_sampling
 from m2f_mm.structures import SegTargets
 from tests.helpers.tiny_models import assert_close
 
@@ -132,3 +133,18 @@ def test_noised_objects_in_a_compiled_network():
     )
     for mine, theirs in zip(found, expected, strict=True):
         assert_close(mine, theirs, 1e-4)
+
+
+def test_tensors_of_the_levels_are_made_once_for_all_layers(monkeypatch):
+    """Once for the encoder, once for the decoder: each number is a kernel of its own on a GPU."""
+    filled = []
+
+    def counted(value, device):
+        filled.append(value)
+        return torch.full((), value, dtype=torch.long, device=device)
+
+    monkeypatch.setattr(deformable_sampling, '_scalar', counted)
+    model = network().eval()
+    with torch.no_grad():
+        model(features())
+    assert len(filled) == 2 * 2 * 4  # height and width of 4 levels

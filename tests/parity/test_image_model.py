@@ -52,14 +52,14 @@ def test_pixel_decoder(case):
         hook.remove()
     for layer, wanted in zip(layers, expected['encoder_layers']):
         assert_close(layer, wanted, FORWARD, 'encoder layer')
-    (_, _, reference, shapes, _), out = attention[0]
+    (_, _, reference, levels, _), out = attention[0]
     assert_close(
         reference.expand_as(expected['deform0']['reference_points']),
         expected['deform0']['reference_points'],
         FORWARD,
         'reference points',
     )
-    assert [list(shape) for shape in shapes] == expected['deform0']['spatial_shapes'].tolist()
+    assert [list(shape) for shape in levels.shapes] == expected['deform0']['spatial_shapes'].tolist()
     assert_close(out, expected['deform0']['out'], FORWARD, 'first deformable attention')
     assert_close(mask_features, expected['mask_features'], FORWARD, 'mask features')
     for memory, wanted in zip(memories, expected['multi_scale']):

@@ -1,6 +1,7 @@
 """Layers."""
 
 from .attention import Attention
+from .deformable_sampling import Levels, Shapes, levels_of
 from .feed_forward import FeedForward
 from .frozen_bn import FrozenBN
 from .initialization import loads_weights, xavier_matrices
@@ -14,12 +15,15 @@ __all__ = [
     'Attention',
     'FeedForward',
     'FrozenBN',
+    'Levels',
     'MSDeformAttn',
     'Position',
     'ResidualLayer',
+    'Shapes',
     'TransformerEncoder',
     'check_activation_checkpointing',
     'layer_norms',
+    'levels_of',
     'loads_weights',
     'recompute',
     'recompute_outputs',

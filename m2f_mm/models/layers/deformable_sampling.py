@@ -7,6 +7,7 @@ Shapes: B images, N queries, V value tokens of all levels, M heads, D channels o
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import torch
 from mmcv.ops import get_compiling_cuda_version
@@ -16,12 +17,13 @@ from torch import Tensor
 from .sparse_sampling import SparseSampling
 from .tracing import is_exported
 
+Shapes = Sequence[tuple[int, int]]
 BACKENDS = ('auto', 'mmcv', 'deformops', 'sparse', 'pytorch')
 
 
 def sample_levels(
     value: Tensor,
-    spatial_shapes: Sequence[tuple[int, int]],
+    spatial_shapes: 'Shapes | Levels',
     locations: Tensor,
     weights: Tensor,
     im2col_step: int = 64,
@@ -31,7 +33,7 @@ def sample_levels(
 
     Args:
         value: (B, V, M, D), the levels one after the other, each row-major.
-        spatial_shapes: (height, width) of each level; the products add up to V.
+        spatial_shapes: (height, width) of each level, or ``levels_of`` them; the products add up to V.
         locations: (B, N, M, L, K, 2) as x, y in 0..1 of each level; 0 is the left edge of the first pixel.
         weights: (B, N, M, L, K).
         im2col_step: images that mmcv's operator takes at once.
@@ -40,22 +42,22 @@ def sample_levels(
     Returns:
         (B, N, M * D).
     """
+    levels = levels_of(spatial_shapes, value.device)
     backend = choose_backend(backend, value.device.type)
     if backend == 'sparse' and (is_exported() or torch.compiler.is_compiling() and torch.is_grad_enabled()):
         backend = 'pytorch'  # SciPy, in the other's backward pass, is nothing that a compiler can look into
     if backend == 'sparse':
-        return SparseSampling.apply(value, locations, weights, tuple(spatial_shapes))
+        return SparseSampling.apply(value, locations, weights, levels.shapes)
     if backend == 'pytorch':
-        return multi_scale_deformable_attn_pytorch(value, spatial_shapes, locations, weights)
-    _, shapes, starts = level_tensors(tuple(spatial_shapes), value.device)
+        return multi_scale_deformable_attn_pytorch(value, levels.shapes, locations, weights)
     if backend == 'deformops':
         from deformops.registry import msda
 
-        return msda(value, shapes, starts, locations, weights.flatten(3))
+        return msda(value, levels.shape_tensor, levels.starts, locations, weights.flatten(3))
     batch = value.shape[0]
     step = next(step for step in range(min(batch, im2col_step), 0, -1) if batch % step == 0)  # the kernel's demand
     return MultiScaleDeformableAttnFunction.apply(
-        value.contiguous(), shapes, starts, locations.contiguous(), weights.contiguous(), step
+        value.contiguous(), levels.shape_tensor, levels.starts, locations.contiguous(), weights.contiguous(), step
     )
 
 
@@ -95,19 +97,34 @@ def choose_backend(backend: str, device: str) -> str:
     return backend
 
 
-def level_tensors(spatial_shapes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """What the device has to know of the levels.
+class Levels(NamedTuple):
+    """Sizes of the levels, for the host and on the device.
 
-    Filled there, number by number: nothing waits for the device, and sizes may be symbols of an export. They are not
-    kept from call to call, where tensors of a trace or an export would outlive it.
-
-    Returns:
-        Width and height of each level, float32 (L, 2); height and width, int64 (L, 2); first token, int64 (L,).
+    Args:
+        shapes: (height, width) of each level.
+        sizes: width and height, float32 (L, 2).
+        shape_tensor: height and width, int64 (L, 2).
+        starts: first token, int64 (L,).
     """
-    lengths = [length for shape in spatial_shapes for length in shape]
-    shapes = torch.stack([_scalar(length, device) for length in lengths]).view(-1, 2)
-    starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
-    return shapes.flip(1).float(), shapes, starts
+
+    shapes: tuple[tuple[int, int], ...]
+    sizes: Tensor
+    shape_tensor: Tensor
+    starts: Tensor
+
+
+def levels_of(shapes: Shapes | Levels, device: torch.device) -> Levels:
+    """Levels of these (height, width); made once for all layers of a forward pass.
+
+    Filled on the device, number by number: nothing waits for it, and sizes may be symbols of an export. They are not
+    kept from call to call, where tensors of a trace or an export would outlive it.
+    """
+    if isinstance(shapes, Levels):
+        return shapes
+    lengths = [length for shape in shapes for length in shape]
+    tensor = torch.stack([_scalar(length, device) for length in lengths]).view(-1, 2)
+    starts = torch.cat((tensor.new_zeros(1), tensor.prod(1).cumsum(0)[:-1]))
+    return Levels(tuple(shapes), tensor.flip(1).float(), tensor, starts)
 
 
 def _scalar(value: int | Tensor, device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from m2f_mm.registry import MODELS
 
-from .deformable_sampling import level_tensors, sample_levels
+from .deformable_sampling import Levels, Shapes, levels_of, sample_levels
 from .position_encoding import Position
 from .tracing import is_prediction
 
@@ -42,7 +42,7 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         query: Tensor,
         value: Tensor,
         reference_points: Tensor,
-        spatial_shapes: Sequence[tuple[int, int]],
+        spatial_shapes: Shapes | Levels,
         positions: Sequence[Position] = (),
     ) -> Tensor:
         """
@@ -50,20 +50,21 @@ class MSDeformAttn(MultiScaleDeformableAttention):
             query: (B, N, E).
             value: (B, V, E), the levels one after the other, each row-major.
             reference_points: (B or 1, N, L, 2) as x, y, or (B or 1, N, L, 4) as cx, cy, w, h, all in 0..1.
-            spatial_shapes: (height, width) of each level; the products add up to V.
+            spatial_shapes: (height, width) of each level, or ``levels_of`` them; the products add up to V.
             positions: of the queries, where they are not added yet; one after the other they make up N.
 
         Returns:
             (B, N, E), before any residual.
         """
+        levels = levels_of(spatial_shapes, query.device)
         value = self.value_proj(value).unflatten(-1, (self.num_heads, -1))  # (B, V, M, E / M)
         offsets, weights = self._offsets_and_weights(query, positions)
         with torch.autocast(query.device.type, enabled=False):
             wide = torch.promote_types(value.dtype, torch.float32)
             weights = weights.to(wide).flatten(-2).softmax(-1).view(weights.shape)
-            locations = self._locations(reference_points.to(wide), offsets.to(wide), spatial_shapes)
+            locations = self._locations(reference_points.to(wide), offsets.to(wide), levels)
             del offsets  # part of a larger tensor that nothing needs any more
-            sampled = sample_levels(value.to(wide), spatial_shapes, locations, weights, self.im2col_step, self.backend)
+            sampled = sample_levels(value.to(wide), levels, locations, weights, self.im2col_step, self.backend)
         return self.output_proj(sampled.to(value.dtype))
 
     def _offsets_and_weights(self, query: Tensor, positions: Sequence[Position]) -> tuple[Tensor, Tensor]:
@@ -83,12 +84,11 @@ class MSDeformAttn(MultiScaleDeformableAttention):
         heads = (self.num_heads, self.num_levels, self.num_points)
         return offsets.unflatten(-1, (*heads, 2)), weights.unflatten(-1, heads)
 
-    def _locations(self, reference: Tensor, offsets: Tensor, spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
+    def _locations(self, reference: Tensor, offsets: Tensor, levels: Levels) -> Tensor:
         """Where to sample: (B, N, M, L, K, 2) as x, y in 0..1 of each level."""
         reference = reference[:, :, None, :, None]
         if reference.shape[-1] == 4:  # offsets in half-sizes of the box
             return reference[..., :2] + offsets / self.num_points * reference[..., 2:] * 0.5
-        sizes, _, _ = level_tensors(tuple(spatial_shapes), offsets.device)
         # As large as the offsets of one head: torch is slow where it repeats something in runs of two.
-        sizes = sizes.to(offsets.dtype)[:, None].expand(offsets.shape[-3:]).contiguous()
+        sizes = levels.sizes.to(offsets.dtype)[:, None].expand(offsets.shape[-3:]).contiguous()
         return reference + offsets / sizes

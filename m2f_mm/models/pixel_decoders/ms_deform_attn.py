@@ -18,9 +18,11 @@ from m2f_mm.registry import MODELS
 
 from ..layers import (
     FeedForward,
+    Levels,
     MSDeformAttn,
     Position,
     check_activation_checkpointing,
+    levels_of,
     loads_weights,
     recompute,
     recompute_outputs,
@@ -54,10 +56,10 @@ class MSDeformAttnEncoderLayer(BaseModule):
         x: Tensor,
         positions: Sequence[Position],
         reference_points: Tensor,
-        spatial_shapes: Sequence[tuple[int, int]],
+        levels: Levels,
     ) -> Tensor:
         """x: (B, V, E); positions: of each level; reference_points: (1, V, L, 2). Returns (B, V, E)."""
-        x = x + self.self_attn(x, x, reference_points, spatial_shapes, positions)
+        x = x + self.self_attn(x, x, reference_points, levels, positions)
         x = recompute(self.activation_checkpointing == 'ffn', self._feed_forward, x)
         return self.norms[1](x)
 
@@ -237,7 +239,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
     def _encode(self, feats: list[Tensor]) -> list[Tensor]:
         """The deformable encoder over the last of the features, which are taken off the list; returns its maps."""
         maps, order = self._enter(feats)
-        shapes = [tuple(each.shape[-2:]) for each in maps]
+        shapes = [(each.shape[-2], each.shape[-1]) for each in maps]
         tokens = torch.cat([each.flatten(2) for each in maps], 2).transpose(1, 2)
         device = tokens.device
         positions = [
@@ -247,8 +249,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
         reference = torch.cat([pixel_centres(h, w, device) for h, w in shapes])  # (V, 2)
         del maps
         reference = reference[None, :, None].expand(1, -1, len(shapes), -1)
+        levels = levels_of(shapes, device)
         for layer in self.encoder.layers:  # here, for a call of the encoder would hold the first tokens to its end
-            tokens = self._recompute(layer, tokens, positions, reference, shapes)
+            tokens = self._recompute(layer, tokens, positions, reference, levels)
         parts = tokens.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
         return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
 

@@ -5,7 +5,7 @@ Shapes: B images, Q queries (those of denoising first), E channels, V tokens of 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from mmengine.model import BaseModule, ModuleList
@@ -17,16 +17,17 @@ from m2f_mm.registry import MODELS
 from ..layers import (
     Attention,
     FeedForward,
+    Levels,
     MSDeformAttn,
     ResidualLayer,
+    Shapes,
     check_activation_checkpointing,
     layer_norms,
+    levels_of,
     recompute,
     xavier_matrices,
 )
 from ..recorder import Recorder
-
-Shapes = Sequence[tuple[int, int]]
 
 
 class MaskDINODecoderLayer(ResidualLayer):
@@ -43,7 +44,7 @@ class MaskDINODecoderLayer(ResidualLayer):
         self.norms = layer_norms(embed_dims, 3)
 
     def forward(
-        self, query: Tensor, query_pos: Tensor, reference: Tensor, tokens: Tensor, shapes: Shapes, mask: Tensor | None
+        self, query: Tensor, query_pos: Tensor, reference: Tensor, tokens: Tensor, levels: Levels, mask: Tensor | None
     ) -> Tensor:
         """
         Args:
@@ -51,15 +52,15 @@ class MaskDINODecoderLayer(ResidualLayer):
             query_pos: their position encodings (B, Q, E).
             reference: boxes (B, Q, 4) in 0..1.
             tokens: (B, V, E), the levels one after the other.
-            shapes: (height, width) of each level.
+            levels: sizes of the levels.
             mask: bool (1, 1, Q, Q), true where a query may see another; None for everywhere.
 
         Returns:
             (B, Q, E).
         """
-        boxes = reference[:, :, None].expand(-1, -1, len(shapes), -1)
+        boxes = reference[:, :, None].expand(-1, -1, len(levels.shapes), -1)
         query = self.residual(0, query, lambda x: self.self_attn(x + query_pos, x + query_pos, x, mask))
-        query = self.residual(1, query, lambda x: self.cross_attn(x + query_pos, tokens, boxes, shapes))
+        query = self.residual(1, query, lambda x: self.cross_attn(x + query_pos, tokens, boxes, levels))
         return self.residual(2, query, self.ffn)
 
 
@@ -123,7 +124,7 @@ class MaskDINOTransformerDecoder(BaseModule):
             query: contents (B, Q, E).
             reference_logits: boxes (B, Q, 4) before the sigmoid.
             tokens: see the layer.
-            shapes: see the layer.
+            shapes: (height, width) of each level.
             mask: see the layer.
             refine: queries (B, Q, E) to what is added to the logits of their boxes, (B, Q, 4).
             recorder: gets queries and boxes after every layer, or after the last one if only that is supervised.
@@ -131,13 +132,14 @@ class MaskDINOTransformerDecoder(BaseModule):
         dtype = self.post_norm.weight.dtype  # float32 also inside autocast; in a model of half precision only boxes are
         tokens, query = tokens.to(dtype), query.to(dtype)
         reference = reference_logits.to(torch.promote_types(dtype, torch.float32)).sigmoid()
+        levels = levels_of(shapes, tokens.device)
         refined = reference  # with its graph: where the first is learned, the first layer teaches it
         for i, layer in enumerate(self.layers):
             last = i + 1 == len(self.layers)
             with torch.autocast(query.device.type, enabled=False):
                 query_pos = self.ref_point_head(sine_boxes(reference, self.embed_dims // 2).to(dtype))
                 query = recompute(
-                    self.activation_checkpointing == 'full', layer, query, query_pos, reference, tokens, shapes, mask
+                    self.activation_checkpointing == 'full', layer, query, query_pos, reference, tokens, levels, mask
                 )
             if last or recorder.supervised:
                 normalised = self.post_norm(query)
