@@ -1,6 +1,6 @@
 """This checkout against another commit: outputs, peak memory and time of training steps and of a prediction.
 
-    python -m benchmarks.compare_commits                          all cases against the parent of issue 16
+    python -m benchmarks.compare_commits                          all cases against the commit below
     python -m benchmarks.compare_commits --metrics memory         exact on a busy machine, too (about 10 minutes)
     python -m benchmarks.compare_commits --base v1.0 --quick      small sizes, to see whether everything runs
 
@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = '4659a55'  # before the architecture of issue 16
+BASE = '4659a55'  # the last commit before predictions by layer, option tables and the recorder
 LIMITS = dict(memory=1.01, time=1.05)
 UNITS = dict(memory='bytes', time='s')
 CASES = {  # case and size

@@ -37,7 +37,7 @@ class Options:
     @classmethod
     def table(cls) -> Table:
         """For ``translate``."""
-        return {**{each.name: each.name for each in fields(cls)}, **cls.stock}
+        return {**cls.stock, **{each.name: each.name for each in fields(cls)}}
 
 
 @dataclass(kw_only=True)
@@ -120,13 +120,16 @@ class NetworkOptions(TransformerDecoderOptions, PixelDecoderOptions):
     loss_mask: dict | None = option(None, 'loss of mask pixels: a `CrossEntropyLoss` or a `FocalLoss`')
     loss_dice: dict | None = option(None, 'dice loss of masks')
     train_cfg: dict | None = option(None, 'points at which masks are compared, and the weights of the assigner')
-    criterion: dict | None = option(None, 'further arguments of `SetCriterion`')
+    criterion: dict | None = option(None, 'further options of the losses, see the table')
 
     network_arguments: ClassVar[tuple[str, ...]] = ()  # names of options that the network takes as they are
     stock: ClassVar[Table] = {
         **PixelDecoderOptions.stock,
         'strides': ANY,
         **positional_encoding('SinePositionalEncoding'),
+        'loss_bbox': Only(None),  # options of heads with boxes
+        'loss_iou': Only(None),
+        'predict_masks': Only(True),
     }
 
 

@@ -53,6 +53,7 @@ def options_page() -> str:
         for name, table in tables.items():
             parts += [f'### `{name}`\n', _own(name, table), _stock(table)]
     parts += ['## `train_cfg`\n', _values(stock_options.TRAIN_OPTIONS), _stock(stock_options.TRAIN_OPTIONS)]
+    parts += ['## `criterion` of a head\n', _values(stock_options.CRITERION)]
     for title, tables in (
         ('`train_cfg.assigner.match_costs`', stock_options.MATCH_COSTS),
         ('`loss_cls`', stock_options.LOSS_CLS),

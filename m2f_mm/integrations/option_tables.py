@@ -68,7 +68,7 @@ class Value(NamedTuple):
 Table = Mapping[str, Any]  # path to entry
 
 
-def switch(default: bool, meaning: str) -> Value:
+def switch(default: Any, meaning: str) -> Value:
     """True or False."""
     return Value(default, lambda value: isinstance(value, Integral) and value in (0, 1), 'True or False', meaning)
 

@@ -22,6 +22,7 @@ from .stock_options import (
     ASSIGNER,
     BINARY,
     CLASS_COSTS,
+    CRITERION,
     LOSS_BBOX,
     LOSS_CLS,
     LOSS_DICE,
@@ -65,7 +66,8 @@ def build_parts(defaults: HeadDefaults, options: NetworkOptions, counts: ClassCo
     Raises:
         ValueError: a nested option is unknown, impossible or contradicts another; names it.
     """
-    num_classes, num_levels = len(counts.is_thing), options.num_transformer_feat_level
+    num_classes = len(counts.is_thing)
+    num_levels = options.num_transformer_feat_level or type(options).num_transformer_feat_level  # None: the method's
     criterion = build_criterion(num_classes, defaults, options)
     out_channels = options.out_channels if getattr(options, 'predict_masks', True) else None
     network = dict(
@@ -213,7 +215,7 @@ def build_criterion(num_classes: int, defaults: HeadDefaults, options: NetworkOp
         num_points=num_points,
         oversample_ratio=train.get('oversample_ratio', 3.0),
         importance_ratio=train.get('importance_sample_ratio', 0.75),
-        **(options.criterion or {}),
+        **translate('criterion', options.criterion, CRITERION),
     )
 
 

@@ -18,7 +18,7 @@ from m2f_mm.models import (
     TransformerEncoderPixelDecoder,
 )
 
-from .option_tables import ABSENT, ANY, Old, Only, Renamed, Table, Value, count, nested, number, share
+from .option_tables import ABSENT, ANY, Old, Only, Renamed, Table, Value, count, nested, number, share, switch
 
 
 def positional_encoding(kind: str) -> dict[str, Any]:
@@ -209,6 +209,11 @@ TRAIN_OPTIONS: Table = {
     'assigner': 'assigner',
     'sampler': Only(None),
     'sampler.type': Only('MaskPseudoSampler'),
+}
+CRITERION: Table = {
+    'box_classes': count(ABSENT, 'only objects of the classes below this number learn their boxes', least=0, none=True),
+    'denoise_masks': switch(ABSENT, 'noised objects learn masks, too, not only classes and boxes (Mask DINO)'),
+    'draw': 'draw',
 }
 ASSIGNER: Table = {'type': Only('HungarianAssigner'), 'match_costs': 'match_costs'}
 

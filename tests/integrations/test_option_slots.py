@@ -137,6 +137,24 @@ def test_defaults_of_stock_layers_need_the_stock_layers():
         assert built.pixel_decoder.encoder.layers[0].ffn.layers[0][0].out_features == channels
 
 
+@pytest.mark.parametrize('name', ['Mask2FormerHead', 'MaskFormerHead', 'MaskDINOHead', 'Mask2FormerSegHead'])
+def test_options_that_say_what_is_so_anyway(name):
+    """As configs have them that are written for several heads."""
+    built = head(name, num_transformer_feat_level=None, loss_bbox=None, loss_iou=None)
+    assert built.criterion.loss_weights.keys() == head(name).criterion.loss_weights.keys()
+    if name != 'MaskDINOHead':
+        with pytest.raises(ValueError, match='loss_iou=.* is not supported, only None'):
+            head(name, loss_iou=dict(loss_weight=1.0))
+
+
+@pytest.mark.parametrize('name', ['Mask2FormerHead', 'MaskDINOHead', 'Mask2FormerTrackHead', 'Mask2FormerSegHead'])
+def test_options_of_the_criterion(name):
+    with pytest.raises(ValueError, match='criterion: unknown option denoise_mask=True; did you mean denoise_masks'):
+        head(name, criterion=dict(denoise_mask=True))
+    with pytest.raises(ValueError, match='criterion: box_classes=-1: must be a whole number'):
+        head(name, criterion=dict(box_classes=-1))
+
+
 def test_contradictions_are_named():
     with pytest.raises(ValueError, match='self_attn_cfg: num_heads=4, but .*cross_attn_cfg: num_heads=8'):
         attention = dict(self_attn_cfg=dict(num_heads=4), cross_attn_cfg=dict(num_heads=8))
