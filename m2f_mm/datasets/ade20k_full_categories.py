@@ -1,6 +1,5 @@
 """The 847 classes of ADE20K's full annotations that MaskFormer evaluates, in the order of its labels: the number of
 each in the release of January 2021, and the first of its names (where two begin alike, the first two)."""
-
 _LISTED = """
 2978 wall; 312 building; 2420 sky; 2855 tree; 2131 road; 976 floor; 447 ceiling; 165 bed; 2377 sidewalk; 838 earth;
 350 cabinet; 1831 person; 1125 grass; 3055 windowpane; 401 car; 1610 mountain; 1910 plant; 2684 table; 471 chair;
