@@ -107,24 +107,31 @@ class MaskDINO(MaskNetwork):
         self,
         feats: Sequence[Tensor],
         targets: Sequence[SegTargets] | None = None,
+        start_queries: tuple[Tensor, Tensor] | None = None,
         release_feats: bool = False,
     ) -> MaskPredictions:
         """
         Args:
             feats: backbone features (B, c, h, w), fine to coarse.
             targets: ground truth, with boxes; noised for the denoising part of a training step.
+            start_queries: content (B, Q, E) and boxes (B, Q, 4) in 0..1, as (x, y, width, height) of centres, of the
+                queries before the first layer; by default those of the selected tokens, or what is learned of them.
             release_feats: ``feats`` is a list that may be emptied, so that in prediction maps end once they were used.
 
         Returns:
-            In training mode the predictions for the selected tokens, before the first and after every layer, otherwise
-            the last one only.
+            In training mode the predictions for the selected tokens (not with ``start_queries``), before the first and
+            after every layer, otherwise the last one only.
         """
         mask_features, memories = self._decode_pixels(feats, release_feats=release_feats)
         memories = memories[::-1]  # the decoder has the order of its own
         shapes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
         tokens = torch.cat([memory.flatten(2) for memory in memories], 2).transpose(1, 2)  # (B, V, E)
         recorder = PredictionRecorder(self, mask_features, self.training and self.deep_supervision)
-        content, reference = self._start(tokens, shapes, recorder)
+        selects = self.two_stage and start_queries is None
+        if start_queries is None:
+            content, reference = self._start(tokens, shapes, recorder)
+        else:
+            content, reference = start_queries[0], inverse_sigmoid(start_queries[1])
         mask = None
         if self.training and targets is not None and self.denoising_queries:
             noised = noised_queries(targets, self.label_embed, self.denoising_queries, self.noise_scale, self.draw)
@@ -137,10 +144,16 @@ class MaskDINO(MaskNetwork):
             normalised = self.transformer_decoder.post_norm(content)
             recorder.record(normalised, reference.sigmoid(), extra=self.two_stage)
         self.transformer_decoder(content, reference, tokens, shapes, self.box_embed, recorder, mask)
-        predictions = recorder.predictions(selected=self.two_stage and self.training)
-        if self.training and self.denoising_queries and mask is None:  # their embedding needs a gradient in any case
+        predictions = recorder.predictions(selected=selects and self.training)
+        unused = []  # parameters that need a gradient in any case, for DDP
+        if self.denoising_queries and mask is None:
+            unused.append(self.label_embed.weight)
+        if start_queries is not None:
+            parts = ('memory_trans_fc', 'memory_trans_norm', 'query_feat', 'query_embed')
+            unused += [weight for name in parts if hasattr(self, name) for weight in getattr(self, name).parameters()]
+        if self.training and unused:
             output = predictions[-1]
-            output.class_logits = with_zero_gradients(output.class_logits, self.label_embed.weight)
+            output.class_logits = with_zero_gradients(output.class_logits, *unused)
         return predictions
 
     def _start(self, tokens: Tensor, shapes: Shapes, recorder: PredictionRecorder) -> tuple[Tensor, Tensor]:

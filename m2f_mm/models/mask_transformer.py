@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseModule, ModuleList, caffe2_xavier_init
 from torch import Tensor, nn
 
+from m2f_mm.gradients import with_zero_gradients
 from m2f_mm.mask_ops import fold_projection
 from m2f_mm.structures import MaskPredictions, SegTargets
 
@@ -212,10 +213,11 @@ class MaskTransformer(MaskNetwork):
         sizes = [(memory.shape[-2], memory.shape[-1]) for memory in memories]
         recorder = PredictionRecorder(self, mask_features, supervised, sizes)
         positions = self.query_embed.weight
+        learned = self.query_feat.weight if self.transformer_decoder.learned_content else torch.zeros_like(positions)
         if start_queries is None:
-            learned = self.transformer_decoder.learned_content
-            content = self.query_feat.weight if learned else torch.zeros_like(positions)
-            start_queries = content.expand(levels[0].tokens.shape[0], -1, -1)
+            start_queries = learned.expand(levels[0].tokens.shape[0], -1, -1)
+        elif self.training:
+            start_queries = with_zero_gradients(start_queries, learned)
         self.transformer_decoder(start_queries, positions, levels, recorder)
         return recorder.predictions()
 

@@ -148,3 +148,20 @@ def test_tensors_of_the_levels_are_made_once_for_all_layers(monkeypatch):
     with torch.no_grad():
         model(features())
     assert len(filled) == 2 * 2 * 4  # height and width of 4 levels
+
+
+@pytest.mark.parametrize('two_stage', [True, False])
+def test_start_queries(two_stage):
+    """Learned queries, given explicitly, are what a network starts from by itself; a two-stage one selects none then,
+    and every weight still gets a gradient."""
+    options = dict(denoising_queries=0, boxes_from_masks='no')
+    model = network(two_stage=two_stage, **options)
+    start = network(two_stage=False, **options)
+    content, boxes = (part.weight.expand(2, -1, -1) for part in (start.query_feat, start.query_embed))
+    predictions = model.train()(features(), start_queries=(content, boxes.sigmoid()))
+    assert not predictions.selected and len(predictions) == 4
+    sum((x * x).mean() for x in outputs(predictions)).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    if not two_stage:
+        for mine, theirs in zip(outputs(predictions), outputs(model(features())), strict=True):
+            assert_close(mine, theirs, 1e-5)

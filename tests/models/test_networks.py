@@ -469,6 +469,8 @@ def test_start_queries():
     assert torch.equal(found.mask_embeds, expected.mask_embeds)
     other = model(features, start_queries=learned.flip(1))[-1]
     assert not torch.equal(other.class_logits, expected.class_logits)
+    model.train()(features, start_queries=learned.detach())[-1].class_logits.sum().backward()
+    assert torch.equal(model.query_feat.weight.grad, torch.zeros_like(model.query_feat.weight))  # DDP waits for it
 
 
 def test_extra_queries_that_the_matched_ones_do_not_see():
