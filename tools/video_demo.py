@@ -69,10 +69,13 @@ def configure(test_cfg: dict, args: argparse.Namespace) -> None:
         max_per_video=args.max_tracks,
         association='frames' if args.per_frame else None,
     )
+    if args.per_frame:  # frames on their own share none
+        test_cfg.pop('window_overlap', None)
     test_cfg.update({key: value for key, value in given.items() if value is not None})
     if args.window or 'window_size' not in test_cfg:
         size = test_cfg.setdefault('window_size', 20)
-        test_cfg.setdefault('window_overlap', min(5, size - 1))
+        if test_cfg.get('association') != 'frames':
+            test_cfg.setdefault('window_overlap', min(5, size - 1))
     if not test_cfg['window_size']:
         test_cfg.update(window_size=None, window_overlap=0)
 

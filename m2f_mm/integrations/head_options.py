@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
-from .inference_options import DETECTOR_OPTIONS, VIDEO_OPTIONS
+from .inference_options import DETECTOR_OPTIONS, TEMPERATURE, VIDEO_OPTIONS
 from .option_tables import ANY, Old, Only, Table, translate
 from .stock_options import positional_encoding
 
@@ -187,7 +187,8 @@ class MaskDINOHeadOptions(BoxOptions, DetectorOptions):
     """Options of ``MaskDINOHead``."""
 
     predict_masks: bool = option(
-        True, 'False for a detector without the parts that make masks; `loss_mask` and `loss_dice` have no effect then'
+        True,
+        'False for a detector without the parts that make masks; `loss_mask` and `loss_dice` stay at their defaults',
     )
 
 
@@ -214,7 +215,7 @@ class Mask2FormerSegHeadOptions(NetworkOptions, ClassOptions):
     """Options of ``Mask2FormerSegHead``."""
 
     temperature: float | None = option(
-        0.06, 'of classes with sigmoids, at which they compete in the label map; None for no competition'
+        TEMPERATURE, 'of classes with sigmoids, at which they compete in the label map; None for no competition'
     )
 
     stock: ClassVar[Table] = {**NetworkOptions.stock, 'align_corners': Only(False)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
-from .option_tables import Old, Table, choice, count, number, pair, share, switch, translate
+from .option_tables import Old, Table, choice, count, no_effect, number, pair, share, switch, translate
 
 PANOPTIC_OPTIONS: Table = {
     'object_mask_thr': share(0.8, 'panoptic maps: queries with a lower class score are left out'),
@@ -17,6 +17,7 @@ PANOPTIC_OPTIONS: Table = {
     ),
 }
 SCORE = share(0.0, 'instances with a lower score are left out')
+TEMPERATURE = 0.06  # Mask DINO's
 
 DETECTOR_OPTIONS: Table = {
     'panoptic_on': switch(True, 'panoptic maps (`pred_panoptic_seg`)'),
@@ -38,7 +39,7 @@ DETECTOR_OPTIONS: Table = {
     ),
     'rate_masks': Old('mask_quality_in_score'),
     'temperature': number(
-        0.06,
+        TEMPERATURE,
         'of classes with sigmoids, at which they compete in panoptic and label maps; None for no competition',
         least=0,
         included=False,
@@ -58,7 +59,9 @@ VIDEO_OPTIONS: Table = {
         'clip', 'frames', meaning="'frames': every frame is predicted on its own and joined by its queries, as MinVIS"
     ),
     'window_size': count(None, 'frames of a window, for videos that are longer; None for the whole video', none=True),
-    'window_overlap': count(0, 'frames that neighbouring windows share', least=0),
+    'window_overlap': count(
+        0, "frames that neighbouring windows share; 0 with `association='frames'`", least=0
+    )._replace(no_effect_with=('association', 'frames')),
     'frames_at_once': count(None, 'frames that go through the backbone together; None for all', none=True),
 }
 SEGMENTOR_OPTIONS: Table = {
@@ -80,6 +83,21 @@ def read_test_cfg(cfg: Mapping[str, Any] | None, options: Table) -> ConfigDict:
         ValueError: an option does not exist or cannot have its value; says which one is meant or possible.
     """
     return ConfigDict(translate('test_cfg', cfg, options))
+
+
+def check_temperature(where: str, temperature: float | None, no_object: bool) -> None:
+    """Is it read?
+
+    Args:
+        where: it stands.
+        temperature: of classes with sigmoids.
+        no_object: whether the classes have a softmax with no-object instead.
+
+    Raises:
+        ValueError: it would be ignored.
+    """
+    if no_object and temperature != TEMPERATURE:
+        raise no_effect(where, 'temperature', temperature, 'classes of a softmax (CrossEntropyLoss)', TEMPERATURE)
 
 
 def joined_cfg(name: str, given: Mapping[str, Mapping[str, Any] | None]) -> ConfigDict | None:

@@ -40,7 +40,7 @@ from .head_options import (
     read_options,
 )
 from .heads import HeadAdapter, stock_outputs
-from .inference_options import DETECTOR_OPTIONS, joined_cfg, read_test_cfg
+from .inference_options import DETECTOR_OPTIONS, check_temperature, joined_cfg, read_test_cfg
 from .mmdet_datasets import check_stock_types
 from .mmdet_samples import instance_result, panoptic_ids, sample_sizes, semantic_result, to_targets
 from .parts import Parts, build_parts
@@ -102,10 +102,12 @@ def detector_parts(defaults: HeadDefaults, options: Mask2FormerHeadOptions | Mas
         defaults: of the method.
         options: of the head.
     """
-    read_test_cfg(options.test_cfg, options.test_options)
+    test = read_test_cfg(options.test_cfg, options.test_options)
     prepare_mmdet()
     counts = class_counts(options.slot, options.metainfo, options.num_things_classes, options.num_stuff_classes)
     parts = build_parts(defaults, options, counts)
+    if 'temperature' in test:
+        check_temperature('test_cfg', test.temperature, parts.network['no_object'])
     parts.attributes.update(
         is_thing=counts.is_thing,
         class_ids=counts.class_ids,

@@ -31,7 +31,7 @@ from .head_options import (
     read_options,
 )
 from .heads import HeadAdapter, stock_outputs
-from .inference_options import SEGMENTOR_OPTIONS, read_test_cfg
+from .inference_options import SEGMENTOR_OPTIONS, check_temperature, read_test_cfg
 from .option_tables import unknown_option
 from .parts import Parts, build_parts
 
@@ -91,8 +91,9 @@ def segmentor_parts(defaults: HeadDefaults, options: Mask2FormerSegHeadOptions) 
     """
     counts, attributes = segmentor_classes(options, len(options.in_channels))
     parts = build_parts(defaults, options, counts)
-    num_classes = len(counts.is_thing)
-    classes = class_scores(num_classes + parts.network['no_object'], num_classes, options.temperature)
+    num_classes, no_object = len(counts.is_thing), parts.network['no_object']
+    check_temperature(options.slot, options.temperature, no_object)
+    classes = class_scores(num_classes + no_object, num_classes, options.temperature)
     parts.attributes.update(attributes, classes=classes)
     return parts
 

@@ -57,12 +57,14 @@ class Value(NamedTuple):
         valid: whether a value is possible.
         expected: which values are, for error messages and the documentation.
         meaning: for the documentation.
+        no_effect_with: name and value of another option; with it only the default is possible.
     """
 
     default: Any
     valid: Callable[[Any], bool]
     expected: str
     meaning: str
+    no_effect_with: tuple[str, Any] | None = None
 
 
 Table = Mapping[str, Any]  # path to entry
@@ -170,7 +172,18 @@ def translate(where: str, cfg: Mapping[str, Any] | None, table: Table) -> dict[s
                 f'{other}: {other_key}={options[name]!r}, but {owner}: {key}={value!r}; these must be the same'
             )
         options[name], origins[name] = value, path
+    for name, value in options.items():
+        entry = table.get(name)
+        if isinstance(entry, Value) and entry.no_effect_with is not None and value != entry.default:
+            other, useless = entry.no_effect_with
+            if options[other] == useless:
+                raise no_effect(where, name, value, f'{other}={useless!r}', entry.default)
     return options
+
+
+def no_effect(where: str, name: str, value: Any, cause: str, default: Any) -> ValueError:
+    """The error for an option that nothing would read because of another one."""
+    return ValueError(f'{where}: {name}={value!r} has no effect with {cause}; leave it out, or at {default!r}')
 
 
 def _has_dict(cfg: Mapping[str, Any], keys: Sequence[str]) -> bool:

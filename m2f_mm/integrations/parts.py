@@ -17,7 +17,7 @@ from m2f_mm.registry import MODELS
 
 from .head_defaults import HeadDefaults
 from .head_options import BoxOptions, NetworkOptions, PixelDecoderOptions
-from .option_tables import translate, translate_by_type, type_name
+from .option_tables import no_effect, translate, translate_by_type, type_name
 from .stock_options import (
     ASSIGNER,
     BINARY,
@@ -190,6 +190,8 @@ def build_criterion(num_classes: int, defaults: HeadDefaults, options: NetworkOp
         (kind,) = tables
         _, given = translate_by_type(name, getattr(options, name), tables, kind)
         weights[name] = given.get('loss_weight', weights[name])
+    if not getattr(options, 'predict_masks', True):
+        _check_no_mask_losses(mask_loss, weights, defaults)
 
     train = translate('train_cfg', options.train_cfg, TRAIN_OPTIONS)
     num_points = train.get('num_points', defaults.num_points)
@@ -231,6 +233,16 @@ COST_ARGUMENTS = dict(
     loss_bbox='l1_weight',
     loss_iou='giou_weight',
 )
+
+
+def _check_no_mask_losses(mask_loss: str, weights: Mapping[str, float], defaults: HeadDefaults) -> None:
+    """Raise the error for options of mask losses of a head without masks, unless they say the defaults."""
+    values = {'loss_mask.type': (mask_loss, defaults.mask_loss)}
+    for name in ('loss_mask', 'loss_dice'):
+        values[f'{name}.loss_weight'] = weights[name], defaults.loss_weights[name]
+    for option, (value, default) in values.items():
+        if value != default:
+            raise no_effect('panoptic_head', option, value, 'predict_masks=False', default)
 
 
 def _class_weight(loss_cls: Mapping[str, Any], num_classes: int) -> list[float]:

@@ -183,9 +183,10 @@ def test_nothing_beside_the_video_is_written_over(video_demo, folder, tmp_path, 
         (
             dict(association='frames'),
             '--max-tracks 3',
-            dict(association='frames', max_per_video=3, window_size=20, window_overlap=5),
+            dict(association='frames', max_per_video=3, window_size=20),
         ),
-        ({}, '--per-frame', dict(association='frames', window_size=20, window_overlap=5)),
+        ({}, '--per-frame', dict(association='frames', window_size=20)),
+        (dict(window_size=8, window_overlap=2), '--per-frame', dict(association='frames', window_size=8)),
     ],
 )
 def test_the_command_line_goes_before_the_config(video_demo, config, line, expected):

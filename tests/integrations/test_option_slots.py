@@ -43,6 +43,8 @@ def nest(path, value):
 
 
 COST = dict(type='DiceCost', weigth=1.0)
+SOFTMAX = dict(type='CrossEntropyLoss')
+BOXES = dict(predict_masks=False, boxes_from_masks='no')
 OPTIONS = [
     (NAMES, 'feat_channel', 'feat_channels'),
     (NAMES, 'pixel_decoder.num_out', 'num_outs'),
@@ -159,6 +161,39 @@ def test_contradictions_are_named():
     with pytest.raises(ValueError, match='self_attn_cfg: num_heads=4, but .*cross_attn_cfg: num_heads=8'):
         attention = dict(self_attn_cfg=dict(num_heads=4), cross_attn_cfg=dict(num_heads=8))
         head('Mask2FormerHead', transformer_decoder=dict(layer_cfg=attention))
+
+
+@pytest.mark.parametrize(
+    'name, options, message',
+    [
+        ('Mask2FormerTrackHead', dict(test_cfg=dict(association='frames', window_overlap=2)), 'window_overlap=2'),
+        ('Mask2FormerHead', dict(test_cfg=dict(temperature=0.1)), 'temperature=0.1'),
+        ('MaskDINOHead', dict(test_cfg=dict(temperature=None), loss_cls=SOFTMAX), 'temperature=None'),
+        ('MaskFormerSegHead', dict(temperature=0.1), 'temperature=0.1'),
+        ('MaskDINOSegHead', dict(temperature=0.1, loss_cls=SOFTMAX), 'temperature=0.1'),
+        ('MaskDINOHead', dict(BOXES, loss_mask=dict(loss_weight=1.0)), 'loss_mask.loss_weight=1.0'),
+        ('MaskDINOHead', dict(BOXES, loss_mask=dict(type='FocalLoss')), "loss_mask.type='FocalLoss'"),
+        ('MaskDINOHead', dict(BOXES, loss_dice=dict(loss_weight=1.0)), 'loss_dice.loss_weight=1.0'),
+    ],
+)
+def test_options_without_effect(name, options, message):
+    with pytest.raises(ValueError, match=f'{message} has no effect with'):
+        head(name, **options)
+
+
+@pytest.mark.parametrize(
+    'name, options',
+    [
+        ('Mask2FormerTrackHead', dict(test_cfg=dict(association='frames', window_overlap=0))),
+        ('Mask2FormerHead', dict(test_cfg=dict(temperature=0.06))),
+        ('MaskDINOHead', dict(test_cfg=dict(temperature=0.1))),
+        ('MaskDINOSegHead', dict(temperature=None)),
+        ('MaskFormerSegHead', dict(temperature=0.06)),
+        ('MaskDINOHead', dict(BOXES, loss_mask=dict(type='CrossEntropyLoss', loss_weight=5.0), loss_dice=dict())),
+    ],
+)
+def test_options_with_effect_and_defaults_without(name, options):
+    head(name, **options)
 
 
 @pytest.mark.parametrize('kind', HEADS, ids=NAMES)
