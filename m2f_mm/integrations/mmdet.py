@@ -3,7 +3,7 @@
 Shapes: B images, Q queries, C classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -219,15 +219,23 @@ class MaskFormerFusionHead(BaseModule):
         super().__init__(init_cfg)
         if loss_panoptic is not None:
             raise ValueError(f'panoptic_fusion_head: loss_panoptic={loss_panoptic!r} is not supported, only None')
-        read_test_cfg(test_cfg, DETECTOR_OPTIONS)
+        self.test_cfg = test_cfg
         prepare_mmdet()
-        self.test_cfg = ConfigDict(test_cfg or {})
         self.is_thing: list[bool] | None = None
         self.num_things_classes: int | None = None
         self.num_stuff_classes: int | None = None
         self.num_classes: int | None = None
         if any(value is not None for value in (num_things_classes, num_stuff_classes, metainfo)):
             self.take_classes(class_counts('panoptic_fusion_head', metainfo, num_things_classes, num_stuff_classes))
+
+    @property
+    def test_cfg(self) -> ConfigDict:
+        """All options, those that are not given with their defaults; assigned options are checked."""
+        return self._test_cfg
+
+    @test_cfg.setter
+    def test_cfg(self, cfg: Mapping[str, Any] | None) -> None:
+        self._test_cfg = read_test_cfg(cfg, DETECTOR_OPTIONS)
 
     def take_classes(self, counts: ClassCounts) -> None:
         """Those of the head, where the options do not say any."""
@@ -253,7 +261,7 @@ class MaskFormerFusionHead(BaseModule):
         Raises:
             ValueError: it cannot; says which option to change.
         """
-        options = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS)
+        options = self.test_cfg
         results = {key: options[key] for key in ('panoptic_on', 'semantic_on', 'instance_on')}
         if not predicts_masks and list(results.values()) != [False, False, True]:
             raise ValueError(
@@ -308,13 +316,13 @@ class MaskFormerFusionHead(BaseModule):
                 self._results(predictions, b, sample_sizes(sample, padded, rescale))
                 for b, sample in enumerate(batch_data_samples)
             ]
-            options = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS)
+            options = self.test_cfg
             if options.semantic_on and not options.panoptic_on and not (options.instance_on and options.instance_masks):
                 check_predictions(predictions)  # the others have done so on their way
         return results
 
     def _results(self, predictions: MaskPredictions, b: int, sizes: Sizes) -> dict:
-        options, results = read_test_cfg(self.test_cfg, DETECTOR_OPTIONS), {}
+        options, results = self.test_cfg, {}
         class_logits = predictions.class_logits[-1][b].float()
         classes = class_scores(class_logits.shape[-1], self.num_classes, options.temperature)
         selection = dict(max_per_image=options.max_per_image, is_thing=self.things, classes=classes)

@@ -3,10 +3,11 @@
 Shapes: B images, C classes, H x W the size of the input or, after post-processing, of the file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder as StockEncoderDecoder
@@ -105,6 +106,7 @@ class SegmentorAdapter(HeadAdapter):
     ignore_index: int
     out_channels: int  # channels of the scores, for the segmentor
     classes: ClassScores
+    checked_test_cfg: dict | None = None
 
     @staticmethod
     def outputs(predictions: MaskPredictions) -> tuple[list[Tensor], ...]:
@@ -120,7 +122,9 @@ class SegmentorAdapter(HeadAdapter):
 
     def predict(self, x: Sequence[Tensor], batch_img_metas: Sequence[dict], test_cfg: dict | None = None) -> Tensor:
         """Class scores (B, C, H, W) at the size of the network's input, a crop of the image in slide inference."""
-        read_test_cfg(test_cfg, SEGMENTOR_OPTIONS)
+        if test_cfg is not self.checked_test_cfg:  # the stock segmentor's, which hands it over with every crop
+            read_test_cfg(test_cfg, SEGMENTOR_OPTIONS)
+            self.checked_test_cfg = test_cfg
         size = input_size(x[0], batch_img_metas[0])
         predictions = self(x)
         scores = torch.stack(
@@ -255,12 +259,21 @@ class MaskSegmentor(CheckedModel, EncoderDecoder):
         ValueError: ``train_cfg`` or ``test_cfg`` has an option that nothing reads.
     """
 
-    def __init__(
-        self, *args, keep_logits: bool = False, train_cfg: dict | None = None, test_cfg: dict | None = None, **kwargs
-    ):
+    def __init__(self, *args, keep_logits: bool = False, train_cfg: dict | None = None, **kwargs):
         for key, value in (train_cfg or {}).items():
             raise unknown_option('train_cfg of the segmentor', key, value, ['decode_head.train_cfg'])
-        options = read_test_cfg(test_cfg, SEGMENTOR_OPTIONS)
+        super().__init__(*args, train_cfg=train_cfg, **kwargs)
+        prepare(self)
+        self.keep_logits = keep_logits
+
+    @property
+    def test_cfg(self) -> ConfigDict:
+        """All options, those that are not given with their defaults; assigned options are checked."""
+        return self._test_cfg
+
+    @test_cfg.setter
+    def test_cfg(self, cfg: Mapping[str, Any] | None) -> None:
+        options = read_test_cfg(cfg, SEGMENTOR_OPTIONS)
         if options.mode == 'slide':
             for key in ('crop_size', 'stride'):
                 if options[key] is None:
@@ -269,9 +282,7 @@ class MaskSegmentor(CheckedModel, EncoderDecoder):
                 raise ValueError(
                     f'test_cfg: stride={options.stride} leaves gaps between crops of crop_size={options.crop_size}'
                 )
-        super().__init__(*args, train_cfg=train_cfg, test_cfg=options, **kwargs)
-        prepare(self)
-        self.keep_logits = keep_logits
+        self._test_cfg = options
 
     def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
         """``pred_sem_seg`` at the size of the file, and ``seg_logits`` where they are kept."""
@@ -280,7 +291,7 @@ class MaskSegmentor(CheckedModel, EncoderDecoder):
             for sample in () if self.keep_logits or data_samples is None else results:
                 del sample.seg_logits
             return results
-        if self.keep_logits or data_samples is None or self.test_cfg.get('mode', 'whole') != 'whole':
+        if self.keep_logits or data_samples is None or self.test_cfg.mode != 'whole':
             return super().predict(inputs, data_samples)
         if inputs.device.type == 'cpu':  # oneDNN copies maps in rows into this layout for every 1x1 convolution
             inputs = inputs.contiguous(memory_format=torch.channels_last)

@@ -5,9 +5,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import ConfigDict
 
 from m2f_mm import deprecation, integrations
+from m2f_mm.integrations import inference_options
 from m2f_mm.integrations.inference_options import DETECTOR_OPTIONS, read_test_cfg
 from m2f_mm.integrations.option_docs import HEADS, options_page
 from m2f_mm.registry import MODELS
@@ -15,8 +17,10 @@ from tests.helpers.tiny_models import (
     CHANNELS,
     build_detector,
     build_segmentor,
+    detection_batch,
     mmdet_config,
     mmseg_config,
+    semantic_batch,
     use_our_heads,
     use_our_track_head,
     video_config,
@@ -116,6 +120,53 @@ def test_options_of_models(slot, place, option, nearest):
 def test_options_of_the_fusion_head():
     with pytest.raises(ValueError, match='unknown option instances_on=True; did you mean instance_on'):
         MODELS.build(dict(type='m2f_mm.MaskFormerFusionHead', test_cfg=dict(instances_on=True, obj_mask_thr=0.1)))
+
+
+def count_readings(monkeypatch):
+    """A list that grows by one where a ``test_cfg`` is read."""
+    readings = []
+    translate = inference_options.translate
+    monkeypatch.setattr(
+        inference_options, 'translate', lambda where, *rest: readings.append(where) or translate(where, *rest)
+    )
+    return readings
+
+
+@pytest.mark.parametrize('kind', ['detector', 'segmentor', 'stock segmentor'])
+def test_test_cfg_is_read_once(kind, monkeypatch):
+    """Not with every image or crop."""
+    slide = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
+    if kind == 'stock segmentor':
+        config = mmseg_config()
+        config.decode_head.type, config.test_cfg = 'm2f_mm.Mask2FormerSegHead', slide
+        network = build_segmentor(config)
+    else:
+        network = model(kind, 'test_cfg', slide if kind == 'segmentor' else dict(instance_on=True))
+    network.eval()
+    readings = count_readings(monkeypatch)
+    data = detection_batch() if kind == 'detector' else semantic_batch()
+    with torch.no_grad():
+        for _ in range(2):
+            network.test_step(data)
+    assert len(readings) == ('segmentor' in kind)  # which tells its head in the first prediction
+
+
+def test_test_cfg_may_be_assigned():
+    detector = model('detector', 'test_cfg', dict(panoptic_on=True)).eval()
+    fusion_head = detector.panoptic_fusion_head
+    assert fusion_head.test_cfg.max_per_image == 100
+    fusion_head.test_cfg = dict(panoptic_on=False, instance_on=True)
+    fusion_head.test_cfg.max_per_image = 7
+    with torch.no_grad():
+        sample = detector.test_step(detection_batch())[0]
+    assert 'pred_panoptic_seg' not in sample and len(sample.pred_instances) <= 7
+    with pytest.raises(ValueError, match='unknown option instances_on=True; did you mean instance_on'):
+        fusion_head.test_cfg = dict(instances_on=True)
+    segmentor = model('segmentor', 'test_cfg', dict(mode='whole'))
+    segmentor.test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(64, 64))
+    with pytest.raises(ValueError, match="mode='slide' needs crop_size"):
+        segmentor.test_cfg = dict(mode='slide')
+    assert segmentor.test_cfg.crop_size == (64, 64)
 
 
 def test_old_name_of_mask_quality_in_score():
