@@ -266,7 +266,8 @@ def read_options(kind: type[Given], options: Mapping[str, Any]) -> Given:
 
 
 def lists_options(kind: type[Options]) -> Callable[[Head], Head]:
-    """A decorator of a head: ``inspect.signature`` and ``help`` show its options with defaults and meanings."""
+    """A decorator of a head: ``inspect.signature`` and ``help`` show its options with defaults and meanings. The
+    signature is that of its constructor, so that a subclass with another one has its own."""
 
     def decorate(head: Head) -> Head:
         lines = '\n'.join(
@@ -274,7 +275,7 @@ def lists_options(kind: type[Options]) -> Callable[[Head], Head]:
             for each in fields(kind)
         )
         head.__doc__ = f'{inspect.cleandoc(head.__doc__ or "")}\n\nArgs:\n{textwrap.indent(lines, "    ")}\n'
-        head.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
+        head.__init__.__signature__ = inspect.signature(kind.__init__)
         return head
 
     return decorate

@@ -1,6 +1,7 @@
 """A misspelt option is an error that names it and the nearest known one, wherever a config may have it."""
 
 import inspect
+import pydoc
 from dataclasses import fields
 from pathlib import Path
 
@@ -257,6 +258,22 @@ def test_signature_and_help(kind):
     for option in fields(kind):
         assert parameters[option.name].default == option.default
         assert f'{option.name}: ' in head_class.__doc__ and option.metadata['meaning']
+
+
+def test_signature_of_a_subclass():
+    """With a constructor of its own it has its own; otherwise that of the head."""
+
+    class Plain(integrations.Mask2FormerHead):
+        pass
+
+    class Own(integrations.Mask2FormerHead):
+        def __init__(self, number, **options):
+            super().__init__(**options)
+
+    assert list(inspect.signature(Own).parameters) == ['number', 'options']
+    assert inspect.signature(Plain) == inspect.signature(integrations.Mask2FormerHead)
+    text = pydoc.plain(pydoc.render_doc(integrations.Mask2FormerHead))
+    assert all(f'{option.name}: ' in text for option in fields(HEADS[0]))
 
 
 def test_page_of_options():
