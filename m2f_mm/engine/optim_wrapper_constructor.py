@@ -15,6 +15,7 @@ from m2f_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 # torch has no common base for these; _NormBase covers batch (also synchronised) and instance norm.
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 TABLES = ('relative_position_bias_table', 'absolute_pos_embed')
+LEVEL_ENCODING = 'pixel_decoder.level_encoding'  # decays: a bare parameter in the official code
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -29,19 +30,12 @@ class Mask2FormerOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         backbone_lr_mult: factor on every parameter below a module called ``backbone`` (default 0.1)
         embed_decay_mult: factor on the weight decay of ``nn.Embedding`` (default 0)
         norm_decay_mult: factor on the weight decay of norm layers (default 0)
-        decayed_embeddings: module path endings that decay although they are ``nn.Embedding`` (default the pixel
-            decoder's level encoding, a bare parameter in the official code)
 
     Raises ValueError on any other key, since a misspelt one would silently train with another recipe.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
-        options = dict(
-            backbone_lr_mult=0.1,
-            embed_decay_mult=0.0,
-            norm_decay_mult=0.0,
-            decayed_embeddings=('pixel_decoder.level_encoding',),
-        )
+        options = dict(backbone_lr_mult=0.1, embed_decay_mult=0.0, norm_decay_mult=0.0)
         unknown = sorted(set(paramwise_cfg or {}) - set(options))
         if unknown:
             raise ValueError(
@@ -80,6 +74,6 @@ class Mask2FormerOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             return 0.0
         if isinstance(owner, NORMS):
             return self.paramwise_cfg['norm_decay_mult']
-        if isinstance(owner, nn.Embedding) and not path.endswith(tuple(self.paramwise_cfg['decayed_embeddings'])):
+        if isinstance(owner, nn.Embedding) and not path.endswith(LEVEL_ENCODING):
             return self.paramwise_cfg['embed_decay_mult']
         return 1.0

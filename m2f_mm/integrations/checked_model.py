@@ -14,7 +14,7 @@ from m2f_mm.structures import MaskPredictions
 
 
 class CheckedModel:
-    """Comes before a stock detector or segmentor, whose constructor ends with ``prepare``.
+    """Comes before a stock detector or segmentor, whose constructor ends with ``prepare``, or ``register_checks``.
 
     - Images whose channels are not those of the data preprocessor, or of the backbone, are refused by name.
     - Images go to the type of the backbone's weights, so that ``model.half()`` predicts.
@@ -35,9 +35,13 @@ class CheckedModel:
 
 
 def prepare(model: nn.Module) -> None:
-    """Freeze what ``frozen_stages`` says, check the channels of images and translate the names of weights; for the end
-    of a model's constructor."""
+    """Freeze what ``frozen_stages`` says, and see ``register_checks``; for the end of a model's constructor."""
     freeze_stages(model.backbone)
+    register_checks(model)
+
+
+def register_checks(model: nn.Module) -> None:
+    """Let a model check the channels of its images and translate the names of weights that are loaded."""
     model.data_preprocessor.register_forward_pre_hook(check_channels, with_kwargs=True)
     register_translation(model)
 

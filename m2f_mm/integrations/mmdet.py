@@ -105,11 +105,12 @@ def detector_parts(defaults: HeadDefaults, options: Mask2FormerHeadOptions | Mas
     test = read_test_cfg(options.test_cfg, options.test_options)
     prepare_mmdet()
     counts = class_counts(options.slot, options.metainfo, options.num_things_classes, options.num_stuff_classes)
-    parts = build_parts(defaults, options, counts)
+    parts = build_parts(defaults, options, len(counts.is_thing))
     if 'temperature' in test:
         check_temperature('test_cfg', test.temperature, parts.network['no_object'])
     parts.attributes.update(
         is_thing=counts.is_thing,
+        class_names=counts.names,
         class_ids=counts.class_ids,
         num_things_classes=counts.things,
         num_stuff_classes=counts.stuff,

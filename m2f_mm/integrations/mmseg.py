@@ -4,7 +4,7 @@ Shapes: B images, C classes, H x W the size of the input or, after post-processi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import ConfigDict
@@ -14,14 +14,14 @@ from mmseg.models.segmentors import EncoderDecoder as StockEncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from m2f_mm.datasets.head_classes import ClassCounts, class_counts
+from m2f_mm.datasets.head_classes import class_counts
 from m2f_mm.datasets.label_maps import IGNORE_16_BITS, default_ignore_index
 from m2f_mm.models import MaskDINO, MaskTransformer
 from m2f_mm.postprocess import ClassScores, Sizes, class_scores, semantic_scores, semantic_segmentation
 from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
-from .checked_model import CheckedModel, check_predictions, explained, freeze_stages, prepare
+from .checked_model import CheckedModel, check_predictions, explained, freeze_stages, register_checks
 from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
 from .head_options import (
     ClassOptions,
@@ -64,8 +64,22 @@ def ignored_label(num_classes: int, ignore_index: int | None) -> int:
     return ignore_index
 
 
-def segmentor_classes(options: ClassOptions, num_features: int) -> tuple[ClassCounts, dict[str, Any]]:
-    """The classes of a head in a segmentor, and the attributes of the head that tell them.
+class SegmentorClasses(NamedTuple):
+    """What a head in a segmentor tells of its classes.
+
+    Args:
+        class_names: where they are known.
+        ignore_index: label of pixels without annotation.
+        out_channels: number of classes.
+    """
+
+    class_names: tuple[str, ...] | None
+    ignore_index: int
+    out_channels: int
+
+
+def segmentor_classes(options: ClassOptions, num_features: int) -> SegmentorClasses:
+    """The classes of a head in a segmentor.
 
     Args:
         options: of the head.
@@ -79,8 +93,7 @@ def segmentor_classes(options: ClassOptions, num_features: int) -> tuple[ClassCo
         raise ValueError(f'{options.slot}: in_index={options.in_index!r} is not supported, only {indices}')
     counts = class_counts(options.slot, options.metainfo, num_classes=options.num_classes)
     num_classes = len(counts.is_thing)
-    ignore_index = ignored_label(num_classes, options.ignore_index)
-    return counts, dict(class_names=counts.names, ignore_index=ignore_index, out_channels=num_classes)
+    return SegmentorClasses(counts.names, ignored_label(num_classes, options.ignore_index), num_classes)
 
 
 def segmentor_parts(defaults: HeadDefaults, options: Mask2FormerSegHeadOptions) -> Parts:
@@ -90,12 +103,13 @@ def segmentor_parts(defaults: HeadDefaults, options: Mask2FormerSegHeadOptions) 
         defaults: of the method.
         options: of the head.
     """
-    counts, attributes = segmentor_classes(options, len(options.in_channels))
-    parts = build_parts(defaults, options, counts)
-    num_classes, no_object = len(counts.is_thing), parts.network['no_object']
+    classes = segmentor_classes(options, len(options.in_channels))
+    num_classes = classes.out_channels
+    parts = build_parts(defaults, options, num_classes)
+    no_object = parts.network['no_object']
     check_temperature(options.slot, options.temperature, no_object)
-    classes = class_scores(num_classes + no_object, num_classes, options.temperature)
-    parts.attributes.update(attributes, classes=classes)
+    scores = class_scores(num_classes + no_object, num_classes, options.temperature)
+    parts.attributes.update(classes._asdict(), classes=scores)
     return parts
 
 
@@ -263,7 +277,7 @@ class MaskSegmentor(CheckedModel, EncoderDecoder):
         for key, value in (train_cfg or {}).items():
             raise unknown_option('train_cfg of the segmentor', key, value, ['decode_head.train_cfg'])
         super().__init__(*args, train_cfg=train_cfg, **kwargs)
-        prepare(self)
+        register_checks(self)
         self.keep_logits = keep_logits
 
     @property

@@ -22,8 +22,8 @@ from m2f_mm.structures import MaskPredictions
 from .checked_model import explained
 from .head_defaults import MASKFORMER
 from .head_options import PerPixelPlusSegHeadOptions, PerPixelSegHeadOptions, lists_options, read_options
-from .mmseg import input_size, segmentor_classes
-from .parts import Parts, build_pixel_decoder, build_transformer_decoder
+from .mmseg import SegmentorClasses, input_size, segmentor_classes
+from .parts import build_pixel_decoder, build_transformer_decoder
 
 STRIDE = 4  # of the mask features
 NUM_LEVELS = 1  # memories that the transformer decoder attends to
@@ -33,7 +33,13 @@ class PerPixelAdapter(BaseModule):
     """Losses and predictions of a head that classifies pixels."""
 
     align_corners = False  # as the segmentor resizes
+    class_names: tuple[str, ...] | None
     ignore_index: int
+    out_channels: int  # channels of the map, for the segmentor
+
+    def take_classes(self, classes: SegmentorClasses) -> None:
+        """Those of the options."""
+        self.class_names, self.ignore_index, self.out_channels = classes
 
     def class_maps(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Features fine to coarse to a map of class logits (B, C, h, w), or several that are supervised alike, the last
@@ -83,12 +89,11 @@ class PerPixelSegHead(PerPixelAdapter):
 
     def __init__(self, **options: Any):
         given = read_options(PerPixelSegHeadOptions, options)
-        _, attributes = segmentor_classes(given, len(given.in_channels))
         super().__init__(given.init_cfg)
+        self.take_classes(segmentor_classes(given, len(given.in_channels)))
         self.pixel_decoder = build_pixel_decoder(MASKFORMER, given, NUM_LEVELS, given.out_channels)
-        self.num_classes = attributes['out_channels']
+        self.num_classes = self.out_channels
         self.conv_seg = nn.Conv2d(given.out_channels, self.num_classes, 1)
-        Parts({}, attributes).attach(self)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """The same as ``class_maps``: one map."""
@@ -115,8 +120,8 @@ class PerPixelPlusSegHead(PerPixelAdapter, MaskTransformer):
 
     def __init__(self, **options: Any):
         given = read_options(PerPixelPlusSegHeadOptions, options)
-        _, attributes = segmentor_classes(given, len(given.in_channels))
-        num_classes = attributes['out_channels']
+        classes = segmentor_classes(given, len(given.in_channels))
+        num_classes = classes.out_channels
         super().__init__(
             build_pixel_decoder(MASKFORMER, given, NUM_LEVELS, given.out_channels),
             build_transformer_decoder(
@@ -130,7 +135,7 @@ class PerPixelPlusSegHead(PerPixelAdapter, MaskTransformer):
             init_cfg=given.init_cfg,
             class_head=False,  # query i is class i
         )
-        Parts({}, attributes).attach(self)
+        self.take_classes(classes)
 
     def class_maps(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Features fine to coarse to a map (B, C, h, w) for every layer in training, otherwise for the last one."""

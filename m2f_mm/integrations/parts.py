@@ -6,33 +6,20 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from m2f_mm.criterion import HungarianAssigner, SetCriterion
-from m2f_mm.datasets.head_classes import ClassCounts
-from m2f_mm.models import (
-    Mask2FormerTransformerDecoder,
-    MaskDINOTransformerDecoder,
-    MaskFormerTransformerDecoder,
-    NeckPixelDecoder,
-)
+from m2f_mm.models import NeckPixelDecoder
 from m2f_mm.registry import MODELS
 
 from .head_defaults import HeadDefaults
-from .head_options import BoxOptions, NetworkOptions, PixelDecoderOptions
+from .head_options import NetworkOptions, PixelDecoderOptions
 from .option_tables import no_effect, translate, translate_by_type, type_name
 from .stock_options import (
     ASSIGNER,
     BINARY,
-    CLASS_COSTS,
     CRITERION,
-    LOSS_BBOX,
-    LOSS_CLS,
-    LOSS_DICE,
-    LOSS_IOU,
-    LOSS_MASK,
-    MASK_COSTS,
-    MASK_TERMS,
-    MATCH_COSTS,
+    LOSSES,
     PIXEL_DECODERS,
     STOCK_NAMES,
+    TERMS,
     TRAIN_OPTIONS,
     TRANSFORMER_DECODERS,
 )
@@ -43,7 +30,7 @@ class Parts(NamedTuple):
 
     Args:
         network: arguments of the network's constructor, its parts among them.
-        attributes: of the head beside the network, by name: criterion and classes.
+        attributes: of the head beside the network, by name: the criterion, and the classes, which adapters add.
     """
 
     network: dict[str, Any]
@@ -55,18 +42,17 @@ class Parts(NamedTuple):
             setattr(head, name, value)
 
 
-def build_parts(defaults: HeadDefaults, options: NetworkOptions, counts: ClassCounts) -> Parts:
+def build_parts(defaults: HeadDefaults, options: NetworkOptions, num_classes: int) -> Parts:
     """Network and criterion of a head.
 
     Args:
         defaults: of the method.
         options: of the head.
-        counts: the classes.
+        num_classes: C.
 
     Raises:
         ValueError: a nested option is unknown, impossible or contradicts another; names it.
     """
-    num_classes = len(counts.is_thing)
     num_levels = options.num_transformer_feat_level or type(options).num_transformer_feat_level  # None: the method's
     criterion = build_criterion(num_classes, defaults, options)
     out_channels = options.out_channels if getattr(options, 'predict_masks', True) else None
@@ -85,7 +71,7 @@ def build_parts(defaults: HeadDefaults, options: NetworkOptions, counts: ClassCo
         init_cfg=options.init_cfg,
         **{name: getattr(options, name) for name in options.network_arguments},
     )
-    return Parts(network, dict(criterion=criterion, class_names=counts.names))
+    return Parts(network, dict(criterion=criterion))
 
 
 def build_pixel_decoder(
@@ -159,8 +145,7 @@ def build_transformer_decoder(
     arguments: dict[str, Any] = dict(activation_checkpointing=activation_checkpointing)
     if 'num_levels' in table:
         arguments['num_levels'] = num_levels
-    decoders = Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, MaskDINOTransformerDecoder
-    return {decoder.__name__: decoder for decoder in decoders}[name](**{**arguments, **given})
+    return MODELS.module_dict[name](**{**arguments, **given})
 
 
 def build_criterion(num_classes: int, defaults: HeadDefaults, options: NetworkOptions) -> SetCriterion:
@@ -175,23 +160,19 @@ def build_criterion(num_classes: int, defaults: HeadDefaults, options: NetworkOp
     Raises:
         ValueError: an option is unknown, impossible or contradicts another; names it.
     """
-    weights = dict(defaults.loss_weights)
-    class_losses = {name: LOSS_CLS[name] for name in defaults.class_losses}
-    class_loss, given = translate_by_type('loss_cls', options.loss_cls, class_losses, defaults.class_losses[0])
-    weights['loss_cls'] = given.get('loss_weight', weights['loss_cls'])
-    class_weight = _class_weight(given, num_classes) if class_loss == 'CrossEntropyLoss' else None
-    mask_loss, given = translate_by_type('loss_mask', options.loss_mask, LOSS_MASK, defaults.mask_loss)
-    weights['loss_mask'] = given.get('loss_weight', weights['loss_mask'])
-    mask_term = MASK_TERMS[mask_loss]
-    others = [('loss_dice', LOSS_DICE)]
-    if isinstance(options, BoxOptions):
-        others += [('loss_bbox', LOSS_BBOX), ('loss_iou', LOSS_IOU)]
-    for name, tables in others:
-        (kind,) = tables
-        _, given = translate_by_type(name, getattr(options, name), tables, kind)
-        weights[name] = given.get('loss_weight', weights[name])
+    possible = {name: LOSSES[name].types for name in defaults.loss_weights}
+    possible['loss_cls'] = {kind: possible['loss_cls'][kind] for kind in defaults.class_losses}
+    types: dict[str, str] = {}
+    weights: dict[str, float] = {}
+    class_weight = None
+    for name, tables in possible.items():
+        default = defaults.mask_loss if name == 'loss_mask' else next(iter(tables))
+        types[name], given = translate_by_type(name, getattr(options, name), tables, default)
+        weights[name] = given.get('loss_weight', defaults.loss_weights[name])
+        if 'class_weight' in given:
+            class_weight = _class_weight(given, num_classes)
     if not getattr(options, 'predict_masks', True):
-        _check_no_mask_losses(mask_loss, weights, defaults)
+        _check_no_mask_losses(types['loss_mask'], weights, defaults)
 
     train = translate('train_cfg', options.train_cfg, TRAIN_OPTIONS)
     num_points = train.get('num_points', defaults.num_points)
@@ -201,9 +182,10 @@ def build_criterion(num_classes: int, defaults: HeadDefaults, options: NetworkOp
             f'train_cfg: {" and ".join(sorted(useless))} say where points are drawn, but with '
             'num_points=None masks are compared at every pixel; leave them out, or set num_points'
         )
+    mask_term = TERMS[types['loss_mask']]
     cost_weights, cost_term = _costs(train.get('assigner'), weights, mask_term, defaults.class_cost)
     assigner = HungarianAssigner(
-        **cost_weights,
+        **{f'{LOSSES[name].name}_weight': weight for name, weight in cost_weights.items()},
         num_points=num_points,
         mask_term=cost_term,
         class_term=defaults.class_cost,
@@ -212,27 +194,13 @@ def build_criterion(num_classes: int, defaults: HeadDefaults, options: NetworkOp
     return SetCriterion(
         assigner,
         class_weight,
-        **{LOSS_ARGUMENTS[name]: weight for name, weight in weights.items()},
+        **{f'loss_{LOSSES[name].name}': weight for name, weight in weights.items()},
         mask_term=mask_term,
         num_points=num_points,
         oversample_ratio=train.get('oversample_ratio', 3.0),
         importance_ratio=train.get('importance_sample_ratio', 0.75),
         **translate('criterion', options.criterion, CRITERION),
     )
-
-
-# Each loss: the argument of ``SetCriterion`` with its weight, and that of ``HungarianAssigner`` with the weight of
-# the cost of the same kind.
-LOSS_ARGUMENTS = dict(
-    loss_cls='loss_class', loss_mask='loss_mask', loss_dice='loss_dice', loss_bbox='loss_l1', loss_iou='loss_giou'
-)
-COST_ARGUMENTS = dict(
-    loss_cls='class_weight',
-    loss_mask='mask_weight',
-    loss_dice='dice_weight',
-    loss_bbox='l1_weight',
-    loss_iou='giou_weight',
-)
 
 
 def _check_no_mask_losses(mask_loss: str, weights: Mapping[str, float], defaults: HeadDefaults) -> None:
@@ -259,11 +227,11 @@ def _class_weight(loss_cls: Mapping[str, Any], num_classes: int) -> list[float]:
 
 def _costs(
     cfg: Mapping[str, Any] | None, loss_weights: Mapping[str, float], mask_term: str, class_cost: str
-) -> tuple[dict[str, float], str]:
-    """Weights of the costs, as arguments of the assigner, and what the mask cost is; as the losses unless the option
+) -> tuple[Mapping[str, float], str]:
+    """Weights of the costs by the names of the losses, and what the mask cost is; as the losses unless the option
     ``assigner`` says otherwise."""
     if cfg is None:
-        return {COST_ARGUMENTS[name]: weight for name, weight in loss_weights.items()}, mask_term
+        return loss_weights, mask_term
     where = 'train_cfg.assigner'
     costs = translate(where, cfg, ASSIGNER).get('match_costs')
     if not costs:
@@ -271,24 +239,24 @@ def _costs(
             f'{where} has no match_costs, so nothing would decide which query gets which '
             'object. Leave the assigner out: the weights of the losses are then those of the costs'
         )
-    weights = {COST_ARGUMENTS[name]: 0.0 for name in loss_weights}
-    types: dict[str, str] = {}  # of each weight that a cost has given
+    losses = {kind: name for name in loss_weights for kind in LOSSES[name].costs}  # of the types of costs
+    weights = dict.fromkeys(loss_weights, 0.0)
+    types: dict[str, str] = {}
     for cost in costs:
         cost = dict(cost)
-        name = type_name(cost.pop('type'))
-        if name == 'FocalLossCost' and cost.get('binary_input'):
-            name = BINARY
-        possible = [kind for kind, table in MATCH_COSTS.items() if table['weight'].name in weights]
-        if name not in possible:
-            raise ValueError(f'{where}: the cost {name} is not one of {", ".join(possible)}')
-        if name in CLASS_COSTS.values() and name != CLASS_COSTS[class_cost]:
-            missing = ' without binary_input=True' if name == 'FocalLossCost' else ''
+        kind = type_name(cost.pop('type'))
+        if kind == 'FocalLossCost' and cost.get('binary_input'):
+            kind = BINARY
+        if kind not in losses:
+            raise ValueError(f'{where}: the cost {kind} is not one of {", ".join(losses)}')
+        name = losses[kind]
+        if name == 'loss_cls' and TERMS[kind] != class_cost:
+            missing = ' without binary_input=True' if kind == 'FocalLossCost' else ''
             raise ValueError(
-                f'{where}: the cost of classes is a {class_cost} cost here, so {name}{missing} is not supported'
+                f'{where}: the cost of classes is a {class_cost} cost here, so {kind}{missing} is not supported'
             )
-        ((argument, weight),) = translate(f'{where} {name}', cost, MATCH_COSTS[name]).items()
-        if argument in types:
-            raise ValueError(f'{where}: {types[argument]} and {name} are two costs of the same kind; leave one out')
-        weights[argument], types[argument] = weight, name
-        mask_term = MASK_COSTS.get(name, mask_term)
-    return weights, mask_term
+        if name in types:
+            raise ValueError(f'{where}: {types[name]} and {kind} are two costs of the same kind; leave one out')
+        weights[name] = translate(f'{where} {kind}', cost, LOSSES[name].costs[kind])['weight']
+        types[name] = kind
+    return weights, TERMS[types['loss_mask']] if 'loss_mask' in types else mask_term

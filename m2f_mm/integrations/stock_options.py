@@ -7,7 +7,7 @@ beside them. See ``option_tables`` for the entries.
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from m2f_mm.models import (
     FPNPixelDecoder,
@@ -110,8 +110,9 @@ DEFORMABLE_ATTENTION = {
     'init_cfg': Only(None),
 }
 
-STOCK_PIXEL_DECODERS: dict[str, Table] = {
+PIXEL_DECODERS: dict[str, Table] = {
     'MSDeformAttnPixelDecoder': {
+        **own_arguments(MSDeformAttnPixelDecoder),
         **positional_encoding('SinePositionalEncoding'),
         **RELU,
         **nested('encoder', STACK),
@@ -120,8 +121,9 @@ STOCK_PIXEL_DECODERS: dict[str, Table] = {
         **feed_forward('encoder.layer_cfg.ffn_cfg'),
         'strides': ANY,
     },
-    'FPNPixelDecoder': {**RELU, 'init_cfg': Only(None)},
+    'FPNPixelDecoder': {**own_arguments(FPNPixelDecoder), **RELU, 'init_cfg': Only(None)},
     'TransformerEncoderPixelDecoder': {
+        **own_arguments(TransformerEncoderPixelDecoder),
         **positional_encoding('SinePositionalEncoding'),
         **RELU,
         'init_cfg': Only(None),
@@ -131,6 +133,7 @@ STOCK_PIXEL_DECODERS: dict[str, Table] = {
         **feed_forward('encoder.layer_cfg.ffn_cfg', dropout_is_possible=True),
     },
 }
+STOCK_NAMES = dict(PixelDecoder='FPNPixelDecoder')  # MMDetection's name for the same module
 
 
 def _stock_transformer_decoder(dropout_is_possible: bool) -> dict[str, Any]:
@@ -145,60 +148,108 @@ def _stock_transformer_decoder(dropout_is_possible: bool) -> dict[str, Any]:
     }
 
 
-STOCK_TRANSFORMER_DECODERS: dict[str, Table] = {
-    'Mask2FormerTransformerDecoder': _stock_transformer_decoder(dropout_is_possible=False),
-    'MaskFormerTransformerDecoder': _stock_transformer_decoder(dropout_is_possible=True),
-    'MaskDINOTransformerDecoder': {},  # no stack has it
-}
-
-_PIXEL_DECODERS = MSDeformAttnPixelDecoder, FPNPixelDecoder, TransformerEncoderPixelDecoder
-_TRANSFORMER_DECODERS = Mask2FormerTransformerDecoder, MaskFormerTransformerDecoder, MaskDINOTransformerDecoder
-PIXEL_DECODERS: dict[str, Table] = {
-    module.__name__: {**own_arguments(module), **STOCK_PIXEL_DECODERS[module.__name__]} for module in _PIXEL_DECODERS
-}
 TRANSFORMER_DECODERS: dict[str, Table] = {
-    module.__name__: {**own_arguments(module), **STOCK_TRANSFORMER_DECODERS[module.__name__]}
-    for module in _TRANSFORMER_DECODERS
-}
-STOCK_NAMES = dict(PixelDecoder='FPNPixelDecoder')  # MMDetection's name for the same module
-
-_WEIGHT = {'loss_weight': number(ABSENT, 'of the loss', least=0)}
-_MEAN = {'reduction': Only('mean')}
-_FOCAL = {'use_sigmoid': Only(True), 'gamma': Only(2.0), 'alpha': Only(0.25), **_MEAN}
-
-# Types of each loss, and their options.
-LOSS_CLS: dict[str, Table] = {
-    'CrossEntropyLoss': {
-        **_WEIGHT,
-        'class_weight': Value(
-            None,
-            lambda value: value is None or isinstance(value, Sequence),
-            'a list of numbers or None',
-            'of every class and no-object; None for 1 and `no_object_weight`',
-        ),
-        'no_object_weight': number(0.1, 'of no-object, where there is no `class_weight`', least=0),
-        'use_sigmoid': Only(False),
-        **_MEAN,
+    'Mask2FormerTransformerDecoder': {
+        **own_arguments(Mask2FormerTransformerDecoder),
+        **_stock_transformer_decoder(dropout_is_possible=False),
     },
-    'FocalLoss': {**_WEIGHT, **_FOCAL},
+    'MaskFormerTransformerDecoder': {
+        **own_arguments(MaskFormerTransformerDecoder),
+        **_stock_transformer_decoder(dropout_is_possible=True),
+    },
+    'MaskDINOTransformerDecoder': own_arguments(MaskDINOTransformerDecoder),  # no stack has it
 }
-LOSS_MASK: dict[str, Table] = {
-    'CrossEntropyLoss': {**_WEIGHT, 'use_sigmoid': Only(True), **_MEAN},
-    'FocalLoss': {**_WEIGHT, **_FOCAL},
+
+WEIGHT = {'loss_weight': number(ABSENT, 'of the loss', least=0)}
+MEAN = {'reduction': Only('mean')}
+FOCAL = {'use_sigmoid': Only(True), 'gamma': Only(2.0), 'alpha': Only(0.25), **MEAN}
+COST_WEIGHT = {'weight': number(1.0, 'of the cost', least=0)}
+FOCAL_COST = {'alpha': Only(0.25), 'gamma': Only(2)}
+BINARY = 'FocalLossCost with binary_input=True'  # a cost of masks; without, it is one of classes
+
+
+class Loss(NamedTuple):
+    """A loss, and the matching cost of the same kind.
+
+    Args:
+        name: ours; ``loss_{name}`` of ``SetCriterion`` and ``{name}_weight`` of ``HungarianAssigner`` are the weights.
+        types: options of every type that the loss may have.
+        costs: options of every type that the cost may have.
+    """
+
+    name: str
+    types: dict[str, Table]
+    costs: dict[str, Table]
+
+
+LOSSES = {
+    'loss_cls': Loss(
+        'class',
+        types={
+            'CrossEntropyLoss': {
+                **WEIGHT,
+                'class_weight': Value(
+                    None,
+                    lambda value: value is None or isinstance(value, Sequence),
+                    'a list of numbers or None',
+                    'of every class and no-object; None for 1 and `no_object_weight`',
+                ),
+                'no_object_weight': number(0.1, 'of no-object, where there is no `class_weight`', least=0),
+                'use_sigmoid': Only(False),
+                **MEAN,
+            },
+            'FocalLoss': {**WEIGHT, **FOCAL},
+        },
+        costs={
+            'ClassificationCost': COST_WEIGHT,
+            'FocalLossCost': {**COST_WEIGHT, 'binary_input': Only(False), 'eps': Only(1e-8), **FOCAL_COST},
+        },
+    ),
+    'loss_mask': Loss(
+        'mask',
+        types={
+            'CrossEntropyLoss': {**WEIGHT, 'use_sigmoid': Only(True), **MEAN},
+            'FocalLoss': {**WEIGHT, **FOCAL},
+        },
+        costs={
+            'CrossEntropyLossCost': {**COST_WEIGHT, 'use_sigmoid': Only(True)},
+            BINARY: {**COST_WEIGHT, 'binary_input': Only(True), 'eps': Only(1e-12), **FOCAL_COST},
+        },
+    ),
+    'loss_dice': Loss(
+        'dice',
+        types={
+            'DiceLoss': {
+                **WEIGHT,
+                'use_sigmoid': Only(True),
+                'activate': Only(True),
+                'naive_dice': Only(True),
+                'eps': Only(1.0),
+                **MEAN,
+            }
+        },
+        costs={'DiceCost': {**COST_WEIGHT, 'pred_act': Only(True), 'eps': Only(1.0), 'naive_dice': Only(True)}},
+    ),
+    'loss_bbox': Loss(
+        'l1',
+        types={'L1Loss': {**WEIGHT, **MEAN}},
+        costs={'BBoxL1Cost': {**COST_WEIGHT, 'box_format': Only('xywh')}},
+    ),
+    'loss_iou': Loss(
+        'giou',
+        types={'GIoULoss': {**WEIGHT, 'eps': Only(1e-6), **MEAN}},
+        costs={'IoUCost': {**COST_WEIGHT, 'iou_mode': Only('giou')}},
+    ),
 }
-LOSS_DICE: dict[str, Table] = {
-    'DiceLoss': {
-        **_WEIGHT,
-        'use_sigmoid': Only(True),
-        'activate': Only(True),
-        'naive_dice': Only(True),
-        'eps': Only(1.0),
-        **_MEAN,
-    }
+# What types are called in the criterion where there are several: mask losses, mask costs, class costs.
+TERMS = {
+    'CrossEntropyLoss': 'bce',
+    'FocalLoss': 'focal',
+    'CrossEntropyLossCost': 'bce',
+    BINARY: 'focal',
+    'ClassificationCost': 'probability',
+    'FocalLossCost': 'focal',
 }
-LOSS_BBOX: dict[str, Table] = {'L1Loss': {**_WEIGHT, **_MEAN}}
-LOSS_IOU: dict[str, Table] = {'GIoULoss': {**_WEIGHT, 'eps': Only(1e-6), **_MEAN}}
-MASK_TERMS = dict(CrossEntropyLoss='bce', FocalLoss='focal')
 
 TRAIN_OPTIONS: Table = {
     'num_points': count(
@@ -216,28 +267,3 @@ CRITERION: Table = {
     'draw': 'draw',
 }
 ASSIGNER: Table = {'type': Only('HungarianAssigner'), 'match_costs': 'match_costs'}
-
-# Options of ``train_cfg.assigner.match_costs`` by type; ``weight`` is read as the weight of the assigner's cost.
-BINARY = 'FocalLossCost with binary_input=True'
-_FOCAL_COST = {'alpha': Only(0.25), 'gamma': Only(2)}
-MATCH_COSTS: dict[str, Table] = {
-    'ClassificationCost': {'weight': Renamed('class_weight', 1.0)},
-    'FocalLossCost': {
-        'weight': Renamed('class_weight', 1.0),
-        'binary_input': Only(False),
-        'eps': Only(1e-8),
-        **_FOCAL_COST,
-    },
-    'CrossEntropyLossCost': {'weight': Renamed('mask_weight', 1.0), 'use_sigmoid': Only(True)},
-    BINARY: {'weight': Renamed('mask_weight', 1.0), 'binary_input': Only(True), 'eps': Only(1e-12), **_FOCAL_COST},
-    'DiceCost': {
-        'weight': Renamed('dice_weight', 1.0),
-        'pred_act': Only(True),
-        'eps': Only(1.0),
-        'naive_dice': Only(True),
-    },
-    'BBoxL1Cost': {'weight': Renamed('l1_weight', 1.0), 'box_format': Only('xywh')},
-    'IoUCost': {'weight': Renamed('giou_weight', 1.0), 'iou_mode': Only('giou')},
-}
-CLASS_COSTS = dict(probability='ClassificationCost', focal='FocalLossCost')
-MASK_COSTS = {'CrossEntropyLossCost': 'bce', BINARY: 'focal'}
