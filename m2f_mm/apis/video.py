@@ -6,7 +6,8 @@ top tracks and, with ``panoptic_on``, the packed panoptic maps: some kilobytes f
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from m2f_mm.datasets.pipelines import split_pipeline, type_name
 from m2f_mm.datasets.wrappers import iter_datasets
 from m2f_mm.engine.class_counts import configured_data
 from m2f_mm.heads import HEAD_NAMES
-from m2f_mm.postprocess import PanopticVideo, Segment
+from m2f_mm.postprocess import PanopticVideo, Segment, Sizes
 from m2f_mm.structures import Track
 
 from .video_files import Video
@@ -170,34 +171,26 @@ def predict_video(
     Returns:
         The tracks, those of a higher score first; and the panoptic maps, where ``test_cfg`` has ``panoptic_on``.
     """
-    from m2f_mm.integrations.checked_model import explained
-    from m2f_mm.integrations.mmdet_samples import sample_sizes
-
-    prepare, head = frame_transforms(model.cfg), model.track_head
-    tracks = head.new_tracks()
-    for frames, window in head.sliding_windows(video):
-        inputs, clip = _window(
-            model, [prepare(dict(img=frame, img_shape=frame.shape[:2], ori_shape=frame.shape[:2])) for frame in frames]
-        )
-        sizes = sample_sizes(clip[0], clip[0].batch_input_shape, rescale=True)
-        with explained(model, inputs):
-            head.add_window(tracks, model.features_of(inputs), sizes, window)
-        if progress is not None:
-            progress.update(len(frames) - window.overlap_prev)
-    return tracks.finish(), tracks.panoptic
+    session = model.track(video, partial(_to_inputs, model, frame_transforms(model.cfg)), progress)
+    return session.finish(), session.panoptic
 
 
-def _window(model: nn.Module, frames: Sequence[dict]) -> tuple[torch.Tensor, Any]:
-    """Prepared frames as the network's input (T, 3, H, W) and their data sample."""
+def _to_inputs(
+    model: nn.Module, transforms: Callable[[dict], dict], images: Sequence[np.ndarray]
+) -> tuple[torch.Tensor, Sizes]:
+    """The network's input (T, 3, H, W) of frames (H, W, 3), and their sizes."""
     from mmdet.structures import DetDataSample, TrackDataSample
 
+    from m2f_mm.integrations.video_results import clip_sizes
+
+    frames = [transforms(dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])) for image in images]
     clip = TrackDataSample()
     clip.video_data_samples = [
         DetDataSample(metainfo=dict(img_shape=frame['img_shape'], ori_shape=frame['ori_shape'])) for frame in frames
     ]
     pixels = torch.from_numpy(np.stack([frame['img'].transpose(2, 0, 1) for frame in frames]))
     data = model.data_preprocessor(dict(inputs=[pixels], data_samples=[clip]), False)
-    return data['inputs'][0], data['data_samples'][0]
+    return data['inputs'][0], clip_sizes(data['data_samples'][0], rescale=True)
 
 
 def tracks_as_json(

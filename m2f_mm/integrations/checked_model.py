@@ -136,7 +136,8 @@ def explained(model: nn.Module, images: Tensor | None = None, samples: Any = Non
         cause = broken_images(images, samples) or broken_weights(model)
         if not cause:
             raise
-        raise FloatingPointError(f'{cause} ({error})') from error
+        # A part of the model may have explained the error already.
+        raise FloatingPointError(f'{cause} ({error.__cause__ or error})') from error
 
 
 def broken_images(images: Tensor | Sequence[Tensor] | None, samples: Any) -> str:

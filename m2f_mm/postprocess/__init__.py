@@ -1,5 +1,7 @@
 """Predictions to panoptic maps, instances, semantic maps and tracks."""
 
+from m2f_mm.deprecation import renamed_attributes
+
 from .association import Associator, CosineAssociator, CosineIoUAssociator
 from .classes import ClassScores, SigmoidClasses, SoftmaxClasses, class_scores
 from .finite import NonFinitePrediction, finite_sum, raise_non_finite
@@ -8,7 +10,7 @@ from .panoptic import PanopticRules, Segment, clip_panoptic, panoptic_segmentati
 from .panoptic_video import PanopticVideo
 from .semantic import semantic_scores, semantic_segmentation
 from .tiles import Sizes
-from .tracks import VideoTracks
+from .tracks import TrackSession
 from .windows import Window, sliding_windows
 
 __all__ = [
@@ -24,7 +26,7 @@ __all__ = [
     'SigmoidClasses',
     'Sizes',
     'SoftmaxClasses',
-    'VideoTracks',
+    'TrackSession',
     'Window',
     'box_detection',
     'class_scores',
@@ -38,3 +40,5 @@ __all__ = [
     'semantic_segmentation',
     'sliding_windows',
 ]
+
+__getattr__ = renamed_attributes(__name__, dict(VideoTracks='TrackSession'))

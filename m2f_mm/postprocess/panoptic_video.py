@@ -5,7 +5,6 @@ Shapes: Q tracks, C classes, D mask channels, T frames of a window, h x w the ma
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,21 +14,6 @@ from m2f_mm.structures import Track
 
 from .panoptic import MapIds, PanopticRules, Segment, ids_in_map
 from .tiles import Sizes
-
-
-@dataclass
-class TrackTotals:
-    """Sums over the frames of a video in which a track is confident.
-
-    Args:
-        pixels: int64 (3, Q), see ``PanopticRules.assign_pixels``.
-        logits: (Q, C + 1) or (Q, C).
-        frames: how many, int64 (Q,).
-    """
-
-    pixels: Tensor
-    logits: Tensor
-    frames: Tensor
 
 
 class PanopticVideo:
@@ -44,7 +28,9 @@ class PanopticVideo:
 
     def __init__(self, rules: PanopticRules):
         self.rules = rules
-        self.totals: TrackTotals | None = None
+        # Sums over the frames in which a track is confident: pixels, int64 (3, Q), see ``PanopticRules.assign_pixels``;
+        # logits (Q, C + 1) or (Q, C); number of these frames, int64 (Q,).
+        self.totals: tuple[Tensor, ...] | None = None
         self.packed: list[bytes] = []  # of each frame 1 + the track of every pixel, int16
         self.size = (0, 0)
 
@@ -60,14 +46,9 @@ class PanopticVideo:
             winners, counts = self.rules.assign_pixels(scores[tracks], mask_embeds[tracks], frame, sizes)
             pixels[:, tracks] += counts
             self.packed.append(zlib.compress(numbers[winners].cpu().numpy().tobytes(), 1))
-        logits = class_logits.float() * confident[:, None] * len(mask_features)
         frames = confident * len(mask_features)
-        if self.totals is None:
-            self.totals = TrackTotals(pixels, logits, frames)
-        else:
-            self.totals.pixels += pixels
-            self.totals.logits += logits
-            self.totals.frames += frames
+        sums = pixels, class_logits.float() * frames[:, None], frames
+        self.totals = sums if self.totals is None else tuple(map(torch.add, self.totals, sums))
 
     def finish(self, map_ids: MapIds | None = None) -> tuple[Iterator[Tensor], list[Segment]]:
         """Maps int32 (H, W), frame after frame, and the segments.
@@ -77,10 +58,10 @@ class PanopticVideo:
         """
         if self.totals is None:
             return iter(()), []
-        logits = self.totals.logits / self.totals.frames.clamp(min=1)[:, None]
-        scores, labels, confident = self.rules.confident(logits)
-        tracks = (confident & (self.totals.frames > 0)).nonzero()[:, 0]
-        segment_ids, segments = self.rules.merge_segments(self.totals.pixels[:, tracks], labels[tracks], scores[tracks])
+        pixels, logits, frames = self.totals
+        scores, labels, confident = self.rules.confident(logits / frames.clamp(min=1)[:, None])
+        tracks = (confident & (frames > 0)).nonzero()[:, 0]
+        segment_ids, segments = self.rules.merge_segments(pixels[:, tracks], labels[tracks], scores[tracks])
         void, *ids = ids_in_map(segment_ids, segments, map_ids)
         lookup = np.full(len(scores) + 1, void, np.int32)
         lookup[tracks.cpu().numpy() + 1] = ids

@@ -69,6 +69,8 @@ class TrackStore:
         Raises:
             NonFinitePrediction: they are not.
         """
+        from pycocotools import mask as coco_masks
+
         sums = class_logits.float() * len(mask_features)
         self.logit_sums = sums if self.logit_sums is None else self.logit_sums + sums
         mean_logits = self.logit_sums / (len(self) + len(mask_features))
@@ -80,7 +82,7 @@ class TrackStore:
         for frame in mask_features.split(1):
             store = RLEStore(source, len(rows), *sizes.output)
             rasterize_masks(store, embeds, frame, sizes)
-            self.rles.append({track: rle for track, rle in zip(tracks, store.finish()) if not is_empty(rle)})
+            self.rles.append({track: rle for track, rle in zip(tracks, store.finish()) if coco_masks.area(rle)})
 
     def _top_tracks(self, mean_logits: Tensor, class_logits: Tensor) -> Tensor:
         """Tracks whose masks are stored, ascending, by the better of their scores so far and in this window."""
@@ -98,8 +100,9 @@ class TrackStore:
         return [frame.get(track) for frame in self.rles]
 
 
-class VideoTracks:
-    """Joins the windows of one video; a single window gives what ``clip_segmentation`` gives.
+class TrackSession:
+    """The state of one video that is predicted in windows: its tracks and, where it is asked for, its panoptic map. A
+    single window gives what ``clip_segmentation`` gives.
 
     Args:
         max_per_video: results, (track, class) pairs with the highest mean scores.
@@ -107,7 +110,7 @@ class VideoTracks:
         num_tracks: see ``TrackStore``; at least ``max_per_video``.
         associator: which query of a window is which track; cosine similarity and IoU by default.
         classes: what the class logits mean.
-        panoptic: collects a panoptic map of the video, too.
+        panoptic: collects the panoptic map, too.
         score_threshold: results with a lower score are left out.
     """
 
@@ -122,8 +125,6 @@ class VideoTracks:
         score_threshold: float = 0.0,
     ):
         self.max_per_video = max_per_video
-        self.is_thing = is_thing
-        self.classes = classes
         self.panoptic = panoptic
         self.score_threshold = score_threshold
         self.associator = associator or CosineIoUAssociator()
@@ -174,8 +175,8 @@ class VideoTracks:
         """The results over all frames, those of a higher score first."""
         if not len(self.store):
             return []
-        probabilities = self.classes.instance(self.store.mean_logits)
-        scores, labels, source, rows = topk_instances(probabilities, self.max_per_video, self.is_thing)
+        probabilities = self.store.classes.instance(self.store.mean_logits)
+        scores, labels, source, rows = topk_instances(probabilities, self.max_per_video, self.store.is_thing)
         tracks = []
         for k in scores.argsort(descending=True, stable=True).tolist():
             if scores[k] < self.score_threshold:
@@ -183,10 +184,3 @@ class VideoTracks:
             masks = self.store.masks(int(rows[source[k]]))
             tracks.append(Track(int(labels[k]), masks, float(scores[k])))
         return tracks
-
-
-def is_empty(rle: dict) -> bool:
-    """Whether a mask has no pixel."""
-    from pycocotools import mask as coco_masks
-
-    return not coco_masks.area(rle)

@@ -1,5 +1,7 @@
 """The video detector: clips of one frame are images, clips do not see each other, weights of every source."""
 
+import copy
+
 import pytest
 import torch
 
@@ -81,8 +83,7 @@ def test_frames_in_parts_and_codes_instead_of_bitmaps():
 
     model = video_detector()
     (whole,) = predict(model, clip_batch(1, 5))
-    model.test_cfg = dict(frames_at_once=2)
-    model.track_head.test_cfg = dict(instance_masks='rle', max_per_video=7)
+    model.track_head.test_cfg = dict(frames_at_once=2, instance_masks='rle', max_per_video=7)
     (parts,) = predict(model, clip_batch(1, 5))
     for mine, theirs in zip(parts.video_data_samples, whole.video_data_samples):
         mine, theirs = mine.pred_track_instances, theirs.pred_track_instances
@@ -268,6 +269,25 @@ def test_frames_are_joined_whatever_the_window():
 def test_unknown_association():
     with pytest.raises(ValueError, match="association='frame'"):
         video_detector(test_cfg=dict(association='frame'))
+
+
+def test_options_are_read_when_they_are_given(monkeypatch):
+    """At build time and where another ``test_cfg`` is assigned; nowhere else may it change."""
+    model = video_detector(test_cfg=dict(window_size=3))
+    for change in (model.track_head.test_cfg, model.test_cfg):
+        assert change == dict(window_size=3)
+        with pytest.raises(TypeError, match='does not support item assignment'):
+            change['window_size'] = 2
+    with pytest.raises(AttributeError):
+        model.test_cfg = dict(window_size=2)
+    with pytest.raises(ValueError, match='did you mean window_size'):
+        model.track_head.test_cfg = dict(window_sizes=2)
+    model = copy.deepcopy(model)
+    model.track_head.test_cfg = dict(window_size=2, max_per_video=3)
+    assert not any('fusion' in name or 'things' in name for name in model.state_dict())
+    monkeypatch.setattr('m2f_mm.integrations.inference_options.translate', None)
+    (clip,) = predict(model, clip_batch(1, 5))
+    assert model.test_cfg['window_size'] == 2 and len(tracks_of(clip)[0]) == 3
 
 
 @pytest.mark.parametrize(

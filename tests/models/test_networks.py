@@ -23,7 +23,7 @@ from m2f_mm.models import (
 )
 from m2f_mm.models.layers import Position
 from m2f_mm.models.layers.recompute import ACTIVATION_CHECKPOINTING
-from m2f_mm.postprocess import Sizes, VideoTracks
+from m2f_mm.postprocess import Sizes, TrackSession
 from tests.helpers.official_names import head_keys, maskformer_head_keys, resnet_keys, spread, swin_keys
 from tests.helpers.tiny_models import draw
 
@@ -384,7 +384,7 @@ def test_published_network_frame_by_frame():
     compare('logits', predictions.class_logits[-1], MINVIS['logits'], 1e-4)
     compare('masks', torch.stack([each[:, 0] for each in predictions.mask_logits()], 1), MINVIS['masks'], 1e-4)
     compare('queries', predictions.queries.permute(2, 0, 1), MINVIS['queries'], 1e-4)
-    tracks, sizes = VideoTracks(num_tracks=100), Sizes((96, 128), (96, 128), (192, 256))
+    tracks, sizes = TrackSession(num_tracks=100), Sizes((96, 128), (96, 128), (192, 256))
     for frame in range(3):
         tracks.add(
             predictions.class_logits[-1][frame],

@@ -11,7 +11,7 @@ from m2f_mm.postprocess import (
     PanopticRules,
     PanopticVideo,
     Sizes,
-    VideoTracks,
+    TrackSession,
     clip_panoptic,
     clip_segmentation,
     panoptic_segmentation,
@@ -36,7 +36,7 @@ def lazy_masks(masks):
 def test_frames_are_joined_as_in_minvis():
     """Recorded from the official code: permutations, mean logits, masks in the order of the tracks."""
     logits, masks, queries = normal(1, (4, 5, 4)), normal(2, (5, 4, 3, 4)), normal(3, (8, 4, 5))
-    tracks, sizes = VideoTracks(num_tracks=5), Sizes((3, 4), (3, 4), (3, 4))
+    tracks, sizes = TrackSession(num_tracks=5), Sizes((3, 4), (3, 4), (3, 4))
     embeds, features = lazy_masks(masks)
     orders = []
     for t in range(4):
@@ -67,7 +67,7 @@ def test_a_single_window_is_the_clip():
     torch.manual_seed(0)
     logits, embeds, features = torch.randn(20, 5), torch.randn(20, 6), torch.randn(3, 6, 8, 10)
     sizes = Sizes((32, 40), (30, 38), (45, 57))
-    tracks = VideoTracks(max_per_video=7, is_thing=[True, True, False, True])
+    tracks = TrackSession(max_per_video=7, is_thing=[True, True, False, True])
     tracks.add(logits, embeds, features, torch.randn(20, 4), sizes)
     result = tracks.finish()
     frames = list(clip_segmentation(logits, embeds, features, sizes, 7, [True, True, False, True], 'rle'))
@@ -139,7 +139,7 @@ def test_tracks_keep_their_object(associator, alike):
     if alike:
         vectors = torch.ones_like(vectors)
     sizes = Sizes((8, 16), (8, 16), (8, 16))
-    tracks = VideoTracks(max_per_video=6, associator=associator())
+    tracks = TrackSession(max_per_video=6, associator=associator())
     generator = torch.Generator().manual_seed(1)
     logits = torch.stack([torch.tensor([3.0 + 0.1 * i, 0.0, 0.0]) for i in range(6)])
     for window in windows(length, 5, 2):
@@ -160,7 +160,7 @@ def test_tracks_keep_their_object(associator, alike):
 def test_tracks_that_are_not_kept_are_unseen():
     masks, vectors = scene(4)
     sizes, (embeds, features) = Sizes((8, 16), (8, 16), (8, 16)), lazy_masks(masks)
-    tracks = VideoTracks(max_per_video=2, num_tracks=2)
+    tracks = TrackSession(max_per_video=2, num_tracks=2)
     unlikely, likely = torch.tensor([-3.0, 0.0, 5.0]), torch.tensor([5.0, 0.0, 0.0])
     for first, best in ((0, 0), (2, 3)):
         logits = unlikely.repeat(6, 1)
@@ -168,7 +168,7 @@ def test_tracks_that_are_not_kept_are_unseen():
         tracks.add(logits, embeds, features[first : first + 2], vectors, sizes)
     assert [sorted(frame) for frame in tracks.store.rles] == [[0, 1], [0, 1], [1, 3], [1, 3]]
     best = tracks.finish()[0]
-    assert all(best.masks) and VideoTracks().finish() == []
+    assert all(best.masks) and TrackSession().finish() == []
 
 
 def test_iou_of_masks():
@@ -213,7 +213,7 @@ def test_panoptic_video_of_one_window_is_the_clip():
     logits, embeds, features = confident_queries()
     sizes, rules = Sizes((32, 40), (30, 38), (45, 57)), PanopticRules(THINGS, overlap_threshold=0.3)
     maps, segments = clip_panoptic(logits, embeds, features, sizes, rules)
-    tracks = VideoTracks(panoptic=PanopticVideo(rules))
+    tracks = TrackSession(panoptic=PanopticVideo(rules))
     tracks.add(logits, embeds, features, torch.randn(12, 4), sizes)
     result, labels = tracks.panoptic.finish()
     assert [(s.id, s.label, s.is_thing) for s in labels] == [(s.id, s.label, s.is_thing) for s in segments]
@@ -225,7 +225,7 @@ def test_panoptic_things_keep_their_number_through_windows():
     length = 13
     masks, vectors = scene(length)
     sizes = Sizes((8, 16), (8, 16), (8, 16))
-    tracks = VideoTracks(panoptic=PanopticVideo(PanopticRules([True, False], overlap_threshold=0.1)))
+    tracks = TrackSession(panoptic=PanopticVideo(PanopticRules([True, False], overlap_threshold=0.1)))
     generator = torch.Generator().manual_seed(1)
     logits = torch.tensor([[9.0, 0, 0]] * 4 + [[0, 9.0, 0]] * 2)  # four things; the others are stuff of one class
     for window in windows(length, 5, 2):
