@@ -5,6 +5,7 @@ import pytest
 import torch
 from pycocotools import mask as coco_masks
 
+from m2f_mm import postprocess
 from m2f_mm.postprocess import (
     CosineAssociator,
     CosineIoUAssociator,
@@ -169,6 +170,11 @@ def test_tracks_that_are_not_kept_are_unseen():
     assert [sorted(frame) for frame in tracks.store.rles] == [[0, 1], [0, 1], [1, 3], [1, 3]]
     best = tracks.finish()[0]
     assert all(best.masks) and TrackSession().finish() == []
+
+
+def test_old_name_of_the_session():
+    with pytest.warns(FutureWarning, match='VideoTracks is deprecated .* use m2f_mm.postprocess.TrackSession'):
+        assert postprocess.VideoTracks is TrackSession
 
 
 def test_iou_of_masks():
