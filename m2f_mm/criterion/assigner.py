@@ -15,7 +15,7 @@ from m2f_mm.deprecation import renamed_arguments, renamed_value
 from m2f_mm.registry import TASK_UTILS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
-from .checks import image_name, prediction_sums, raise_non_finite, unknown_labels
+from .checks import prediction_sums, raise_first_cause, target_name, unknown_labels
 from .costs import CLASS_COSTS, MASK_COSTS, dice_cost, giou_cost, l1_cost
 from .losses import OLD_MASK_TERMS
 from .matching import Matching
@@ -96,7 +96,7 @@ class HungarianAssigner:
         sums = torch.stack([*prediction_sums(predictions).values()], 1)  # (L, parts, B)
         flat = torch.cat([sums.flatten()] + [cost.flatten() for layer in costs for cost in layer]).cpu().numpy()
         if not np.isfinite(flat).all():
-            raise_non_finite(costs, targets, predictions, self._num_classes(predictions), self.no_object)
+            raise_first_cause(costs, targets, predictions, self._num_classes(predictions), self.no_object)
         return self._solve(flat[sums.numel() :], costs, predictions.device)
 
     def costs(
@@ -144,7 +144,7 @@ class HungarianAssigner:
         boxes: list[Tensor] = []
         for b, target in enumerate(targets):
             if target.boxes is None:
-                raise ValueError(f'{image_name(b, target)} has no boxes: SegTargets.with_boxes() makes them of masks')
+                raise ValueError(f'{target_name(b, target)} has no boxes: SegTargets.with_boxes() makes them of masks')
             boxes.append(target.boxes.to(predictions.class_logits[0].dtype))
         return [
             [self.l1_weight * l1_cost(*pair) + self.giou_weight * giou_cost(*pair) for pair in zip(layer_boxes, boxes)]

@@ -39,7 +39,7 @@ def unknown_labels(target: SegTargets, num_classes: int, no_object: bool) -> Ten
     return negative | (target.labels >= num_classes)
 
 
-def raise_non_finite(
+def raise_first_cause(
     costs: list[list[Tensor]],
     targets: Sequence[SegTargets],
     predictions: MaskPredictions,
@@ -63,13 +63,13 @@ def raise_non_finite(
         wrong = target.labels[unknown_labels(target, num_classes, no_object)]
         if wrong.numel():
             raise ValueError(
-                f'{image_name(b, target)} has the label {int(wrong[0])}, but the model has {num_classes} '
+                f'{target_name(b, target)} has the label {int(wrong[0])}, but the model has {num_classes} '
                 f'classes (labels 0 to {num_classes - 1}). Compare the class counts of the head with the '
                 'classes in the metainfo of the data set; of a label map, see that pixels have the number '
                 f'of their class; if {int(wrong[0])} is to be ignored: ignore_index={int(wrong[0])}'
             )
         if target.boxes is not None and not target.boxes.isfinite().all():
-            raise ValueError(f'{image_name(b, target)} has boxes that are not finite: mend its annotations')
+            raise ValueError(f'{target_name(b, target)} has boxes that are not finite: mend its annotations')
     sums = prediction_sums(predictions)
     for layer in range(len(costs)):
         where = layer_name(layer, predictions)
@@ -77,7 +77,7 @@ def raise_non_finite(
             for part, values in sums.items():
                 if not values[layer, b].isfinite():
                     spoilt = len(targets) > 1 and not values[layer].isfinite().any()  # by one, with batch norm
-                    image = image_name(b, target) + (' and every other image of it' if spoilt else '')
+                    image = target_name(b, target) + (' and every other image of it' if spoilt else '')
                     raise FloatingPointError(
                         f'The {part} of {where} are not finite for {image}. The training has diverged or the input is '
                         'broken: look at the learning rate, at fp16 (bf16 has more range) and at the '
@@ -85,11 +85,11 @@ def raise_non_finite(
                     )
             if not costs[layer][b].isfinite().all():
                 raise FloatingPointError(
-                    f'The matching cost of {where} is not finite for {image_name(b, target)}, '
+                    f'The matching cost of {where} is not finite for {target_name(b, target)}, '
                     'though the predictions are. Their values are too large for float32'
                 )
 
 
-def image_name(index: int, target: SegTargets) -> str:
+def target_name(index: int, target: SegTargets) -> str:
     """What an error message calls an image."""
     return f'image {index} of the batch' + (f' ({target.name})' if target.name else '')

@@ -15,7 +15,7 @@ from m2f_mm.gradients import with_zero_gradients
 from m2f_mm.structures import LayerPrediction, MaskPredictions, SegTargets
 
 from .assigner import HungarianAssigner
-from .checks import image_name
+from .checks import target_name
 from .losses import MASK_LOSSES, OLD_MASK_TERMS
 from .matching import Matching, known_matching
 from .points import RandomPoints, TargetMasks
@@ -146,11 +146,11 @@ class SetCriterion(nn.Module):
         for b, target in enumerate(targets):
             if target.masks is None and self.box_terms is None and predictions.mask_features is not None:
                 raise ValueError(
-                    f'{image_name(b, target)} has boxes but no masks, and this model learns no boxes. '
+                    f'{target_name(b, target)} has boxes but no masks, and this model learns no boxes. '
                     'Load the masks, or give loss_bbox and loss_iou a weight'
                 )
             if target.boxes is None and self.box_terms is not None:
-                raise ValueError(f'{image_name(b, target)} has no boxes: SegTargets.with_boxes() makes them of masks')
+                raise ValueError(f'{target_name(b, target)} has no boxes: SegTargets.with_boxes() makes them of masks')
 
     def _group(
         self,
@@ -190,7 +190,7 @@ class SetCriterion(nn.Module):
         if self.box_terms is None and group.predictions.boxes is not None:
             losses['loss_cls'] = with_zero_gradients(losses['loss_cls'], *group.predictions.boxes)
         selected = group.predictions.selected
-        return names_by_layer(
+        return losses_by_name(
             losses, len(group.predictions), num_predictions, 'dn_' if group.known else '', bool(selected)
         )
 
@@ -210,10 +210,11 @@ def class_targets(
     return classes
 
 
-def names_by_layer(
+def losses_by_name(
     losses: dict[str, Tensor], num_layers: int, num_predictions: int, prefix: str, selected: bool
 ) -> dict[str, Tensor]:
-    """Losses (L,) of each layer by name: the last layer bare, the others ``d{i}.``, selected tokens ``enc_``.
+    """The losses of each layer under the names that are logged: ``loss_mask`` of the last layer, ``d{i}.loss_mask`` of
+    the others, ``enc_loss_mask`` of selected tokens.
 
     Args:
         losses: of ``num_layers`` layers, the first of them of selected tokens if ``selected``.
