@@ -12,7 +12,7 @@ class NonFinitePrediction(FloatingPointError):
 
 
 def finite_sum(*parts: Tensor | None) -> Tensor:
-    """A number on the device, float32 or wider (), that is finite if and only if all parts are."""
+    """A number on the device, float32 or wider, a scalar, that is finite if and only if all parts are."""
     sums = [part.sum(dtype=torch.promote_types(part.dtype, torch.float32)) for part in parts if part is not None]
     return sum(sums[1:], sums[0])
 

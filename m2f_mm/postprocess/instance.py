@@ -6,6 +6,7 @@ a clip, h x w the mask features, H x W the output.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -136,15 +137,15 @@ def clip_segmentation(
         'mask features': mask_features,
         'boxes': boxes,
     }
-    scores, labels, source, queries = topk_instances(classes.instance(class_logits), max_per_clip, is_thing, parts)
-    embeds = mask_embeds[queries]
+    top = topk_instances(classes.instance(class_logits), max_per_clip, is_thing, parts)
+    embeds = mask_embeds[top.queries]
     if boxes is not None:
-        boxes = output_boxes(boxes[queries].float(), sizes)
+        boxes = output_boxes(boxes[top.queries].float(), sizes)
     for frame in mask_features.split(1):
-        store = STORES[mask_form](source, len(queries), *sizes.output)
+        store = STORES[mask_form](top.rows, len(top.queries), *sizes.output)
         quality, mask_boxes = rasterize_masks(store, embeds, frame, sizes, tile_bytes)
-        frame_scores = scores * quality.to(scores.dtype)[source] if mask_quality_in_score else scores
-        yield Instances(frame_scores, labels, store.finish(), (mask_boxes if boxes is None else boxes)[source])
+        scores = top.scores * quality.to(top.scores.dtype)[top.rows] if mask_quality_in_score else top.scores
+        yield Instances(scores, top.labels, store.finish(), (mask_boxes if boxes is None else boxes)[top.rows])
 
 
 def rasterize_masks(
@@ -192,8 +193,24 @@ def box_detection(
         NonFinitePrediction: a prediction is not finite.
     """
     parts = {'class logits': class_logits, 'boxes': boxes}
-    scores, labels, source, queries = topk_instances(classes.instance(class_logits), max_per_image, is_thing, parts)
-    return Instances(scores, labels, None, output_boxes(boxes[queries].float(), sizes)[source])
+    top = topk_instances(classes.instance(class_logits), max_per_image, is_thing, parts)
+    return Instances(top.scores, top.labels, None, output_boxes(boxes[top.queries].float(), sizes)[top.rows])
+
+
+class TopInstances(NamedTuple):
+    """The K (query, class) pairs with the highest probabilities, and the n queries that occur among them.
+
+    Args:
+        scores: probability of each pair, (K,).
+        labels: class of each pair, (K,).
+        rows: index into ``queries`` of each pair, (K,): its row among the n masks.
+        queries: (n,), ascending.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    rows: Tensor
+    queries: Tensor
 
 
 def topk_instances(
@@ -201,7 +218,7 @@ def topk_instances(
     max_per_image: int,
     is_thing: Sequence[bool] | Tensor | None,
     parts: Mapping[str, Tensor | None] | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> TopInstances:
     """The K pairs with the highest probabilities; the device is waited for once.
 
     Args:
@@ -209,9 +226,6 @@ def topk_instances(
         max_per_image: see ``instance_segmentation``.
         is_thing: see ``instance_segmentation``.
         parts: predictions that have to be finite; by default the probabilities.
-
-    Returns:
-        Scores, labels and number of the mask of each pair, (K,), and the queries of the masks, (n,).
 
     Raises:
         NonFinitePrediction: a prediction is not finite.
@@ -229,8 +243,8 @@ def topk_instances(
     if not finite:
         raise_non_finite(parts)
     selected = (~selected).to(torch.uint8).argsort(stable=True)[:count]
-    numbers = used.cumsum(0) - 1
-    return scores[selected], labels[selected], numbers[queries[selected]], (1 - used).argsort(stable=True)[:masks]
+    rows = (used.cumsum(0) - 1)[queries[selected]]
+    return TopInstances(scores[selected], labels[selected], rows, (1 - used).argsort(stable=True)[:masks])
 
 
 def output_boxes(boxes: Tensor, sizes: Sizes) -> Tensor:
