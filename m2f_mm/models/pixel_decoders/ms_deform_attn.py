@@ -238,13 +238,13 @@ class MSDeformAttnPixelDecoder(BaseModule):
 
     def _encode(self, feats: list[Tensor]) -> list[Tensor]:
         """The deformable encoder over the last of the features, which are taken off the list; returns its maps."""
-        maps, order = self._enter(feats)
+        maps, position_order = self._encoder_inputs(feats)
         shapes = [(each.shape[-2], each.shape[-1]) for each in maps]
         tokens = torch.cat([each.flatten(2) for each in maps], 2).transpose(1, 2)
         device = tokens.device
         positions = [
             sine_position(h, w, self.embed_dims // 2, device=device).at_level(self.level_encoding.weight[i])
-            for i, (h, w) in enumerate(shapes[place] for place in order)
+            for i, (h, w) in enumerate(shapes[index] for index in position_order)
         ]
         reference = torch.cat([pixel_centres(h, w, device) for h, w in shapes])  # (V, 2)
         del maps
@@ -255,11 +255,11 @@ class MSDeformAttnPixelDecoder(BaseModule):
         parts = tokens.transpose(1, 2).split([h * w for h, w in shapes], dim=2)
         return [part.unflatten(2, shape) for part, shape in zip(parts, shapes)]
 
-    def _enter(self, feats: list[Tensor]) -> tuple[list[Tensor], list[int]]:
-        """The maps that the encoder sees, in its order, and the places in it in the order of their positions.
+    def _encoder_inputs(self, feats: list[Tensor]) -> tuple[list[Tensor], list[int]]:
+        """The maps of the encoder in its order, and their indices in the order of their positions.
 
-        The official code reverses the list of extra levels, but not that of their positions, so that two of them have
-        each other's.
+        The official code reverses the list of extra levels, but not that of their positions: of two extra levels each
+        has the positions of the other.
         """
         convs, extra_convs = self.input_convs[: self.num_encoder_levels], self.input_convs[self.num_encoder_levels :]
         extra = feats[-1:]
@@ -271,11 +271,10 @@ class MSDeformAttnPixelDecoder(BaseModule):
             feat = feats.pop() if len(feats) > self.num_fpn_levels else feats[-1]  # the last one has an FPN step, too
             maps.append(self._recompute(conv, self._typed(feat)))
             del feat
-        swapped = list(range(len(extra)))[::-1]
+        reversed_extra = list(range(len(extra)))[::-1]
         if self.fine_first:
-            places = list(range(len(maps)))
-            return maps[::-1] + extra, places + [len(maps) + place for place in swapped]
-        return extra + maps, swapped + [len(extra) + place for place in range(len(maps))]
+            return maps[::-1] + extra, [*range(len(maps)), *(len(maps) + index for index in reversed_extra)]
+        return extra + maps, reversed_extra + [len(extra) + index for index in range(len(maps))]
 
     def init_weights(self) -> None:
         """The official initialisation: Xavier uniform in the encoder, caffe2's Xavier in the FPN."""
