@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from .tables import Reordering, Row, below, rename, translate
+from .tables import Reordering, Row, below, rename, translate_weights
 
 NUM_HEADS = 8  # of every deformable attention of DINO's
 SOURCE = "MMDetection's DINO"
@@ -59,7 +59,7 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
     boxes = shared.get(f'{first}weight')
     if boxes is not None and boxes.shape[1] != 2 * boxes.shape[0]:  # a fork encodes boxes with twice as many numbers
         shared = {key: value for key, value in shared.items() if not key.startswith(first)}
-    return translate(shared, table(state_dict, head, len(state_dict['level_embed'])), SOURCE)
+    return translate_weights(shared, table(state_dict, head, len(state_dict['level_embed'])), SOURCE)
 
 
 def table(keys: Iterable[str], head: str, levels: int) -> list[Row]:

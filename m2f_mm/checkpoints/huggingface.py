@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from .tables import PATCH_MERGING, Row, below, rename, translate
+from .tables import PATCH_MERGING, Row, below, rename, translate_weights
 
 RESNET: list[Row] = [
     ('embedder.embedder.convolution.weight', 'conv1.weight'),
@@ -198,7 +198,7 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
         KeyError: names the keys that are not those of a Mask2Former or MaskFormer with a ResNet or Swin backbone.
     """
     state_dict = {key: value for key, value in state_dict.items() if not IGNORED.match(key)}
-    return translate(state_dict, _all_names(state_dict, head), SOURCE)
+    return translate_weights(state_dict, _all_names(state_dict, head), SOURCE)
 
 
 def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
@@ -210,7 +210,7 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
     """
     state_dict = {name: value for name, value in state_dict.items() if not name.endswith('relative_position_index')}
     rows = table(head, maskformer=f'{head}.pixel_decoder.last_feat_conv.conv.weight' in state_dict)
-    return translate(state_dict, rows, f'what {SOURCE} has', backwards=True)
+    return translate_weights(state_dict, rows, f'what {SOURCE} has', backwards=True)
 
 
 def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:

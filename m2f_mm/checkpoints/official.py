@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .tables import PATCH_MERGING, Row, below, rename, translate
+from .tables import PATCH_MERGING, Row, below, rename, translate_weights
 
 PIXEL_DECODER = 'sem_seg_head.pixel_decoder.'
 PREDICTOR = 'sem_seg_head.predictor.'
@@ -202,7 +202,9 @@ def to_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> 
         KeyError: names the keys that belong to none of the three methods.
     """
     keys = _newest_names(state_dict)
-    return translate({new: state_dict[key] for key, new in keys.items()}, variant_of(keys.values()).table(head), SOURCE)
+    return translate_weights(
+        {new: state_dict[key] for key, new in keys.items()}, variant_of(keys.values()).table(head), SOURCE
+    )
 
 
 def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -> dict[str, Tensor]:
@@ -224,7 +226,7 @@ def from_openmmlab(state_dict: dict[str, Tensor], head: str = 'panoptic_head') -
     )
     variant = Variant('backbone.stem.0.weight' in state_dict, len(laterals), encoder, transformer)
     source = f'what the official models have under {head}'
-    state = OrderedDict(translate(state_dict, variant.table(head), source, backwards=True))
+    state = OrderedDict(translate_weights(state_dict, variant.table(head), source, backwards=True))
     if transformer == 'mask_dino':
         layers = {name.split('.')[3] for name in state_dict if name.startswith(f'{head}.transformer_decoder.layers.')}
         state.update(shared_modules(state, len(layers)))
@@ -255,7 +257,9 @@ def backbone_to_openmmlab(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         KeyError: names the keys that belong to neither.
     """
-    return translate(state_dict, backbone_rows('stem.conv2.weight' in state_dict), "detectron2's or Swin's backbones")
+    return translate_weights(
+        state_dict, backbone_rows('stem.conv2.weight' in state_dict), "detectron2's or Swin's backbones"
+    )
 
 
 def key_map(keys: Iterable[str], head: str = 'panoptic_head') -> dict[str, str]:

@@ -104,7 +104,7 @@ def rename(keys: Iterable[str], rows: Sequence[Row], source: str, backwards: boo
     return {key: name for key, (name, _) in _matches(keys, rows, source, backwards).items()}
 
 
-def translate(
+def translate_weights(
     state_dict: dict[str, Tensor], rows: Sequence[Row], source: str, backwards: bool = False
 ) -> dict[str, Tensor]:
     """Weights under the other side's names, in its order of values and its division into tensors.
