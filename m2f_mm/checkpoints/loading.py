@@ -95,27 +95,25 @@ def load_named(name: str, map_location: str | None = None) -> dict:
     if key not in urls:
         near = difflib.get_close_matches(key, urls, n=3, cutoff=0.4) or list(SOURCES)
         raise ValueError(
-            f'{name} is unknown; near are {", ".join(SCHEME + known for known in near)}. '
-            'A path to a file is accepted as well'
+            f'{name} is not a name of weights; similar names: {", ".join(SCHEME + known for known in near)}. '
+            'The path or address of a file works, too'
         )
     try:
         return with_our_names(load_safely(urls[key], map_location), urls[key])
     except OSError as error:
         file = Path(urlparse(urls[key]).path).name
-        advice = (
-            (
-                f'its path: --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{file}. To train from scratch: '
-                '--cfg-options model.backbone.init_cfg=None, and a norm that learns in place of FrozenBN, such as '
-                'norm_cfg=dict(_delete_=True, type="GN", num_groups=32)'
-            )
-            if key in SOURCES
-            else 'its path instead'
-        )
-        raise FileNotFoundError(
+        message = (
             f'The weights {file} ({SOURCES[key].origin if key in SOURCES else "official"}) cannot be fetched from '
-            f'{urls[key]}: {error}. Get the file by other means and put it into a folder that the variable '
-            f'{FOLDER_VARIABLE} names, or pass {advice}'
-        ) from error
+            f'{urls[key]}: {error}. Download the file by other means; then name its folder in the environment variable '
+            f'{FOLDER_VARIABLE}, or pass its path'
+        )
+        if key in SOURCES:
+            message += (
+                f': --cfg-options model.backbone.init_cfg.checkpoint=/path/to/{file}. To train without pretrained '
+                'weights: --cfg-options model.backbone.init_cfg=None, and instead of FrozenBN a norm that learns, such '
+                'as norm_cfg=dict(_delete_=True, type="GN", num_groups=32)'
+            )
+        raise FileNotFoundError(message) from error
 
 
 def local_file(name: str) -> Path:

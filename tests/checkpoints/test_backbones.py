@@ -48,7 +48,9 @@ def test_message_names_file_and_option(tmp_path, monkeypatch):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match='m2f_mm://resnet51 is unknown; near are m2f_mm://resnet50'):
+    with pytest.raises(
+        ValueError, match='m2f_mm://resnet51 is not a name of weights; similar names: m2f_mm://resnet50'
+    ):
         load('m2f_mm://resnet51')
 
 
