@@ -3,7 +3,7 @@ NAMES = (
     'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign', 'vegetation', 'terrain',
     'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle')
 THING_IDS = tuple(range(11, 19))
-# Of each class, its id in the label pictures and in the panoptic JSON.
+# Of each class, its id in the label images and in the panoptic JSON.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 SUPERCATEGORIES = (
     'flat', 'flat', 'construction', 'construction', 'construction', 'object', 'object', 'object', 'nature', 'nature',

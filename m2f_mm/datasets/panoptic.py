@@ -18,7 +18,7 @@ from .categories import (
 )
 from .faults import raise_faults
 from .io import read_panoptic_json
-from .panoptic_files import panoptic_json
+from .panoptic_files import shared_panoptic_json
 from .panoptic_records import panoptic_faults
 from .pipelines import iter_transforms
 
@@ -130,7 +130,7 @@ class PanopticDataset(BaseDataset):
 
     def _read(self) -> dict:
         # Metrics read the file of a test data set, too; that of a training set would only be kept in memory.
-        read = panoptic_json if self.test_mode else read_panoptic_json
+        read = shared_panoptic_json if self.test_mode else read_panoptic_json
         content = read(self.ann_file, self.backend_args)
         if not isinstance(content.get('annotations', []), list):
             raise ValueError(f'{self.ann_file} has no list annotations, but {type(content["annotations"]).__name__}')

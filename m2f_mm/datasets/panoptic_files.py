@@ -7,17 +7,25 @@ process (a worker of the loader) hands its PNG on in the data sample instead, as
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any
+
+from torch.utils.data import get_worker_info
 
 from .id_map import IdRuns
 from .io import read_panoptic_json, read_panoptic_png
 
-PNGS, JSONS = 16, 4  # kept; the metrics go through a whole batch one after the other
+PNGS = 16  # kept; the metrics go through a whole batch one after the other
+JSONS = 2  # kept, of a validation and a test set; COCO's validation set takes 27 MB
 
 
-class PanopticIds(NamedTuple):
-    """Segment ids of a panoptic PNG.
+@dataclass(frozen=True)
+class PanopticIds:
+    """Segment ids of a panoptic PNG, which a data sample carries under the meta key ``panoptic_ids``.
+
+    They are pickled only by a worker of the loader, for the process that evaluates. In any other pickle, such as the
+    results that MMDetection's ``DumpDetResults`` writes, None stands in their place.
 
     Args:
         path: of the PNG.
@@ -27,8 +35,14 @@ class PanopticIds(NamedTuple):
     path: str
     runs: IdRuns
 
+    def __reduce__(self) -> tuple:
+        return (type(None), ()) if get_worker_info() is None else (type(self), (self.path, self.runs))
 
-def panoptic_ids(path: str, backend_args: dict | None = None, sample: Mapping | None = None) -> IdRuns:
+    def __deepcopy__(self, memo: dict[int, Any]) -> 'PanopticIds':
+        return self  # a data sample copies its meta information, and copying uses __reduce__
+
+
+def shared_panoptic_ids(path: str, backend_args: dict | None = None, sample: Mapping | None = None) -> IdRuns:
     """Segment ids of the panoptic PNG at ``path``, not to be changed.
 
     Args:
@@ -43,10 +57,10 @@ def panoptic_ids(path: str, backend_args: dict | None = None, sample: Mapping | 
     if carried is not None and os.path.abspath(carried.path) == os.path.abspath(path):
         return carried.runs
     version = None if backend_args else _version(path)
-    return IdRuns(read_panoptic_png(path, backend_args)) if version is None else _kept_png(path, version)
+    return IdRuns(read_panoptic_png(path, backend_args)) if version is None else _cached_png(path, version)
 
 
-def panoptic_json(path: str, backend_args: dict | None = None) -> dict:
+def shared_panoptic_json(path: str, backend_args: dict | None = None) -> dict:
     """The COCO panoptic JSON at ``path``, with or without annotations; not to be changed.
 
     Args:
@@ -59,7 +73,7 @@ def panoptic_json(path: str, backend_args: dict | None = None) -> dict:
     version = None if backend_args else _version(path)
     if version is None:
         return read_panoptic_json(path, backend_args, needs=('images', 'categories'))
-    return _kept_json(path, version)
+    return _cached_json(path, version)
 
 
 def _version(path: str) -> tuple[int, int, int] | None:
@@ -72,7 +86,7 @@ def _version(path: str) -> tuple[int, int, int] | None:
 
 
 @lru_cache(PNGS)
-def _kept_png(path: str, version: tuple) -> IdRuns:
+def _cached_png(path: str, version: tuple) -> IdRuns:
     runs = IdRuns(read_panoptic_png(path))
     for array in (runs.starts, runs.lengths, runs.values):
         array.flags.writeable = False
@@ -80,5 +94,5 @@ def _kept_png(path: str, version: tuple) -> IdRuns:
 
 
 @lru_cache(JSONS)
-def _kept_json(path: str, version: tuple) -> dict:
+def _cached_json(path: str, version: tuple) -> dict:
     return read_panoptic_json(path, needs=('images', 'categories'))

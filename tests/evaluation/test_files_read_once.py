@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from m2f_mm.datasets import PanopticDataset, panoptic_files
 from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.io import read_panoptic_png, write_panoptic_png
-from m2f_mm.datasets.panoptic_files import PNGS, panoptic_ids
+from m2f_mm.datasets.panoptic_files import PNGS, shared_panoptic_ids
 from m2f_mm.datasets.shapes import ShapesSpec
 
 pytest.importorskip('mmdet')
@@ -34,8 +34,8 @@ def root(tmp_path_factory):
 @pytest.fixture
 def reads(monkeypatch):
     """How often each file was read in this process, by its name."""
-    panoptic_files._kept_png.cache_clear()
-    panoptic_files._kept_json.cache_clear()
+    panoptic_files._cached_png.cache_clear()
+    panoptic_files._cached_json.cache_clear()
     counts, stock = Counter(), fileio.get
 
     def get(path, *args, **kwargs):
@@ -123,7 +123,7 @@ def test_a_file_that_changes_is_read_again(root, tmp_path):
     path = str(tmp_path / 'a.png')
     for value in (3, 4):
         write_panoptic_png(path, np.full((4, 6), value))
-        assert panoptic_ids(path).values.tolist() == [value]
+        assert shared_panoptic_ids(path).values.tolist() == [value]
 
 
 def test_a_json_that_changes_is_read_again(root, tmp_path):
@@ -140,23 +140,34 @@ def test_a_json_that_changes_is_read_again(root, tmp_path):
 def test_few_maps_stay_in_memory(tmp_path):
     for number in range(PNGS + 4):
         write_panoptic_png(str(tmp_path / f'{number}.png'), np.full((2, 3), number))
-        panoptic_ids(str(tmp_path / f'{number}.png'))
-    assert panoptic_files._kept_png.cache_info().currsize == PNGS
+        shared_panoptic_ids(str(tmp_path / f'{number}.png'))
+    assert panoptic_files._cached_png.cache_info().currsize == PNGS
 
 
 def test_a_training_json_is_not_kept(root, reads):
-    panoptic_files._kept_json.cache_clear()
+    panoptic_files._cached_json.cache_clear()
     PanopticDataset('annotations/panoptic_train.json', data_root=root, data_prefix=dict(img='', seg=''))
-    assert panoptic_files._kept_json.cache_info().currsize == 0
+    assert panoptic_files._cached_json.cache_info().currsize == 0
 
 
-def test_what_samples_carry_is_small_and_not_dumped(root, tmp_path):
+def test_no_more_than_two_jsons_stay_in_memory(root, tmp_path):
+    for number in range(3):
+        shutil.copy(f'{root}/annotations/panoptic_val.json', tmp_path / f'{number}.json')
+        panoptic_files.shared_panoptic_json(str(tmp_path / f'{number}.json'))
+    assert panoptic_files._cached_json.cache_info().currsize == 2
+
+
+@pytest.mark.parametrize('kind', ['m2f_mm.DumpDetResults', 'mmdet.DumpDetResults'])
+def test_what_samples_carry_is_not_dumped(root, tmp_path, kind):
+    """The file has no ids, and nothing that would need this package to be read."""
     from m2f_mm.registry import METRICS
 
-    dataset = dataset_of(root)
-    sample = dataset[0]['data_samples']
-    assert len(pickle.dumps(sample.panoptic_ids)) < 32 * 48 * 4
-    metric = METRICS.build(dict(type='m2f_mm.DumpDetResults', out_file_path=str(tmp_path / 'r.pkl')))
+    sample = dataset_of(root)[0]['data_samples'].clone()
+    assert sample.panoptic_ids.runs.values.size  # a copy has them, too
+    metric = METRICS.build(dict(type=kind, out_file_path=str(tmp_path / 'results.pkl')))
     metric.process({}, [sample.to_dict()])
-    assert 'panoptic_ids' not in metric.results[0] and 'img_id' in metric.results[0]
-    assert torch.is_tensor(metric.results[0]['gt_segment_map']['data'])
+    metric.evaluate(1)
+    content = (tmp_path / 'results.pkl').read_bytes()
+    (result,) = pickle.loads(content)
+    assert result.get('panoptic_ids') is None and 'img_id' in result and b'm2f_mm' not in content
+    assert torch.is_tensor(result['gt_segment_map']['data'])

@@ -11,7 +11,7 @@ from ...registry import TRANSFORMS
 from ..id_map import FIRST_SEGMENT, IGNORE, MAX_SEGMENTS, IdRuns, positions
 from ..image_files import check_image_size
 from ..label_maps import check_size, read_label_map, renumber
-from ..panoptic_files import PanopticIds, panoptic_ids
+from ..panoptic_files import PanopticIds, shared_panoptic_ids
 from .stock_types import TakenForStock
 
 _MISMATCH = ('error', 'warn', 'ignore', 'empty')
@@ -163,7 +163,7 @@ class LoadPanopticSegments(BaseTransform, metaclass=TakenForStock):
             )
         if path is None:
             return None, segments
-        runs = panoptic_ids(path, self.backend_args)
+        runs = shared_panoptic_ids(path, self.backend_args)
         results['panoptic_ids'] = PanopticIds(path, runs)
         if runs.shape != shape:
             raise ValueError(

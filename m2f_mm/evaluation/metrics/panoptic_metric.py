@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 
 from ...datasets.id_map import IdRuns, positions
 from ...datasets.io import inside, refuse_inputs, write_json, write_panoptic_png
-from ...datasets.panoptic_files import panoptic_ids, panoptic_json
+from ...datasets.panoptic_files import shared_panoptic_ids, shared_panoptic_json
 from ...registry import METRICS
 from ..functional import (
     PanopticStats,
@@ -126,7 +126,9 @@ class PanopticMetric(BaseMetric):
         if self.outfile_prefix:
             path = f'{self.outfile_prefix}.panoptic.json'
             content = (
-                self._categories(results) if self.ann_file is None else panoptic_json(self.ann_file, self.backend_args)
+                self._categories(results)
+                if self.ann_file is None
+                else shared_panoptic_json(self.ann_file, self.backend_args)
             )
             write_json(
                 path,
@@ -236,7 +238,7 @@ class PanopticMetric(BaseMetric):
         if item['seg_map_path'] is None:  # an image without annotation: all of it is void
             gt = IdRuns(np.zeros((item['height'], item['width']), np.int32))
         else:
-            gt = panoptic_ids(item['seg_map_path'], self.backend_args, sample)
+            gt = shared_panoptic_ids(item['seg_map_path'], self.backend_args, sample)
         try:
             require_equal_sizes(gt.shape, predicted.shape)
         except ValueError as error:

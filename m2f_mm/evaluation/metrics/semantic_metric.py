@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 
 from ...datasets.id_map import positions
 from ...datasets.io import read_label_png
-from ...datasets.panoptic_files import panoptic_ids
+from ...datasets.panoptic_files import shared_panoptic_ids
 from ...registry import METRICS
 from .completeness import require_each_once, require_listed
 from .panoptic_gt import PanopticGt, panoptic_gt, require_listed_size
@@ -132,7 +132,7 @@ class SemanticMetric(BaseMetric):
             )
         if item['seg_map_path'] is None:
             return np.full((item['height'], item['width']), -1)
-        runs = panoptic_ids(item['seg_map_path'], self.backend_args, sample)
+        runs = shared_panoptic_ids(item['seg_map_path'], self.backend_args, sample)
         index = positions(runs.values, np.array([segment['id'] for segment in item['segments_info']], np.int32))
         return runs.replace(np.array([segment['category'] for segment in item['segments_info']] + [-1])[index])
 
