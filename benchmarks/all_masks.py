@@ -19,7 +19,7 @@ widened = set_criterion.at_least_float32  # before another takes its place there
 
 @dataclass
 class MadePredictions(MaskPredictions):
-    """``MaskPredictions`` that have kept their promises: masks (B, Q, h, w) of each layer."""
+    """``MaskPredictions`` with the masks computed at once: (B, Q, h, w) of each layer."""
 
     masks: list[Tensor] = field(init=False)
 
@@ -57,7 +57,7 @@ def picked_masks(predictions: MadePredictions, matching: Matching) -> Iterator[l
 
 
 @contextmanager
-def all_masks_made() -> Iterator[None]:
+def full_masks() -> Iterator[None]:
     """Every criterion makes all masks while this lasts."""
     with (
         patch.object(set_criterion, 'at_least_float32', make_all),

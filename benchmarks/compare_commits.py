@@ -142,11 +142,11 @@ def compare(base: Path, case: str, size: int, metrics: list[str], repeats: int) 
         if record['outputs'] > 1e-3:
             return record | dict(note='not measured, the outputs differ')
         for metric in metrics:
-            found: dict[str, list[float]] = dict(old=[], new=[])
+            measured: dict[str, list[float]] = dict(old=[], new=[])
             for _ in range(repeats if metric == 'time' else 1):
                 for side, worker in sides.items():
-                    found[side].append(worker.ask(metric))
-            old, new = (statistics.median(found[side]) for side in ('old', 'new'))
+                    measured[side].append(worker.ask(metric))
+            old, new = (statistics.median(measured[side]) for side in ('old', 'new'))
             record[metric] = dict(old=old, new=new, unit=UNITS[metric], ratio=new / old)
         return record
     finally:
@@ -158,12 +158,12 @@ def difference(new: str, old: str) -> float:
     """Largest difference of an output, as a share of its norm, or of a thousandth of the largest norm of all."""
     import torch
 
-    found, expected = torch.load(new), torch.load(old)
-    assert found.keys() == expected.keys(), f'other outputs: {sorted(found.keys() ^ expected.keys())[:5]}'
+    actual, expected = torch.load(new), torch.load(old)
+    assert actual.keys() == expected.keys(), f'other outputs: {sorted(actual.keys() ^ expected.keys())[:5]}'
     norms = {name: float(value.double().norm()) for name, value in expected.items()}
     floor = 1e-3 * max(norms.values())
     return max(
-        float((found[name].double() - value.double()).norm()) / max(norms[name], floor)
+        float((actual[name].double() - value.double()).norm()) / max(norms[name], floor)
         for name, value in expected.items()
     )
 

@@ -70,11 +70,11 @@ def rows(device: str, tiny: bool) -> Iterator[Row]:
                 scale = Scale(tiny, device, dtype)
                 yield from guarded(partial(prediction, ours, theirs, scale, size), f'{name}, {dtype}')
                 for batch in batches:
-                    found = list(
+                    measured = list(
                         guarded(partial(mmdet_step, ours, theirs, scale, size, batch=batch), f'{name}, {dtype}')
                     )
-                    yield from found
-                    if any(row.note.startswith('left out') for row in found):
+                    yield from measured
+                    if any(row.note.startswith('left out') for row in measured):
                         break
             del ours, theirs
     for case in () if tiny else (head, mask_dino, video, layers, postprocess, activations):
@@ -103,12 +103,12 @@ def main() -> None:
     if missing:
         sys.exit(missing)
     warnings.filterwarnings('ignore')
-    found = []
+    measured = []
     for row in rows(arguments.device, arguments.tiny):
         print(describe(row), flush=True)
-        found.append(row.to_dict())
+        measured.append(row.to_dict())
     out = arguments.out or RESULTS / ('tiny.json' if arguments.tiny else 'gpu.json')
-    write(out, json.dumps(dict(environment=environment(arguments.device), rows=found), indent=1) + '\n')
+    write(out, json.dumps(dict(environment=environment(arguments.device), rows=measured), indent=1) + '\n')
     print(f'wrote {out}')
 
 

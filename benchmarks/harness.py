@@ -242,13 +242,13 @@ def max_and_last(run: Callable[[], object]) -> tuple[int, int]:
 
 def allocations(results) -> list[tuple[int, int]]:
     """Address and bytes of what was allocated, and freed (negative), in the order of time."""
-    found, events = [], list(results.experimental_event_tree())
+    addresses, events = [], list(results.experimental_event_tree())
     while events:
         event = events.pop()
         events.extend(event.children)
         if event.tag == torch._C._profiler._EventType.Allocation:
-            found.append((event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size))
-    return [(address, size) for _, address, size in sorted(found, key=lambda item: item[0])]
+            addresses.append((event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size))
+    return [(address, size) for _, address, size in sorted(addresses, key=lambda item: item[0])]
 
 
 @contextmanager
@@ -293,10 +293,10 @@ def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
 
 def environment(device: str = 'cpu') -> dict:
     """Where the numbers were taken."""
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     place = dict(
@@ -305,7 +305,7 @@ def environment(device: str = 'cpu') -> dict:
         processor=processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
         threads=torch.get_num_threads(),
-        packages=found,
+        packages=versions,
     )
     if device == 'cuda':
         place.update(gpu=torch.cuda.get_device_name(), cuda=torch.version.cuda, cudnn=torch.backends.cudnn.version())

@@ -1,6 +1,6 @@
 """Panoptic maps that look like annotations: irregular segments with ragged edges, some void, and a fair prediction.
 
-Shapes: H x W the picture, N segments.
+Shapes: H x W the image, N segments.
 """
 
 import cv2
@@ -21,17 +21,17 @@ def segment_map(height: int, width: int, segments: int, seed: int = 0) -> np.nda
     return bent(index[cells], rng, by=0.08 * min(height, width), fray=1.0)
 
 
-def prediction_of(truth: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A network's answer to ``truth``, and which segment of it each predicted one stands for (P,).
+def prediction_of(target: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A prediction of the map ``target``, and which segment of it each predicted one stands for (P,).
 
     Edges lie some pixels beside the true ones, a tenth of the segments are missing and one in ten is its neighbour.
     """
     rng = np.random.default_rng(seed)
-    index = bent(truth, rng, by=6.0, fray=0.5)
-    number = int(truth.max()) + 1
+    index = bent(target, rng, by=6.0, fray=0.5)
+    number = int(target.max()) + 1
     becomes = np.arange(-1, number)
-    chosen = rng.permutation(number)[: number // 5] + 1
-    becomes[chosen] = np.where(np.arange(len(chosen)) % 2, VOID, rng.integers(0, number, len(chosen)))
+    changed = rng.permutation(number)[: number // 5] + 1
+    becomes[changed] = np.where(np.arange(len(changed)) % 2, VOID, rng.integers(0, number, len(changed)))
     index = becomes[index + 1]
     present = np.unique(index[index >= 0])
     rank = np.full(number + 1, VOID, np.int32)

@@ -348,10 +348,10 @@ def clip(frames: int, height: int, width: int, objects: int = 5, device: str = '
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
 
-    segments, size, found = segment_map(height, width, objects), (height, width), []
+    segments, size, samples = segment_map(height, width, objects), (height, width), []
     for t in range(frames):
-        seen = np.arange(1 if t == frames - 1 else 0, objects)
-        bitmaps = (np.roll(segments, 8 * t, 1) == seen[:, None, None]).astype(np.uint8)
+        visible = np.arange(1 if t == frames - 1 else 0, objects)
+        bitmaps = (np.roll(segments, 8 * t, 1) == visible[:, None, None]).astype(np.uint8)
         sample = DetDataSample(
             metainfo=dict(
                 img_shape=size,
@@ -363,14 +363,14 @@ def clip(frames: int, height: int, width: int, objects: int = 5, device: str = '
             )
         )
         sample.gt_instances = InstanceData(
-            labels=torch.from_numpy(seen * 7 % VIDEO_CLASSES),
+            labels=torch.from_numpy(visible * 7 % VIDEO_CLASSES),
             masks=BitmapMasks(bitmaps, height, width),
-            bboxes=torch.zeros(len(seen), 4),
-            instances_ids=torch.from_numpy(seen),
+            bboxes=torch.zeros(len(visible), 4),
+            instances_ids=torch.from_numpy(visible),
         )
-        found.append(sample)
+        samples.append(sample)
     result = TrackDataSample()
-    result.video_data_samples = found
+    result.video_data_samples = samples
     return [result.to(device)]
 
 
@@ -411,8 +411,8 @@ class FixedPoints(RandomPoints):
 
         def rand(*size, **options) -> Tensor:
             value = next(values)
-            wanted = tuple(size[0]) if isinstance(size[0], (tuple, list)) else size
-            assert value.shape == wanted, f'replayed points {tuple(value.shape)}, wanted {wanted}'
+            expected = tuple(size[0]) if isinstance(size[0], (tuple, list)) else size
+            assert value.shape == expected, f'replayed points {tuple(value.shape)}, wanted {expected}'
             return value
 
         with patch.object(torch, 'rand', rand):

@@ -1,4 +1,4 @@
-"""What makes two predictions equal, whoever made them. Neither side promises an order or gapless numbers."""
+"""When two predictions are equal: neither implementation guarantees an order of segments or gapless numbers."""
 
 import torch
 from torch import Tensor

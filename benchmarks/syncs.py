@@ -73,26 +73,26 @@ class Syncs:
 
 def count_syncs(run: Callable[[], object]) -> Syncs:
     """Everything in ``run`` that would wait for a device, if the tensors that exist before were on one."""
-    found = Syncs()
-    calls = Calls(found)
+    syncs = Syncs()
+    calls = Calls(syncs)
     from_numpy = torch.from_numpy  # the one factory that function modes do not see
 
     def marked(array: np.ndarray) -> Tensor:
         return calls.mark(from_numpy(array), True)
 
-    with patch.object(torch, 'from_numpy', marked), calls, Operators(found, calls):
+    with patch.object(torch, 'from_numpy', marked), calls, Operators(syncs, calls):
         run()
-    return found
+    return syncs
 
 
 class Calls(TorchFunctionMode):
     """Calls from Python: copies between host and device, which leave no operator behind on a CPU."""
 
-    def __init__(self, found: Syncs):
+    def __init__(self, syncs: Syncs):
         super().__init__()
-        self.found = found
+        self.syncs = syncs
         self.host = WeakTensorKeyDictionary()
-        self.depth_on_host = 0  # the operators inside of a call on host tensors wait for nobody
+        self.depth_on_host = 0  # the operators inside of a call on host tensors do not wait for the device
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -142,7 +142,7 @@ class Calls(TorchFunctionMode):
         return result
 
     def copy(self, name: str) -> None:
-        self.found.where[f'{name}  {caller()}'] += 1
+        self.syncs.where[f'{name}  {caller()}'] += 1
 
 
 def another(result, source: Tensor):
@@ -165,9 +165,9 @@ def destination(name: str, args: tuple, kwargs: dict) -> str | None:
 class Operators(TorchDispatchMode):
     """Operators, also those of the backward pass and inside of other operators, that need a number on the host."""
 
-    def __init__(self, found: Syncs, calls: Calls):
+    def __init__(self, syncs: Syncs, calls: Calls):
         super().__init__()
-        self.found = found
+        self.syncs = syncs
         self.calls = calls
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -177,11 +177,11 @@ class Operators(TorchDispatchMode):
             plain = name.partition('.')[0]
             if name in WAITING or plain in WAITING - {'repeat_interleave'}:
                 if name != 'repeat_interleave.Tensor' or (kwargs or {}).get('output_size') is None:
-                    self.found.where[f'{name}  {caller()}'] += 1
+                    self.syncs.where[f'{name}  {caller()}'] += 1
             elif plain in ('index', 'index_put', 'index_put_', '_index_put_impl_'):
                 masks = [index for index in args[1] if index is not None and index.dtype in (torch.bool, torch.uint8)]
-                if not (len(masks) == 1 and plain != 'index' and args[2].numel() == 1):  # that fills, and asks nobody
-                    self.found.where.update([f'{plain}(mask)  {caller()}'] * len(masks))
+                if not (len(masks) == 1 and plain != 'index' and args[2].numel() == 1):  # that fills, without waiting
+                    self.syncs.where.update([f'{plain}(mask)  {caller()}'] * len(masks))
         return func(*args, **kwargs or {})
 
 

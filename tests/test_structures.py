@@ -1,4 +1,4 @@
-"""Targets and promises: their contracts, and promises against the masks that they stand for."""
+"""Targets and predictions: their contracts, and lazy masks against the masks that they stand for."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from m2f_mm.structures import LayerPrediction, MaskPredictions, SegTargets
 CONSTANT = pytest.mark.parametrize('constant', [0, 1], ids=['', 'with constants'])
 
 
-def promise(frames=1, constant=0):
+def random_predictions(frames=1, constant=0):
     torch.manual_seed(0)
     return MaskPredictions.from_lists(
         [torch.randn(2, 5, 4)], [torch.randn(2, 5, 6 + constant)], torch.randn(2, frames, 6, 8, 10)
@@ -38,10 +38,10 @@ def test_folding_a_projection_into_embeddings():
 @CONSTANT
 @pytest.mark.parametrize('frames', [1, 3])
 def test_masks_of_all_and_of_some_queries(frames, constant):
-    predictions = promise(frames, constant)
+    predictions = random_predictions(frames, constant)
     expected = whole(predictions)
-    for found, wanted in zip(predictions.mask_logits(), expected):
-        torch.testing.assert_close(found, wanted)
+    for actual, reference in zip(predictions.mask_logits(), expected):
+        torch.testing.assert_close(actual, reference)
     queries = [torch.tensor([3, 0]), torch.tensor([], dtype=torch.long)]
     some = predictions.mask_logits(queries=queries)
     torch.testing.assert_close(some[0], expected[0, [3, 0]])
@@ -50,22 +50,22 @@ def test_masks_of_all_and_of_some_queries(frames, constant):
 
 @CONSTANT
 @pytest.mark.parametrize('frames', [1, 3])
-def test_samples_of_promises_are_samples_of_masks(frames, constant):
-    predictions = promise(frames, constant)
+def test_samples_of_lazy_masks_are_samples_of_masks(frames, constant):
+    predictions = random_predictions(frames, constant)
     points = torch.cat((torch.rand(2, 7, 2), torch.tensor([[0, 0.5], [1, 0.99]]).expand(2, -1, -1)), 1)  # and the edge
     grid = 2 * points[:, :, None] - 1
     expected = torch.stack(
         [F.grid_sample(whole(predictions)[:, :, t], grid, align_corners=False)[..., 0] for t in range(frames)], 2
     ).flatten(2)
-    (found,) = predictions.samples([points])
-    torch.testing.assert_close(found, expected)
+    (actual,) = predictions.samples([points])
+    torch.testing.assert_close(actual, expected)
 
 
 @CONSTANT
 @pytest.mark.parametrize('frames', [1, 2])
 @pytest.mark.parametrize('size', [(3, 4), (8, 10), (13, 11)])
 def test_attention_mask_is_that_of_the_resized_masks(size, frames, constant):
-    predictions = promise(frames, constant)
+    predictions = random_predictions(frames, constant)
     expected = F.interpolate(
         whole(predictions).flatten(0, 1).transpose(0, 1).reshape(-1, 1, 8, 10),
         size,
@@ -73,10 +73,10 @@ def test_attention_mask_is_that_of_the_resized_masks(size, frames, constant):
         align_corners=False,
     )
     expected = expected.view(frames, 2, 5, -1).permute(1, 2, 0, 3).flatten(2)
-    found = attention_mask(predictions.mask_embeds[-1], resize_features(predictions.mask_features, size))
-    assert found.shape == (2, 1, 5, frames * size[0] * size[1])
+    actual = attention_mask(predictions.mask_embeds[-1], resize_features(predictions.mask_features, size))
+    assert actual.shape == (2, 1, 5, frames * size[0] * size[1])
     clear = expected.abs() > 1e-4
-    assert torch.equal(found[:, 0][clear], (expected >= 0)[clear])
+    assert torch.equal(actual[:, 0][clear], (expected >= 0)[clear])
 
 
 def test_query_that_sees_nothing_sees_everything():

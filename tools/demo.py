@@ -1,4 +1,4 @@
-"""From nothing to pictures: generate shapes, train a small Mask2Former on them, evaluate it, draw what it sees.
+"""From nothing to images: generate shapes, train a small Mask2Former on them, evaluate it, draw what it sees.
 
     python tools/demo.py [--work-dir work_dirs/demo]
 
@@ -44,9 +44,9 @@ def main() -> None:
     data = work_dir / 'shapes'
     print(
         f'The demo works in {work_dir}:\n'
-        '  1. generate 560 pictures of shapes with their panoptic truth    10 s\n'
+        '  1. generate 560 images of shapes with panoptic ground truth   10 s\n'
         '  2. train a small Mask2Former from scratch                       10 min on two CPU cores\n'
-        '  3. evaluate on the 60 held-out pictures, draw every prediction  30 s\n'
+        '  3. evaluate on the 60 held-out images, draw every prediction    30 s\n'
         'Interrupt it when you like: started again, it goes on.\n',
         flush=True,
     )
@@ -99,16 +99,16 @@ def train(work_dir: Path, data: Path, max_iters: int) -> Path:
 
 
 def evaluate(work_dir: Path, data: Path, checkpoint: Path) -> dict:
-    """Metrics of the checkpoint; the pictures lie in ``work_dir/pictures`` afterwards."""
+    """Metrics of the checkpoint; the images lie in ``work_dir/images`` afterwards."""
     result = work_dir / 'metrics.json'
-    pictures = work_dir / 'pictures'
+    images = work_dir / 'images'
     print('3. Evaluation', flush=True)
     if result.is_file() and result.stat().st_mtime >= checkpoint.stat().st_mtime:
         print(f'   done already: {result}')
         return json.loads(result.read_text())
     logs = work_dir / 'test'
     shutil.rmtree(logs, ignore_errors=True)
-    shutil.rmtree(pictures, ignore_errors=True)
+    shutil.rmtree(images, ignore_errors=True)
     run(
         [
             sys.executable,
@@ -118,7 +118,7 @@ def evaluate(work_dir: Path, data: Path, checkpoint: Path) -> dict:
             '--work-dir',
             logs,
             '--show-dir',
-            pictures.resolve(),
+            images.resolve(),
         ],
         data,
     )
@@ -138,7 +138,8 @@ def report(work_dir: Path, metrics: dict) -> None:
     table = '\n'.join(rows)
     (work_dir / 'table.md').write_text(table + '\n')
     print(
-        f'\n{table}\n\nThe table: {work_dir / "table.md"}\nPictures, truth beside prediction: {work_dir / "pictures"}'
+        f'\n{table}\n\nThe table: {work_dir / "table.md"}\n'
+        f'Images, ground truth beside prediction: {work_dir / "images"}'
     )
 
 

@@ -104,13 +104,13 @@ def check_installation(report: Report) -> None:
 
 def check_stacks(report: Report) -> str | None:
     """Which of the two sets of releases is there; returns 'onedl', 'openmmlab', 'mixed' or None."""
-    found = {}
+    stacks_of = {}
     for module, distributions in STACK_MODULES.items():
-        found[module] = [stack for stack, name in zip(('onedl', 'openmmlab'), distributions) if version_of(name)]
-    stacks = {stack for names in found.values() for stack in names}
+        stacks_of[module] = [stack for stack, name in zip(('onedl', 'openmmlab'), distributions) if version_of(name)]
+    stacks = {stack for names in stacks_of.values() for stack in names}
     stack = stacks.pop() if len(stacks) == 1 else ('mixed' if stacks else None)
     if stack == 'mixed':
-        names = ', '.join(f'{module} from {" and ".join(names)}' for module, names in found.items() if names)
+        names = ', '.join(f'{module} from {" and ".join(names)}' for module, names in stacks_of.items() if names)
         report.add(
             'stack',
             'mixed',

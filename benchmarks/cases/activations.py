@@ -30,9 +30,9 @@ NOTHING = 'nothing recomputed'
 # Our options that trade time for memory.
 SETTINGS = {
     NOTHING: dict(activation_checkpointing='none'),
-    "checkpointing='norms', the default": dict(),
-    "checkpointing='ffn'": dict(activation_checkpointing='ffn'),
-    "checkpointing='full' and the backbone's with_cp=True": dict(
+    "activation_checkpointing='norms', the default": dict(),
+    "activation_checkpointing='ffn'": dict(activation_checkpointing='ffn'),
+    "activation_checkpointing='full' and the backbone's with_cp=True": dict(
         activation_checkpointing='full', backbone_options=dict(with_cp=True)
     ),
 }
@@ -60,7 +60,7 @@ class Packed:
 
 
 @dataclass
-class Kept:
+class SavedTensors:
     """Bytes kept for backward, by part of the model."""
 
     by_part: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -76,7 +76,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     inputs = peers.images(1, size, size).to(scale.device)
     samples = peers.samples(1, size, size, objects, device=scale.device)
     theirs = peers.mmdet_detector(peers.our_detector()).to(scale.device).train()
-    their_kept, their_bytes = None, None
+    their_saved, their_bytes = None, None
 
     def forward(model: nn.Module) -> dict[str, Tensor]:
         with autocast(scale.device, scale.dtype):
@@ -86,9 +86,9 @@ def rows(scale: Scale) -> Iterator[Row]:
         ours = peers.our_detector(**options).to(scale.device).train()
         run = partial(forward, ours)
         with operator_counted(), same_points(ours.panoptic_head) as points:
-            losses, mine = kept(ours, run)
+            losses, mine = saved_tensors(ours, run)
             their_run = replaying(partial(forward, theirs), points, range(LAYERS))
-            their_losses, others = their_kept = their_kept or kept(theirs, their_run)
+            their_losses, others = their_saved = their_saved or saved_tensors(theirs, their_run)
             tolerance = equal_losses(losses, their_losses, loose=scale.dtype != 'float32')
             base = dict(case='activations', metric='activations', peer='mmdet', outputs_equal=True, tolerance=tolerance)
             title = f'training step, {size} x {size}, {objects} objects, {setting}'
@@ -105,7 +105,7 @@ def loss(run: Callable[[], dict[str, Tensor]]) -> Tensor:
     return total(run())
 
 
-def kept(model: nn.Module, run: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], Kept]:
+def saved_tensors(model: nn.Module, run: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], SavedTensors]:
     """The losses without graph, and what their graph held."""
     alive: WeakSet[Packed] = WeakSet()
     stack, numbers = [REST], count()
@@ -127,11 +127,11 @@ def kept(model: nn.Module, run: Callable[[], dict[str, Tensor]]) -> tuple[dict[s
         alone = total(losses)
     for handle in handles:
         handle.remove()
-    result, seen = Kept(), set()
+    result, counted = SavedTensors(), set()
     for packed in sorted(alive, key=lambda packed: packed.number):  # a storage counts where it was saved first
         storage = packed.tensor.untyped_storage()
-        if storage.data_ptr() not in own | seen:
-            seen.add(storage.data_ptr())
+        if storage.data_ptr() not in own | counted:
+            counted.add(storage.data_ptr())
             result.by_part[packed.part] += storage.nbytes()
     del alone
     return {name: value.detach() for name, value in losses.items()}, result

@@ -1,6 +1,6 @@
 """Deformable attention on a CPU: the weighted sum of samples alone, as the pixel decoder calls it.
 
-Peer: mmcv's PyTorch function, which MMDetection uses without a GPU. Three levels (1/8, 1/16, 1/32 of the picture),
+Peer: mmcv's PyTorch function, which MMDetection uses without a GPU. Three levels (1/8, 1/16, 1/32 of the image),
 8 heads of 32 channels, 4 points, a query per token. Equal: the result, and the gradients of values, locations and
 weights. No target of its own: it is what the other cases rest on.
 """

@@ -1,11 +1,11 @@
-"""Batches of real COCO pictures for the panoptic recipe, and what a training step waits for them.
+"""Batches of real COCO images for the panoptic recipe, and what a training step waits for them.
 
 The folder in COCO's layout (train2017, annotations/panoptic_train2017.json and the PNGs) comes from
 ``--option coco=FOLDER`` or the variable M2F_COCO. Peer: MMDetection's transforms, data preprocessor and targets, as in
-the case ``pipeline``, here on photographs and their annotations instead of generated ones. A run takes the pictures in
+the case ``pipeline``, here on photographs and their annotations instead of generated ones. A run takes the images in
 batches of two from the files to labels and masks, with jitter to 1024 x 1024, all in one process.
 
-Equal: as in the case ``pipeline``: every pixel of the pictures and of the masks, when both resize by the same rule.
+Equal: as in the case ``pipeline``: every pixel of the images and of the masks, when both resize by the same rule.
 
 Also, of ours alone, the median wait for the loader in a training step with 2 workers
 (``tools/analysis_tools/profile_iteration.py``): at 256 x 256 on a CPU, by the recipe itself on a GPU.
@@ -25,7 +25,7 @@ from benchmarks.cases.pipeline import Side, decisions, equal_samples, mmdet_side
 from benchmarks.harness import Row, Scale, compare, left_out
 from benchmarks.run import ROOT
 
-PICTURES = 16
+IMAGES = 16
 PEER = 'mmdet'
 BATCHES = 'batches of 2 up to the targets'
 WAIT = 'wait for the loader in a step, 2 workers'
@@ -33,7 +33,7 @@ TOOL = ROOT / 'tools/analysis_tools/profile_iteration.py'
 CONFIGS = dict(
     cpu='demo/mask2former_r50_coco-panoptic-256.py', cuda='mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py'
 )
-HOW = "no pictures: name a folder in COCO's layout by M2F_COCO=FOLDER or --option coco=FOLDER"
+HOW = "no images: name a folder in COCO's layout by M2F_COCO=FOLDER or --option coco=FOLDER"
 
 
 def rows(scale: Scale) -> Iterator[Row]:
@@ -46,7 +46,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         yield from (left_out('loader', part, 'time', peer, reason) for part, peer in ((BATCHES, PEER), (WAIT, '')))
         return
     with tempfile.TemporaryDirectory() as root:
-        link_pictures(Path(folder).resolve(), root, 2 if scale.quick else PICTURES)
+        link_images(Path(folder).resolve(), root, 2 if scale.quick else IMAGES)
         yield from batches(our_side(root), mmdet_side(root), scale)
     yield waiting(folder, scale)
 
@@ -55,9 +55,9 @@ def batches(ours: Side, theirs: Side, scale: Scale) -> list[Row]:
     fates = decisions(len(ours.dataset))
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)  # as in a worker
-    found = compare(
+    rows = compare(
         'loader',
-        f'{BATCHES}, {len(fates)} pictures of COCO',
+        f'{BATCHES}, {len(fates)} images of COCO',
         PEER,
         lambda: ours.batches(fates),
         lambda: theirs.batches(fates),
@@ -66,11 +66,11 @@ def batches(ours: Side, theirs: Side, scale: Scale) -> list[Row]:
         repeats=scale.repeats,
     )
     cv2.setNumThreads(threads)
-    return found
+    return rows
 
 
-def link_pictures(folder: Path, root: str, number: int) -> None:
-    """``number`` pictures, spread over the folder's, as ``pipeline`` writes its own: in one folder, classes by number.
+def link_images(folder: Path, root: str, number: int) -> None:
+    """``number`` images, spread over the folder's, as ``pipeline`` writes its own: in one folder, classes by number.
 
     Raises ValueError where the categories are not COCO's, things first.
     """
@@ -84,10 +84,10 @@ def link_pictures(folder: Path, root: str, number: int) -> None:
     for label, category in enumerate(content['categories']):
         category['name'] = str(label)
     content['images'] = content['images'][:: max(1, len(content['images']) // number)][:number]
-    chosen = {image['id']: image['file_name'] for image in content['images']}
-    content['annotations'] = [entry for entry in content['annotations'] if entry['image_id'] in chosen]
+    names = {image['id']: image['file_name'] for image in content['images']}
+    content['annotations'] = [entry for entry in content['annotations'] if entry['image_id'] in names]
     for entry in content['annotations']:
-        os.symlink(folder / 'train2017' / chosen[entry['image_id']], f'{root}/{chosen[entry["image_id"]]}')
+        os.symlink(folder / 'train2017' / names[entry['image_id']], f'{root}/{names[entry["image_id"]]}')
         os.symlink(folder / 'annotations/panoptic_train2017' / entry['file_name'], f'{root}/{entry["file_name"]}')
     Path(root, 'panoptic.json').write_text(json.dumps(content), encoding='utf-8')
 
@@ -118,9 +118,9 @@ def waiting(folder: str, scale: Scale) -> Row:
         )
         if run.returncode:
             return left_out('loader', WAIT, 'time', '', f'the process ended with {run.returncode}: {run.stderr[-200:]}')
-        found = json.loads(Path(out, 'found.json').read_text(encoding='utf-8'))
-    wait = next(part for part in found['parts'] if part['part'] == 'waiting for the loader')
-    loader = found['loader']
+        profile = json.loads(Path(out, 'found.json').read_text(encoding='utf-8'))
+    wait = next(part for part in profile['parts'] if part['part'] == 'waiting for the loader')
+    loader = profile['loader']
     return Row(
         'loader',
         WAIT,

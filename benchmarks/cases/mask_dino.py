@@ -2,9 +2,9 @@
 their gradients out.
 
 Peer: the same network and criterion with the masks of all 300 queries and 100 noised objects made in every layer
-(``benchmarks/all_masks.py``), for matching and losses to look into, as implementations that make no promises have them;
-nobody else trains Mask DINO in MMDetection. Same weights, features, objects, points and noise. Equal: each of the 105
-losses and every gradient, those of the features included.
+(``benchmarks/all_masks.py``), for matching and losses to look into, as implementations without lazy masks have them;
+MMDetection has no other Mask DINO. Same weights, features, objects, points and noise. Equal: each of the 105 losses and
+every gradient, those of the features included.
 
 Target: at 1024 x 1024 with 20 objects at most half of the peak memory where the layers are recomputed
 (``activation_checkpointing='full'``), so that masks and not the activations of the encoder, which both sides have, are
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
-from benchmarks.all_masks import all_masks_made
+from benchmarks.all_masks import full_masks
 from benchmarks.cases.head import random_features
 from benchmarks.harness import Row, Scale, compare
 from benchmarks.training import equal_gradients, equal_losses, free_gradients, gradients, head_step
@@ -49,7 +49,7 @@ def step(
         return head_step(head, features, samples)
 
     def run_peer() -> dict[str, Tensor]:
-        with all_masks_made():
+        with full_masks():
             return run(theirs, others)
 
     def equal(our_losses, their_losses) -> str:
@@ -58,7 +58,7 @@ def step(
 
     return compare(
         'mask_dino',
-        f"training step, {size} x {size}, {OBJECTS} objects, checkpointing='{activation_checkpointing}'",
+        f"training step, {size} x {size}, {OBJECTS} objects, activation_checkpointing='{activation_checkpointing}'",
         'all masks made',
         partial(run, ours, mine),
         run_peer,

@@ -1,7 +1,7 @@
 """MaskFormer with a ResNet-50 and the transformer-encoder pixel decoder: a training step.
 
 Peer: MMDetection's ``MaskFormer`` in the size of its COCO panoptic config, with the same weights, normalised images and
-objects, frozen batch norms and no dropout; pictures without padding, which the two see differently. Masks are compared
+objects, frozen batch norms and no dropout; images without padding, which the two see differently. Masks are compared
 at every pixel by both, so no points are drawn. Equal: every loss and every gradient. No target: the project set none.
 """
 

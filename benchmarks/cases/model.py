@@ -116,16 +116,16 @@ def hugging_face_step(
     ours.train()
     inputs = peers.images(batch, size, size).to(scale.device)
     samples = peers.samples(batch, size, size, objects, device=scale.device)
-    wanted = to_targets(samples, ours.panoptic_head.is_thing, inputs.device)
-    masks, labels = [target.masks.float() for target in wanted], [target.labels for target in wanted]
+    seg_targets = to_targets(samples, ours.panoptic_head.is_thing, inputs.device)
+    masks, labels = [target.masks.float() for target in seg_targets], [target.labels for target in seg_targets]
 
     def equal(our_losses, their_loss) -> str:
         words = equal_losses(dict(loss=total(our_losses)), dict(loss=their_loss), loose=scale.dtype != 'float32')
         if scale.dtype != 'float32':
             return words
         expected = to_openmmlab(gradients(theirs))
-        found = {name: gradient for name, gradient in gradients(ours).items() if name in expected}
-        return f'{words}, {equal_gradients(found, expected)}'
+        actual = {name: gradient for name, gradient in gradients(ours).items() if name in expected}
+        return f'{words}, {equal_gradients(actual, expected)}'
 
     with same_points(ours.panoptic_head) as points:
         return compare(

@@ -1,8 +1,8 @@
-"""Panoptic quality of pictures, on one core: COCO-, Cityscapes- and Mapillary-sized maps of irregular segments.
+"""Panoptic quality of images, on one core: COCO-, Cityscapes- and Mapillary-sized maps of irregular segments.
 
 Peer: the algorithm of panopticapi (``benchmarks/panopticapi.py``). 'From maps to statistics' starts where both have
 their maps in memory: ours with the pixels of the true PNG and the labels that the model gives, theirs with the pixels
-of both PNGs. 'From result and file to statistics' is the whole way of a picture: ours ``PanopticMetric.process``;
+of both PNGs. 'From result and file to statistics' is the whole way of an image: ours ``PanopticMetric.process``;
 theirs the one of MMDetection's ``CocoPanopticMetric``, which lists the segments, writes the prediction as PNG and reads
 both PNGs with OpenCV. Equal: matches, false alarms, misses and sums of IoU of every class, to the last bit.
 
@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.harness import Row, Scale, compare
 from benchmarks.maps import prediction_of, segment_map
-from benchmarks.panopticapi import VOID, colours_of_ids, slow_panoptic_stats
+from benchmarks.panopticapi import VOID, colors_of_ids, slow_panoptic_stats
 from m2f_mm.datasets.id_map import IdRuns, rgb_to_id
 from m2f_mm.datasets.io import write_panoptic_png
 from m2f_mm.evaluation import PanopticMetric
@@ -31,37 +31,38 @@ from m2f_mm.evaluation.functional import INSTANCE_OFFSET, PanopticStats
 THINGS, STUFF = 80, 53
 CLASSES = tuple(f'class {label}' for label in range(THINGS + STUFF))
 SIZES = {'COCO': (480, 640, 25), 'Cityscapes': (1024, 2048, 80), 'Mapillary': (2448, 3264, 120)}  # H, W, segments
-PICTURES = {'COCO': 10, 'Cityscapes': 2, 'Mapillary': 1}  # in a timed run
+IMAGES = {'COCO': 10, 'Cityscapes': 2, 'Mapillary': 1}  # in a timed run
 TARGETS = dict(time=0.2)
 
 
-class Picture:
-    """A picture's true PNG and JSON in a folder, and its prediction in both encodings."""
+class ImageFiles:
+    """An image's true PNG and JSON in a folder, and its prediction in both encodings."""
 
     def __init__(self, folder: str, height: int, width: int, segments: int, seed: int = 0):
         os.makedirs(folder)
         rng = np.random.default_rng(seed)
-        truth = segment_map(height, width, segments, seed)
-        index, stands_for = prediction_of(truth, seed)
-        present = np.unique(truth[truth >= 0])
+        target = segment_map(height, width, segments, seed)
+        index, stands_for = prediction_of(target, seed)
+        present = np.unique(target[target >= 0])
         ids = rng.choice(np.arange(1, 1 << 24), segments, replace=False)
         labels = rng.integers(0, THINGS + STUFF, segments)
         self.gt_segments = [
             dict(id=int(ids[i]), category=int(labels[i]), iscrowd=int(labels[i] < THINGS and not i % 9))
             for i in present
         ]
-        codes = labels[stands_for] + INSTANCE_OFFSET * (1 + np.arange(len(stands_for)))
+        ids_of_segments = labels[stands_for] + INSTANCE_OFFSET * (1 + np.arange(len(stands_for)))
         self.pred_segments = [dict(id=i + 1, category=int(label)) for i, label in enumerate(labels[stands_for])]
-        self.codes = torch.from_numpy(np.append(codes, len(CLASSES))[index].astype(np.int32))[None]  # as the models'
-        self.pred_rgb = colours_of_ids(index + 1)
-        self.gt_png = os.path.join(folder, 'truth.png')
-        write_panoptic_png(self.gt_png, np.append(ids, 0)[truth])
+        panoptic_ids = np.append(ids_of_segments, len(CLASSES))[index].astype(np.int32)
+        self.panoptic_ids = torch.from_numpy(panoptic_ids)[None]  # as the models'
+        self.pred_rgb = colors_of_ids(index + 1)
+        self.gt_png = os.path.join(folder, 'gt.png')
+        write_panoptic_png(self.gt_png, np.append(ids, 0)[target])
         self.gt_rgb = read_rgb(self.gt_png)
         self.folder = folder
         self.ann_file = os.path.join(folder, 'panoptic.json')
         annotation = dict(
             image_id=1,
-            file_name='truth.png',
+            file_name='gt.png',
             segments_info=[
                 dict(id=s['id'], category_id=1 + s['category'], iscrowd=s['iscrowd']) for s in self.gt_segments
             ],
@@ -82,9 +83,9 @@ class Picture:
         self.metric.dataset_meta = dict(classes=CLASSES, thing_classes=CLASSES[:THINGS], stuff_classes=CLASSES[THINGS:])
 
     def stats(self) -> PanopticStats:
-        """What the metric keeps of the picture: the classes that occur and their four numbers."""
+        """What the metric keeps of the image: the classes that occur and their four numbers."""
         self.metric.results.clear()
-        self.metric.process({}, [dict(img_id=1, pred_panoptic_seg=dict(sem_seg=self.codes))])
+        self.metric.process({}, [dict(img_id=1, pred_panoptic_seg=dict(sem_seg=self.panoptic_ids))])
         (labels, numbers), _ = self.metric.results[0]
         stats = PanopticStats.zeros(len(CLASSES))
         for field, values in zip((stats.iou, stats.tp, stats.fp, stats.fn), numbers):
@@ -96,14 +97,14 @@ class Picture:
 
     def through_files(self) -> PanopticStats:
         """List the segments of the prediction, write it as PNG, read both."""
-        codes, segments = self.codes[0].numpy().copy(), []
-        for code in np.unique(codes):
-            if code % INSTANCE_OFFSET != len(CLASSES):
-                area = (codes == code).sum()
-                segments.append(dict(id=int(code), category=int(code % INSTANCE_OFFSET), area=int(area)))
-        codes[codes % INSTANCE_OFFSET == len(CLASSES)] = VOID
+        panoptic_ids, segments = self.panoptic_ids[0].numpy().copy(), []
+        for segment_id in np.unique(panoptic_ids):
+            if segment_id % INSTANCE_OFFSET != len(CLASSES):
+                area = (panoptic_ids == segment_id).sum()
+                segments.append(dict(id=int(segment_id), category=int(segment_id % INSTANCE_OFFSET), area=int(area)))
+        panoptic_ids[panoptic_ids % INSTANCE_OFFSET == len(CLASSES)] = VOID
         path = os.path.join(self.folder, 'prediction.png')
-        cv2.imwrite(path, colours_of_ids(codes)[..., ::-1])
+        cv2.imwrite(path, colors_of_ids(panoptic_ids)[..., ::-1])
         return slow_panoptic_stats(read_rgb(self.gt_png), self.gt_segments, read_rgb(path), segments, len(CLASSES))
 
 
@@ -112,15 +113,15 @@ def rows(scale: Scale) -> Iterator[Row]:
     cv2.setNumThreads(0)
     for name, sizes in list(SIZES.items())[: 1 if scale.quick else None]:
         with tempfile.TemporaryDirectory() as root:
-            folders = [os.path.join(root, str(seed)) for seed in range(PICTURES[name])]
-            pictures = [Picture(folder, *sizes, seed) for seed, folder in enumerate(folders)]
-            yield from picture_rows(name, pictures, scale)
+            folders = [os.path.join(root, str(seed)) for seed in range(IMAGES[name])]
+            images = [ImageFiles(folder, *sizes, seed) for seed, folder in enumerate(folders)]
+            yield from image_rows(name, images, scale)
     cv2.setNumThreads(threads)
 
 
-def picture_rows(name: str, pictures: list[Picture], scale: Scale) -> Iterator[Row]:
+def image_rows(name: str, images: list[ImageFiles], scale: Scale) -> Iterator[Row]:
     height, width, segments = SIZES[name]
-    size = f'{name}, {len(pictures)} of {height} x {width}, {segments} segments'
+    size = f'{name}, {len(images)} of {height} x {width}, {segments} segments'
     common = dict(
         case='panoptic_quality',
         peer="panopticapi's algorithm",
@@ -130,23 +131,23 @@ def picture_rows(name: str, pictures: list[Picture], scale: Scale) -> Iterator[R
     )
 
     def ours() -> list[PanopticStats]:
-        return [picture.stats() for picture in pictures]
+        return [image.stats() for image in images]
 
-    reader = 'm2f_mm.evaluation.metrics.panoptic_metric.panoptic_ids'
-    pixels = {picture.gt_png: picture.gt_rgb for picture in pictures}
+    reader = 'm2f_mm.evaluation.metrics.panoptic_metric.shared_panoptic_ids'
+    pixels = {image.gt_png: image.gt_rgb for image in images}
     with patch(reader, lambda path, *_: IdRuns(rgb_to_id(pixels[path]))):
         yield from compare(
             part=f'from maps to statistics, {size}',
             ours=ours,
             targets=TARGETS,
-            theirs=lambda: [picture.slow_stats(picture.gt_rgb, picture.pred_rgb) for picture in pictures],
+            theirs=lambda: [image.slow_stats(image.gt_rgb, image.pred_rgb) for image in images],
             **common,
         )
     yield from compare(
         part=f'from result and file to statistics, {size}',
         ours=ours,
         targets=TARGETS,
-        theirs=lambda: [picture.through_files() for picture in pictures],
+        theirs=lambda: [image.through_files() for image in images],
         **common,
     )
 

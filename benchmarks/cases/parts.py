@@ -84,9 +84,11 @@ def part(
         generator = torch.Generator().manual_seed(0)
         weights = [torch.randn(result.shape, generator=generator).to(result.device) for result in results]
         loss = sum((result * weight).mean() for result, weight in zip(results, weights) if result.requires_grad)
-        wanted = leaves if name != 'backbone' else [model.backbone.conv1.weight, model.backbone.layer1[0].conv1.weight]
+        trainable = (
+            leaves if name != 'backbone' else [model.backbone.conv1.weight, model.backbone.layer1[0].conv1.weight]
+        )
         loss.backward()
-        return [*(result.detach() for result in results), *(leaf.grad for leaf in wanted if leaf.grad is not None)]
+        return [*(result.detach() for result in results), *(leaf.grad for leaf in trainable if leaf.grad is not None)]
 
     sides = [[value.detach().clone().requires_grad_(name != 'backbone') for value in inputs] for _ in range(2)]
 
@@ -158,8 +160,8 @@ def our_criterion(samples: list, model: nn.Module, predicted: Tensors) -> Tensor
 
     head = model.panoptic_head
     targets = to_targets(samples, head.is_thing, predicted[0].device)
-    promises = MaskPredictions.from_lists(predicted[:LAYERS], predicted[LAYERS:-1], predicted[-1][:, None])
-    return [total(head.criterion(promises, targets))]
+    predictions = MaskPredictions.from_lists(predicted[:LAYERS], predicted[LAYERS:-1], predicted[-1][:, None])
+    return [total(head.criterion(predictions, targets))]
 
 
 def their_criterion(samples: list, points, model: nn.Module, predicted: Tensors) -> Tensors:

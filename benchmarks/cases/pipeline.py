@@ -1,7 +1,7 @@
 """Large-scale jitter of the COCO recipes, on one core: from files to what the network is trained on.
 
 Peer: MMDetection's transforms and data preprocessor, both as its configs for Mask2Former have them; ours from
-``configs``. A run takes pictures of 480 x 640 with 20 or 60 things and 5 regions of stuff (the instance recipe: the
+``configs``. A run takes images of 480 x 640 with 20 or 60 things and 5 regions of stuff (the instance recipe: the
 polygons of the things) through sizes spread evenly over 0.1 to 2 times 1024. 'In a worker': from the files to the
 packed sample. 'Up to the targets': then a batch of two through the data preprocessor to labels and masks (ours bool,
 theirs int64), which happens in the main process. The instance recipe moves a part of the work to there: ours draws the
@@ -9,7 +9,7 @@ polygons as masks at the end, as the official code does, MMDetection's draws the
 
 Equal: both get the same flips, sizes and places of the crop. The two recipes resize by different rules (ours Pillow's,
 as the official code; theirs OpenCV's), so exactness is checked in a run in which the peer's resize is Pillow's, too,
-and polygons stay polygons (the option ``poly2mask=False`` of its loader): then every pixel of the picture, every label
+and polygons stay polygons (the option ``poly2mask=False`` of its loader): then every pixel of the image, every label
 and every pixel of every mask are the same. For the peer's own rule, as it is timed, the share of pixels is given whose
 set of masks is the same.
 
@@ -38,14 +38,14 @@ from PIL import Image
 
 from benchmarks.harness import Row, Scale, compare
 from benchmarks.maps import segment_map
-from benchmarks.panopticapi import colours_of_ids, ids_of_colours
+from benchmarks.panopticapi import colors_of_ids, ids_of_colors
 from m2f_mm.datasets.io import write_image, write_panoptic_png
 from m2f_mm.registry import DATASETS, MODELS
 
 HEIGHT, WIDTH = 480, 640
 THINGS, STUFF = 80, 53
 STUFF_REGIONS = 5  # each of another class: MMDetection's format cannot tell regions of a class apart
-PICTURES = 4
+IMAGES = 4
 TARGETS = dict(time=1 / 3)
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_'
 MMDET_CONFIGS = dict(
@@ -56,10 +56,10 @@ MMDET_CONFIGS = dict(
 
 @dataclass
 class Decision:
-    """What chance decides about a picture."""
+    """What chance decides about an image."""
 
     flip: bool
-    box: int  # side of the box that the picture is resized into, pixels
+    box: int  # side of the box that the image is resized into, pixels
     place: float  # of the crop, 0..1
 
 
@@ -104,7 +104,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     for recipe in MMDET_CONFIGS:
         for objects in (20, 60):
             with tempfile.TemporaryDirectory() as root:
-                write_pictures(root, objects, 2 if scale.quick else PICTURES)
+                write_images(root, objects, 2 if scale.quick else IMAGES)
                 yield from compared(our_side(root, recipe), mmdet_side(root, recipe), scale, recipe, objects)
     cv2.setNumThreads(threads)
 
@@ -112,7 +112,7 @@ def rows(scale: Scale) -> Iterator[Row]:
 def compared(ours: Side, theirs: Side, scale: Scale, recipe: str, objects: int) -> Iterator[Row]:
     fates = decisions(len(ours.dataset))
     common = dict(case='pipeline', peer='mmdet', metrics=('time',), repeats=min(scale.repeats, 3), targets=TARGETS)
-    size = f'{len(fates)} pictures with {objects} things'
+    size = f'{len(fates)} images with {objects} things'
     if recipe != 'panoptic':
         size = f'{recipe} recipe, {size}'
 
@@ -156,7 +156,7 @@ def decide(transform, decision: Decision) -> None:
         transform._rand_offset = lambda margins: tuple(round(margin * decision.place) for margin in margins)
 
 
-def write_pictures(root: str, things: int, number: int) -> None:
+def write_images(root: str, things: int, number: int) -> None:
     """JPEGs, panoptic PNGs and JSON, and the JSON of the things as instances."""
     images, annotations, instances = [], [], []
     for image_id in range(number):
@@ -168,16 +168,16 @@ def write_pictures(root: str, things: int, number: int) -> None:
         segments = []
         for segment in np.unique(index[index >= 0]):
             mask = (index == segment).astype(np.uint8)
-            found = dict(
+            record = dict(
                 id=int(ids[segment]),
                 category_id=1 + int(labels[segment]),
                 iscrowd=0,
                 area=int(mask.sum()),
                 bbox=list(cv2.boundingRect(mask)),
             )
-            segments.append(found)
+            segments.append(record)
             if segment < things:
-                instances.append(found | dict(id=len(instances) + 1, image_id=image_id, segmentation=polygons(mask)))
+                instances.append(record | dict(id=len(instances) + 1, image_id=image_id, segmentation=polygons(mask)))
         noise = rng.integers(0, 256, (HEIGHT // 4, WIDTH // 4, 3), np.uint8)
         write_image(f'{root}/{image_id}.jpg', cv2.resize(noise, (WIDTH, HEIGHT)))
         write_panoptic_png(f'{root}/{image_id}.png', ids[index])
@@ -244,7 +244,7 @@ def mmdet_side(root: str, recipe: str = 'panoptic') -> Side:
         )
         return preprocess_panoptic_gt(sample.gt_instances.labels, sample.gt_instances.masks, num_things=THINGS, **stuff)
 
-    utils = SimpleNamespace(rgb2id=ids_of_colours, id2rgb=colours_of_ids)  # all that it wants of panopticapi
+    utils = SimpleNamespace(rgb2id=ids_of_colors, id2rgb=colors_of_ids)  # all that it wants of panopticapi
     with (
         patch.dict(sys.modules, {'panopticapi': SimpleNamespace(utils=utils), 'panopticapi.utils': utils}),
         DefaultScope.overwrite_default_scope('mmdet'),
@@ -266,7 +266,7 @@ def equal_samples(ours: Side, theirs: Side, fates: list[Decision]) -> str:
         for (my_sample, my_targets), (other_sample, other_targets) in zip(ours.loaded(fates), theirs.loaded(fates)):
             height, width = other_sample['data_samples'].img_shape
             assert torch.equal(my_sample['inputs'][:, :height, :width].float(), other_sample['inputs'].float()), (
-                'pictures differ'
+                'images differ'
             )
             my_masks, other_masks = sorted_masks(*my_targets), sorted_masks(*other_targets)
             assert my_masks == other_masks, 'labels or masks differ'
@@ -275,7 +275,7 @@ def equal_samples(ours: Side, theirs: Side, fates: list[Decision]) -> str:
         share_of_same_pixels(mine, others) for (_, mine), (_, others) in zip(ours.loaded(fates), theirs.loaded(fates))
     ]
     return (
-        f'every pixel of {len(fates)} pictures and of {number} masks when both resize by the same rule; with '
+        f'every pixel of {len(fates)} images and of {number} masks when both resize by the same rule; with '
         f"MMDetection's own {min(same):.1%} of the pixels or more are in the same masks"
     )
 

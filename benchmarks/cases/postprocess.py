@@ -1,4 +1,4 @@
-"""From mask promises to results at 2160 x 3840: panoptic map, instances, semantic map.
+"""From lazy masks to results at 2160 x 3840: panoptic map, instances, semantic map.
 
 Input is what the last decoder layer gives: class logits, mask embeddings, and mask features at a quarter of the padded
 size. Peer: MMDetection's head and ``MaskFormerFusionHead``, which make the masks of all queries, resize them to the
@@ -26,11 +26,11 @@ MANY = 1.3  # times the memory of 100 queries that 1000 may take
 def rows(scale: Scale) -> Iterator[Row]:
     height, width = (270, 480) if scale.quick else (2160, 3840)
     size = f'{height} x {width}'
-    inputs = promises(100, height, width, scale.device)
+    inputs = random_predictions(100, height, width, scale.device)
     yield from against_mmdet(inputs, scale, height, width)
     peaks = {}
     for queries in (100, 1000):
-        given = promises(queries, height, width, scale.device)
+        given = random_predictions(queries, height, width, scale.device)
         peaks[queries] = peak_memory(
             partial(our_results, our_fusion_head(semantic_on=True, instance_masks='rle'), given, height, width)
         )
@@ -75,7 +75,7 @@ def against_mmdet(inputs: tuple[Tensor, Tensor, Tensor], scale: Scale, height: i
     )
 
 
-def promises(queries: int, height: int, width: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+def random_predictions(queries: int, height: int, width: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
     """Class logits (1, Q, C + 1), mask embeddings (1, Q, D) and features (1, D, h, w) with blobs of many sizes; of
     every hundred queries forty are sure of a class."""
     generator = torch.Generator().manual_seed(0)
@@ -114,8 +114,8 @@ def our_results(fusion: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], height
 
     logits, embeds, features = inputs
     target = sample(height, width)
-    promised = LazyMasks(MaskPredictions.from_lists([logits], [embeds], features[:, None]), target.batch_input_shape)
-    return fusion.predict(logits, promised, [target], rescale=True)[0]
+    masks = LazyMasks(MaskPredictions.from_lists([logits], [embeds], features[:, None]), target.batch_input_shape)
+    return fusion.predict(logits, masks, [target], rescale=True)[0]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Semantic prediction of large pictures: the label map of 150 classes, ResNet-50.
+"""Semantic prediction of large images: the label map of 150 classes, ResNet-50.
 
 Peer: MMSegmentation's ``EncoderDecoder`` with its Mask2Former, whole inference, in the size of its ADE20K config; the
 same weights and normalised image of 2048 x 3072. Equal: the label map, but for one pixel in a thousand. Target: at most
@@ -88,8 +88,8 @@ def photo(scale: Scale) -> Row:
         reason = "resident size is the CPU's" if scale.device != 'cpu' else 'no photo (--option photo=FILE)'
         return left_out('semantic', part, 'memory', '', reason, limit=PHOTO_LIMIT)
     run = subprocess.run([sys.executable, '-m', 'benchmarks.cases.semantic', path], capture_output=True, text=True)
-    found = re.search(r'(\d+) x (\d+), (\d+) bytes, (\d+) classes', run.stdout)
-    if run.returncode or not found:
+    match = re.search(r'(\d+) x (\d+), (\d+) bytes, (\d+) classes', run.stdout)
+    if run.returncode or not match:
         return left_out(
             'semantic',
             part,
@@ -98,7 +98,7 @@ def photo(scale: Scale) -> Row:
             f'the process ended with {run.returncode}: {run.stderr[-200:]}',
             limit=PHOTO_LIMIT,
         )
-    height, width, size, classes = map(int, found.groups())
+    height, width, size, classes = map(int, match.groups())
     megapixels = height * width / 1e6
     return Row(
         'semantic',

@@ -70,11 +70,11 @@ def prediction(ours: nn.Module, theirs: nn.Module) -> Row:
         with torch.no_grad():
             head, fusion = model.panoptic_head, model.panoptic_fusion_head
             head.predict(model.extract_feat(inputs), samples)
-            found = fusion.predict(logits, give(masks), samples, rescale=True)
-            results[model] = model.add_pred_to_datasample(samples, found)
+            predictions = fusion.predict(logits, give(masks), samples, rescale=True)
+            results[model] = model.add_pred_to_datasample(samples, predictions)
 
     def given(masks: Tensor):
-        """Promises of the masks, as our own head makes them."""
+        """The masks as lazy masks, as our own head gives them."""
         from m2f_mm.integrations.mmdet import lazy_masks_from_logits
 
         return lazy_masks_from_logits(logits, masks)

@@ -1,4 +1,4 @@
-# A small video model pretrained on clips out of still pictures; videos follow with load_from.
+# A small video model pretrained on clips out of still images; videos follow with load_from.
 _base_ = [
     '../_base_/models/mask2former_r18_small_video.py',
     '../_base_/datasets/coco_clips.py',

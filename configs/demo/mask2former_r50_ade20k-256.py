@@ -1,4 +1,4 @@
-# The ADE20K semantic recipe at 256 pixels, for a folder in ADE20K's layout with a few pictures and a machine without
+# The ADE20K semantic recipe at 256 pixels, for a folder in ADE20K's layout with a few images and a machine without
 # GPU: only crops, schedule and data differ. ADE_ROOT names the folder.
 _base_ = ['../mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py']
 crop_size = (256, 256)

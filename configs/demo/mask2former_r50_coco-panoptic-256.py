@@ -1,4 +1,4 @@
-# The COCO panoptic recipe at 256 pixels, for a folder in COCO's layout with a few pictures and a machine without GPU:
+# The COCO panoptic recipe at 256 pixels, for a folder in COCO's layout with a few images and a machine without GPU:
 # only crops, schedule and data differ. COCO_ROOT names the folder.
 _base_ = ['../mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py']
 size = (256, 256)
@@ -9,7 +9,7 @@ test_pipeline[1].scale = size
 train_dataloader = dict(num_workers=1, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = _base_.val_evaluator[:1]  # PQ; AP would need the instances JSON of the same pictures
+val_evaluator = _base_.val_evaluator[:1]  # PQ; AP would need the instances JSON of the same images
 test_evaluator = val_evaluator
 
 # From scratch, with a norm that needs no statistics; without these lines, from ImageNet as the recipe.

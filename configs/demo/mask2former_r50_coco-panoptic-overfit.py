@@ -1,4 +1,4 @@
-# Can the whole recipe learn four pictures by heart? It trains and evaluates on the same four, without jitter.
+# Can the whole recipe learn four images by heart? It trains and evaluates on the same four, without jitter.
 _base_ = ['./mask2former_r50_coco-panoptic-256.py']
 indices = [1, 26, 38, 52]
 size = (192, 192)

@@ -1,5 +1,5 @@
-# Can a small Mask DINO learn four pictures by heart, boxes and masks? It trains and evaluates on the same four, without
-# jitter or flips. COCO_ROOT names a folder in COCO's layout; the indices are those of a subset of 12 pictures.
+# Can a small Mask DINO learn four images by heart, boxes and masks? It trains and evaluates on the same four, without
+# jitter or flips. COCO_ROOT names a folder in COCO's layout; the indices are those of a subset of 12 images.
 _base_ = [
     '../_base_/models/mask_dino_r18_small.py',
     '../_base_/datasets/coco_instance.py',
@@ -8,7 +8,7 @@ _base_ = [
 ]
 size = (256, 256)
 model = dict(
-    # Boxes are learned in shares of the padded input, so pictures are padded to the same size in training and testing.
+    # Boxes are learned in shares of the padded input, so images are padded to the same size in training and testing.
     data_preprocessor=dict(pad_size_divisor=size[0]),
     backbone=dict(norm_cfg=dict(_delete_=True, type='GN', num_groups=32)),  # needs no statistics
     panoptic_head=dict(

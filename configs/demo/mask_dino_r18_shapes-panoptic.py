@@ -1,4 +1,4 @@
-# Panoptic shapes and boxes with Mask DINO on two CPU cores. Pictures are enlarged to twice their size: many objects are
+# Panoptic shapes and boxes with Mask DINO on two CPU cores. Images are enlarged to twice their size: many objects are
 # little wider than a cell of the finest level.
 _base_ = [
     '../_base_/models/mask_dino_r18_small.py',

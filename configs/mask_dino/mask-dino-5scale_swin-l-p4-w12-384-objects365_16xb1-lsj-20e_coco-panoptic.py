@@ -1,6 +1,6 @@
 # PQ 59.4, mask AP 53.0, box AP 57.7, mIoU 67.3 published (paper; weights not released); not re-run by us.
 # Starts from mask-dino-5scale-boxes_swin-l-p4-w12-384-in21k_64xb1-lsj-26e_objects365.py: everything but the classes and
-# what makes masks. Pictures are 1.2 times larger, says the paper; the crop is the nearest size that 32 divides.
+# what makes masks. Images are 1.2 times larger, says the paper; the crop is the nearest size that 32 divides.
 _base_ = [
     '../_base_/models/mask_dino_r50.py',
     '../_base_/backbones/swin-l-p4-w12-384-in21k.py',

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    data_preprocessor=dict(pad_size_divisor=1),  # pictures go in as they are
+    data_preprocessor=dict(pad_size_divisor=1),  # images go in as they are
     panoptic_head=dict(metainfo={{_base_.dataset_type}}),  # 80 things, 53 stuff
     test_cfg=dict(panoptic_on=True),
 )

@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    data_preprocessor=dict(pad_size_divisor=1),  # pictures go in as they are
+    data_preprocessor=dict(pad_size_divisor=1),  # images go in as they are
     backbone=dict(_delete_=True, **_base_.backbone),
     panoptic_head=dict(
         metainfo={{_base_.dataset_type}},  # 80 things, 53 stuff

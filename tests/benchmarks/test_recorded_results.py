@@ -65,9 +65,9 @@ def test_cases(case):
 
 
 def test_a_case_runs():
-    found = run.run_case('layers', run.parse(['--cases', 'layers', '--quick', '--metrics', 'memory']))
-    assert found['environment']['packages']['torch'] == torch.__version__
-    assert all(row['outputs_equal'] and row['ratio'] < 0.6 for row in found['rows']), found['rows']
+    result = run.run_case('layers', run.parse(['--cases', 'layers', '--quick', '--metrics', 'memory']))
+    assert result['environment']['packages']['torch'] == torch.__version__
+    assert all(row['outputs_equal'] and row['ratio'] < 0.6 for row in result['rows']), result['rows']
 
 
 def test_bench_gpu_says_what_is_missing(monkeypatch):

@@ -52,19 +52,19 @@ FREE = dict(
 @pytest.mark.parametrize('name', WAITS)
 def test_counted(name):
     expected, run = WAITS[name]
-    found = count_syncs(run)
-    assert found.total == expected, str(found)
+    syncs = count_syncs(run)
+    assert syncs.total == expected, str(syncs)
 
 
 @pytest.mark.parametrize('name', FREE)
 def test_not_counted(name):
-    found = count_syncs(FREE[name])
-    assert found.total == 0, str(found)
+    syncs = count_syncs(FREE[name])
+    assert syncs.total == 0, str(syncs)
 
 
 def test_says_where():
-    found = count_syncs(lambda: X.sum().item())
-    (place,) = found.where
+    syncs = count_syncs(lambda: X.sum().item())
+    (place,) = syncs.where
     assert place.startswith('_local_scalar_dense') and 'test_sync_counter.py:' in place
 
 

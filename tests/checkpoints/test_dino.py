@@ -100,8 +100,8 @@ def test_what_is_shared(pair):
     translated = to_ours(detector.state_dict())
     own = model.state_dict()
     assert all(own[name].shape == value.shape and torch.equal(own[name], value) for name, value in translated.items())
-    kept = {name for name in own if name not in translated}
-    assert all(torch.equal(own[name], before[name]) for name in kept)
+    untouched = {name for name in own if name not in translated}
+    assert all(torch.equal(own[name], before[name]) for name in untouched)
     assert all(
         any(
             part in name
@@ -114,8 +114,8 @@ def test_what_is_shared(pair):
                 'conv.bias',
             )
         )
-        for name in kept
-    ), kept
+        for name in untouched
+    ), untouched
     assert torch.equal(own['panoptic_head.cls_embed.weight'], detector.bbox_head.cls_branches[1].weight)
     assert torch.equal(own['panoptic_head.label_embed.weight'], detector.dn_query_generator.label_embedding.weight)
 
@@ -125,13 +125,13 @@ def test_encoder_computes_the_same(pair):
     from mmdet.structures import DetDataSample
 
     detector, model, _ = pair
-    picture = torch.randn(2, 3, 128, 192)
+    images = torch.randn(2, 3, 128, 192)
     samples = [DetDataSample(metainfo=dict(batch_input_shape=(128, 192), img_shape=(128, 192)))] * 2
-    inputs, _ = detector.pre_transformer(detector.extract_feat(picture), samples)
+    inputs, _ = detector.pre_transformer(detector.extract_feat(images), samples)
     expected = detector.forward_encoder(**inputs)['memory']
-    _, memories = model.panoptic_head.pixel_decoder(model.extract_feat(picture))
-    found = torch.cat([memory.flatten(2) for memory in memories], 2).transpose(1, 2)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    _, memories = model.panoptic_head.pixel_decoder(model.extract_feat(images))
+    actual = torch.cat([memory.flatten(2) for memory in memories], 2).transpose(1, 2)
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -164,8 +164,8 @@ def test_decoder_computes_the_same(pair, monkeypatch):
         layer.register_forward_hook(lambda _, args, output: layers.append((args[2], output)))
     recorder = PredictionRecorder(head, None, supervised=False)
     decoder(query, (boxes / (1 - boxes)).log(), torch.cat(levels[::-1], 1), shapes[::-1], head.box_embed, recorder)
-    for (_, found), expected in zip(layers, queries):
-        torch.testing.assert_close(decoder.post_norm(found), expected, atol=1e-4, rtol=1e-4)
+    for (_, actual), expected in zip(layers, queries):
+        torch.testing.assert_close(decoder.post_norm(actual), expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(layers[1][0], references[1], atol=1e-5, rtol=1e-4)
 
 

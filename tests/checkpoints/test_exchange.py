@@ -135,8 +135,8 @@ def test_hugging_face_names(key, name):
 def test_queries_keys_and_values_become_one_matrix():
     prefix = 'model.transformer_module.decoder.layers.0.self_attn.'
     parts = {f'{prefix}{part}_proj.weight': torch.full((2, 2), float(i)) for i, part in enumerate('qkv')}
-    found = huggingface.to_openmmlab(dict(reversed(parts.items())))
-    assert found['panoptic_head.transformer_decoder.layers.0.self_attn.attn.in_proj_weight'][:, 0].tolist() == [
+    translated = huggingface.to_openmmlab(dict(reversed(parts.items())))
+    assert translated['panoptic_head.transformer_decoder.layers.0.self_attn.attn.in_proj_weight'][:, 0].tolist() == [
         0,
         0,
         1,

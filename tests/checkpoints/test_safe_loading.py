@@ -331,11 +331,11 @@ def test_released_weights_are_compared_with_their_checksum_in_the_cache(tmp_path
 def test_tools_load_safely(tool):
     """Each main is wrapped: arguments that end the tool at once leave loading as it was."""
     module = __import__(tool)
-    seen = []
-    original, module.parse_args = module.parse_args, lambda *_: seen.append(os.environ.get(loading.FORCED)) or exit()
+    values = []
+    original, module.parse_args = module.parse_args, lambda *_: values.append(os.environ.get(loading.FORCED)) or exit()
     try:
         with pytest.raises(SystemExit):
             module.main()
     finally:
         module.parse_args = original
-    assert seen == ['1'] and os.environ.get(loading.FORCED) != '1'
+    assert values == ['1'] and os.environ.get(loading.FORCED) != '1'

@@ -81,8 +81,8 @@ def as_pickle(state, path, protocol=2):
 @pytest.mark.parametrize('protocol', [2, 4])
 def test_detectron2_pickles_are_read(tmp_path, protocol):
     state = {'stem.conv1.weight': torch.randn(2, 3), 'res2.0.conv1.norm.bias': torch.arange(3)}
-    found = read_state_dict(as_pickle(state, tmp_path / 'a.pkl', protocol))
-    assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+    result = read_state_dict(as_pickle(state, tmp_path / 'a.pkl', protocol))
+    assert result.keys() == state.keys() and all(torch.equal(result[key], state[key]) for key in state)
 
 
 def test_files_of_torch_and_safetensors_are_read(tmp_path):
@@ -145,10 +145,10 @@ def test_every_kind_of_number_keeps_type_shape_and_order(tmp_path):
         one=np.int64(5),
     )
     (tmp_path / 'a.pkl').write_bytes(pickle.dumps(dict(model=arrays), protocol=2))
-    found = read_state_dict(tmp_path / 'a.pkl')
+    result = read_state_dict(tmp_path / 'a.pkl')
     for name, array in arrays.items():
-        assert found[name].shape == np.shape(array) and np.array_equal(found[name].numpy(), array), name
-    assert found['half'].dtype == torch.float16 and found['flags'].dtype == torch.bool
+        assert result[name].shape == np.shape(array) and np.array_equal(result[name].numpy(), array), name
+    assert result['half'].dtype == torch.float16 and result['flags'].dtype == torch.bool
 
 
 BROKEN = [
@@ -377,8 +377,8 @@ def test_checkpoints_of_videos_are_converted(tmp_path):
     done = convert(source, tmp_path / 'out.pth', '--config', config)
     assert done.returncode == 0 and 'are missing' not in done.stdout, done.stderr
     model.load_state_dict(read_state_dict(source))
-    found = torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in found.items())
+    result = torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in result.items())
     assert convert(tmp_path / 'out.pth', tmp_path / 'back.pth', '--config', config, '--to', 'official').returncode == 0
     back, there = read_state_dict(tmp_path / 'back.pth'), read_state_dict(source)
     assert back.keys() == there.keys() and all(torch.equal(back[key], there[key]) for key in there)
@@ -386,9 +386,9 @@ def test_checkpoints_of_videos_are_converted(tmp_path):
     done = convert(tmp_path / 'image.pth', tmp_path / 'video.pth', '--config', config)
     assert done.returncode and '2 have another shape' in done.stdout and 'are missing' not in done.stdout
     done = convert(tmp_path / 'image.pth', tmp_path / 'video.pth', '--config', config, '--partial')
-    found = torch.load(tmp_path / 'video.pth', weights_only=True)['state_dict']
-    assert done.returncode == 0 and 'track_head.query_feat.weight' in found
-    assert 'track_head.cls_embed.weight' not in found
+    result = torch.load(tmp_path / 'video.pth', weights_only=True)['state_dict']
+    assert done.returncode == 0 and 'track_head.query_feat.weight' in result
+    assert 'track_head.cls_embed.weight' not in result
 
 
 @pytest.mark.parametrize('no_object', [False, True])
@@ -401,13 +401,13 @@ def test_rows_of_classes_change_places(no_object):
         'decode_head.label_embed.weight': rows[:3, None],
         'decode_head.query_feat.weight': rows[:3, None],
     }
-    found = in_order(state, 'decode_head', (2, 0, 1))
+    result = in_order(state, 'decode_head', (2, 0, 1))
     expected = [20, 0, 10] + [30] * no_object
-    assert found['decode_head.cls_embed.weight'][:, 1].tolist() == expected
-    assert found['decode_head.cls_embed.bias'].tolist() == expected
-    assert found['decode_head.label_embed.weight'].flatten().tolist() == [20, 0, 10]
-    assert found['decode_head.query_feat.weight'].flatten().tolist() == [0, 10, 20]
-    back = in_order(found, 'decode_head', (1, 2, 0))
+    assert result['decode_head.cls_embed.weight'][:, 1].tolist() == expected
+    assert result['decode_head.cls_embed.bias'].tolist() == expected
+    assert result['decode_head.label_embed.weight'].flatten().tolist() == [20, 0, 10]
+    assert result['decode_head.query_feat.weight'].flatten().tolist() == [0, 10, 20]
+    back = in_order(result, 'decode_head', (1, 2, 0))
     assert all(torch.equal(back[name], state[name]) for name in state)
 
 

@@ -230,7 +230,7 @@ class Parts(NamedTuple):
     method: str
     backbone: str
     workers: int
-    pictures: int  # of each worker
+    images: int  # of each worker
     recipe: Recipe
 
 
@@ -283,9 +283,9 @@ def test_numbers_of_the_optimization(row):
     assert wrapper.clip_grad.to_dict() == dict(max_norm=0.01, norm_type=2)
     assert wrapper.constructor == 'm2f_mm.Mask2FormerOptimWrapperConstructor'
     assert wrapper.get('paramwise_cfg', {}).get('backbone_lr_mult', 0.1) == backbone_factor
-    _, _, workers, pictures, recipe = parts(row)
-    assert workers * pictures == cfg.auto_scale_lr.base_batch_size == recipe.batch
-    assert cfg.train_dataloader.batch_size == pictures
+    _, _, workers, images, recipe = parts(row)
+    assert workers * images == cfg.auto_scale_lr.base_batch_size == recipe.batch
+    assert cfg.train_dataloader.batch_size == images
     assert preprocessor.mean == [123.675, 116.28, 103.53] and preprocessor.std == [58.395, 57.12, 57.375]
     assert preprocessor.bgr_to_rgb is True
 
@@ -361,10 +361,10 @@ def check_mask_dino(row, cfg, head, train, weights, test):
             True,
             0.06,
         )
-        wanted = ['bbox'] if boxes else ['bbox', 'segm']  # boxes are predicted, so they are evaluated
+        metrics = ['bbox'] if boxes else ['bbox', 'segm']  # boxes are predicted, so they are evaluated
         for evaluators in (cfg.val_evaluator, cfg.test_evaluator):
             evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-            assert [each.metric for each in evaluators if each.type == 'm2f_mm.CocoMetric'] == [wanted]
+            assert [each.metric for each in evaluators if each.type == 'm2f_mm.CocoMetric'] == [metrics]
     assert head.get('predict_masks', True) is not boxes
     start = cfg.load_from and Path(cfg.load_from)
     assert bool(start) == ('-objects365_' in row)
@@ -549,7 +549,7 @@ def test_model_is_the_official_one(row, without_initialization):
         return
     for result in results:
         for field in ('pred_instances', 'pred_panoptic_seg', 'pred_sem_seg'):
-            assert (field in result) == wanted(cfg, field), field
+            assert (field in result) == has_field(cfg, field), field
 
 
 def batch(recipe):
@@ -560,7 +560,7 @@ def batch(recipe):
     return detection_batch(semantic=False, sizes=((64, 64), (48, 64)))
 
 
-def wanted(cfg, field):
+def has_field(cfg, field):
     if cfg.default_scope == 'mmseg':
         return field == 'pred_sem_seg'
     task = dict(pred_instances='instance_on', pred_panoptic_seg='panoptic_on', pred_sem_seg='semantic_on')[field]

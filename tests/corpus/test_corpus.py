@@ -74,14 +74,14 @@ def objects_of(sample, task):
 def items_of(dataset, task):
     if task != 'video':
         return [dataset[index] for index in range(len(dataset))]
-    found = []
+    samples = []
     for index in range(len(dataset)):
         item = dataset.get_data_info(index)
         frames = [
             dict(frame, video_id=item['video_id'], video_length=3, ori_video_length=3) for frame in item['images']
         ]
-        found.append(dataset.pipeline({key: [frame[key] for frame in frames] for key in frames[0]}))
-    return found
+        samples.append(dataset.pipeline({key: [frame[key] for frame in frames] for key in frames[0]}))
+    return samples
 
 
 def train(cfg, task):
@@ -100,8 +100,8 @@ def train(cfg, task):
 
 
 def check_text(case, text):
-    wanted = [*case.words, *([case.file] if case.file else [])]
-    missing = [word for word in wanted if word not in text]
+    parts = [*case.words, *([case.file] if case.file else [])]
+    missing = [word for word in parts if word not in text]
     assert not missing, f'{missing} are missing in: {text}'
     for bare in ('KeyError', 'TypeError', 'IndexError', 'RuntimeError', 'AttributeError', 'AssertionError'):
         assert bare not in text, text

@@ -1,4 +1,4 @@
-"""Still pictures that become clips."""
+"""Still images that become clips."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from m2f_mm.datasets import ClipFromImage
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
-def picture(count=2):
+def image_results(count=2):
     structures = pytest.importorskip('mmdet.structures.mask')
     image = np.zeros((60, 80, 3), np.uint8)
     masks = np.zeros((count, 60, 80), np.uint8)
@@ -36,7 +36,7 @@ def test_objects_move_with_their_pixels():
     np.random.seed(0)
     moved = False
     for _ in range(10):
-        clip = ClipFromImage(num_frames=3)(picture())
+        clip = ClipFromImage(num_frames=3)(image_results())
         assert clip['frame_id'] == [0, 1, 2] and clip['video_id'] == [5] * 3 and clip['video_length'] == [3] * 3
         for image, masks, ids, boxes in zip(
             *(clip[key] for key in ('img', 'gt_masks', 'gt_instances_ids', 'gt_bboxes'))
@@ -53,21 +53,21 @@ def test_objects_move_with_their_pixels():
 def test_motion_is_even():
     """A point of the second of three frames lies between those of the others, up to the turn."""
     np.random.seed(1)
-    clip = ClipFromImage(3, rotation=0, scale=(1, 1), shift=0.15)(picture(1))
+    clip = ClipFromImage(3, rotation=0, scale=(1, 1), shift=0.15)(image_results(1))
     centres = np.array([np.argwhere(masks.masks[0]).mean(0) for masks in clip['gt_masks']])
     np.testing.assert_allclose(centres[1], (centres[0] + centres[2]) / 2, atol=1)
     assert np.abs(centres[2] - centres[0]).max() > 2
 
 
-def test_a_picture_that_stays():
-    still = ClipFromImage(2, rotation=0, scale=(1, 1), shift=0)(picture())
+def test_an_image_that_stays():
+    still = ClipFromImage(2, rotation=0, scale=(1, 1), shift=0)(image_results())
     for image, masks in zip(still['img'], still['gt_masks']):
-        np.testing.assert_array_equal(image, picture()['img'])
-        np.testing.assert_array_equal(masks.masks, picture()['gt_masks'].masks)
+        np.testing.assert_array_equal(image, image_results()['img'])
+        np.testing.assert_array_equal(masks.masks, image_results()['gt_masks'].masks)
 
 
 def test_no_objects():
-    clip = ClipFromImage()(picture(0))
+    clip = ClipFromImage()(image_results(0))
     assert [len(masks) for masks in clip['gt_masks']] == [0, 0] and clip['gt_bboxes'][0].shape == (0, 4)
 
 

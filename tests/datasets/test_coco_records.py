@@ -328,8 +328,8 @@ def test_boxes_alone(data):
     def boxes(pipeline):
         pipeline[1].with_mask = False
 
-    found = data(no_masks, pipeline=boxes)
-    assert found[0]['data_samples'].gt_instances.labels.tolist() == [0, 1] and 'areas' in data.said[0]
+    samples = data(no_masks, pipeline=boxes)
+    assert samples[0]['data_samples'].gt_instances.labels.tolist() == [0, 1] and 'areas' in data.said[0]
     for wrong, message in (([1e9, 0, 5, 5], 'bbox is .1000000000.0'), (None, 'bbox is None')):
         with pytest.raises(ValueError, match=message):
             data(first(bbox=wrong), pipeline=boxes)

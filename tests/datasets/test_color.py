@@ -8,7 +8,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
 
 
 def drawn(transform, monkeypatch, coins, uniform=None, integer=None):
-    """The transform's picture when coins (first: contrast last?) and numbers fall as given."""
+    """The transform's image when coins (first: contrast last?) and numbers fall as given."""
     coins = iter(coins)
     monkeypatch.setattr('m2f_mm.datasets.transforms.color._coin', lambda: next(coins))
     monkeypatch.setattr(np.random, 'uniform', lambda low, high: uniform)
@@ -48,6 +48,6 @@ def test_the_largest_hue_shift_can_be_drawn():
     assert {18, 162} <= hues and not hues & set(range(19, 162))
 
 
-def test_only_coloured_bytes():
+def test_only_colored_bytes():
     with pytest.raises(ValueError, match='three channels, got float32'):
         ColorAugSSD()(dict(img=IMAGE.astype(np.float32), img_path='x.jpg'))

@@ -58,7 +58,7 @@ def shapes(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def ade(tmp_path_factory):
-    """ADE20K pictures with objects, prepared as a user would."""
+    """ADE20K images with objects, prepared as a user would."""
     given = Path(SHARED) / 'ade20k_derived/ADEChallengeData2016'
     root = tmp_path_factory.mktemp('data') / 'ade'
     if given.is_dir():
@@ -156,14 +156,14 @@ def test_panoptic_of_any_size(open_config):
         assert max(shape) <= config.max_size
         assert item['data_samples'].gt_segment_map.data.shape == (1, *shape) and item['data_samples'].img_shape == shape
         ratios.add(round(shape[1] / shape[0], 1))
-    assert len(ratios) > 4  # windows have other forms than the pictures
+    assert len(ratios) > 4  # windows have other forms than the images
     assert [metric.type for metric in config.val_evaluator] == ['m2f_mm.PanopticMetric']
 
 
 @pytest.mark.parametrize('name', ['shapes_instance', 'coco_instance', 'ade20k_instance', 'cityscapes_instance'])
 def test_instance(open_config, name):
     config = open_config(name)
-    if name == 'coco_instance':  # original polygons exist for ten pictures only
+    if name == 'coco_instance':  # original polygons exist for ten images only
         for split in ('train', 'val'):
             dataset = config[f'{split}_dataloader'].dataset
             dataset.ann_file = 'annotations/instances_val2017_original_10images.json'
@@ -188,7 +188,7 @@ def test_instance(open_config, name):
 
 @pytest.mark.parametrize('name', ['cityscapes_instance', 'cityscapes_panoptic'])
 def test_cityscapes_ap(open_config, name, tmp_path):
-    """cityscapesScripts counts what the truth of the generated pictures would score as a prediction."""
+    """cityscapesScripts counts what the ground truth of the generated images would score as a prediction."""
     pytest.importorskip('cityscapesscripts', reason='AP of Cityscapes needs cityscapesscripts')
     from m2f_mm.integrations.stock_tools import tell_stock_tools
 
@@ -213,8 +213,8 @@ def test_cityscapes_ap(open_config, name, tmp_path):
             masks=torch.stack([torch.from_numpy(ids == number) for number in objects]),
         )
         metric.process({}, [sample])
-    found = metric.evaluate(len(dataset))
-    assert found['cityscapes/mAP'] == found['cityscapes/AP@50'] == 1.0
+    result = metric.evaluate(len(dataset))
+    assert result['cityscapes/mAP'] == result['cityscapes/AP@50'] == 1.0
 
 
 @pytest.mark.parametrize(

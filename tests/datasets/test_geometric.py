@@ -14,7 +14,7 @@ def fixed(transform, value):
 
 
 def official_resize_scale(image, ids, scale, factor):
-    """detectron2's ResizeScale, step by step: sizes by NumPy, pixels by Pillow, the id picture by its nearest."""
+    """detectron2's ResizeScale, step by step: sizes by NumPy, pixels by Pillow, the id image by its nearest."""
     target = np.multiply((scale[1], scale[0]), factor)
     ratio = np.minimum(target[0] / image.shape[0], target[1] / image.shape[1])
     h, w = np.round(np.multiply(image.shape[:2], ratio)).astype(int)
@@ -70,11 +70,11 @@ def test_free_crop_without_padding(shape):
     height, width = min(shape[0], 12), min(shape[1], 16)
     np.random.seed(0)
     for _ in range(2000):
-        found = crop(dict(img=image, gt_seg_map=np.arange(image[..., 0].size).reshape(shape)))
-        y, x = divmod(int(found['gt_seg_map'][0, 0]), shape[1])
+        cropped = crop(dict(img=image, gt_seg_map=np.arange(image[..., 0].size).reshape(shape)))
+        y, x = divmod(int(cropped['gt_seg_map'][0, 0]), shape[1])
         places.add((y, x))
-        np.testing.assert_array_equal(found['img'], image[y : y + height, x : x + width])
-        assert found['img_shape'] == found['gt_seg_map'].shape == (height, width)
+        np.testing.assert_array_equal(cropped['img'], image[y : y + height, x : x + width])
+        assert cropped['img_shape'] == cropped['gt_seg_map'].shape == (height, width)
     assert len(places) == (shape[0] - height + 1) * (shape[1] - width + 1)
 
 
@@ -137,7 +137,7 @@ def instances(kind, shape):
 
 
 @pytest.mark.parametrize('kind', ['polygon', 'bitmap'])
-def test_instances_move_with_the_picture(kind):
+def test_instances_move_with_the_image(kind):
     whole = instances(kind, (40, 40))
     bitmaps = whole['gt_masks'].to_ndarray()
     results = fixed(FixedSizeCrop((20, 24)), 0.0)(whole)
@@ -188,7 +188,7 @@ def test_crop_size_is_checked():
 
 
 def results_of(kind, shape, seed):
-    """Everything that can be in the results, at random: picture, segments, boxes and three masks of random corners."""
+    """Everything that can be in the results, at random: image, segments, boxes and three masks of random corners."""
     rng = np.random.default_rng(seed)
     h, w = shape
     results = dict(
@@ -266,7 +266,7 @@ def test_jitter_equals_resize_then_crop_at_the_sizes_of_coco(shape, side, place)
     np.testing.assert_array_equal(jitter(dict(img=image))['img'], expected['img'])
 
 
-def test_jitter_of_a_grey_picture():
+def test_jitter_of_a_gray_image():
     image = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
     jitter = LargeScaleJitter((70, 70), (16, 12))
     np.random.seed(0)
@@ -296,13 +296,13 @@ def test_jitter_says_what_it_is():
 
 def test_polygons_beyond_the_window_are_dropped_as_if_they_had_been_cut():
     for seed in range(40):
-        kept, every = (results_of('polygon', (40, 50), seed) for _ in range(2))
-        kept = fixed(FixedSizeCrop((9, 11)), seed / 40)(kept)
+        cropped, every = (results_of('polygon', (40, 50), seed) for _ in range(2))
+        cropped = fixed(FixedSizeCrop((9, 11)), seed / 40)(cropped)
         every = fixed(FixedSizeCrop((9, 11), filter_empty=False), seed / 40)(every)
         boxes = np.asarray(getattr(every['gt_bboxes'], 'tensor', every['gt_bboxes']))
         left = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(1))
         for key in ('gt_masks', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags'):
-            assert_same(kept[key], every[key][left])
+            assert_same(cropped[key], every[key][left])
 
 
 @pytest.mark.parametrize('shape', [(13, 7), (80, 31), (40, 20)])
@@ -310,9 +310,9 @@ def test_bitmaps_are_resized_as_pillow_does(shape):
     """The official code's rule for masks given as run lengths; OpenCV takes other pixels."""
     structures = pytest.importorskip('mmdet.structures.mask')
     bitmaps = np.random.default_rng(0).integers(0, 2, (3, 40, 20), np.uint8)
-    found = geometric._resized(structures.BitmapMasks(bitmaps, 40, 20), shape)
-    assert (found.height, found.width) == shape
-    for mask, bitmap in zip(found.masks, bitmaps):
+    cropped = geometric._resized(structures.BitmapMasks(bitmaps, 40, 20), shape)
+    assert (cropped.height, cropped.width) == shape
+    for mask, bitmap in zip(cropped.masks, bitmaps):
         expected = Image.fromarray(bitmap).resize(shape[::-1], Image.Resampling.NEAREST)
         np.testing.assert_array_equal(mask, np.asarray(expected))
     assert geometric._resized(structures.BitmapMasks(bitmaps[:0], 40, 20), shape).masks.shape == (0, *shape)

@@ -8,13 +8,13 @@ from m2f_mm.datasets.id_map import IdRuns, bgr_to_id, distinct, positions, rgb_t
 from m2f_mm.datasets.io import encode_png, read_panoptic_png
 
 
-def picture(*shape, seed=0):
+def random_pixels(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (5, 7), (0, 4)])
-def test_ids_of_colours(shape):
-    rgb = picture(*shape, 3)
+def test_ids_of_colors(shape):
+    rgb = random_pixels(*shape, 3)
     red, green, blue = np.moveaxis(rgb.astype(int), -1, 0)
     for ids in (rgb_to_id(rgb), bgr_to_id(rgb[..., ::-1])):
         np.testing.assert_array_equal(ids, red + 256 * green + 65536 * blue)
@@ -43,9 +43,9 @@ def test_common_runs(shape, values):
 @pytest.mark.parametrize('values', [[3, 1, 3, 0], [], [7], [1 << 24, 5, 5], [-2, 4, -2], [(1 << 20) - 1, 1 << 20]])
 def test_distinct(values):
     values = np.array(values, np.int64)
-    found, where = distinct(values)
-    assert found.tolist() == sorted({*values.tolist()})
-    np.testing.assert_array_equal(found[where], values)
+    ids, where = distinct(values)
+    assert ids.tolist() == sorted({*values.tolist()})
+    np.testing.assert_array_equal(ids[where], values)
 
 
 @pytest.mark.parametrize('known', [[], [5], [9, 2, 7], [0, 255]])
@@ -58,7 +58,7 @@ def test_positions(known):
 @pytest.mark.parametrize('channels', [3, 4])
 def test_a_png_reads_as_pillow_reads_it(tmp_path, channels):
     """With or without alpha, turned or not by what a camera has noted."""
-    pixels = picture(6, 9, channels)
+    pixels = random_pixels(6, 9, channels)
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
     for options in (dict(), dict(exif=exif)):
@@ -67,14 +67,14 @@ def test_a_png_reads_as_pillow_reads_it(tmp_path, channels):
 
 
 def test_other_formats_are_read(tmp_path):
-    pixels = picture(6, 9, 3)
+    pixels = random_pixels(6, 9, 3)
     Image.fromarray(pixels).save(tmp_path / 'x.bmp')
     np.testing.assert_array_equal(read_panoptic_png(str(tmp_path / 'x.bmp')), rgb_to_id(pixels))
 
 
 @pytest.mark.parametrize('mode', ['L', 'P', 'I;16', '1'])
 def test_maps_of_labels_are_refused(tmp_path, mode):
-    Image.fromarray(picture(6, 9).astype(np.uint16 if mode == 'I;16' else np.uint8)).convert(mode).save(
+    Image.fromarray(random_pixels(6, 9).astype(np.uint16 if mode == 'I;16' else np.uint8)).convert(mode).save(
         tmp_path / 'x.png'
     )
     with pytest.raises(ValueError, match='x.png is an image of mode .* is it a semantic label map'):
@@ -83,7 +83,7 @@ def test_maps_of_labels_are_refused(tmp_path, mode):
 
 def test_a_changed_byte_is_noticed_or_harmless(tmp_path):
     """A damaged file is an error, or reads as Pillow reads it."""
-    pixels = np.kron(picture(4, 5, 3), np.ones((8, 8, 1), np.uint8))
+    pixels = np.kron(random_pixels(4, 5, 3), np.ones((8, 8, 1), np.uint8))
     content = encode_png(pixels)
     for place in range(30, len(content), 7):
         damaged = bytearray(content)

@@ -164,10 +164,10 @@ def test_turned_image_is_compared_as_it_is_loaded(tmp_path):
 )
 def test_values_and_classes(tmp_path, values, classes, options, fatal, message):
     small_data.semantic(tmp_path, 3, values=values)
-    found = faults(tmp_path, classes, **options)
-    assert bool(found) == bool(message)
-    if found:
-        assert message in ' '.join(summary(found)) and any(fault.fatal == fatal for fault in found)
+    result = faults(tmp_path, classes, **options)
+    assert bool(result) == bool(message)
+    if result:
+        assert message in ' '.join(summary(result)) and any(fault.fatal == fatal for fault in result)
 
 
 def test_one_ignored_value_has_one_line_and_its_cure(tmp_path):
@@ -179,15 +179,15 @@ def test_one_ignored_value_has_one_line_and_its_cure(tmp_path):
 def test_stock_loader_keeps_8_bits(tmp_path):
     small_data.semantic(tmp_path, 1, values=(0, 290, 1), dtype=np.uint16)
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
-    found = faults(tmp_path, tuple(f'c{k}' for k in range(300)), pipeline=pipeline)
-    assert any(fault.fatal and '290' in str(fault) and 'm2f_mm.LoadLabelMap' in str(fault) for fault in found)
+    result = faults(tmp_path, tuple(f'c{k}' for k in range(300)), pipeline=pipeline)
+    assert any(fault.fatal and '290' in str(fault) and 'm2f_mm.LoadLabelMap' in str(fault) for fault in result)
 
 
 @pytest.mark.parametrize('dtype, refused', [(np.uint8, True), (np.uint16, False)])
 def test_zero_of_eight_bits_becomes_no_class(tmp_path, dtype, refused):
     small_data.semantic(tmp_path, 1, dtype=dtype)
-    found = faults(tmp_path, tuple(f'c{k}' for k in range(300)), reduce_zero_label=True)
-    assert any(fault.fatal and "which is the class 'c255' of 300" in str(fault) for fault in found) is refused
+    result = faults(tmp_path, tuple(f'c{k}' for k in range(300)), reduce_zero_label=True)
+    assert any(fault.fatal and "which is the class 'c255' of 300" in str(fault) for fault in result) is refused
     assert refused or dataset_of(tmp_path, CLASSES, reduce_zero_label=True)[0]['gt_seg_map'].max() == 65535
 
 

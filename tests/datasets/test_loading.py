@@ -17,22 +17,22 @@ def load(root, load_segments=None, **kwargs):
 
 def slow_map(ids, segments, labels):
     """The map that LoadPanopticSegments must give, one segment after the other."""
-    result, kept = np.full(ids.shape, 255, np.uint16), []
+    result, kept_labels = np.full(ids.shape, 255, np.uint16), []
     for segment in segments:
         if not segment['iscrowd'] and segment['category_id'] in labels:
-            result[ids == segment['id']] = 256 + len(kept)
-            kept.append(labels[segment['category_id']])
-    return result, kept
+            result[ids == segment['id']] = 256 + len(kept_labels)
+            kept_labels.append(labels[segment['category_id']])
+    return result, kept_labels
 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize('classes, labels', [(('cat', 'dog', 'grass'), {7: 0, 9: 1, 3: 2}), (('dog',), {9: 0})])
 def test_map_equals_the_slow_one(tmp_path, classes, labels):
     results = load(write_toy(tmp_path), metainfo=dict(classes=classes))
-    expected, kept = slow_map(IDS, SEGMENTS, labels)
+    expected, kept_labels = slow_map(IDS, SEGMENTS, labels)
     np.testing.assert_array_equal(results['gt_seg_map'], expected)
     assert results['gt_seg_map'].dtype == np.uint16
-    assert results['gt_segment_labels'].tolist() == kept and results['gt_segment_labels'].dtype == np.int64
+    assert results['gt_segment_labels'].tolist() == kept_labels and results['gt_segment_labels'].dtype == np.int64
 
 
 def test_more_than_255_segments_with_large_ids(tmp_path):
@@ -146,8 +146,8 @@ def test_packing(tmp_path):
     assert sample.gt_segments.labels.tolist() == [1, 2, 0]
     assert sample.ori_shape == sample.img_shape == (3, 4) and sample.img_id == 1
     assert sample.img_path.endswith('b.jpg')
-    without_truth = PackPanopticInputs()(dict(img=np.zeros((3, 4), np.uint8)))
-    assert without_truth['inputs'].shape == (1, 3, 4) and 'gt_segments' not in without_truth['data_samples']
+    unannotated = PackPanopticInputs()(dict(img=np.zeros((3, 4), np.uint8)))
+    assert unannotated['inputs'].shape == (1, 3, 4) and 'gt_segments' not in unannotated['data_samples']
 
 
 @pytest.mark.parametrize(
@@ -160,16 +160,16 @@ def test_packing(tmp_path):
     ],
 )
 def test_every_kind_of_file_becomes_three_channels_of_eight_bits(tmp_path, name, pixels, mode):
-    picture = Image.fromarray(pixels) if mode == 'I;16' else Image.frombytes(mode, (9, 8), pixels.tobytes())
-    picture.save(tmp_path / name)
+    stored = Image.fromarray(pixels) if mode == 'I;16' else Image.frombytes(mode, (9, 8), pixels.tobytes())
+    stored.save(tmp_path / name)
     image = LoadImage()(dict(img_path=str(tmp_path / name)))['img']
     assert image.shape == (8, 9, 3) and image.dtype == np.uint8
     if mode != 'CMYK':
         assert abs(image.astype(int) - 77).max() <= 1
 
 
-@pytest.mark.parametrize('content', [b'', b'no picture', b'\xff\xd8\xff\xe0'])
-def test_broken_pictures_are_named(tmp_path, content):
+@pytest.mark.parametrize('content', [b'', b'no image', b'\xff\xd8\xff\xe0'])
+def test_broken_images_are_named(tmp_path, content):
     (tmp_path / 'broken.jpg').write_bytes(content)
     with pytest.raises(ValueError, match='broken.jpg is not a readable image'):
         LoadImage()(dict(img_path=str(tmp_path / 'broken.jpg')))
@@ -187,7 +187,7 @@ def test_runs_and_positions():
     assert IdRuns(np.zeros((0, 4), int)).replace(np.zeros(0, int)).shape == (0, 4)
 
 
-def test_ids_and_colours():
+def test_ids_and_colors():
     ids = np.array([[0, 1, 255], [256, 65536, (1 << 24) - 1]])
     assert id_to_rgb(ids)[1].tolist() == [[0, 1, 0], [0, 0, 1], [255, 255, 255]]
     np.testing.assert_array_equal(rgb_to_id(id_to_rgb(ids)), ids)

@@ -118,7 +118,7 @@ def test_missing_and_broken_json(tmp_path):
         open_toy(tmp_path)
 
 
-def test_pictures_without_annotation_are_kept_unless_filtered(tmp_path):
+def test_images_without_annotation_are_kept_unless_filtered(tmp_path):
     second = dict(id=2, file_name='x.jpg', height=2, width=9)
     write_toy(tmp_path, change=lambda content: dict(content, images=content['images'] + [second]))
     assert len(open_toy(tmp_path)) == 2
@@ -128,7 +128,7 @@ def test_pictures_without_annotation_are_kept_unless_filtered(tmp_path):
     assert len(open_toy(tmp_path, filter_cfg=dict(filter_empty_gt=True), test_mode=True)) == 2
 
 
-def test_pictures_with_nothing_but_crowd_count_as_empty(tmp_path):
+def test_images_with_nothing_but_crowd_count_as_empty(tmp_path):
     write_toy(tmp_path, segments=[dict(segment, iscrowd=1) for segment in SEGMENTS])
     assert len(open_toy(tmp_path)) == 1
     with pytest.raises(ValueError, match='none of its 1 images is left after filter_cfg'):
@@ -156,7 +156,7 @@ def test_coco_names_are_complete_and_registered():
     assert DATASETS.get('m2f_mm.PanopticDataset') is PanopticDataset
 
 
-def test_coco_colours_equal_mmdetections():
+def test_coco_colors_equal_mmdetections():
     coco = pytest.importorskip('mmdet.datasets').CocoPanopticDataset
     meta = CocoPanopticDataset.METAINFO
     assert list(coco.METAINFO['classes']) == list(meta['classes'])

@@ -30,7 +30,7 @@ def load(path):
     return json.loads(Path(path).read_text(encoding='utf-8'))
 
 
-def made_of(folder, annotation):
+def panoptic_of(folder, annotation):
     """Class, area and box of each segment, and the map of their classes."""
     ids = read_panoptic_png(str(folder / annotation['file_name']))
     classes = np.full(ids.shape, -1)
@@ -51,15 +51,15 @@ def ade(tmp_path):
 
 def test_ade20k_panoptic_is_the_official_one(ade):
     ade20k.convert(ade, workers=0)
-    for split, pictures in (('train', 4), ('val', 1)):
+    for split, images in (('train', 4), ('val', 1)):
         name = f'ade20k_panoptic_{split}'
         mine, theirs = load(ade / f'{name}.json'), load(ADE / f'{name}.json')
-        assert mine['images'] == theirs['images'] and len(mine['annotations']) == pictures
+        assert mine['images'] == theirs['images'] and len(mine['annotations']) == images
         for my, their in zip(mine['categories'], theirs['categories'], strict=True):
             assert my == dict(their, name=their['name'].strip())
         for my, their in zip(mine['annotations'], theirs['annotations'], strict=True):
-            my_ids, my_classes, my_segments = made_of(ade / name, my)
-            their_ids, their_classes, their_segments = made_of(ADE / name, their)
+            my_ids, my_classes, my_segments = panoptic_of(ade / name, my)
+            their_ids, their_classes, their_segments = panoptic_of(ADE / name, their)
             assert my_segments == their_segments and np.array_equal(my_classes, their_classes)
             pairs = np.unique(np.stack((my_ids.ravel(), their_ids.ravel())), axis=1)  # the same regions
             assert len(pairs[0]) == len(np.unique(pairs[0])) == len(np.unique(pairs[1]))
@@ -96,7 +96,7 @@ def test_ade20k_reads_what_either_script_wrote(ade):
     assert mine.category_ids[:100] == list(THING_IDS) == list(mine.metainfo['thing_ids'])
 
 
-def test_broken_pictures_are_named_and_the_others_not_made_twice(ade, monkeypatch):
+def test_broken_images_are_named_and_the_others_not_made_twice(ade, monkeypatch):
     broken = ade / 'annotations_instance/training/ADE_train_00016900.png'
     whole = broken.read_bytes()
     broken.write_bytes(whole[:500])
@@ -104,10 +104,10 @@ def test_broken_pictures_are_named_and_the_others_not_made_twice(ade, monkeypatc
         ade20k.convert(ade, workers=0)
     assert not (ade / 'ade20k_panoptic_train.json').exists()
     broken.write_bytes(whole)
-    made, picture = [], ade20k.panoptic_image
-    monkeypatch.setattr(ade20k, 'panoptic_image', lambda *args: made.append(args[-1]) or picture(*args))
+    written, image = [], ade20k.panoptic_image
+    monkeypatch.setattr(ade20k, 'panoptic_image', lambda *args: written.append(args[-1]) or image(*args))
     ade20k.convert(ade, workers=0)
-    assert made == ['ADE_train_00016900', 'ADE_val_00000001']
+    assert written == ['ADE_train_00016900', 'ADE_val_00000001']
     assert not list(ade.glob('*partial*'))
     lines = ade20k.convert(ade, workers=0)
     assert all(line.endswith('is there already') for line in lines)
@@ -149,14 +149,14 @@ def test_missing_download_is_named(ade):
 
 
 def squares(number, folder):
-    """A picture's record; an odd number is broken."""
+    """An image's record; an odd number is broken."""
     if number == 'x3':
         raise ValueError('three is odd')
     (folder / number).write_text(number)
     return dict(square=int(number[1:]) ** 2)
 
 
-def test_pictures_in_processes_come_in_order(tmp_path, capsys):
+def test_images_in_processes_come_in_order(tmp_path, capsys):
     names = [f'x{number}' for number in range(0, 20, 2)]
     records = convert_images(partial(squares, folder=tmp_path), names, tmp_path / 'all.json', workers=2)
     assert [record['square'] for record in records] == [number**2 for number in range(0, 20, 2)]
@@ -177,15 +177,15 @@ def test_pictures_in_processes_come_in_order(tmp_path, capsys):
     assert not journal.exists()
 
 
-def test_colours_are_those_of_the_class_or_near_it():
+def test_colors_are_those_of_the_class_or_near_it():
     palette, things = [(10, 20, 30), (200, 100, 50), (0, 0, 0)], [False, True, True]
-    colors = SegmentColors(palette, things, 'a picture')
+    colors = SegmentColors(palette, things, 'an image')
     numbers = [colors.id_for(label) for label in (0, 1, 1, 1, 2, 2)]
     assert len(set(numbers)) == 6 and 0 not in numbers
     rgb = np.array([[number >> shift & 255 for shift in (0, 8, 16)] for number in numbers])
     assert rgb[0].tolist() == [10, 20, 30] and rgb[1].tolist() == [200, 100, 50]
     assert np.abs(rgb[1:4] - palette[1]).max() <= 30 and rgb[4:].max() <= 30
-    again = SegmentColors(palette, things, 'a picture')
+    again = SegmentColors(palette, things, 'an image')
     assert [again.id_for(label) for label in (0, 1, 1, 1, 2, 2)] == numbers
 
 
@@ -196,7 +196,7 @@ def cityscapes_root(tmp_path):
 
 @pytest.fixture
 def coco(tmp_path):
-    """The real pictures of the validation part."""
+    """The real images of the validation part."""
     if not (DATA / 'coco_panoptic').is_dir():
         pytest.skip(f'needs {DATA}')
     (tmp_path / 'annotations').mkdir()
@@ -208,10 +208,10 @@ def coco(tmp_path):
 
 def test_coco_semantic_is_the_official_one(coco):
     coco_semantic.convert(coco, workers=0)
-    made = sorted((coco / 'panoptic_semseg_val2017').iterdir())
+    written = sorted((coco / 'panoptic_semseg_val2017').iterdir())
     official = DATA / 'coco_panoptic_derived/panoptic_semseg_val2017'
-    assert [path.name for path in made] == sorted(path.name for path in official.iterdir())
-    for path in made:
+    assert [path.name for path in written] == sorted(path.name for path in official.iterdir())
+    for path in written:
         np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(official / path.name)))
     assert coco_semantic.convert(coco, workers=0)[0].endswith('is there already')
     assert not list(coco.glob('*partial*'))
@@ -276,20 +276,20 @@ def test_cityscapes_instances_are_what_later_objects_leave(cityscapes_root):
         path = (
             cityscapes_root / 'gtFine/train' / image['file_name'].replace('_leftImg8bit.png', '_gtFine_polygons.json')
         )
-        painted, wanted = np.zeros((128, 256), int), {}
+        painted, labels = np.zeros((128, 256), int), {}
         for number, entry in enumerate(load(path)['objects'], start=1):
             (x, y), _, (right, lower), _ = entry['polygon']
             if entry['label'] == 'license plate':
                 continue
             painted[y : lower + 1, x : right + 1] = number
-            wanted[number] = entry['label']
+            labels[number] = entry['label']
         expected = [
             (label, painted == number)
-            for number, label in reversed(wanted.items())
+            for number, label in reversed(labels.items())
             if label.removesuffix('group') in NAMES[11:] and (painted == number).any()
         ]
-        found = [a for a in content['annotations'] if a['image_id'] == image['id']]
-        for annotation, (label, mask) in zip(found, expected, strict=True):
+        annotations = [a for a in content['annotations'] if a['image_id'] == image['id']]
+        for annotation, (label, mask) in zip(annotations, expected, strict=True):
             assert NAMES[TRAIN_IDS[annotation['category_id']]] == label.removesuffix('group')
             assert annotation['iscrowd'] == label.endswith('group')
             drawn = coco_mask.decode(coco_mask.frPyObjects(annotation['segmentation'], 128, 256)).max(2) == 1
@@ -372,7 +372,7 @@ def test_coco_stuff_is_the_official_one(tmp_path):
     h5py = pytest.importorskip('h5py', reason='COCO-Stuff-10K needs h5py')
     root = write_coco_stuff(tmp_path / 'stuff')
     with h5py.File(root / 'annotations/b.mat', 'a') as file:
-        truth = file['S'][...]
+        labels = file['S'][...]
         file['S'][0, 0] = 200
     whole = (root / 'annotations/a.mat').read_bytes()
     (root / 'annotations/a.mat').write_bytes(whole[:100])
@@ -381,7 +381,7 @@ def test_coco_stuff_is_the_official_one(tmp_path):
     assert not list(root.glob('annotations_detectron2/*/*'))
     (root / 'annotations/a.mat').write_bytes(whole)
     with h5py.File(root / 'annotations/b.mat', 'a') as file:
-        file['S'][...] = truth
+        file['S'][...] = labels
     coco_stuff.convert(root, workers=0)
     for split, names in (('train', 'ab'), ('test', 'c')):
         for name in names:
@@ -393,7 +393,7 @@ def test_coco_stuff_is_the_official_one(tmp_path):
 
 
 def test_full_ade20k_is_the_official_one(tmp_path):
-    """Numbers from red and green, the nearest pixel where a picture is made smaller, 65535 for all other classes."""
+    """Numbers from red and green, the nearest pixel where an image is made smaller, 65535 for all other classes."""
     cv2 = pytest.importorskip('cv2')
     root = write_ade20k_full(tmp_path / 'full')
     labels = {number: label for label, number in enumerate(full.IDS)}
@@ -407,18 +407,18 @@ def test_full_ade20k_is_the_official_one(tmp_path):
     ade20k_full.convert(root, workers=0)
     for name, size in (('ADE_train_00000000', (96, 128)), ('ADE_train_00000001', (512, 640))):
         source = root / f'images/ADE/training/urban/street/{name}'
-        picture, colors = (np.asarray(Image.open(f'{source}{end}')) for end in ('.jpg', '_seg.png'))
+        image, colors = (np.asarray(Image.open(f'{source}{end}')) for end in ('.jpg', '_seg.png'))
         numbers = (colors[:, :, 0] / 10).astype(np.int32) * 256 + colors[:, :, 1].astype(np.int32)
         if size != (96, 128):
-            picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR)
+            image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
             numbers = cv2.resize(numbers, size[::-1], interpolation=cv2.INTER_NEAREST)
-        found = np.asarray(Image.open(root / f'annotations_detectron2/training/{name}.tif'))
+        actual = np.asarray(Image.open(root / f'annotations_detectron2/training/{name}.tif'))
         expected = np.vectorize(lambda number: labels.get(number, 65535))(numbers)
-        assert found.dtype == np.uint16 and found.shape == size and np.array_equal(found, expected)
-        assert len(np.unique(found)) > 100
-        Image.fromarray(picture).save(tmp_path / 'expected.jpg')
-        made = root / f'images_detectron2/training/{name}.jpg'
-        assert made.read_bytes() == (tmp_path / 'expected.jpg').read_bytes()
+        assert actual.dtype == np.uint16 and actual.shape == size and np.array_equal(actual, expected)
+        assert len(np.unique(actual)) > 100
+        Image.fromarray(image).save(tmp_path / 'expected.jpg')
+        written = root / f'images_detectron2/training/{name}.jpg'
+        assert written.read_bytes() == (tmp_path / 'expected.jpg').read_bytes()
     assert all(line.endswith('is there already') for line in ade20k_full.convert(root, workers=0))
     assert not list(root.rglob('*partial*'))
     with pytest.raises(FileNotFoundError, match='has no ADE_'):

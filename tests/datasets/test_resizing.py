@@ -41,11 +41,11 @@ def image_of(channels, dtype=np.uint8, size=(48, 64)):
 @pytest.mark.parametrize('dtype', KINDS, ids=lambda kind: kind.__name__)
 def test_each_channel_is_resized_alone(name, channels, dtype):
     image = image_of(channels, dtype)
-    found = transform(name, image)['img']
-    assert found.dtype == dtype and found.shape[2] == channels
+    actual = transform(name, image)['img']
+    assert actual.dtype == dtype and actual.shape[2] == channels
     for channel in range(channels):
         single = np.repeat(image[..., channel : channel + 1], 3, 2)
-        assert np.array_equal(found[..., channel], transform(name, single)['img'][..., 0])
+        assert np.array_equal(actual[..., channel], transform(name, single)['img'][..., 0])
 
 
 @each_resize
@@ -55,9 +55,9 @@ def test_a_constant_stays(name, channels, dtype):
     """Also where the last channel, which Pillow takes for transparency, is 0."""
     image = np.full((48, 64, channels), 200, dtype)
     image[:, :32, -1] = 0
-    found = transform(name, image)['img'][:24, :32]
-    assert np.array_equal(found[..., :-1], np.full_like(found[..., :-1], 200))
-    assert (found[:, :12, -1] == 0).all() and (found[:, 20:32, -1] == 200).all()
+    actual = transform(name, image)['img'][:24, :32]
+    assert np.array_equal(actual[..., :-1], np.full_like(actual[..., :-1], 200))
+    assert (actual[:, :12, -1] == 0).all() and (actual[:, 20:32, -1] == 200).all()
 
 
 @each_resize
@@ -75,8 +75,8 @@ def test_colors_are_pillows(name, scope):
 def test_label_maps_take_the_nearest_pixel(dtype, size):
     labels = np.random.RandomState(0).randint(0, 300, (48, 64)).astype(dtype)
     wide = Image.fromarray(labels.astype(np.int32)).resize(size[::-1], Image.Resampling.NEAREST)
-    found = resize_image(labels, size, 'nearest')
-    assert found.dtype == dtype and np.array_equal(found, np.asarray(wide).astype(dtype))
+    actual = resize_image(labels, size, 'nearest')
+    assert actual.dtype == dtype and np.array_equal(actual, np.asarray(wide).astype(dtype))
 
 
 @each_resize

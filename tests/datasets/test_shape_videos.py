@@ -36,12 +36,12 @@ def test_videos_hold_what_makes_tracking_hard():
         shown = video(seed)
         frames = [segments for _, segments in shown]
         for segment in range(shown.num_stuff, len(shown.labels)):
-            seen = ''.join('1' if (frame == segment).any() else '0' for frame in frames).strip('0')
+            visible = ''.join('1' if (frame == segment).any() else '0' for frame in frames).strip('0')
             left += any(
                 (frame == segment).any() and not (following == segment).any()
                 for frame, following in zip(frames, frames[1:])
             )
-            returned += '01' in seen
+            returned += '01' in visible
         areas = [np.bincount(frame.ravel(), minlength=len(shown.labels))[shown.num_stuff :] for frame in frames]
         covered += (np.ptp(np.array(areas), 0) > 0.5 * np.max(areas, 0)).any()
         assert all(label < len(THINGS) for label in shown.labels[shown.num_stuff :])
@@ -82,18 +82,18 @@ def test_files_are_a_data_set_of_videos(root):
                 assert instance['bbox_label'] == shown.labels[index]
                 columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
                 assert instance['bbox'] == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-            seen = np.bincount(segments.ravel(), minlength=len(shown.labels))
-            assert len(frame['instances']) == (seen >= 4).sum()
+            visible = np.bincount(segments.ravel(), minlength=len(shown.labels))
+            assert len(frame['instances']) == (visible >= 4).sum()
 
 
 def test_annotations_say_what_is_not_seen(root):
     content = json.load(open(f'{root}/train.json'))
     assert [video['length'] for video in content['videos']] == [20] * 3
-    assert {bool(code) for each in content['annotations'] for code in each['segmentations']} == {True, False}
+    assert {bool(rle) for each in content['annotations'] for rle in each['segmentations']} == {True, False}
     for each in content['annotations']:
-        for code, area, box in zip(each['segmentations'], each['areas'], each['bboxes']):
-            assert (code is None) == (area is None) == (box is None)
-            assert code is None or area == coco_masks.area(code) >= 4
+        for rle, area, box in zip(each['segmentations'], each['areas'], each['bboxes']):
+            assert (rle is None) == (area is None) == (box is None)
+            assert rle is None or area == coco_masks.area(rle) >= 4
 
 
 def test_a_complete_data_set_is_left_alone(root):

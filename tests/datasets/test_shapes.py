@@ -110,7 +110,7 @@ def test_an_interrupted_run_leaves_no_data_set(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ['shapes']
 
 
-def test_the_number_of_pictures_does_not_change_them(root, tmp_path):
+def test_the_number_of_images_does_not_change_them(root, tmp_path):
     write_shapes(str(tmp_path / 'few'), SPEC, seed=3, train=2, val=1, progress=False)
     for path in ('img_dir/train/000001.jpg', 'annotations/panoptic_val/000000.png', 'ann_dir/train/000000.png'):
         assert (tmp_path / 'few' / path).read_bytes() == open(f'{root}/{path}', 'rb').read()

@@ -19,12 +19,12 @@ DAVIS = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'data' / 'davis_
 HEIGHT, WIDTH = 40, 60
 
 
-def code(x, compressed=True):
+def rle(x, compressed=True):
     mask = np.zeros((HEIGHT, WIDTH), np.uint8, order='F')
     mask[10:30, x : x + 20] = 1
     if compressed:
-        code = coco_masks.encode(mask)
-        return dict(code, counts=code['counts'].decode())
+        rle = coco_masks.encode(mask)
+        return dict(rle, counts=rle['counts'].decode())
     runs = [x * HEIGHT + 10] + [20] * 39 + [HEIGHT * WIDTH - x * HEIGHT - 19 * HEIGHT - 30]
     return dict(size=[HEIGHT, WIDTH], counts=runs)
 
@@ -41,17 +41,17 @@ def content(**changes):
             id=21,
             video_id=4,
             category_id=7,
-            segmentations=[code(0), None, code(4, False)],
+            segmentations=[rle(0), None, rle(4, False)],
             bboxes=[[0, 10, 20, 20], None, [4, 10, 20, 20]],
         ),
         dict(
             id=22,
             video_id=4,
             category_id=2,
-            segmentations=[code(20), code(24), None],
+            segmentations=[rle(20), rle(24), None],
             bboxes=[[20, 10, 20, 20], [24, 10, 20, 20], None],
         ),
-        dict(id=23, video_id=4, category_id=2, iscrowd=1, segmentations=[None, code(40), code(40)]),
+        dict(id=23, video_id=4, category_id=2, iscrowd=1, segmentations=[None, rle(40), rle(40)]),
     ]
     return dict(dict(videos=videos, categories=categories, annotations=annotations), **changes)
 
@@ -149,7 +149,7 @@ def test_annotations_that_contradict_themselves(folder, change, message):
         (dict(segmentations=None), 'annotation 21 of video 4: segmentations is None'),
         (dict(segmentations='mask'), "segmentations is 'mask'"),
         (
-            dict(segmentations=[dict(code(0), size=[20, 30]), None, None]),
+            dict(segmentations=[dict(rle(0), size=[20, 30]), None, None]),
             r'annotation 21 of video 4, frame 0 .*a/0.png.*size=\[20, 30\], but its image has 40x60',
         ),
         (dict(segmentations=[dict(size=[HEIGHT, WIDTH], counts=[0, 3]), None, None]), 'a/0.png.*cover 3 pixels'),
@@ -195,14 +195,14 @@ def through(folder, pipeline, index=0, **options):
 
 def test_training_clips(folder):
     """Frames in order, one size and flip, masks that move with the pixels, crowds left out."""
-    seen = set()
+    augmentations = set()
     for _ in range(12):
         packed = through(folder, pipelines().train_pipeline)
         frames = packed['data_samples'].video_data_samples
         assert packed['inputs'].shape[:2] == (2, 3) and packed['inputs'].shape[2] in (360, 480)
         assert frames[0].frame_id < frames[1].frame_id
         assert frames[0].flip == frames[1].flip and frames[0].img_shape == frames[1].img_shape
-        seen.add((frames[0].img_shape, frames[0].flip))
+        augmentations.add((frames[0].img_shape, frames[0].flip))
         for frame in frames:
             ids = frame.gt_instances.instances_ids.tolist()
             assert ids == {0: [21, 22], 1: [22], 2: [21]}[frame.frame_id]
@@ -212,7 +212,7 @@ def test_training_clips(folder):
                 columns = np.flatnonzero(mask.any(0)) / mask.shape[1] * WIDTH
                 left = {21: 0, 22: 20}[key] + 2 * frame.frame_id * (1 + (key == 22))
                 assert columns[0] == pytest.approx(WIDTH - left - 20 if frame.flip else left, abs=0.6)
-    assert len(seen) > 1
+    assert len(augmentations) > 1
 
 
 def test_clips_of_a_single_frame_and_of_fewer_than_asked(folder):

@@ -251,11 +251,11 @@ def test_the_newest_that_can_be_read_is_taken(how, newest, trained, tmp_path):
     folder = tmp_path / 'moved'
     shutil.copytree(trained, folder)  # the pointer is of the old place, which is still there
     damage(folder, how)
-    found = newest_checkpoint(str(folder))
-    assert (found.path, found.iteration, found.seed) == (str(folder / f'iter_{newest}.pth'), newest, 3)
+    checkpoint = newest_checkpoint(str(folder))
+    assert (checkpoint.path, checkpoint.iteration, checkpoint.seed) == (str(folder / f'iter_{newest}.pth'), newest, 3)
     cfg = Config(dict(work_dir=str(folder), resume=True, load_from=None))
     prepare_resume(cfg)
-    assert cfg.load_from == found.path and cfg.randomness.seed == 3
+    assert cfg.load_from == checkpoint.path and cfg.randomness.seed == 3
 
 
 def test_where_none_can_be_used_it_is_said(trained, tmp_path):
@@ -347,18 +347,18 @@ def test_best_last_and_published_checkpoints_are_as_mmengine_has_them(published,
 def test_the_best_one_goes_when_a_better_is_there(tmp_path, monkeypatch):
     global SCORES
     SCORES = iter([0.2, 0.6, 0.4])
-    seen = []
+    present = []
     remove = WholeFiles.remove
     monkeypatch.setattr(
         WholeFiles,
         'remove',
         lambda self, path: (
-            seen.append(sorted(found.name for found in tmp_path.glob('best*.pth'))),
+            present.append(sorted(file.name for file in tmp_path.glob('best*.pth'))),
             remove(self, path),
         ),
     )
     train(tmp_path, 3, validate=1, checkpoint=dict(save_best='score', rule='greater'))
-    assert seen == [['best_score_iter_1.pth', 'best_score_iter_2.pth']]
+    assert present == [['best_score_iter_1.pth', 'best_score_iter_2.pth']]
 
 
 def test_stock_configs_get_the_hook_from_our_tool():

@@ -14,7 +14,7 @@ from m2f_mm.engine.workers import EndsWithParent, ending_with_parent
 
 
 class Large(Dataset):
-    """Samples that fill any pipe, so that a worker hangs where nobody takes them."""
+    """Samples that fill any pipe, so that a worker hangs where they are not read."""
 
     def __len__(self):
         return 100

@@ -1,4 +1,4 @@
-"""The metric against the algorithm of panopticapi, picture by picture and to the last bit."""
+"""The metric against the algorithm of panopticapi, image by image and to the last bit."""
 
 import os
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.cases.panoptic_quality import Picture, equal_stats, read_rgb
+from benchmarks.cases.panoptic_quality import ImageFiles, equal_stats, read_rgb
 from benchmarks.maps import prediction_of
-from benchmarks.panopticapi import colours_of_ids, ids_of_colours, slow_panoptic_stats
+from benchmarks.panopticapi import colors_of_ids, ids_of_colors, slow_panoptic_stats
 from m2f_mm.datasets import CocoPanopticDataset
 from m2f_mm.datasets.io import read_panoptic_png
 from m2f_mm.evaluation import PanopticMetric
@@ -28,16 +28,16 @@ COCO = os.path.join(os.path.dirname(__file__), '../../../shared/data/coco_panopt
         (240, 320, 300, 5),
     ],
 )
-def test_synthetic_pictures(tmp_path, height, width, segments, seed):
-    picture = Picture(str(tmp_path / 'picture'), height, width, segments, seed)
-    equal_stats([picture.stats()], [picture.slow_stats(picture.gt_rgb, picture.pred_rgb)])
-    equal_stats([picture.stats()], [picture.through_files()])
+def test_synthetic_images(tmp_path, height, width, segments, seed):
+    image = ImageFiles(str(tmp_path / 'image'), height, width, segments, seed)
+    equal_stats([image.stats()], [image.slow_stats(image.gt_rgb, image.pred_rgb)])
+    equal_stats([image.stats()], [image.through_files()])
 
 
-def test_synthetic_pictures_exercise_every_rule(tmp_path):
-    pictures = [Picture(str(tmp_path / str(seed)), 240, 320, 60, seed) for seed in range(4)]
-    stats = sum((picture.stats() for picture in pictures), PanopticStats.zeros(133))
-    predicted = sum(len(picture.pred_segments) for picture in pictures)
+def test_synthetic_images_exercise_every_rule(tmp_path):
+    images = [ImageFiles(str(tmp_path / str(seed)), 240, 320, 60, seed) for seed in range(4)]
+    stats = sum((image.stats() for image in images), PanopticStats.zeros(133))
+    predicted = sum(len(image.pred_segments) for image in images)
     forgiven = predicted - stats.tp.sum() - stats.fp.sum()
     assert min(stats.tp.sum(), stats.fp.sum(), stats.fn.sum(), forgiven) > 3
     assert stats.tp.max() > 2  # so that the order of summation matters
@@ -58,18 +58,19 @@ def test_real_annotations():
         ids = read_panoptic_png(item['seg_map_path'])
         order = np.array([segment['id'] for segment in item['segments_info']])
         labels = np.array([segment['category'] for segment in item['segments_info']])
-        truth = np.full(ids.shape, -1, np.int32)
+        target = np.full(ids.shape, -1, np.int32)
         for index, segment_id in enumerate(order):
-            truth[ids == segment_id] = index
-        index, stands_for = prediction_of(truth, item['img_id'])
-        codes = np.append(labels[stands_for] + 1000 * (1 + np.arange(len(stands_for))), num_classes)
+            target[ids == segment_id] = index
+        index, stands_for = prediction_of(target, item['img_id'])
+        panoptic_ids = np.append(labels[stands_for] + 1000 * (1 + np.arange(len(stands_for))), num_classes)
         metric.process(
-            {}, [dict(img_id=item['img_id'], pred_panoptic_seg=dict(sem_seg=torch.from_numpy(codes[index])[None]))]
+            {},
+            [dict(img_id=item['img_id'], pred_panoptic_seg=dict(sem_seg=torch.from_numpy(panoptic_ids[index])[None]))],
         )
         expected = slow_panoptic_stats(
             read_rgb(item['seg_map_path']),
             item['segments_info'],
-            colours_of_ids(index + 1),
+            colors_of_ids(index + 1),
             [dict(id=i + 1, category=label) for i, label in enumerate(labels[stands_for])],
             num_classes,
         )
@@ -81,8 +82,8 @@ def test_real_annotations():
     assert matches > 30
 
 
-def test_the_twin_wants_lists_that_fit_the_pictures():
+def test_the_twin_needs_lists_that_fit_the_images():
     ids = np.array([[0, 70000, 5]])
-    np.testing.assert_array_equal(ids_of_colours(colours_of_ids(ids)), ids)
+    np.testing.assert_array_equal(ids_of_colors(colors_of_ids(ids)), ids)
     with pytest.raises(KeyError, match='70000'):
-        slow_panoptic_stats(colours_of_ids(ids), [], colours_of_ids(ids), [dict(id=5, category=0)], 1)
+        slow_panoptic_stats(colors_of_ids(ids), [], colors_of_ids(ids), [dict(id=5, category=0)], 1)

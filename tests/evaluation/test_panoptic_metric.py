@@ -39,7 +39,7 @@ def metric_for(dataset, **kwargs):
 
 
 def perfect(item, metainfo):
-    """The truth of a picture as a detector's sample: class + 1000 * instance, void is the number of classes."""
+    """The ground truth of an image as a detector's sample: class + 1000 * instance, void is the number of classes."""
     results = LoadPanopticSegments()(dict(item))
     labels, num_things = results['gt_segment_labels'], len(metainfo['thing_classes'])
     ids = labels + 1000 * np.where(labels < num_things, 1 + np.arange(len(labels)), 0)
@@ -65,7 +65,7 @@ def shifted(sample):
 
 
 @pytest.mark.smoke
-def test_the_truth_scores_100(dataset):
+def test_the_ground_truth_scores_100(dataset):
     scores = scored(dataset, classwise=True)
     names = [name + group for name in ('PQ', 'SQ', 'RQ') for group in ('', '_th', '_st')]
     assert set(scores) == {f'coco_panoptic/{name}' for name in names}
@@ -95,7 +95,7 @@ def test_splitting_over_workers_changes_nothing(dataset):
     merged = [result for pair in zip(*(worker.results for worker in workers)) for result in pair]
     together = workers[0].compute_metrics(merged)
     assert {f'coco_panoptic/{name}': value for name, value in together.items()} == scored(dataset, shifted)
-    assert sum(array.nbytes for array in merged[0][0]) < 1000  # what a worker sends for a picture
+    assert sum(array.nbytes for array in merged[0][0]) < 1000  # what a worker sends for an image
 
 
 def test_result_files_are_a_coco_panoptic_result(dataset, tmp_path):
@@ -115,13 +115,13 @@ def test_result_files_are_a_coco_panoptic_result(dataset, tmp_path):
     again = PanopticDataset(
         f'{prefix}.panoptic.json', data_prefix=dict(img='', seg=f'{prefix}.panoptic'), test_mode=True
     )
-    against_truth = metric_for(dataset)
+    unprefixed = metric_for(dataset)
     for item in again:
-        against_truth.process({}, [perfect(item, dataset.metainfo)])
-    assert against_truth.evaluate(len(dataset)) == scored(dataset, shifted)
+        unprefixed.process({}, [perfect(item, dataset.metainfo)])
+    assert unprefixed.evaluate(len(dataset)) == scored(dataset, shifted)
 
 
-def test_format_only_needs_no_truth(dataset, tmp_path):
+def test_format_only_needs_no_ground_truth(dataset, tmp_path):
     with open(dataset.ann_file) as stream:
         content = json.load(stream)
     del content['annotations']
@@ -159,7 +159,7 @@ def test_without_stuff_its_mean_is_not_a_number(root):
     assert scores['coco_panoptic/PQ'] == 100 and np.isnan(scores['coco_panoptic/PQ_st'])
 
 
-def test_errors_name_the_picture(dataset):
+def test_errors_name_the_image(dataset):
     sample = perfect(dataset[0], dataset.metainfo)
     with pytest.raises(ValueError, match='image 99 .* is not in .*panoptic_val.json'):
         metric_for(dataset).process({}, [dict(sample, img_id=99)])

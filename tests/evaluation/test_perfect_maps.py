@@ -24,7 +24,7 @@ def drawn(seed):
         height, width = (1, 1) if rng.random() < 0.2 else (int(side) for side in rng.integers(2, 30, 2))
         images.append(dict(id=f'i{i}' if seed % 2 else i, file_name=f'{i}/a.jpg', height=height, width=width))
         ids = np.zeros((height, width), np.int64)
-        if rng.random() < 0.15:  # nobody annotated it
+        if rng.random() < 0.15:  # not annotated
             maps.append(ids)
             continue
         for key in rng.choice([1, 255, 256, 65536, (1 << 24) - 1], int(rng.integers(0, 5)), replace=False):
@@ -60,17 +60,17 @@ def samples(content, maps, missing=0):
     labels = {category['id']: label for label, category in enumerate(content['categories'])}
     segments = {each['image_id']: each['segments_info'] for each in content['annotations']}
     for image, ids in zip(content['images'], maps):
-        codes, classes = np.full(ids.shape, len(labels)), np.zeros(ids.shape, np.int64)
+        panoptic_ids, classes = np.full(ids.shape, len(labels)), np.zeros(ids.shape, np.int64)
         for number, segment in enumerate(segments.get(image['id'], ())):
             label = labels[segment['category_id']]
             if not segment.get('iscrowd'):
-                codes[ids == segment['id']] = len(labels) if number < missing else label + 1000 * number
+                panoptic_ids[ids == segment['id']] = len(labels) if number < missing else label + 1000 * number
             classes[ids == segment['id']] = label
         yield dict(
             img_id=image['id'],
             img_path=image['file_name'],
             ori_shape=ids.shape,
-            pred_panoptic_seg=dict(sem_seg=torch.from_numpy(codes)[None]),
+            pred_panoptic_seg=dict(sem_seg=torch.from_numpy(panoptic_ids)[None]),
             pred_sem_seg=dict(sem_seg=torch.from_numpy(classes)[None]),
         )
 
@@ -86,21 +86,21 @@ def evaluated(metric, items, count=None):
 @pytest.mark.parametrize('seed', range(10))
 def test_the_annotations_score_100(seed, tmp_path):
     content, maps = drawn(seed)
-    truth = write(tmp_path, content, maps)
+    annotations = write(tmp_path, content, maps)
     counted = [
         each for annotation in content['annotations'] for each in annotation['segments_info'] if not each.get('iscrowd')
     ]
-    found = evaluated(PanopticMetric(*truth), samples(content, maps))['coco_panoptic/PQ']
-    assert found == 100 if counted else np.isnan(found)
+    score = evaluated(PanopticMetric(*annotations), samples(content, maps))['coco_panoptic/PQ']
+    assert score == 100 if counted else np.isnan(score)
     if any(
         not annotation['segments_info'][0].get('iscrowd')
         for annotation in content['annotations']
         if annotation['segments_info']
     ):
-        assert evaluated(PanopticMetric(*truth), samples(content, maps, missing=1))['coco_panoptic/PQ'] < 100
+        assert evaluated(PanopticMetric(*annotations), samples(content, maps, missing=1))['coco_panoptic/PQ'] < 100
     segments = [each for annotation in content['annotations'] for each in annotation['segments_info']]
-    found = evaluated(SemanticMetric(*truth), samples(content, maps))['semantic/mIoU']
-    assert found == 100 if segments else np.isnan(found)
+    score = evaluated(SemanticMetric(*annotations), samples(content, maps))['semantic/mIoU']
+    assert score == 100 if segments else np.isnan(score)
 
 
 def small():
@@ -122,14 +122,14 @@ def small():
 def test_swapped_sizes_and_doubles_are_named(kind, tmp_path):
     content, maps = small()
     items = list(samples(content, maps))
-    truth = write(tmp_path, content, maps)
+    annotations = write(tmp_path, content, maps)
     with pytest.raises(ValueError, match='predicted more than once: 1;'):
-        evaluated(kind(*truth), [*items, items[0]])
-    evaluated(kind(*truth), [*items, items[0]], count=3)  # as the sampler of a distributed run pads
+        evaluated(kind(*annotations), [*items, items[0]])
+    evaluated(kind(*annotations), [*items, items[0]], count=3)  # as the sampler of a distributed run pads
     content['images'][0].update(height=6, width=4)
-    truth = write(tmp_path, content, maps)
+    annotations = write(tmp_path, content, maps)
     with pytest.raises(ValueError, match=r'image 1 \(x/a.jpg\).* 4x6 pixels .*p.json says 6x4.*swapped'):
-        evaluated(kind(*truth), items)
+        evaluated(kind(*annotations), items)
 
 
 @pytest.mark.smoke
@@ -148,8 +148,8 @@ def test_no_result_lies_outside_of_its_folder(name, annotated, tmp_path):
 
 def test_results_keep_the_folders_of_their_images(tmp_path):
     content, maps = small()
-    truth = write(tmp_path, content, maps)
-    evaluated(PanopticMetric(*truth, outfile_prefix=str(tmp_path / 'run')), samples(content, maps))
+    annotations = write(tmp_path, content, maps)
+    evaluated(PanopticMetric(*annotations, outfile_prefix=str(tmp_path / 'run')), samples(content, maps))
     names = [each['file_name'] for each in json.loads((tmp_path / 'run.panoptic.json').read_text())['annotations']]
     assert names == ['1.png', 'y/a.png', 'z/a.png']
     assert all((tmp_path / 'run.panoptic' / name).exists() for name in names)
@@ -233,16 +233,20 @@ def clip(number, crowd=False, shift=0):
             )
             for key in shown
         ]
-        kept = [key for key in shown if not (crowd and key == 1)]
-        found = InstanceData(
-            masks=torch.from_numpy(np.roll(masks[kept], shift, 2)),
-            scores=torch.ones(len(kept)),
-            labels=torch.tensor(kept),
-            instances_id=torch.tensor(kept),
+        shown_objects = [key for key in shown if not (crowd and key == 1)]
+        predicted = InstanceData(
+            masks=torch.from_numpy(np.roll(masks[shown_objects], shift, 2)),
+            scores=torch.ones(len(shown_objects)),
+            labels=torch.tensor(shown_objects),
+            instances_id=torch.tensor(shown_objects),
         )
         frames.append(
             Frame(
-                video_id=number, ori_video_length=2, ori_shape=(20, 30), instances=instances, pred_track_instances=found
+                video_id=number,
+                ori_video_length=2,
+                ori_shape=(20, 30),
+                instances=instances,
+                pred_track_instances=predicted,
             )
         )
     return dict(video_data_samples=frames)

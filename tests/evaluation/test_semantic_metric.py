@@ -45,42 +45,42 @@ def sample(item, labels):
 
 
 def slow_miou(pairs, num_classes):
-    """Class by class over whole pictures."""
+    """Class by class over whole images."""
     ious = []
     for label in range(num_classes):
-        inter = sum(((truth == label) & (found == label)).sum() for truth, found in pairs)
-        union = sum((((truth == label) | (found == label)) & (truth >= 0)).sum() for truth, found in pairs)
-        if any((truth == label).any() for truth, _ in pairs):
+        inter = sum(((target == label) & (prediction == label)).sum() for target, prediction in pairs)
+        union = sum((((target == label) | (prediction == label)) & (target >= 0)).sum() for target, prediction in pairs)
+        if any((target == label).any() for target, _ in pairs):
             ious.append(inter / union)
     return 100 * np.mean(ious)
 
 
 @pytest.mark.parametrize('source', ['panoptic', 'labels'])
-def test_against_whole_pictures(dataset, source, tmp_path):
+def test_against_whole_images(dataset, source, tmp_path):
     options = dict(ann_file=dataset.ann_file, seg_prefix=dataset.data_prefix['seg'])
     if source == 'labels':
         options = dict(label_files={'/img_dir/': f'/{tmp_path.name}/', '.jpg': '.png'})
     metric, pairs = metric_for(dataset.metainfo, **options), []
     for item in dataset:
-        truth = true_classes(item)
-        found = np.where(np.roll(truth, 5, 1) < 0, 0, np.roll(truth, 5, 1))
-        pairs.append((truth, found))
-        picture = sample(item, found)
+        target = true_classes(item)
+        prediction = np.where(np.roll(target, 5, 1) < 0, 0, np.roll(target, 5, 1))
+        pairs.append((target, prediction))
+        element = sample(item, prediction)
         if source == 'labels':
             path = tmp_path / 'img_dir/val' / f'{item["img_id"]}.jpg'
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture['img_path'] = str(path)
+            element['img_path'] = str(path)
             labels = tmp_path / tmp_path.name / 'val' / f'{item["img_id"]}.png'
             labels.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.where(truth < 0, 255, truth).astype(np.uint8)).save(labels)
-        metric.process({}, [picture])
+            Image.fromarray(np.where(target < 0, 255, target).astype(np.uint8)).save(labels)
+        metric.process({}, [element])
     result = metric.evaluate(len(pairs))
     assert result['semantic/mIoU'] == pytest.approx(slow_miou(pairs, 7)) and result['semantic/mIoU'] < 99
-    right = sum(((truth == found) & (truth >= 0)).sum() for truth, found in pairs)
-    assert result['semantic/aAcc'] == pytest.approx(100 * right / sum((truth >= 0).sum() for truth, _ in pairs))
+    right = sum(((target == prediction) & (target >= 0)).sum() for target, prediction in pairs)
+    assert result['semantic/aAcc'] == pytest.approx(100 * right / sum((target >= 0).sum() for target, _ in pairs))
 
 
-def test_label_pictures_have_the_published_order(tmp_path):
+def test_label_maps_have_the_published_order(tmp_path):
     """ADE20K: value 13 is person, the fourth thing; 0 is ignored."""
     values = np.array([[13, 1, 0], [150, 13, 1]], np.uint8)
     for part in ('images', 'annotations'):
@@ -89,14 +89,14 @@ def test_label_pictures_have_the_published_order(tmp_path):
     metric = metric_for(ADE20K_PANOPTIC, label_files={'/images/': '/annotations/', '.jpg': '.png'}, first_label=1)
     names = ADE20K_PANOPTIC['classes']
     person, wall, flag = (names.index(name) for name in ('person', 'wall', 'flag'))
-    found = np.array([[person, wall, wall], [flag, person, person]])
+    prediction = np.array([[person, wall, wall], [flag, person, person]])
     metric.process(
         {},
         [
             dict(
                 img_id=1,
                 img_path=str(tmp_path / 'images/x.jpg'),
-                pred_sem_seg=dict(sem_seg=torch.from_numpy(found)[None]),
+                pred_sem_seg=dict(sem_seg=torch.from_numpy(prediction)[None]),
             )
         ],
     )
@@ -120,7 +120,7 @@ def test_class_that_is_only_predicted_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize('classes', [('person', 'flag', 'wall'), ('flag', 'person', 'wall')])
-def test_chosen_classes_keep_their_values(classes, tmp_path):
+def test_selected_classes_keep_their_values(classes, tmp_path):
     things = tuple(name for name in classes if name != 'wall')
     given = dict(classes=classes, thing_classes=things, stuff_classes=('wall',))
     meta = resolve_metainfo(given, ADE20K_PANOPTIC, [], 'x.json')
@@ -129,8 +129,8 @@ def test_chosen_classes_keep_their_values(classes, tmp_path):
     (tmp_path / 'b').mkdir()
     Image.fromarray(np.array([[13, 1, 150, 2]], np.uint8)).save(tmp_path / 'b/x.png')
     metric = metric_for(meta, label_files={'/a/': '/b/', '.jpg': '.png'}, first_label=1)
-    truth = metric._from_labels(dict(img_path=str(tmp_path / 'a/x.jpg')))
-    assert truth.tolist() == [[classes.index('person'), classes.index('wall'), classes.index('flag'), -1]]
+    target = metric._from_labels(dict(img_path=str(tmp_path / 'a/x.jpg')))
+    assert target.tolist() == [[classes.index('person'), classes.index('wall'), classes.index('flag'), -1]]
     metric.dataset_meta = dict(meta, class_ids=(1, 2))
     with pytest.raises(ValueError, match='class_ids of the metainfo has 2 entries'):
         metric._from_labels(dict(img_path=str(tmp_path / 'a/x.jpg')))
@@ -165,11 +165,11 @@ def test_mistakes_are_named(dataset, tmp_path):
         metric.process({}, [dict(sample(dataset[0], np.zeros((4, 4), int)), img_path=str(tmp_path / 'a.png'))])
 
 
-def test_truth_of_coco_is_the_official_one():
+def test_label_maps_of_coco_are_the_official_ones():
     """Against the maps that Mask2Former's script makes of the panoptic annotations."""
     shared = Path(__file__).resolve().parents[3] / 'shared/data'
-    pictures = sorted((shared / 'coco_panoptic_derived/panoptic_semseg_val2017').glob('*.png'))
-    if not pictures:
+    paths = sorted((shared / 'coco_panoptic_derived/panoptic_semseg_val2017').glob('*.png'))
+    if not paths:
         pytest.skip(f'needs {shared}/coco_panoptic_derived')
     folder = shared / 'coco_panoptic/annotations'
     metric = metric_for(
@@ -177,7 +177,7 @@ def test_truth_of_coco_is_the_official_one():
         ann_file=str(folder / 'panoptic_val2017.json'),
         seg_prefix=str(folder / 'panoptic_val2017'),
     )
-    for path in pictures:
+    for path in paths:
         official = np.asarray(Image.open(path)).astype(int)
         np.testing.assert_array_equal(
             metric._from_segments(dict(img_id=int(path.stem))), np.where(official == 255, -1, official)

@@ -26,7 +26,7 @@ def rectangle(random, around=None):
     return mask
 
 
-def code(mask):
+def rle(mask):
     return None if mask is None else coco_masks.encode(np.asfortranarray(mask.astype(np.uint8)))
 
 
@@ -42,14 +42,14 @@ def videos(seed=0, count=12):
             masks = [None if random.rand() < 0.25 else rectangle(random, first) for _ in range(FRAMES)]
             objects.append(Track(label, masks, video=video, crowd=random.rand() < 0.1))
             if random.rand() < 0.8:
-                found = [
+                predicted = [
                     None if mask is None or random.rand() < 0.1 else np.roll(mask, random.randint(-6, 7, 2), (0, 1))
                     for mask in masks
                 ]
                 results.append(
                     Track(
                         label if random.rand() < 0.9 else int(random.randint(CLASSES)),
-                        found,
+                        predicted,
                         random.randint(0, 10) / 10,
                         video,
                     )
@@ -58,41 +58,41 @@ def videos(seed=0, count=12):
     return objects, results
 
 
-def coded(tracks):
-    return [replace(track, masks=[code(mask) for mask in track.masks]) for track in tracks]
+def with_rles(tracks):
+    return [replace(track, masks=[rle(mask) for mask in track.masks]) for track in tracks]
 
 
-def slow_iou(found, wanted):
+def slow_iou(predicted, target):
     """Pixel by pixel, with an absent mask that is empty."""
 
     def pixels(masks):
         return np.stack([np.zeros((HEIGHT, WIDTH), bool) if mask is None else mask for mask in masks])
 
-    found, wanted = pixels(found), pixels(wanted)
-    return (found & wanted).sum() / max((found | wanted).sum(), 1)
+    predicted, target = pixels(predicted), pixels(target)
+    return (predicted & target).sum() / max((predicted | target).sum(), 1)
 
 
 def test_iou_of_sequences():
     objects, results = videos()
-    iou = sequence_iou([track.masks for track in coded(results)], [track.masks for track in coded(objects)])
+    iou = sequence_iou([track.masks for track in with_rles(results)], [track.masks for track in with_rles(objects)])
     for i, result in enumerate(results):
-        for j, wanted in enumerate(objects):
-            assert iou[i, j] == slow_iou(result.masks, wanted.masks)
+        for j, target in enumerate(objects):
+            assert iou[i, j] == slow_iou(result.masks, target.masks)
     assert 0 < (iou > 0.5).sum() < iou.size
 
 
 def test_sequences_that_do_not_fit():
-    mask = code(np.ones((4, 5)))
+    mask = rle(np.ones((4, 5)))
     with pytest.raises(ValueError, match=r'have \[1, 2\] frames'):
         sequence_iou([[mask]], [[mask, mask]])
     with pytest.raises(ValueError, match='frame 0'):
-        sequence_iou([[mask]], [[code(np.ones((5, 4)))]])
+        sequence_iou([[mask]], [[rle(np.ones((5, 4)))]])
 
 
 def test_all_numbers_equal_those_of_youtube_vis(monkeypatch):
     ytvis = pytest.importorskip('mmdet.evaluation.functional')
     monkeypatch.setattr(np, 'float', float, raising=False)  # gone since NumPy 1.24; the original wants it
-    objects, results = (coded(tracks) for tracks in videos(count=25))
+    objects, results = (with_rles(tracks) for tracks in videos(count=25))
     ids = list(range(1, 26))
 
     def annotations(tracks):
@@ -110,15 +110,15 @@ def test_all_numbers_equal_those_of_youtube_vis(monkeypatch):
             for i, t in enumerate(tracks, 1)
         ]
 
-    truth = ytvis.YTVIS(
+    ground_truth = ytvis.YTVIS(
         dict(
             videos=[dict(id=i, height=HEIGHT, width=WIDTH) for i in ids],
             annotations=annotations(objects),
             categories=[dict(id=i + 1, name=str(i)) for i in range(CLASSES)],
         )
     )
-    theirs = ytvis.YTVISeval(truth, truth.loadRes(annotations(results)), 'segm')
-    theirs.params.vidIds = truth.getVidIds()
+    theirs = ytvis.YTVISeval(ground_truth, ground_truth.loadRes(annotations(results)), 'segm')
+    theirs.params.vidIds = ground_truth.getVidIds()
     theirs.evaluate()
     theirs.accumulate()
     theirs.summarize()
@@ -128,7 +128,7 @@ def test_all_numbers_equal_those_of_youtube_vis(monkeypatch):
     assert 0.1 < mine['mAP'] < 0.9 and mine['mAP_s'] != mine['mAP_m'] != mine['mAP_l']
 
 
-def samples(tracks, wanted=(), bitmaps=True, annotated=True):
+def samples(tracks, targets=(), bitmaps=True, annotated=True):
     """``TrackDataSample``s of one video, as an evaluator hands them to a metric."""
     structures = pytest.importorskip('mmdet.structures')
     from mmengine.structures import InstanceData
@@ -143,19 +143,19 @@ def samples(tracks, wanted=(), bitmaps=True, annotated=True):
             labels=torch.tensor([track.label for track in tracks]),
             instances_id=torch.arange(len(tracks)),
             scores=torch.tensor([track.score for track in tracks]),
-            masks=torch.from_numpy(np.stack(masks)) if bitmaps else [code(mask) for mask in masks],
+            masks=torch.from_numpy(np.stack(masks)) if bitmaps else [rle(mask) for mask in masks],
         )
         if annotated:
             sample.set_metainfo(
                 dict(
                     instances=[
                         dict(
-                            mask=code(track.masks[t]),
+                            mask=rle(track.masks[t]),
                             bbox_label=track.label,
                             instance_id=i,
                             ignore_flag=int(track.crowd),
                         )
-                        for i, track in enumerate(wanted)
+                        for i, track in enumerate(targets)
                         if track.masks[t] is not None
                     ]
                 )
@@ -171,7 +171,7 @@ def metric(**options):
 
 
 @pytest.mark.parametrize('bitmaps', [True, False])
-def test_the_truth_scores_1(bitmaps):
+def test_the_ground_truth_scores_1(bitmaps):
     objects = [track for track in videos()[0] if not track.crowd][:6]
     evaluator = metric()
     evaluator.process(None, samples(objects, objects, bitmaps))
@@ -191,9 +191,9 @@ def test_files_for_an_evaluation_server(tmp_path):
     for written, track in zip(json.loads(content), objects):
         assert written['video_id'] == 7 and written['category_id'] == (3, 5, 8, 9)[track.label]
         assert written['score'] == pytest.approx(track.score)
-        for mask, wanted in zip(written['segmentations'], track.masks):
-            assert (mask is None) == (wanted is None)
-            assert mask is None or np.array_equal(coco_masks.decode(mask), wanted)
+        for mask, target in zip(written['segmentations'], track.masks):
+            assert (mask is None) == (target is None)
+            assert mask is None or np.array_equal(coco_masks.decode(mask), target)
 
 
 def test_nothing_to_compare_with():

@@ -102,8 +102,8 @@ def segmentation(form: str, rectangle: tuple[int, int, int, int], size: tuple[in
         return [[x, y, x + width, y, x + width, y + height, x, y + height]]
     mask = rectangle_mask(rectangle, size)
     if form == 'rle':
-        code = coco_masks.encode(np.asfortranarray(mask))
-        return dict(size=list(size), counts=code['counts'].decode())
+        rle = coco_masks.encode(np.asfortranarray(mask))
+        return dict(size=list(size), counts=rle['counts'].decode())
     flat = mask.T.ravel()
     changes = np.flatnonzero(np.diff(np.concatenate(([0], flat))))
     return dict(size=list(size), counts=np.diff(np.concatenate(([0], changes, [flat.size]))).tolist())
@@ -222,8 +222,8 @@ def put(records: str, place: int, key: str, value: Any) -> Callable[[DataSet], N
     """Set a key of a record, or take it away (``MISSING``); ``place`` is the record's index, None for all."""
 
     def change(data: DataSet) -> None:
-        found = data.content[records]
-        for record in found if place is None else [found[place]]:
+        entries = data.content[records]
+        for record in entries if place is None else [entries[place]]:
             if value is MISSING:
                 record.pop(key)
             else:

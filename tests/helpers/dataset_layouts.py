@@ -1,4 +1,4 @@
-"""Generated pictures in the exact layout of data sets that cannot be shipped."""
+"""Generated images in the exact layout of data sets that cannot be shipped."""
 
 import json
 
@@ -17,12 +17,12 @@ def blocks(random, low, high, size=(8, 16), by=16):
 
 
 def write_cityscapes(root):
-    """Six pictures of 128 x 256: every label id, groups, instances, and polygons."""
+    """Six images of 128 x 256: every label id, groups, instances, and polygons."""
     random = np.random.RandomState(0)
     for split, city in CITIES:
-        fine, pictures = root / 'gtFine' / split / city, root / 'leftImg8bit' / split / city
+        fine, images = root / 'gtFine' / split / city, root / 'leftImg8bit' / split / city
         fine.mkdir(parents=True)
-        pictures.mkdir(parents=True)
+        images.mkdir(parents=True)
         for frame in range(2):
             name = f'{city}_{frame:06d}_000019'
             labels = blocks(random, 0, 34)
@@ -51,7 +51,7 @@ def write_cityscapes(root):
             )
             (fine / f'{name}_gtFine_polygons.json').write_text(json.dumps(content))
             Image.fromarray(random.randint(0, 256, (128, 256, 3)).astype(np.uint8)).save(
-                pictures / f'{name}_leftImg8bit.png'
+                images / f'{name}_leftImg8bit.png'
             )
     return root
 
@@ -63,7 +63,7 @@ def rectangle(random):
 
 
 def write_ade20k_full(root):
-    """Two pictures for each split, one of them to be made smaller, as the release of January 2021 has them: every class
+    """Two images for each split, one of them to be made smaller, as the release of January 2021 has them: every class
     somewhere, and numbers that are no class."""
     random = np.random.RandomState(4)
     for split, short in (('training', 'train'), ('validation', 'val')):
@@ -79,7 +79,7 @@ def write_ade20k_full(root):
 
 
 def write_coco_stuff(root):
-    """Three pictures of 96 x 128 with HDF5 annotations, as COCO-Stuff-10K v1.0 has them."""
+    """Three images of 96 x 128 with HDF5 annotations, as COCO-Stuff-10K v1.0 has them."""
     import h5py
 
     random = np.random.RandomState(2)
@@ -95,7 +95,7 @@ def write_coco_stuff(root):
 
 
 def write_mapillary_v2(root):
-    """Annotations of v2.0 for the pictures of v1.2, with as many classes, things and stuff mixed."""
+    """Annotations of v2.0 for the images of v1.2, with as many classes, things and stuff mixed."""
     random = np.random.RandomState(3)
     categories = [dict(id=i + 1, name=f'object--{i}', isthing=int(i % 5 < 3)) for i in range(116)]
     for split in ('training', 'validation'):
@@ -132,7 +132,7 @@ def write_mapillary_v2(root):
 
 
 def write_mapillary(root):
-    """Two pictures of 128 x 256 for each split, as v1.2 has them."""
+    """Two images of 128 x 256 for each split, as v1.2 has them."""
     random = np.random.RandomState(1)
     for split in ('training', 'validation'):
         folder = root / split
@@ -140,13 +140,13 @@ def write_mapillary(root):
             (folder / part).mkdir(parents=True)
         images, annotations = [], []
         for number in range(2):
-            name, labels = f'picture_{number}', blocks(random, 0, 66)
+            name, labels = f'image_{number}', blocks(random, 0, 66)
             Image.fromarray(random.randint(0, 256, (128, 256, 3)).astype(np.uint8)).save(
                 folder / 'images' / f'{name}.jpg'
             )
-            picture = Image.fromarray(labels.astype(np.uint8), 'P')
-            picture.putpalette([part for color in (*PALETTE, (0, 0, 0)) for part in color])
-            picture.save(folder / 'labels' / f'{name}.png')
+            image = Image.fromarray(labels.astype(np.uint8), 'P')
+            image.putpalette([part for color in (*PALETTE, (0, 0, 0)) for part in color])
+            image.save(folder / 'labels' / f'{name}.png')
             ids = np.where(labels == len(NAMES), 0, labels + 300)
             write_panoptic_png(str(folder / 'panoptic' / f'{name}.png'), ids)
             images.append(dict(id=name, file_name=f'{name}.jpg', height=128, width=256))

@@ -122,9 +122,9 @@ def assert_matching(matching, expected):
     for tag, images in expected.items():
         layer = len(matching.counts[0]) - 1 if tag == 'final' else int(tag.removeprefix('aux_'))
         for b, (queries, objects) in enumerate(images):
-            chosen = (matching.batch == b) & (matching.layer == layer)
-            assert matching.query[chosen].tolist() == queries.tolist(), f'{tag}, image {b}'
-            assert matching.target[chosen].tolist() == objects.tolist(), f'{tag}, image {b}'
+            selected = (matching.batch == b) & (matching.layer == layer)
+            assert matching.query[selected].tolist() == queries.tolist(), f'{tag}, image {b}'
+            assert matching.target[selected].tolist() == objects.tolist(), f'{tag}, image {b}'
 
 
 def watch_decoder(monkeypatch, decoder):
@@ -153,10 +153,10 @@ def check_predictions(predictions, expected):
     assert predictions.num_layers == len(expected['pred_logits'])
     for layer in range(predictions.num_layers):
         assert_close(predictions.class_logits[layer], expected['pred_logits'][layer], FORWARD, f'logits {layer}')
-        wanted = expected['pred_masks'][layer]
-        if wanted.ndim == 4:
-            wanted = wanted[:, :, None]
-        assert_close(torch.stack(predictions.mask_logits(layer)), wanted, FORWARD, f'masks {layer}')
+        reference = expected['pred_masks'][layer]
+        if reference.ndim == 4:
+            reference = reference[:, :, None]
+        assert_close(torch.stack(predictions.mask_logits(layer)), reference, FORWARD, f'masks {layer}')
 
 
 def check_decoder(predictions, masks, states, expected):
@@ -167,8 +167,8 @@ def check_decoder(predictions, masks, states, expected):
         assert torch.equal(~allowed[:, 0], blocked)
     for part, name in enumerate(('after_cross', 'after_self', 'after_ffn')):
         assert len(states[part::3]) == len(expected[name])
-        for state, wanted in zip(states[part::3], expected[name]):
-            assert_close(state.transpose(0, 1), wanted, FORWARD, name)
+        for state, reference in zip(states[part::3], expected[name]):
+            assert_close(state.transpose(0, 1), reference, FORWARD, name)
 
 
 def check_criterion(cfg, draws, predictions, targets, expected):
@@ -177,8 +177,8 @@ def check_criterion(cfg, draws, predictions, targets, expected):
     costs = criterion.assigner.costs(predictions, targets, criterion.draw)
     for layer, of_layer in enumerate(costs):
         tag = 'final' if layer == predictions.num_layers - 1 else f'aux_{layer}'
-        for cost, wanted in zip(of_layer, expected['cost'][tag], strict=True):
-            assert_close(cost, wanted, FORWARD, f'cost {tag}')
+        for cost, reference in zip(of_layer, expected['cost'][tag], strict=True):
+            assert_close(cost, reference, FORWARD, f'cost {tag}')
     assert_matching(criterion.assigner(predictions, targets, criterion.draw), expected['matcher'])
     losses = criterion(predictions, targets)
     total = sum(losses.values())
@@ -198,14 +198,14 @@ def check_gradients(recorded, kind, model, whole=None):
     parameters, names = dict(model.named_parameters()), key_map(recorded['state_dict'])
     norms = recorded['grad_norm_float64'][kind]
     floor = 1e-4 * max(norms.values())
-    for official, wanted in norms.items():
+    for official, expected in norms.items():
         gradient = parameters[names[official]].grad
         assert gradient is not None, f'{kind}: {official} received no gradient'
-        assert abs(gradient.norm().item() - wanted) <= max(GRADIENT * wanted, floor), f'{kind}: {official}'
-    for official, wanted in (whole or {}).items():
+        assert abs(gradient.norm().item() - expected) <= max(GRADIENT * expected, floor), f'{kind}: {official}'
+    for official, expected in (whole or {}).items():
         if '.downsample.' not in official:  # stored in another order, see the converter
-            error = (parameters[names[official]].grad - wanted).abs().max()
-            assert error <= max(GRADIENT * wanted.abs().max(), floor), f'{kind}: {official}'
+            error = (parameters[names[official]].grad - expected).abs().max()
+            assert error <= max(GRADIENT * expected.abs().max(), floor), f'{kind}: {official}'
     assert {names[official] for official in norms} == {
         name for name, parameter in parameters.items() if parameter.requires_grad
     }

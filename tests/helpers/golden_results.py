@@ -16,17 +16,17 @@ from tests.helpers.golden import FORWARD, assert_close
 def check_results(class_logits, embeds, features, sizes, things, expected, settings, classes=SOFTMAX, **instances):
     num_classes = class_logits.shape[-1] - (classes is SOFTMAX)
     is_thing = [label in things for label in range(num_classes)]
-    promise = (class_logits, embeds, features, sizes)
+    predictions = (class_logits, embeds, features, sizes)
     if settings['semantic_on']:
-        scores = semantic_scores(*promise, resize_masks=settings['resize_masks'], classes=classes)
+        scores = semantic_scores(*predictions, resize_masks=settings['resize_masks'], classes=classes)
         assert_close(scores, expected['sem_seg'], FORWARD, 'semantic scores')
-        labels = semantic_segmentation(*promise, resize_masks=settings['resize_masks'], classes=classes)
+        labels = semantic_segmentation(*predictions, resize_masks=settings['resize_masks'], classes=classes)
         top = expected['sem_seg'].topk(2, 0).values
         clear = top[0] - top[1] > 1e-5 * top[0]
         assert torch.equal(labels[clear], expected['sem_seg'].argmax(0)[clear])
     if settings['panoptic_on']:
         segment_map, segments = panoptic_segmentation(
-            *promise,
+            *predictions,
             PanopticRules(is_thing, settings['object_threshold'], settings['overlap_threshold'], classes=classes),
         )
         assert torch.equal(segment_map, expected['panoptic_seg'].int())
@@ -34,16 +34,16 @@ def check_results(class_logits, embeds, features, sizes, things, expected, setti
             (s['id'], bool(s['isthing']), s['category_id']) for s in expected['segments_info']
         ]
     if settings['instance_on']:
-        found = instance_segmentation(
-            *promise, settings['topk'], is_thing if settings['panoptic_on'] else None, classes=classes, **instances
+        actual = instance_segmentation(
+            *predictions, settings['topk'], is_thing if settings['panoptic_on'] else None, classes=classes, **instances
         )
-        check_instances(found, expected['instances'], boxes=bool(instances))
+        check_instances(actual, expected['instances'], boxes=bool(instances))
 
 
-def check_instances(found, expected, boxes):
-    """Equal as sets: each recorded instance has a partner with the same class, mask and score, and box if wanted."""
-    assert len(found.scores) == len(expected['scores'])
-    free = list(range(len(found.scores)))
+def check_instances(actual, expected, boxes):
+    """Equal as sets: each recorded instance has a partner with the same class, mask and score, and box if asked for."""
+    assert len(actual.scores) == len(expected['scores'])
+    free = list(range(len(actual.scores)))
     for score, label, mask, box in zip(
         *(expected[name] for name in ('scores', 'pred_classes', 'pred_masks', 'pred_boxes'))
     ):
@@ -51,10 +51,10 @@ def check_instances(found, expected, boxes):
             (
                 i
                 for i in free
-                if found.labels[i] == label
-                and torch.equal(found.masks[i], mask.bool())
-                and (not boxes or (found.boxes[i] - box).abs().max() <= FORWARD * box.abs().max())
-                and abs(found.scores[i] - score) <= FORWARD * expected['scores'].abs().max()
+                if actual.labels[i] == label
+                and torch.equal(actual.masks[i], mask.bool())
+                and (not boxes or (actual.boxes[i] - box).abs().max() <= FORWARD * box.abs().max())
+                and abs(actual.scores[i] - score) <= FORWARD * expected['scores'].abs().max()
             ),
             None,
         )

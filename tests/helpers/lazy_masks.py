@@ -1,4 +1,4 @@
-"""Promises of masks at every combination of sizes, and their masks made at once."""
+"""Lazy masks at every combination of sizes, and the same masks computed at once."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ SIZES = {
 each_size = pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
 
 
-def promise(sizes, queries=7, classes=4, dims=5):
+def random_predictions(sizes, queries=7, classes=4, dims=5):
     """Smooth random masks at a quarter of the padded size, class logits that are sure of something."""
     generator = torch.Generator().manual_seed(0)
     height, width = sizes.padded[0] // 4, sizes.padded[1] // 4

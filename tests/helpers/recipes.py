@@ -126,7 +126,7 @@ MASK_DINO = {
 }
 
 
-# Mask DINO's further configs, of which nobody has released weights. Without masks: less the two heads and convolutions
+# Mask DINO's further configs, without released weights. Without masks: less the two heads and convolutions
 # that make them (0.92 million with a ResNet), plus 365 - 80 classes and their embeddings (0.15 million).
 FURTHER = {
     'mask-dino-4scale-unenhanced_r50_8xb2-lsj-50e_coco': 52.06,

@@ -44,10 +44,10 @@ def image(seed=0, size=SIZE):
 
 def masks(size=SIZE):
     """bool (2, H, W)."""
-    found = np.zeros((2, *size), bool)
-    for mask, (x, y, width, height) in zip(found, boxes(size)):
+    bitmaps = np.zeros((2, *size), bool)
+    for mask, (x, y, width, height) in zip(bitmaps, boxes(size)):
         mask[y : y + height, x : x + width] = True
-    return found
+    return bitmaps
 
 
 def polygons(box):
@@ -60,8 +60,8 @@ def rle(mask, compressed=False):
     if compressed:
         from pycocotools import mask as coco_masks
 
-        code = coco_masks.encode(np.asfortranarray(mask, np.uint8))
-        return dict(size=list(mask.shape), counts=code['counts'].decode())
+        encoded = coco_masks.encode(np.asfortranarray(mask, np.uint8))
+        return dict(size=list(mask.shape), counts=encoded['counts'].decode())
     values = np.concatenate(([0], np.asarray(mask, np.int8).T.ravel(), [-1]))
     ends = np.flatnonzero(np.diff(values))
     return dict(size=list(mask.shape), counts=np.diff(ends, prepend=0).tolist())

@@ -235,11 +235,11 @@ def clip_batch(clips=2, frames=2, size=(64, 96), objects=3):
     for index, count in enumerate([objects] * clips if isinstance(objects, int) else objects):
         labels = torch.from_numpy(generator.randint(0, THINGS, count))
         clip = TrackDataSample()
-        found = []
+        frame_samples = []
         for t in range(frames):
-            seen = [i for i in range(count) if frames == 1 or (i or t < frames - 1) and (i < count - 1 or t)]
-            masks = np.zeros((len(seen), height, width), np.uint8)
-            for mask, i in zip(masks, seen):
+            visible = [i for i in range(count) if frames == 1 or (i or t < frames - 1) and (i < count - 1 or t)]
+            masks = np.zeros((len(visible), height, width), np.uint8)
+            for mask, i in zip(masks, visible):
                 mask[10 * i : 10 * i + 20, 8 * i + 4 * t : 8 * i + 4 * t + 24] = 1
             sample = DetDataSample(
                 metainfo=dict(
@@ -253,13 +253,13 @@ def clip_batch(clips=2, frames=2, size=(64, 96), objects=3):
                 )
             )
             sample.gt_instances = InstanceData(
-                labels=labels[seen],
+                labels=labels[visible],
                 masks=BitmapMasks(masks, height, width),
-                bboxes=torch.zeros(len(seen), 4),
-                instances_ids=torch.tensor(seen, dtype=torch.int32),
+                bboxes=torch.zeros(len(visible), 4),
+                instances_ids=torch.tensor(visible, dtype=torch.int32),
             )
-            found.append(sample)
-        clip.video_data_samples = found
+            frame_samples.append(sample)
+        clip.video_data_samples = frame_samples
         inputs.append(torch.from_numpy(generator.randint(0, 256, (frames, 3, height, width), np.uint8)))
         samples.append(clip)
     return dict(inputs=inputs, data_samples=samples)

@@ -1,4 +1,4 @@
-"""A panoptic data set of one picture that tests bend to their needs."""
+"""A panoptic data set of one image that tests bend to their needs."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ SEGMENTS = [
 
 
 def write_toy(root, ids=IDS, segments=SEGMENTS, categories=CATEGORIES, change=lambda content: content):
-    """Write the picture ``a/b.jpg``, its PNG ``c/b_segments.png`` and ``panoptic.json`` to the folder ``root``."""
+    """Write the image ``a/b.jpg``, its PNG ``c/b_segments.png`` and ``panoptic.json`` to the folder ``root``."""
     root = str(root)
     os.makedirs(f'{root}/img/a', exist_ok=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (*ids.shape, 3), np.uint8)).save(f'{root}/img/a/b.jpg')

@@ -38,15 +38,17 @@ def expected(request):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=['bf16', 'fp16'])
 def test_losses_and_gradients(dtype, expected):
     kind, (full_losses, full_gradients) = expected
-    losses, found = trained(kind, dtype)
+    losses, gradients = trained(kind, dtype)
     assert losses.keys() == full_losses.keys()
     for loss in losses.values():
         assert loss.dtype == torch.float32 and loss.isfinite()
-    total, wanted = float(sum(losses.values())), float(sum(full_losses.values()))
-    assert abs(total - wanted) < 0.03 * wanted
-    for name, gradient in found.items():
+    total, full_total = float(sum(losses.values())), float(sum(full_losses.values()))
+    assert abs(total - full_total) < 0.03 * full_total
+    for name, gradient in gradients.items():
         assert gradient is not None and gradient.isfinite().all(), name
-    flat, reference = (torch.cat([values[name].flatten() for name in found]) for values in (found, full_gradients))
+    flat, reference = (
+        torch.cat([values[name].flatten() for name in gradients]) for values in (gradients, full_gradients)
+    )
     similarity = torch.nn.functional.cosine_similarity(flat, reference, 0)
     assert float(similarity) > (0.95 if dtype == torch.bfloat16 else 0.99), similarity
 

@@ -1,4 +1,4 @@
-"""Mask DINO where something is not known or not wanted: boxes without masks, masks without losses of boxes, both mixed
+"""Mask DINO where something is unknown or unused: boxes without masks, masks without losses of boxes, both mixed
 in a batch."""
 
 import pytest
@@ -24,8 +24,8 @@ def test_boxes_are_read():
             sample.set_metainfo(dict(batch_input_shape=(96, 128)))
     boxes = alone['data_samples'][0].gt_instances
     boxes.bboxes = HorizontalBoxes(boxes.bboxes)
-    expected, found = (to_targets(data['data_samples'], [True] * 4, device, take_boxes=True) for data in (both, alone))
-    for with_masks, target in zip(expected, found):
+    expected, actual = (to_targets(data['data_samples'], [True] * 4, device, take_boxes=True) for data in (both, alone))
+    for with_masks, target in zip(expected, actual):
         assert target.masks is None and target.name == with_masks.name
         assert torch.equal(target.labels, with_masks.labels)
         torch.testing.assert_close(target.boxes, with_masks.with_boxes().boxes)
@@ -65,9 +65,9 @@ def test_masks_are_not_needed_for_boxes():
     assert losses.keys() == {name for name in expected if not name.endswith(('mask', 'dice'))}
     for name, loss in losses.items():
         torch.testing.assert_close(loss, expected[name])
-    found, wanted = gradients(model), gradients(whole)
-    for name, gradient in found.items():
-        torch.testing.assert_close(gradient, wanted[name], atol=1e-5, rtol=1e-3)
+    actual, others = gradients(model), gradients(whole)
+    for name, gradient in actual.items():
+        torch.testing.assert_close(gradient, others[name], atol=1e-5, rtol=1e-3)
 
 
 def test_detector_learns_boxes_of_masks():
@@ -90,10 +90,10 @@ def test_detector_results():
     with torch.no_grad():
         results, expected = (network.test_step(detection_batch()) for network in (model, whole))
     for sample, other in zip(results, expected):
-        found, wanted = sample.pred_instances, other.pred_instances
-        assert set(found.keys()) == set(wanted.keys()) == {'bboxes', 'labels', 'scores'} and len(found) > 0
-        for key in found.keys():
-            torch.testing.assert_close(found[key], wanted[key])
+        actual, others = sample.pred_instances, other.pred_instances
+        assert set(actual.keys()) == set(others.keys()) == {'bboxes', 'labels', 'scores'} and len(actual) > 0
+        for key in actual.keys():
+            torch.testing.assert_close(actual[key], others[key])
 
 
 def test_boxes_of_a_model_with_masks():
@@ -113,13 +113,13 @@ def test_boxes_of_a_model_with_masks():
 
 
 def test_masks_without_losses_of_boxes():
-    """Nobody teaches the boxes, and the step still gives their weights a gradient: zero, as of nothing."""
+    """No loss reaches the boxes, and the step still gives their weights a gradient of zero."""
     model = detector(0, loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0)).train()
     losses = step(model, detection_batch((3, 2), False))
     assert losses.keys() == {name for name in names_of(3) if not name.endswith(('bbox', 'iou'))}
-    found = gradients(model)
-    assert all(gradient is not None and gradient.isfinite().all() for gradient in found.values())
-    assert not any(gradient.any() for name, gradient in found.items() if 'box_embed' in name)
+    actual = gradients(model)
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in actual.values())
+    assert not any(gradient.any() for name, gradient in actual.items() if 'box_embed' in name)
     with pytest.raises(ValueError, match=r'image_1.jpg\) has boxes but no masks'):
         step(model, without_masks(detection_batch((3, 2), False), 1))
 

@@ -88,11 +88,11 @@ def class_scores(model, data):
     head = head_of(model)
     batch = model.data_preprocessor(copy.deepcopy(data), False)['inputs']
     with torch.no_grad():
-        found = head(model.extract_feat(batch.flatten(0, -4)))
-    if isinstance(found, list):
-        return found[-1].float().softmax(1)
-    logits = found.class_logits[-1].float()
-    return (logits.sigmoid() if found.boxes else logits.softmax(-1)).amax(1)
+        predictions = head(model.extract_feat(batch.flatten(0, -4)))
+    if isinstance(predictions, list):
+        return predictions[-1].float().softmax(1)
+    logits = predictions.class_logits[-1].float()
+    return (logits.sigmoid() if predictions.boxes else logits.softmax(-1)).amax(1)
 
 
 @each_model
@@ -115,12 +115,12 @@ def test_weights_that_are_not_finite(kind):
     names = [name for name, parameter in model.named_parameters() if parameter.dim() > 1 and 'label_embed' not in name]
     for name in (names[0], names[-1], next(name for name in names if 'pixel_decoder' in name)):
         parameter = model.get_parameter(name)
-        kept = parameter.data.clone()
+        before = parameter.data.clone()
         parameter.data[0] = float('nan')
         with pytest.raises(FloatingPointError, match=f'Weights of the model are not finite: {name}') as error:
             predict(model, data)
         assert str(error.value).count('Weights of the model') == 1  # not once more by the fusion head
-        parameter.data.copy_(kept)
+        parameter.data.copy_(before)
 
 
 @pytest.mark.parametrize('task', ['panoptic_on', 'instance_on', 'semantic_on'])

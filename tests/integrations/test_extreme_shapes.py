@@ -28,9 +28,9 @@ def models():
     return {}
 
 
-def plain(found, padded, image, size):
+def plain(predictions, padded, image, size):
     """Mask logits (Q, H, W) of the only image by two plain resizes; constants of queries are last in the embeddings."""
-    embeds, features = found.mask_embeds[-1][0], found.mask_features[0, 0]
+    embeds, features = predictions.mask_embeds[-1][0], predictions.mask_features[0, 0]
     masks = torch.einsum('qd,dhw->qhw', embeds[:, : len(features)], features) + embeds[:, len(features) :, None]
     masks = F.interpolate(masks[None], padded, mode='bilinear')
     return F.interpolate(masks[..., : image[0], : image[1]], size, mode='bilinear')[0]
@@ -52,16 +52,16 @@ def test_prediction(kind, size, tmp_path, monkeypatch, models):
         [result] = model.test_step(batch)
         data = model.data_preprocessor(pseudo_collate([item]), False)
         head = model.decode_head if kind == 'semantic' else model.panoptic_head
-        found = head(model.extract_feat(data['inputs']))
+        predictions = head(model.extract_feat(data['inputs']))
     padded, image = data['inputs'].shape[-2:], item['inputs'].shape[1:]
     if kind == 'semantic':
-        masks = plain(found, padded, padded, padded).sigmoid()
-        scores = torch.einsum('qc,qhw->chw', found.class_logits[-1][0].softmax(-1)[:, :-1], masks)
+        masks = plain(predictions, padded, padded, padded).sigmoid()
+        scores = torch.einsum('qc,qhw->chw', predictions.class_logits[-1][0].softmax(-1)[:, :-1], masks)
         expected = F.interpolate(scores[None, :, : image[0], : image[1]], size, mode='bilinear')[0]
         picked = expected.gather(0, result.pred_sem_seg.data)[0]
         assert picked.shape == size and (expected.amax(0) - picked).abs().max() < 1e-6
         return
-    masks = plain(found, padded, image, size)
+    masks = plain(predictions, padded, image, size)
     instances = result.pred_instances
     assert len(instances) and instances.masks.shape[1:] == size
     differing = (instances.masks[:, None] != (masks > 0)[None]) & (masks.abs() > 1e-4)[None]

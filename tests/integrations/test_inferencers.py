@@ -1,4 +1,4 @@
-"""OpenMMLab's own inference interfaces on our configs: a picture without annotations."""
+"""OpenMMLab's own inference interfaces on our configs: an image without annotations."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from mmengine.registry import DefaultScope
 from tests.helpers.small_data import skip_unless_mmseg_draws
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'demo'
-PICTURE = np.random.RandomState(0).randint(0, 255, (48, 64, 3), np.uint8)
+IMAGE = np.random.RandomState(0).randint(0, 255, (48, 64, 3), np.uint8)
 
 
 def test_mmdet_inference():
     apis = pytest.importorskip('mmdet.apis')
     config = Config.fromfile(CONFIGS / 'mask2former_r18_shapes-panoptic.py')
     model = apis.init_detector(config, device='cpu')
-    result = apis.inference_detector(model, PICTURE)
+    result = apis.inference_detector(model, IMAGE)
     assert result.pred_panoptic_seg.sem_seg.shape == (1, 48, 64)
     assert result.pred_instances.masks.shape[1:] == (48, 64)
 
@@ -28,7 +28,7 @@ def test_mmseg_inference():
     config = Config.fromfile(CONFIGS / 'mask2former_r18_shapes-semantic.py')
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = apis.init_model(config, device='cpu')
-        result = apis.inference_model(model, PICTURE)
+        result = apis.inference_model(model, IMAGE)
     assert result.pred_sem_seg.data.shape == (1, 48, 64)
 
 
@@ -53,8 +53,8 @@ def images(tmp_path):
     """Files of two sizes, one of them grey, and the same as arrays."""
     cv2 = pytest.importorskip('cv2')
     (tmp_path / 'images').mkdir()
-    cv2.imwrite(str(tmp_path / 'images' / 'a.png'), PICTURE)
-    cv2.imwrite(str(tmp_path / 'images' / 'b.png'), PICTURE[:32, :, 0])
+    cv2.imwrite(str(tmp_path / 'images' / 'a.png'), IMAGE)
+    cv2.imwrite(str(tmp_path / 'images' / 'b.png'), IMAGE[:32, :, 0])
     return tmp_path / 'images'
 
 
@@ -83,19 +83,19 @@ def test_det_inferencer(det_inferencer, images, tmp_path, test_cfg):
     inferencer = det_inferencer(object_mask_thr=0.01, iou_thr=0.0, **test_cfg)
     names = sorted(str(path) for path in images.iterdir())
     single = inferencer(names[0])['predictions'][0]
-    for inputs in (PICTURE, names, str(images)):
+    for inputs in (IMAGE, names, str(images)):
         first = inferencer(inputs, batch_size=2)['predictions'][0]
         assert first.keys() == single.keys() == {'labels', 'scores', 'bboxes', 'masks', 'panoptic_seg'}
         assert first['panoptic_seg'].shape == (48, 64, 3) and first['panoptic_seg'].dtype == np.uint8
         assert len(first['masks']) == len(first['labels']) == len(single['labels'])
         assert all(mask['size'] == [48, 64] and isinstance(mask['counts'], str) for mask in first['masks'])
-    sample = inferencer(PICTURE, return_datasamples=True)['predictions'][0]
+    sample = inferencer(IMAGE, return_datasamples=True)['predictions'][0]
     ids = sample.pred_panoptic_seg.sem_seg[0].numpy()
     ids[ids % 1000 == len(inferencer.model.dataset_meta['classes'])] = 0
-    assert np.array_equal(inferencer(PICTURE)['predictions'][0]['panoptic_seg'].astype(int) @ (1, 256, 65536), ids)
+    assert np.array_equal(inferencer(IMAGE)['predictions'][0]['panoptic_seg'].astype(int) @ (1, 256, 65536), ids)
     for inputs, expected in (
         (names, ['a.json', 'a_panoptic_seg.png', 'b.json', 'b_panoptic_seg.png']),
-        (PICTURE, ['0.json', '0_panoptic_seg.png']),
+        (IMAGE, ['0.json', '0_panoptic_seg.png']),
     ):
         out = tmp_path / str(type(inputs).__name__)
         inferencer(inputs, out_dir=str(out), no_save_pred=False)
@@ -110,7 +110,7 @@ def test_supervision(det_inferencer, masks):
 
     inferencer = det_inferencer(instance_masks=masks, object_mask_thr=0.01, iou_thr=0.0)
     classes = [f'class {label}' for label in range(inferencer.model.panoptic_head.num_classes)]
-    sample = inferencer(PICTURE, return_datasamples=True)['predictions'][0]
+    sample = inferencer(IMAGE, return_datasamples=True)['predictions'][0]
     stock, ours = sv.Detections.from_mmdetection(sample), to_supervision(sample, classes)
     assert len(stock) == len(ours) > 0 and np.array_equal(stock.mask, ours.mask) and ours.mask.dtype == bool
     assert ours.data['class_name'].tolist() == [classes[label] for label in stock.class_id]
@@ -134,8 +134,8 @@ def test_sahi(tmp_path, name, masks):
     model = sahi.AutoDetectionModel.from_pretrained(
         'mmdet', config_path=str(tmp_path / 'config.py'), device='cpu', confidence_threshold=0.0
     )
-    found = get_prediction(PICTURE, model).object_prediction_list
-    assert model.has_mask and found and all(each.mask is not None for each in found)
+    objects = get_prediction(IMAGE, model).object_prediction_list
+    assert model.has_mask and objects and all(each.mask is not None for each in objects)
 
 
 def test_segmentor_inferencer_of_several_sizes():
@@ -146,7 +146,7 @@ def test_segmentor_inferencer_of_several_sizes():
     config = Config.fromfile(CONFIGS / 'mask2former_r18_shapes-semantic.py')
     config.model.backbone.init_cfg = None
     inferencer = apis.MMSegInferencer(config, device='cpu', show_progress=False)
-    images = [PICTURE, PICTURE[:32], PICTURE[:, :40]]
+    images = [IMAGE, IMAGE[:32], IMAGE[:, :40]]
     together = inferencer(images, batch_size=2)['predictions']
     for image, labels in zip(images, together):
         assert np.array_equal(labels, inferencer(image)['predictions']) and labels.shape == image.shape[:2]

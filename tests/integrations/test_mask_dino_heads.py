@@ -45,8 +45,8 @@ def test_every_batch_trains_everything(objects, semantic, denoised):
     expected = names_of(3)
     assert losses.keys() == (expected if denoised else {name for name in expected if 'dn_' not in name})
     assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
-    found = gradients(model)
-    assert all(gradient is not None and gradient.isfinite().all() for gradient in found.values())
+    actual = gradients(model)
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in actual.values())
 
 
 def test_boxes_without_extent():
@@ -120,9 +120,9 @@ def test_detector_results(start):
         expected = torch.stack(
             ((cx - w / 2) * right, (cy - h / 2) * down, (cx + w / 2) * right, (cy + h / 2) * down), -1
         )
-        found = sample.pred_instances
-        assert len(found) and ((found.bboxes[:, None] - expected).abs().amax(-1).amin(1) < 1e-3).all()
-        assert found.masks.shape[1:] == sample.ori_shape and (found.labels < THINGS).all()
+        actual = sample.pred_instances
+        assert len(actual) and ((actual.bboxes[:, None] - expected).abs().amax(-1).amin(1) < 1e-3).all()
+        assert actual.masks.shape[1:] == sample.ori_shape and (actual.labels < THINGS).all()
         assert sample.pred_panoptic_seg.sem_seg.shape[1:] == sample.ori_shape
         assert sample.pred_sem_seg.sem_seg.max() < THINGS + STUFF
 

@@ -31,7 +31,7 @@ def ann_file(tmp_path):
     """Three objects, one of each category; the name of the second is not the panoptic one."""
     annotations = []
     for number, (category, mask) in enumerate(zip((7, 8, 12), squares(3)), start=1):
-        codes = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
         annotations.append(
             dict(
                 id=number,
@@ -40,7 +40,7 @@ def ann_file(tmp_path):
                 iscrowd=0,
                 area=int(mask.sum()),
                 bbox=[8 * number - 8, 8 * number - 8, 7, 7],
-                segmentation=dict(codes, counts=codes['counts'].decode()),
+                segmentation=dict(rle, counts=rle['counts'].decode()),
             )
         )
     path = tmp_path / 'instances.json'
@@ -60,13 +60,13 @@ def evaluate(name, ann_file, meta=META, image=1):
     options = dict(type=name) if isinstance(name, str) else name
     metric = METRICS.build(dict(options, ann_file=ann_file, metric='segm'))
     metric.dataset_meta = meta
-    found = dict(
+    predictions = dict(
         labels=torch.tensor([0, 1, 2]),
         scores=torch.ones(3),
         masks=torch.from_numpy(squares(3)),
         bboxes=torch.zeros(3, 4),
     )
-    metric.process({}, [dict(img_id=image, ori_shape=(32, 32), pred_instances=found)])
+    metric.process({}, [dict(img_id=image, ori_shape=(32, 32), pred_instances=predictions)])
     return metric.evaluate(1)['coco/segm_mAP']
 
 
@@ -81,12 +81,12 @@ def test_faster_evaluation_counts_the_same(tmp_path):
     images, annotations, detections = [], [], []
     for number in range(1, 25):
         images.append(dict(id=number, file_name=f'{number}.jpg', height=120, width=160))
-        found = []
+        predictions = []
         for _ in range(random.randint(0, 12)):
             mask, category = np.zeros((120, 160), np.uint8), int(random.randint(1, 5))
             y, x, height, width = (int(n) for n in random.randint((0, 0, 5, 5), (100, 140, 60, 60)))
             mask[y : y + height, x : x + width] = 1
-            codes = coco_mask.encode(np.asfortranarray(mask))
+            rle = coco_mask.encode(np.asfortranarray(mask))
             annotations.append(
                 dict(
                     id=len(annotations) + 1,
@@ -95,13 +95,15 @@ def test_faster_evaluation_counts_the_same(tmp_path):
                     iscrowd=int(random.rand() < 0.1),
                     area=int(mask.sum()),
                     bbox=[x, y, min(width, 160 - x), min(height, 120 - y)],
-                    segmentation=dict(codes, counts=codes['counts'].decode()),
+                    segmentation=dict(rle, counts=rle['counts'].decode()),
                 )
             )
             if random.rand() < 0.8:
                 label = category if random.rand() < 0.9 else int(random.randint(1, 5))
-                found.append((np.roll(mask, random.randint(-4, 5, 2), (0, 1)), label - 1, random.randint(0, 10) / 10))
-        detections.append(found)
+                predictions.append(
+                    (np.roll(mask, random.randint(-4, 5, 2), (0, 1)), label - 1, random.randint(0, 10) / 10)
+                )
+        detections.append(predictions)
     path = tmp_path / 'instances.json'
     path.write_text(
         json.dumps(
@@ -116,8 +118,8 @@ def test_faster_evaluation_counts_the_same(tmp_path):
     ):
         metric = METRICS.build(dict(options, ann_file=str(path), metric=['bbox', 'segm'], classwise=True))
         metric.dataset_meta = dict(classes=('1', '2', '3', '4'))
-        for image, found in zip(images, detections):
-            masks = np.array([mask for mask, _, _ in found], bool).reshape(-1, 120, 160)
+        for image, predictions in zip(images, detections):
+            masks = np.array([mask for mask, _, _ in predictions], bool).reshape(-1, 120, 160)
             boxes = [[*np.argwhere(mask).min(0)[::-1], *np.argwhere(mask).max(0)[::-1] + 1] for mask in masks]
             metric.process(
                 {},
@@ -126,8 +128,8 @@ def test_faster_evaluation_counts_the_same(tmp_path):
                         img_id=image['id'],
                         ori_shape=(120, 160),
                         pred_instances=dict(
-                            labels=torch.tensor([label for _, label, _ in found], dtype=torch.long),
-                            scores=torch.tensor([score for _, _, score in found]),
+                            labels=torch.tensor([label for _, label, _ in predictions], dtype=torch.long),
+                            scores=torch.tensor([score for _, _, score in predictions]),
                             masks=torch.from_numpy(masks),
                             bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
                         ),
@@ -194,7 +196,7 @@ def test_names_as_ids_of_images(ann_file):
 
 
 @pytest.mark.parametrize('faster', [True, False])
-def test_images_that_nobody_evaluated_count_nothing(ann_file, faster):
+def test_images_that_were_not_evaluated_count_nothing(ann_file, faster):
     """As where a data set takes some ``indices``; to the stock metric their objects are missed."""
     content = json.loads(open(ann_file).read())
     content['images'].append(dict(content['images'][0], id=2))

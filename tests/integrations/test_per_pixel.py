@@ -19,13 +19,13 @@ def features(height, width):
 
 @pytest.mark.parametrize('size', [(64, 96), (62, 93), (61, 95)], ids=str)
 def test_maps_are_enlarged_four_times_and_cut(size):
-    """As the official head does it, whatever the picture's size: not stretched to it."""
+    """As the official head does it, whatever the image's size: not stretched to it."""
     head = segmentor().decode_head.eval()
     feats = features(64, 96)
-    found = head.predict(feats, [dict(pad_shape=size, img_shape=size)])
+    actual = head.predict(feats, [dict(pad_shape=size, img_shape=size)])
     [logits] = head(feats)
     expected = F.interpolate(logits, scale_factor=4, mode='bilinear', align_corners=False)[..., : size[0], : size[1]]
-    assert found.shape[-2:] == size and torch.equal(found, expected)
+    assert actual.shape[-2:] == size and torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize('kind', ['PerPixelSegHead', 'PerPixelPlusSegHead'])

@@ -71,14 +71,14 @@ def segmentation(rng, mask, box):
         half = width // 2
         parts = [(x, half), (x + half, width - half)] if form else [(x, width)]
         return [[a, y, a + w, y, a + w, y + height, a, y + height] for a, w in parts]
-    code = coco_masks.encode(np.asfortranarray(mask))
+    rle = coco_masks.encode(np.asfortranarray(mask))
     if form == 2:
-        return dict(code, counts=code['counts'].decode())
+        return dict(rle, counts=rle['counts'].decode())
     values = np.concatenate(([0], mask.T.ravel().astype(int), [-1]))
     return dict(size=list(mask.shape), counts=np.diff(np.flatnonzero(np.diff(values)), prepend=0).tolist())
 
 
-def samples(content, masks, change=lambda found: found):
+def samples(content, masks, change=lambda result: result):
     """Data samples whose predictions are the objects, crowds left out."""
     labels = {category['id']: label for label, category in enumerate(content['categories'])}
     for image in content['images']:
@@ -90,13 +90,13 @@ def samples(content, masks, change=lambda found: found):
         size = image['height'], image['width']
         boxes = np.array([each['bbox'] for each, _ in mine], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        found = dict(
+        result = dict(
             labels=torch.tensor([labels[each['category_id']] for each, _ in mine], dtype=torch.long),
             scores=torch.ones(len(mine)),
             bboxes=torch.from_numpy(boxes),
             masks=torch.from_numpy(np.array([mask for _, mask in mine], bool).reshape(-1, *size)),
         )
-        yield dict(img_id=image['id'], ori_shape=size, img_path=image['file_name'], pred_instances=change(found))
+        yield dict(img_id=image['id'], ori_shape=size, img_path=image['file_name'], pred_instances=change(result))
 
 
 def build(folder, content, options=KINDS[0], **more):
@@ -107,7 +107,7 @@ def build(folder, content, options=KINDS[0], **more):
     return metric
 
 
-def score(folder, content, masks, change=lambda found: found, options=KINDS[0]):
+def score(folder, content, masks, change=lambda result: result, options=KINDS[0]):
     metric = build(folder, content, options)
     for sample in samples(content, masks, change):
         metric.process({}, [sample])
@@ -119,11 +119,11 @@ def score(folder, content, masks, change=lambda found: found, options=KINDS[0]):
 def test_the_annotations_score_one(seed, options, tmp_path):
     content, masks = drawn(seed)
     any_object = any(not each.get('iscrowd') for each in content['annotations'])
-    found = score(tmp_path, content, masks, options=options)
-    assert found['coco/segm_mAP'] == found['coco/bbox_mAP'] == (1 if any_object else -1)
+    result = score(tmp_path, content, masks, options=options)
+    assert result['coco/segm_mAP'] == result['coco/bbox_mAP'] == (1 if any_object else -1)
     if any_object:
         missed = score(
-            tmp_path, content, masks, lambda found: {key: value[1:] for key, value in found.items()}, options=options
+            tmp_path, content, masks, lambda result: {key: value[1:] for key, value in result.items()}, options=options
         )
         assert missed['coco/segm_mAP'] < 1 and missed['coco/bbox_mAP'] < 1
 
@@ -156,8 +156,8 @@ def small(change=None):
 
 
 def test_a_shifted_mask_scores_less(tmp_path):
-    def shifted(found):
-        return dict(found, masks=found['masks'].roll(1, -1))
+    def shifted(result):
+        return dict(result, masks=result['masks'].roll(1, -1))
 
     assert 0 < score(tmp_path, *small(), shifted)['coco/segm_mAP'] < 1
 
@@ -242,8 +242,8 @@ def test_padding_of_the_sampler_is_cut_off(tmp_path):
 
 
 def test_no_result_at_all_scores_zero(tmp_path):
-    found = score(tmp_path, *small(), lambda found: {key: value[:0] for key, value in found.items()})
-    assert found['coco/segm_mAP'] == found['coco/bbox_mAP'] == 0
+    result = score(tmp_path, *small(), lambda result: {key: value[:0] for key, value in result.items()})
+    assert result['coco/segm_mAP'] == result['coco/bbox_mAP'] == 0
 
 
 def test_result_files_are_whole_and_have_the_own_ids(tmp_path):

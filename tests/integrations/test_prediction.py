@@ -38,20 +38,22 @@ def test_the_device_is_waited_for(form, waits):
                 *model.panoptic_head.predict(features, data['data_samples']), data['data_samples']
             )
 
-        run()  # what is kept from picture to picture
-        found = syncs.count_syncs(run)
-    assert found.total <= waits * len(data['data_samples']), str(found)
+        run()  # what is kept from image to image
+        counted = syncs.count_syncs(run)
+    assert counted.total <= waits * len(data['data_samples']), str(counted)
 
 
 def test_codes_instead_of_bitmaps():
-    for bitmaps, codes in zip(predict(detector()), predict(detector(instance_masks='rle'))):
-        expected, found = bitmaps.pred_instances, codes.pred_instances
-        assert len(found) == len(expected) > 1
+    for bitmaps, rles in zip(predict(detector()), predict(detector(instance_masks='rle'))):
+        expected, actual = bitmaps.pred_instances, rles.pred_instances
+        assert len(actual) == len(expected) > 1
         for name in ('bboxes', 'labels', 'scores'):
-            assert torch.equal(found[name], expected[name])
-        assert found.masks == [coco_masks.encode(np.asfortranarray(mask)) for mask in expected.masks.numpy()]
-        chosen = found.scores > found.scores.median()
-        assert found[chosen].masks == [mask for mask, is_chosen in zip(found.masks, chosen.tolist()) if is_chosen]
+            assert torch.equal(actual[name], expected[name])
+        assert actual.masks == [coco_masks.encode(np.asfortranarray(mask)) for mask in expected.masks.numpy()]
+        above_median = actual.scores > actual.scores.median()
+        assert actual[above_median].masks == [
+            mask for mask, is_above in zip(actual.masks, above_median.tolist()) if is_above
+        ]
 
 
 def test_mmdets_metric_reads_codes():
@@ -64,18 +66,18 @@ def test_mmdets_metric_reads_codes():
         metric.dataset_meta = dict(classes=('a', 'b', 'c', 'd'))
         for number, sample in enumerate(predict(detector(instance_masks=form))):
             sample.set_metainfo(dict(img_id=number))
-            # the truth: a few of the predictions themselves, so that there is something to find
-            codes = sample.pred_instances.masks
+            # ground truth: a few of the predictions themselves, so that there is something to find
+            rles = sample.pred_instances.masks
             if form == 'bitmap':
-                codes = [coco_masks.encode(np.asfortranarray(mask)) for mask in codes.numpy()]
+                rles = [coco_masks.encode(np.asfortranarray(mask)) for mask in rles.numpy()]
             boxes, labels = sample.pred_instances.bboxes.tolist(), sample.pred_instances.labels.tolist()
-            truth = [dict(bbox=boxes[i], bbox_label=labels[i], mask=dict(codes[i]), ignore_flag=0) for i in (0, 3)]
-            sample.set_metainfo(dict(instances=truth))
+            annotations = [dict(bbox=boxes[i], bbox_label=labels[i], mask=dict(rles[i]), ignore_flag=0) for i in (0, 3)]
+            sample.set_metainfo(dict(instances=annotations))
             metric.process({}, [sample.to_dict()])
         stored.append([result for _, result in metric.results])
         values.append(metric.compute_metrics(metric.results))
-    for bitmaps, codes in zip(*stored):
-        assert bitmaps['masks'] == codes['masks'] and np.array_equal(bitmaps['scores'], codes['scores'])
+    for bitmaps, rles in zip(*stored):
+        assert bitmaps['masks'] == rles['masks'] and np.array_equal(bitmaps['scores'], rles['scores'])
     assert values[0] == values[1] and values[0]['segm_mAP'] > 0
 
 

@@ -106,8 +106,8 @@ def test_training(folder, kind, loader, pack, head):
         with pytest.raises(AttributeError, match='PackPanopticInputs packs segments, not .* of instances'):
             losses(folder, kind, loader, pack, head)
         return
-    found = losses(folder, kind, loader, pack, head)
-    assert all(loss.isfinite().all() for loss in found.values()) and found['loss_mask'] > 0
+    actual = losses(folder, kind, loader, pack, head)
+    assert all(loss.isfinite().all() for loss in actual.values()) and actual['loss_mask'] > 0
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,14 @@ def samples(folder, pipeline_meta):
 
     options = data_set(folder, '', [])
     data = PanopticDataset(**{key: value for key, value in options.items() if key != 'type'}, test_mode=True)
-    codes = torch.from_numpy(small_data.label_map(values=(2, 1000, 2001)))[None]
+    panoptic_ids = torch.from_numpy(small_data.label_map(values=(2, 1000, 2001)))[None]
     for item in (data.get_data_info(i) for i in range(len(data))):
         meta = {key: item[key] for key in ('img_id', 'img_path', *pipeline_meta)}
-        yield dict(meta, ori_shape=small_data.SIZE, pred_panoptic_seg=dict(sem_seg=codes.clone()))
+        yield dict(meta, ori_shape=small_data.SIZE, pred_panoptic_seg=dict(sem_seg=panoptic_ids.clone()))
 
 
 def test_metric_without_annotation_file(folder, tmp_path):
-    """The stock metric's options; the truth is that of the data samples."""
+    """The stock metric's options; the ground truth is that of the data samples."""
     from m2f_mm.evaluation import PanopticMetric
 
     metric = PanopticMetric(nproc=4, ann_file=None, seg_prefix=None, outfile_prefix=str(tmp_path / 'result'))
@@ -209,8 +209,8 @@ def test_stock_data_beside_our_head_are_checked(tmp_path, form):
     with DefaultScope.overwrite_default_scope('mmdet'):
         [first, _] = DATASETS.build(cfg)
     areas = [height * width for _, _, width, height in small_data.boxes()]
-    found = first['data_samples'].gt_instances.masks.areas
-    assert len(found) == 2 and all(0.8 * area < one < 1.3 * area for one, area in zip(found, areas))
+    actual = first['data_samples'].gt_instances.masks.areas
+    assert len(actual) == 2 and all(0.8 * area < one < 1.3 * area for one, area in zip(actual, areas))
     small_data.coco(tmp_path, 2, form=form, change=lambda content: content['annotations'][3].update(segmentation=None))
     with (
         pytest.raises(ValueError, match=r'instances_train\.json: annotation 4 of image 2: the segmentation is None'),

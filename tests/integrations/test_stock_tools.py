@@ -42,7 +42,7 @@ def test_stock_tuple(config, ours):
     theirs = build_detector(config())
     theirs.load_state_dict(model.state_dict())
     batch = clip_batch(1, 2) if config is video_config else detection_batch()
-    found = tensors(model, copy.deepcopy(batch))
+    actual = tensors(model, copy.deepcopy(batch))
     if config is video_config:  # the stock video detector has no mode='tensor', but its head a forward
         data = theirs.data_preprocessor(copy.deepcopy(batch), False)
         with torch.no_grad():
@@ -50,8 +50,8 @@ def test_stock_tuple(config, ours):
             expected = theirs.track_head.forward(features, data['data_samples'])
     else:
         expected = tensors(theirs, copy.deepcopy(batch))
-    assert type(found) is tuple and len(found) == 2
-    for mine, stock in zip(found, expected):
+    assert type(actual) is tuple and len(actual) == 2
+    for mine, stock in zip(actual, expected):
         assert type(mine) is type(stock) and len(mine) == len(stock)
         for layer, other in zip(mine, stock):
             assert layer.shape == other.shape
@@ -90,8 +90,8 @@ def test_flops_of_published_networks(name, expected):
         model = MODELS.build(use_our_heads(model)).eval()
     data = model.data_preprocessor(detection_batch((1,), sizes=((128, 128),)), False)
     model.forward = partial(model.forward, data_samples=data['data_samples'])
-    found = get_model_complexity_info(model, None, inputs=data['inputs'], show_table=False, show_arch=False)
-    assert found['flops'] == pytest.approx(expected, rel=0.01)
+    actual = get_model_complexity_info(model, None, inputs=data['inputs'], show_table=False, show_arch=False)
+    assert actual['flops'] == pytest.approx(expected, rel=0.01)
 
 
 def segmentor(**test_cfg):

@@ -41,7 +41,7 @@ MASK_DINO = {
     'a worker with boxes alone': ((3, 2), (1,), {}),
     'boxes alone': ((3, 2), (0, 1), {}),
     'a detector': ((3, 0), (0,), DETECTOR),
-    'nobody teaches boxes': ((3, 2), (), dict(loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0))),
+    'no loss of boxes': ((3, 2), (), dict(loss_bbox=dict(loss_weight=0), loss_iou=dict(loss_weight=0))),
     'learned queries': ((3, 0), (), dict(two_stage=False)),
 }
 

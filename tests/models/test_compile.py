@@ -37,8 +37,8 @@ def test_prediction_is_one_graph(detector):
     run = network(detector.eval())
     images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected, found = run(images), torch.compile(run, fullgraph=True, backend='eager')(images)
-    for mine, theirs in zip(torch.utils._pytree.tree_leaves(found), torch.utils._pytree.tree_leaves(expected)):
+        expected, actual = run(images), torch.compile(run, fullgraph=True, backend='eager')(images)
+    for mine, theirs in zip(torch.utils._pytree.tree_leaves(actual), torch.utils._pytree.tree_leaves(expected)):
         assert_close(mine, theirs, 1e-5)
 
 
@@ -54,8 +54,8 @@ def test_training_is_one_graph(detector):
         return outputs, {name: p.grad.clone() for name, p in detector.named_parameters() if p.grad is not None}
 
     expected, expected_gradients = step(run)
-    found, gradients = step(torch.compile(run, fullgraph=True, backend=BACKEND))
-    for mine, theirs in zip(found, expected):
+    actual, gradients = step(torch.compile(run, fullgraph=True, backend=BACKEND))
+    for mine, theirs in zip(actual, expected):
         assert_close(mine, theirs, 1e-5)
     assert gradients.keys() == expected_gradients.keys() and len(gradients) > 100
     for name, gradient in gradients.items():
@@ -75,8 +75,8 @@ def test_losses_of_a_compiled_network(detector):
     expected = losses()
     detector.backbone.compile(backend='eager', fullgraph=True)
     head.forward = torch.compile(head.forward, backend='eager')  # what comes out is a structure of this package
-    found = losses()
-    assert found.keys() == expected.keys()
-    for name, loss in found.items():
+    actual = losses()
+    assert actual.keys() == expected.keys()
+    for name, loss in actual.items():
         assert_close(loss, expected[name], 1e-4, name)
-    sum(found.values()).backward()
+    sum(actual.values()).backward()

@@ -55,11 +55,11 @@ def test_in_float32(backend):
     inputs = make_inputs(torch.float32)
     wide = [x.double().requires_grad_() for x in inputs]
     narrow = [x.requires_grad_() for x in inputs]
-    expected, found = run('pytorch', wide), run(backend, narrow)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.cpu().double(), expected, atol=1e-5, rtol=1e-5)
+    expected, actual = run('pytorch', wide), run(backend, narrow)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual.cpu().double(), expected, atol=1e-5, rtol=1e-5)
     expected.square().sum().backward()
-    found.square().sum().backward()
+    actual.square().sum().backward()
     for mine, twin in zip(narrow, wide):
         torch.testing.assert_close(mine.grad.double(), twin.grad, atol=1e-4, rtol=1e-4)
 

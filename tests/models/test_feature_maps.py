@@ -67,8 +67,8 @@ def test_the_finest_maps_are_taken(kind):
     expected, memories = module(feats[:4])
     for options in ({}, dict(release=True)) if isinstance(module, MSDeformAttnPixelDecoder) else ({},):
         with pytest.warns(UserWarning, match='has 4 in_channels, but gets 5 feature maps'):
-            found, others = module(list(feats), **options)
-        assert torch.equal(found, expected) and len(others) == len(memories)
+            actual, others = module(list(feats), **options)
+        assert torch.equal(actual, expected) and len(others) == len(memories)
         assert all(torch.equal(a, b) for a, b in zip(others, memories))
 
 

@@ -84,10 +84,10 @@ def test_first_offsets_point_in_all_directions():
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_coordinates_stay_float32_under_amp(dtype, monkeypatch):
     """In fp16 a coordinate near 1 is off by up to a pixel of a map of 2048."""
-    seen = []
+    dtypes = []
 
     def spy(value, shapes, locations, weights, *options):
-        seen.append((value.dtype, locations.dtype, weights.dtype))
+        dtypes.append((value.dtype, locations.dtype, weights.dtype))
         return sample_levels(value, shapes, locations, weights, *options)
 
     monkeypatch.setattr(ms_deform_attn, 'sample_levels', spy)
@@ -95,7 +95,7 @@ def test_coordinates_stay_float32_under_amp(dtype, monkeypatch):
     reference = torch.rand(1, 5, 2, 2)
     with torch.autocast('cpu', dtype):
         out = attention(query, value, reference, SHAPES)
-    assert seen == [(torch.float32,) * 3]
+    assert dtypes == [(torch.float32,) * 3]
     expected = attention(query, value, reference, SHAPES)
     assert (out.float() - expected).abs().max() < 0.05 * expected.abs().max()
 
@@ -116,8 +116,8 @@ def test_attention_is_multi_head_attention(masked):
     torch.testing.assert_close(out, expected)
     out.square().sum().backward()
     expected.square().sum().backward()
-    for parameter, wanted in zip(attention.attn.parameters(), twin.parameters()):
-        torch.testing.assert_close(parameter.grad, wanted.grad)
+    for parameter, reference in zip(attention.attn.parameters(), twin.parameters()):
+        torch.testing.assert_close(parameter.grad, reference.grad)
 
 
 def random_batch_norm():
@@ -142,7 +142,7 @@ def test_frozen_batch_norm_is_batch_norm_in_eval_mode():
 
 
 def test_frozen_batch_norm_in_place():
-    """Only where it is asked for, and no gradient is wanted."""
+    """Only where it is asked for, and without gradients."""
     x = torch.randn(2, 6, 4, 5)
     expected, plain, lean = FrozenBN(6)(x), FrozenBN(6), FrozenBN(6, inplace=True)
     with torch.no_grad():
@@ -259,11 +259,11 @@ def test_recomputed_outputs_have_the_same_gradients():
     norm, linear, conv = nn.LayerNorm(7), nn.Linear(7, 20), nn.Conv2d(3, 3, 3, padding=1)
     cheap = [norm, nn.Tanh(), Sum()]
     x = torch.randn(2, 3, 7, requires_grad=True)
-    found = []
+    actual = []
     for enabled in (False, True):
         with recompute_outputs(cheap, enabled):
-            found.append(gradients_through(x, *cheap, linear, conv))
-    for mine, theirs in zip(*found):
+            actual.append(gradients_through(x, *cheap, linear, conv))
+    for mine, theirs in zip(*actual):
         assert torch.equal(mine, theirs)
 
 

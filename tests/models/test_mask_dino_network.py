@@ -67,19 +67,19 @@ def step(model, run=None):
     """Outputs of a step with the same noise, and the gradients of all weights."""
     model.zero_grad()
     torch.manual_seed(0)
-    found = outputs(model(features(), targets=targets())) if run is None else run(features())
-    sum((x * x).mean() for x in found).backward()
-    return found, {
+    actual = outputs(model(features(), targets=targets())) if run is None else run(features())
+    sum((x * x).mean() for x in actual).backward()
+    return actual, {
         name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
     }
 
 
-def assert_same(gradients, wanted):
+def assert_same(gradients, expected):
     """Each within a thousandth of its norm or, where that is nothing but rounding, of the largest norm."""
-    assert gradients.keys() == wanted.keys()
-    floor = 1e-5 * max(gradient.norm() for gradient in wanted.values())
+    assert gradients.keys() == expected.keys()
+    floor = 1e-5 * max(gradient.norm() for gradient in expected.values())
     for name, gradient in gradients.items():
-        assert (gradient - wanted[name]).norm() <= max(1e-3 * wanted[name].norm(), floor), name
+        assert (gradient - expected[name]).norm() <= max(1e-3 * expected[name].norm(), floor), name
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def assert_same(gradients, wanted):
     ids=['two stages', 'learned contents', 'one stage', 'boxes alone'],
 )
 def test_recomputing_changes_nothing(options):
-    (expected, wanted), (found, gradients) = (step(network(kind, **options).train()) for kind in ('none', 'full'))
-    for mine, theirs in zip(found, expected, strict=True):
+    (expected, reference), (actual, gradients) = (step(network(kind, **options).train()) for kind in ('none', 'full'))
+    for mine, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(mine, theirs)
-    assert wanted.keys() == dict(network(**options).named_parameters()).keys()
-    assert_same(gradients, wanted)
+    assert reference.keys() == dict(network(**options).named_parameters()).keys()
+    assert_same(gradients, reference)
 
 
 @pytest.mark.parametrize('start', ['no', 'mask2box'])
@@ -106,8 +106,8 @@ def test_prediction_is_one_graph(start):
     model = network(boxes_from_masks=start).eval()
     with torch.no_grad():
         expected = outputs(model(features()))
-        found = torch.compile(lambda x: outputs(model(x)), fullgraph=True, backend='eager')(features())
-    for mine, theirs in zip(found, expected, strict=True):
+        actual = torch.compile(lambda x: outputs(model(x)), fullgraph=True, backend='eager')(features())
+    for mine, theirs in zip(actual, expected, strict=True):
         assert_close(mine, theirs, 1e-4)
 
 
@@ -115,23 +115,23 @@ def test_training_is_one_graph():
     """Without noised objects, whose number changes from batch to batch."""
     torch._dynamo.reset()
     model = network(denoising_queries=0).train()
-    expected, wanted = step(model, lambda x: outputs(model(x)))
-    found, gradients = step(model, torch.compile(lambda x: outputs(model(x)), fullgraph=True, backend=BACKEND))
-    for mine, theirs in zip(found, expected, strict=True):
+    expected, reference = step(model, lambda x: outputs(model(x)))
+    actual, gradients = step(model, torch.compile(lambda x: outputs(model(x)), fullgraph=True, backend=BACKEND))
+    for mine, theirs in zip(actual, expected, strict=True):
         assert_close(mine, theirs, 1e-4)
     assert len(gradients) > 100
-    assert_same(gradients, wanted)
+    assert_same(gradients, reference)
 
 
 def test_noised_objects_in_a_compiled_network():
     """Compiled in place, as a user does it; graphs may break where the noise is drawn."""
     torch._dynamo.reset()
     model = network().train()
-    (expected, _), (found, _) = (
+    (expected, _), (actual, _) = (
         step(model),
         step(model, lambda x: outputs(torch.compile(model.forward, backend='eager')(x, targets=targets()))),
     )
-    for mine, theirs in zip(found, expected, strict=True):
+    for mine, theirs in zip(actual, expected, strict=True):
         assert_close(mine, theirs, 1e-4)
 
 

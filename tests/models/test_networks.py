@@ -76,7 +76,7 @@ def maskformer(channels, encoder, classes):
     return build(channels, head, maskformer_head_keys(encoder))
 
 
-def pictures(frames=1):
+def images(frames=1):
     """(T, 3, 96, 128), made of integers, normalised."""
     t, c, y, x = torch.meshgrid(*map(torch.arange, (frames, 3, 96, 128)), indexing='ij')
     pixels = (7 * x + 13 * y + 29 * c + 17 * t + 5 * ((x * y) % 11)) % 256
@@ -334,15 +334,15 @@ def outputs(model, frames=1):
     """Every tensor that the tables know by name."""
     model.train().backbone.eval()
     with torch.no_grad():
-        features = model.backbone(pictures(frames))
+        features = model.backbone(images(frames))
         mask_features, memories = model.panoptic_head.pixel_decoder(features)
         predictions = model.panoptic_head(features, num_frames=frames)
-    found = {'res2': features[0], 'res5': features[3], 'mask_features': mask_features}
-    found.update({f'memory{i}': memory for i, memory in enumerate(memories)})
+    actual = {'res2': features[0], 'res5': features[3], 'mask_features': mask_features}
+    actual.update({f'memory{i}': memory for i, memory in enumerate(memories)})
     for layer in range(predictions.num_layers):
-        found[f'logits{layer}'] = predictions.class_logits[layer]
-        found[f'masks{layer}'] = torch.stack(predictions.mask_logits(layer))
-    return found
+        actual[f'logits{layer}'] = predictions.class_logits[layer]
+        actual[f'masks{layer}'] = torch.stack(predictions.mask_logits(layer))
+    return actual
 
 
 def compare(name, tensor, row, tolerance):
@@ -369,10 +369,10 @@ def test_published_network(name, channels, table, classes, frames, monkeypatch):
         return attention_mask(embeds, features)
 
     monkeypatch.setattr(recorder, 'attention_mask', counting)
-    found = outputs(model, frames)
+    actual = outputs(model, frames)
     for tensor, row in table.items():
         # One pixel of a late attention mask of the Swin model lies on the threshold: rounding decides.
-        compare(tensor, found[tensor], row, 5e-3 if name == 'swin' and tensor.endswith('9') else 1e-4)
+        compare(tensor, actual[tensor], row, 5e-3 if name == 'swin' and tensor.endswith('9') else 1e-4)
     assert blocked == BLOCKED[name]
 
 
@@ -380,7 +380,7 @@ def test_published_network_frame_by_frame():
     """MinVIS: vectors of the queries, joined frames, mean logits, results."""
     model = mask2former(RESNET, 40).eval()
     with torch.no_grad():
-        predictions = model.panoptic_head(model.backbone(pictures(3)))
+        predictions = model.panoptic_head(model.backbone(images(3)))
     compare('logits', predictions.class_logits[-1], MINVIS['logits'], 1e-4)
     compare('masks', torch.stack([each[:, 0] for each in predictions.mask_logits()], 1), MINVIS['masks'], 1e-4)
     compare('queries', predictions.queries.permute(2, 0, 1), MINVIS['queries'], 1e-4)
@@ -394,10 +394,12 @@ def test_published_network_frame_by_frame():
             sizes,
         )
     compare('mean logits', tracks.store.mean_logits, MINVIS['mean logits'], 1e-4)
-    found = tracks.finish()
-    assert [track.label for track in found] == [11] * 10
-    assert found[0].score == pytest.approx(0.070482, abs=1e-6) and found[-1].score == pytest.approx(0.070396, abs=1e-6)
-    assert sum(map(coco_masks.area, found[0].masks)) == pytest.approx(132762, abs=5)
+    actual = tracks.finish()
+    assert [track.label for track in actual] == [11] * 10
+    assert actual[0].score == pytest.approx(0.070482, abs=1e-6) and actual[-1].score == pytest.approx(
+        0.070396, abs=1e-6
+    )
+    assert sum(map(coco_masks.area, actual[0].masks)) == pytest.approx(132762, abs=5)
 
 
 @pytest.mark.parametrize(
@@ -411,10 +413,10 @@ def test_published_network_frame_by_frame():
 def test_published_maskformer(name, channels, encoder, classes, size):
     model = maskformer(channels, encoder, classes)
     assert size in (None, sum(parameter.numel() for parameter in model.parameters()))
-    found = outputs(model)
-    assert 'logits5' in found and 'logits6' not in found
+    actual = outputs(model)
+    assert 'logits5' in actual and 'logits6' not in actual
     for tensor, row in MASKFORMER[name].items():
-        compare(tensor, found[tensor], row, 1e-4)
+        compare(tensor, actual[tensor], row, 1e-4)
 
 
 def test_parameters_of_the_published_network():
@@ -464,9 +466,9 @@ def test_start_queries():
     """The learned contents, given explicitly, are what a network starts from by itself."""
     model, features = thin_network().eval(), thin_features(2)
     learned = model.query_feat.weight.expand(2, -1, -1)
-    expected, found = model(features)[-1], model(features, start_queries=learned)[-1]
-    assert torch.equal(found.class_logits, expected.class_logits)
-    assert torch.equal(found.mask_embeds, expected.mask_embeds)
+    expected, actual = model(features)[-1], model(features, start_queries=learned)[-1]
+    assert torch.equal(actual.class_logits, expected.class_logits)
+    assert torch.equal(actual.mask_embeds, expected.mask_embeds)
     other = model(features, start_queries=learned.flip(1))[-1]
     assert not torch.equal(other.class_logits, expected.class_logits)
     model.train()(features, start_queries=learned.detach())[-1].class_logits.sum().backward()
@@ -479,15 +481,15 @@ def test_extra_queries_that_the_matched_ones_do_not_see():
     expected = model(features)
     mask_features, memories = model._decode_pixels(features)
     levels = [model._memory(memory, level, 1) for level, memory in enumerate(memories)]
-    found = recorder.PredictionRecorder(model, mask_features, True, [memory.shape[-2:] for memory in memories])
-    found.add_extra_queries(2, groups=1)
+    collected = recorder.PredictionRecorder(model, mask_features, True, [memory.shape[-2:] for memory in memories])
+    collected.add_extra_queries(2, groups=1)
     content, positions = (
         torch.cat((torch.randn(2, 32), part.weight)).expand(2, -1, -1) for part in (model.query_feat, model.query_embed)
     )
     extra = torch.arange(7) < 2
     visible = (extra[:, None] | ~extra)[None, None]
-    model.transformer_decoder(content, positions, levels, found, visible)
-    predictions = found.predictions()
+    model.transformer_decoder(content, positions, levels, collected, visible)
+    predictions = collected.predictions()
     assert len(predictions) == len(predictions.denoising) == len(expected) and predictions.groups == 1
     assert predictions.denoising[-1].class_logits.shape == (2, 2, 4)
     torch.testing.assert_close(predictions.queries, expected.queries)

@@ -84,9 +84,9 @@ def traced(request):
     return module, feats
 
 
-def compare(found, expected):
-    for mine, wanted in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, wanted, atol=2e-5, rtol=1e-4)
+def compare(actual, expected):
+    for mine, reference in zip(actual, expected, strict=True):
+        torch.testing.assert_close(mine, reference, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings('ignore')

@@ -22,9 +22,9 @@ def test_weights_convert_back(case):
     """The model's own tensors under official names are the recorded ones."""
     _, recorded, model = case
     back, official = to_official(model.state_dict()), recorded['state_dict']
-    wanted = {key: value for key, value in official.items() if not key.startswith('criterion.')}
-    assert back.keys() == {key.replace('static_query', 'query_feat') for key in wanted}
-    assert all(torch.equal(back[key.replace('static_query', 'query_feat')], value) for key, value in wanted.items())
+    expected = {key: value for key, value in official.items() if not key.startswith('criterion.')}
+    assert back.keys() == {key.replace('static_query', 'query_feat') for key in expected}
+    assert all(torch.equal(back[key.replace('static_query', 'query_feat')], value) for key, value in expected.items())
 
 
 def test_backbone(case):
@@ -50,8 +50,8 @@ def test_pixel_decoder(case):
     mask_features, memories = decoder(recorded_features(recorded))
     for hook in hooks:
         hook.remove()
-    for layer, wanted in zip(layers, expected['encoder_layers']):
-        assert_close(layer, wanted, FORWARD, 'encoder layer')
+    for layer, official in zip(layers, expected['encoder_layers']):
+        assert_close(layer, official, FORWARD, 'encoder layer')
     (_, _, reference, levels, _), out = attention[0]
     assert_close(
         reference.expand_as(expected['deform0']['reference_points']),
@@ -62,8 +62,8 @@ def test_pixel_decoder(case):
     assert [list(shape) for shape in levels.shapes] == expected['deform0']['spatial_shapes'].tolist()
     assert_close(out, expected['deform0']['out'], FORWARD, 'first deformable attention')
     assert_close(mask_features, expected['mask_features'], FORWARD, 'mask features')
-    for memory, wanted in zip(memories, expected['multi_scale']):
-        assert_close(memory, wanted, FORWARD, 'memory')
+    for memory, official in zip(memories, expected['multi_scale']):
+        assert_close(memory, official, FORWARD, 'memory')
 
 
 def test_decoder_layers(case, monkeypatch):
@@ -90,8 +90,8 @@ def test_training_step(case):
     check_gradients(recorded, 'train', model, expected['grads']['full_if_numel_le_1024'])
 
 
-def test_promises_are_masks(case):
-    """Sampling and matching pixels of promises is the same as sampling whole masks: the slow twin."""
+def test_lazy_masks_are_masks(case):
+    """Sampling and matching pixels of lazy masks is the same as sampling whole masks: the slow twin."""
     _, recorded, model = case
     predictions = model.panoptic_head(recorded_features(recorded))
     generator = torch.Generator().manual_seed(0)
@@ -100,4 +100,4 @@ def test_promises_are_masks(case):
     whole = torch.stack([mask_logits_from(e, f) for e, f in zip(embeds, features)])[:, :, 0]  # (B, Q, h, w)
     slow = torch.nn.functional.grid_sample(whole, 2 * points[:, :, None] - 1, align_corners=False)[..., 0]
     *_, last = predictions.samples([points] * predictions.num_layers)
-    assert_close(last, slow, 1e-5, 'sampled promises')
+    assert_close(last, slow, 1e-5, 'sampled lazy masks')

@@ -1,4 +1,4 @@
-"""Mask DINO's rooms against the recorded official ones: the pixel decoder, and the whole network."""
+"""Mask DINO's parts against the recorded official ones: the pixel decoder, and the whole network."""
 
 import json
 
@@ -43,14 +43,14 @@ def test_pixel_decoder(path):
     features = [recorded['features'][name] for name in FEATURES]
     for variant in recorded['variants']:
         settings, outputs = variant['settings'], variant['outputs']
-        seen, levels = len(settings['transformer_in_features']), settings['total_num_feature_levels']
+        inputs, levels = len(settings['transformer_in_features']), settings['total_num_feature_levels']
         decoder = MSDeformAttnPixelDecoder(
             [feature.shape[1] for feature in features],
             settings['conv_dim'],
             settings['mask_dim'],
             num_outs=levels,
-            num_encoder_levels=seen,
-            num_extra_levels=levels - seen,
+            num_encoder_levels=inputs,
+            num_extra_levels=levels - inputs,
             fine_first=settings['feature_order'] == 'low2high',
             always_fpn=True,
             num_layers=settings['enc_layers'],
@@ -67,8 +67,8 @@ def test_pixel_decoder(path):
         mask_features, memories = decoder(features)
         assert_close(mask_features, outputs['mask_features'], FORWARD, f'{variant["name"]}: mask features')
         assert len(memories) == len(outputs['multi_scale']) == levels
-        for memory, wanted in zip(memories, outputs['multi_scale']):
-            assert_close(memory, wanted, FORWARD, f'{variant["name"]}: memory')
+        for memory, expected in zip(memories, outputs['multi_scale']):
+            assert_close(memory, expected, FORWARD, f'{variant["name"]}: memory')
 
 
 @pytest.mark.parametrize('path', cases('mdino_pixel_decoder'))
@@ -76,8 +76,8 @@ def test_giou_and_boxes_of_masks(path):
     """Small functions alone: generalised IoU of pairs, boxes around masks in both ways, the inverse of the sigmoid."""
     functions = load(path)[1]['functions']
     giou = functions['generalized_box_iou']
-    found = generalized_iou(giou['boxes1_cxcywh'][:, None], giou['boxes2_cxcywh'][None])
-    assert_close(found, giou['out'], LOSS, 'generalised IoU')
+    actual = generalized_iou(giou['boxes1_cxcywh'][:, None], giou['boxes2_cxcywh'][None])
+    assert_close(actual, giou['out'], LOSS, 'generalised IoU')
     recorded = functions['mask_to_box']
     masks = recorded['masks'].bool()
     height, width = masks.shape[1:]
@@ -99,13 +99,13 @@ class OfficialMaskDINO(torch.nn.Module):
 
 def whole_cases():
     """pytest parameters: (configuration, recording) of every recorded network."""
-    found = []
+    parameters = []
     for path in sorted(ROOT.glob('*.json')):
         info = json.loads(path.read_text())
         if info.get('kind') == 'mdino':
             recorded = torch.load(path.with_suffix('.pt'), weights_only=True)
-            found += [pytest.param((case, recorded[name]), id=name) for name, case in info['cases'].items()]
-    return found or [pytest.param(None, marks=pytest.mark.skip(reason='no recorded mdino case'))]
+            parameters += [pytest.param((case, recorded[name]), id=name) for name, case in info['cases'].items()]
+    return parameters or [pytest.param(None, marks=pytest.mark.skip(reason='no recorded mdino case'))]
 
 
 @pytest.fixture(scope='module', params=whole_cases())
@@ -129,13 +129,13 @@ def test_weights_convert_back(case):
     """The shared modules are stored as often as the official code stores them."""
     _, recorded, model = case
     back = to_official(model.state_dict())
-    wanted = {key: value for key, value in recorded['state_dict'].items() if not key.startswith('criterion.')}
-    assert back.keys() == wanted.keys() and all(torch.equal(back[key], wanted[key]) for key in wanted)
+    expected = {key: value for key, value in recorded['state_dict'].items() if not key.startswith('criterion.')}
+    assert back.keys() == expected.keys() and all(torch.equal(back[key], expected[key]) for key in expected)
 
 
-def assert_predictions(found, expected, what, names=('pred_logits', 'pred_masks', 'pred_boxes')):
+def assert_predictions(actual, expected, what, names=('pred_logits', 'pred_masks', 'pred_boxes')):
     """One layer of ours (predictions, index) against a recorded one."""
-    predictions, layer = found
+    predictions, layer = actual
     assert_close(predictions.class_logits[layer], expected[names[0]], FORWARD, f'{what}: class logits')
     assert_close(predictions.boxes[layer], expected[names[2]], FORWARD, f'{what}: boxes')
     if expected.get(names[1]) is not None:
@@ -162,10 +162,10 @@ def test_evaluation(case):
         expected = run['decoder']
         assert_close(content, expected['tgt'], FORWARD, f'{kind}: contents')
         assert_close(reference, expected['refpoints_unsigmoid'], FORWARD, f'{kind}: boxes at the start')
-        for query, wanted in zip(queries, expected['hs']):
-            assert_close(query, wanted, FORWARD, f'{kind}: queries')
-        for boxes, wanted in zip(references, expected['references']):
-            assert_close(boxes, wanted, FORWARD, f'{kind}: references')
+        for query, official in zip(queries, expected['hs']):
+            assert_close(query, official, FORWARD, f'{kind}: queries')
+        for boxes, official in zip(references, expected['references']):
+            assert_close(boxes, official, FORWARD, f'{kind}: references')
         assert predictions.num_layers == 1 and predictions.denoising is None and not predictions.selected
         assert_predictions((predictions, 0), run['outputs'], kind)
     for hook in hooks:
@@ -173,7 +173,7 @@ def test_evaluation(case):
 
 
 def test_results(case):
-    """From the picture to boxes, masks, segments and classes."""
+    """From the image to boxes, masks, segments and classes."""
     info, recorded, model = case
     cfg, test = info['cfg'], info['cfg']['MODEL']['MaskDINO']['TEST']
     batch, model = images_of(info, recorded), model.eval()
@@ -235,13 +235,13 @@ def test_training(case):
         assert predictions.num_layers == len(layers) + first
         if predictions.selected:
             assert_predictions((predictions, 0), outputs['interm_outputs'], f'{kind}: chosen tokens')
-        for layer, wanted in enumerate(layers):
-            assert_predictions((predictions, layer + first), wanted, f'{kind}: layer {layer}')
+        for layer, expected in enumerate(layers):
+            assert_predictions((predictions, layer + first), expected, f'{kind}: layer {layer}')
         denoised = run['outputs_dn']
         layers = [*denoised['aux_outputs'], denoised][0 if predictions.selected else 1 :]
         assert predictions.denoising.num_layers == len(layers) and predictions.groups == run['dn']['scalar']
-        for layer, wanted in enumerate(layers):
-            assert_predictions((predictions.denoising, layer), wanted, f'{kind}: denoised {layer}')
+        for layer, expected in enumerate(layers):
+            assert_predictions((predictions.denoising, layer), expected, f'{kind}: denoised {layer}')
 
 
 class ReplayAllPoints(ReplayPoints):
@@ -285,11 +285,11 @@ def by_layer(expected, predictions):
 
 def check_matching(criterion, predictions, targets, expected, costs):
     """Costs, where they were recorded, and pairs."""
-    found = criterion.assigner.costs(predictions, targets, criterion.draw)
+    actual = criterion.assigner.costs(predictions, targets, criterion.draw)
     for tag, images in by_layer(costs, predictions).items():
         layer = -1 if tag == 'final' else int(tag.removeprefix('aux_'))
-        for cost, wanted in zip(found[layer], images):
-            assert_close(cost, wanted, FORWARD, f'cost {tag}')
+        for cost, reference in zip(actual[layer], images):
+            assert_close(cost, reference, FORWARD, f'cost {tag}')
     matching = criterion.assigner(predictions, targets, criterion.draw)
     assert_matching(matching, by_layer(expected, predictions))
 
@@ -297,9 +297,9 @@ def check_matching(criterion, predictions, targets, expected, costs):
 def check_losses(losses, expected, weights, what):
     """Every term with its weight; those that the official code reports as 0 where there is nothing may be missing."""
     scale = dict(zip(('ce', 'mask', 'dice', 'bbox', 'giou'), weights))
-    found = official_names(losses)
-    assert found.keys() == {name for name, value in expected.items() if float(value) or name in found}
-    for name, value in found.items():
+    actual = official_names(losses)
+    assert actual.keys() == {name for name, value in expected.items() if float(value) or name in actual}
+    for name, value in actual.items():
         assert_close(value, expected[name] * scale[name.split('_')[1]], LOSS, f'{what}: {name}')
 
 
@@ -377,7 +377,7 @@ DESIGNED = [
 
 @pytest.mark.parametrize('designed', DESIGNED)
 def test_criterion(designed):
-    """Given masks are promises whose features are the masks of all layers and whose embeddings pick them out."""
+    """Given masks as lazy masks: the features are the masks of all layers, the embeddings pick them out."""
     settings, expected, given = designed['settings'], designed['outputs'], designed['inputs']['outputs']
     first = [given['interm_outputs']] if 'interm_outputs' in given else []
     layers = [*first, *given['aux_outputs'], given]
@@ -417,6 +417,6 @@ def test_criterion(designed):
     assert_close(total, expected['total_weighted'], LOSS, 'total')
     total.backward()
     for leaf, name in zip(last, ('logits', 'masks', 'boxes')):
-        wanted = expected['grad_final'].get(f'pred_{name}')
-        if wanted is not None:
-            assert_close(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad, wanted, FORWARD, name)
+        gradient = expected['grad_final'].get(f'pred_{name}')
+        if gradient is not None:
+            assert_close(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad, gradient, FORWARD, name)

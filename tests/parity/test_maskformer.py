@@ -1,4 +1,4 @@
-"""MaskFormer's rooms against the recorded official ones: the FPN pixel decoders, alone and under both transformer
+"""MaskFormer's parts against the recorded official ones: the FPN pixel decoders, alone and under both transformer
 decoders; the per-pixel baselines."""
 
 import pytest
@@ -12,16 +12,16 @@ from tests.helpers.golden import FORWARD, GRADIENT, LOSS, assert_close, cases, c
 from tests.helpers.official_configs import FEATURES, MASKFORMER, build_maskformer_head, maskformer_pixel_decoder
 
 
-def recorded(wanted):
-    """pytest parameters: the recorded (case, features, labels) whose configuration is wanted."""
-    found = []
+def recorded(condition):
+    """pytest parameters: the recorded (case, features, labels) that meet the condition."""
+    parameters = []
     for parameter in cases('maskformer_heads'):
         if parameter.values[0] is None:
             return [parameter]
         tensors = load(parameter.values[0])[1]
         shared = in_order(tensors['features']), tensors['sem_seg_target']
-        found += [pytest.param((case, *shared), id=case['name']) for case in tensors['cases'] if wanted(case)]
-    return found or [pytest.param(None, marks=pytest.mark.skip(reason='no recorded case of this kind'))]
+        parameters += [pytest.param((case, *shared), id=case['name']) for case in tensors['cases'] if condition(case)]
+    return parameters or [pytest.param(None, marks=pytest.mark.skip(reason='no recorded case of this kind'))]
 
 
 def in_order(features):
@@ -55,8 +55,8 @@ def test_pixel_decoder(item):
     mask_features, memories = decoder(features)
     assert_close(mask_features, expected['mask_features'], FORWARD, 'mask features')
     assert len(memories) == 3
-    for memory, wanted in zip(memories, expected.get('multi_scale', ())):
-        assert_close(memory, wanted, FORWARD, 'memory')
+    for memory, reference in zip(memories, expected.get('multi_scale', ())):
+        assert_close(memory, reference, FORWARD, 'memory')
     if 'transformer_encoder_features' in expected:
         decoder.memory = 'coarsest'
         [memory] = decoder(features)[1]
@@ -73,8 +73,8 @@ def test_every_prediction(item, monkeypatch):
     model.cls_embed.register_forward_pre_hook(lambda _, inputs: queries.append(inputs[0]))
     predictions = model(features)
     check_predictions(predictions, outputs)
-    for query, wanted in zip(queries, outputs['decoder'].get('hs', ())):
-        assert_close(query, wanted, FORWARD, 'queries')
+    for query, expected in zip(queries, outputs['decoder'].get('hs', ())):
+        assert_close(query, expected, FORWARD, 'queries')
     for allowed, blocked, reset in zip(
         masks, outputs['decoder'].get('attn_mask', ()), outputs['decoder'].get('rows_reset', ())
     ):

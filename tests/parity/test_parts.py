@@ -45,8 +45,8 @@ def test_pixel_decoder_variants(path):
         mask_features, memories = decoder(features)
         assert_close(mask_features, variant['outputs']['mask_features'], FORWARD, variant['name'])
         assert len(memories) == len(variant['outputs']['multi_scale'])
-        for memory, wanted in zip(memories, variant['outputs']['multi_scale']):
-            assert_close(memory, wanted, FORWARD, variant['name'])
+        for memory, expected in zip(memories, variant['outputs']['multi_scale']):
+            assert_close(memory, expected, FORWARD, variant['name'])
 
 
 @pytest.mark.parametrize('path', cases('m2f_pixel_decoder'))
@@ -87,7 +87,7 @@ CRITERION = [
 
 @pytest.mark.parametrize('designed', CRITERION)
 def test_criterion(designed):
-    """Given masks are promises whose features are the masks of all layers and whose embeddings pick them out."""
+    """Given masks as lazy masks: the features are the masks of all layers, the embeddings pick them out."""
     settings, expected = designed['settings'], designed['outputs']
     outputs = [*designed['inputs']['outputs']['aux_outputs'], designed['inputs']['outputs']]
     final_logits = outputs[-1]['pred_logits'].clone().requires_grad_()
@@ -115,8 +115,8 @@ def test_criterion(designed):
     losses = criterion(predictions, targets)
     scale = dict(loss_ce=weights[0], loss_mask=weights[1], loss_dice=weights[2])
     for name, value in official_loss_names(losses).items():
-        wanted = expected['losses_unweighted'][name] * scale['_'.join(name.split('_')[:2])]
-        assert_close(value, wanted, LOSS, name)
+        reference = expected['losses_unweighted'][name] * scale['_'.join(name.split('_')[:2])]
+        assert_close(value, reference, LOSS, name)
     total = sum(losses.values())
     assert_close(total, expected['total_weighted'], LOSS, 'total')
     total.backward()

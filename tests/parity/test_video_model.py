@@ -88,10 +88,10 @@ def check_results(predictions, sizes, expected):
         )
     )
     assert len(mine) == len(theirs) == 10
-    for (label, score, mask), (wanted_label, wanted_score, wanted) in zip(mine, theirs):
-        assert label == wanted_label
-        assert score == pytest.approx(wanted_score, rel=FORWARD)
-        assert (mask != wanted).sum() <= 1  # the float64 run of the official code differs from float32 in a pixel
+    for (label, score, mask), (their_label, their_score, their_mask) in zip(mine, theirs):
+        assert label == their_label
+        assert score == pytest.approx(their_score, rel=FORWARD)
+        assert (mask != their_mask).sum() <= 1  # the float64 run of the official code differs from float32 in a pixel
 
 
 def test_targets(case):
@@ -107,24 +107,24 @@ def test_targets(case):
     for name, _ in lengths(recorded):
         videos = recorded['inputs'][name]['videos']
         expected = clip_targets_of(recorded['outputs'][name]['train'], num_classes)
-        for video, wanted in zip(videos, expected):
+        for video, target in zip(videos, expected):
             clip = structures.TrackDataSample()
             samples = []
             for frame in video['frames']:
-                seen = frame['gt_ids'] >= 0
-                masks = frame['gt_masks'][seen].numpy().astype('uint8')
+                visible = frame['gt_ids'] >= 0
+                masks = frame['gt_masks'][visible].numpy().astype('uint8')
                 sample = structures.DetDataSample(
-                    metainfo=dict(img_shape=masks.shape[1:], batch_input_shape=tuple(wanted.masks.shape[2:]))
+                    metainfo=dict(img_shape=masks.shape[1:], batch_input_shape=tuple(target.masks.shape[2:]))
                 )
                 sample.gt_instances = InstanceData(
-                    labels=frame['gt_classes'][seen],
-                    instances_ids=frame['gt_ids'][seen],
+                    labels=frame['gt_classes'][visible],
+                    instances_ids=frame['gt_ids'][visible],
                     masks=BitmapMasks(masks, *masks.shape[1:]),
                 )
                 samples.append(sample)
             clip.video_data_samples = samples
-            (found,) = clip_targets([clip], 'cpu')
-            assert torch.equal(found.labels, wanted.labels) and torch.equal(found.masks, wanted.masks)
+            (actual,) = clip_targets([clip], 'cpu')
+            assert torch.equal(actual.labels, target.labels) and torch.equal(actual.masks, target.masks)
 
 
 def test_training_step(case):

@@ -13,13 +13,13 @@ from m2f_mm.postprocess import (
     semantic_scores,
     semantic_segmentation,
 )
-from tests.helpers.lazy_masks import SIZES, each_size, promise, resize, tiled_masks, whole_masks
+from tests.helpers.lazy_masks import SIZES, each_size, random_predictions, resize, tiled_masks, whole_masks
 
 
 @each_size
 @pytest.mark.parametrize('resize_masks', [False, True])
 def test_semantic(sizes, resize_masks):
-    logits, embeds, features = promise(sizes)
+    logits, embeds, features = random_predictions(sizes)
     classes = logits.softmax(-1)[:, :-1]
     if resize_masks:
         expected = torch.einsum('qc,qhw->chw', classes, whole_masks(embeds, features, sizes).sigmoid())
@@ -67,7 +67,7 @@ def slow_panoptic(logits, masks, is_thing, object_threshold, overlap_threshold, 
 @pytest.mark.parametrize('overlap', [0.0, 0.3, 0.8])
 @pytest.mark.parametrize('queries', [12, 300], ids=['few', 'several products'])
 def test_panoptic(sizes, filter_low_score, overlap, queries):
-    logits, embeds, features = promise(sizes, queries=queries)
+    logits, embeds, features = random_predictions(sizes, queries=queries)
     is_thing = [True, False, True, False]
     rules = PanopticRules(is_thing, 0.4, overlap, filter_low_score)
     result, segments = panoptic_segmentation(logits, embeds, features, sizes, rules)
@@ -80,7 +80,7 @@ def test_panoptic(sizes, filter_low_score, overlap, queries):
 
 def test_panoptic_without_anything():
     sizes = SIZES['larger']
-    logits, embeds, features = promise(sizes)
+    logits, embeds, features = random_predictions(sizes)
     logits[:, -1] = 50
     result, segments = panoptic_segmentation(logits, embeds, features, sizes, PanopticRules([True] * 4))
     assert result.shape == sizes.output and not result.any() and not segments
@@ -90,7 +90,7 @@ def test_panoptic_without_anything():
 @pytest.mark.parametrize('is_thing', [None, [True, False, True, False], [False] * 4], ids=['all', 'things', 'none'])
 @pytest.mark.parametrize('count', [5, 28, 100], ids=['some', 'exactly all', 'fewer than asked for'])
 def test_instances(sizes, is_thing, count):
-    logits, embeds, features = promise(sizes)
+    logits, embeds, features = random_predictions(sizes)
     result = instance_segmentation(logits, embeds, features, sizes, count, is_thing)
     probabilities = logits.softmax(-1)[:, :-1]
     masks = whole_masks(embeds, features, sizes)
@@ -121,7 +121,7 @@ def test_instances(sizes, is_thing, count):
 @each_size
 @pytest.mark.parametrize('form', ['bitmap', 'rle'])
 def test_boxes_are_tight(sizes, form):
-    logits, embeds, features = promise(sizes, queries=12)
+    logits, embeds, features = random_predictions(sizes, queries=12)
     features -= features.amin() + 1  # all masks of one sign are empty
     result = instance_segmentation(logits, embeds, features, sizes, mask_form=form)
     masks = bitmaps(result)
@@ -135,14 +135,14 @@ def bitmaps(instances):
     """(K, H, W) whatever the form."""
     if isinstance(instances.masks, torch.Tensor):
         return instances.masks.numpy()
-    return [coco_masks.decode(code) for code in instances.masks]
+    return [coco_masks.decode(rle) for rle in instances.masks]
 
 
 @each_size
 @pytest.mark.parametrize('queries', [7, 300], ids=['few', 'several products'])
-def test_codes_are_those_of_the_bitmaps(sizes, queries):
+def test_rles_are_those_of_the_bitmaps(sizes, queries):
     """To the last byte, and nothing else changes."""
-    predictions = promise(sizes, queries=queries)
+    predictions = random_predictions(sizes, queries=queries)
     # more results than queries, so that some share a mask
     expected, result = (
         instance_segmentation(*predictions, sizes, 2 * queries, [True, True, False, True], form)
@@ -155,7 +155,7 @@ def test_codes_are_those_of_the_bitmaps(sizes, queries):
 
 def test_a_form_that_does_not_exist():
     with pytest.raises(ValueError, match="bitmap, rle, got 'polygon'"):
-        instance_segmentation(*promise(SIZES['larger']), SIZES['larger'], mask_form='polygon')
+        instance_segmentation(*random_predictions(SIZES['larger']), SIZES['larger'], mask_form='polygon')
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from m2f_mm.postprocess import (
     semantic_segmentation,
 )
 from m2f_mm.postprocess.tiles import QUERIES, ROWS, Blocks, RowResize, first_argmax, tiles
-from tests.helpers.lazy_masks import SIZES, each_size, promise, tiled_masks, whole_masks
+from tests.helpers.lazy_masks import SIZES, each_size, random_predictions, tiled_masks, whole_masks
 
 each_budget = pytest.mark.parametrize('tile_bytes', [1, 20000, 100000], ids=['narrow', 'some rows', 'more rows'])
 each_number = pytest.mark.parametrize('queries', [7, 300], ids=['few', 'several products'])
@@ -23,7 +23,7 @@ each_number = pytest.mark.parametrize('queries', [7, 300], ids=['few', 'several 
 @each_size
 @each_number
 def test_tiles_are_the_whole(sizes, queries):
-    _, embeds, features = promise(sizes, queries=queries)
+    _, embeds, features = random_predictions(sizes, queries=queries)
     expected = whole_masks(embeds, features, sizes)
     torch.testing.assert_close(tiled_masks(embeds, features, sizes, 1), expected, atol=1e-4, rtol=1e-5)
 
@@ -33,7 +33,7 @@ def test_tiles_are_the_whole(sizes, queries):
 @each_budget
 def test_order_and_size(sizes, queries, tile_bytes):
     """Bands from the top, in each all chunks of queries; no tile is larger than it must."""
-    _, embeds, features = promise(sizes, queries=queries)
+    _, embeds, features = random_predictions(sizes, queries=queries)
     bottom = last = queries
     for rows, chunk, logits in tiles(embeds, features, sizes, tile_bytes):
         if last == queries:  # a new band
@@ -48,7 +48,7 @@ def test_order_and_size(sizes, queries, tile_bytes):
 
 @each_size
 def test_tiles_may_be_changed_in_place(sizes):
-    _, embeds, features = promise(sizes, queries=300)
+    _, embeds, features = random_predictions(sizes, queries=300)
     before, expected = features.clone(), tiled_masks(embeds, features, sizes)
     result = torch.zeros_like(expected)
     for rows, queries, logits in tiles(embeds, features, sizes, 1):
@@ -58,7 +58,7 @@ def test_tiles_may_be_changed_in_place(sizes):
 
 
 def test_no_queries_give_no_tiles():
-    _, embeds, features = promise(SIZES['larger'])
+    _, embeds, features = random_predictions(SIZES['larger'])
     assert not list(tiles(embeds[:0], features, SIZES['larger']))
 
 
@@ -69,18 +69,18 @@ class TestNothingDependsOnTheBudget:
     """To the last bit."""
 
     def test_logits(self, sizes, queries, tile_bytes):
-        _, embeds, features = promise(sizes, queries=queries)
+        _, embeds, features = random_predictions(sizes, queries=queries)
         assert torch.equal(tiled_masks(embeds, features, sizes, tile_bytes), tiled_masks(embeds, features, sizes))
 
     @pytest.mark.parametrize('resize_masks', [False, True])
     def test_semantic(self, sizes, queries, tile_bytes, resize_masks):
-        predictions = promise(sizes, queries=queries, classes=9)
+        predictions = random_predictions(sizes, queries=queries, classes=9)
         result, expected = (semantic_scores(*predictions, sizes, resize_masks, size) for size in (tile_bytes, 2**40))
         assert torch.equal(result, expected)
         assert torch.equal(semantic_segmentation(*predictions, sizes, resize_masks, tile_bytes), expected.argmax(0))
 
     def test_panoptic(self, sizes, queries, tile_bytes):
-        predictions = promise(sizes, queries=queries)
+        predictions = random_predictions(sizes, queries=queries)
         result, expected = (
             panoptic_segmentation(
                 *predictions, sizes, PanopticRules([True, False, True, False], 0.4, 0.1), tile_bytes=size
@@ -91,7 +91,7 @@ class TestNothingDependsOnTheBudget:
 
     @pytest.mark.parametrize('form', ['bitmap', 'rle'])
     def test_instances(self, sizes, queries, tile_bytes, form):
-        predictions = promise(sizes, queries=queries)
+        predictions = random_predictions(sizes, queries=queries)
         result, expected = (
             instance_segmentation(*predictions, sizes, 2 * queries, mask_form=form, tile_bytes=size)
             for size in (tile_bytes, 2**40)
@@ -195,7 +195,7 @@ def test_memory(task):
     sizes = Sizes((height, width), (height, width), (height, width))
 
     def memory(queries):
-        predictions = promise(sizes, queries=queries, classes=classes)
+        predictions = random_predictions(sizes, queries=queries, classes=classes)
         predictions[0][:, -1] = -50  # nothing can be left out
         with torch.no_grad():
             if task == 'panoptic':

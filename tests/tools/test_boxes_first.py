@@ -1,5 +1,5 @@
 """As the paper of Mask DINO goes: detection alone on data in the layout of Objects365, then segmentation from its
-checkpoint, here of pictures of which half have boxes alone."""
+checkpoint, here of images of which half have boxes alone."""
 
 import json
 import shutil
@@ -106,9 +106,9 @@ def test_boxes_then_masks(shapes, tmp_path):
     config.write_text(DETECTION)
     objects365 = write_objects365(shapes, tmp_path / 'objects365')
     run(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'boxes', OBJECTS365_ROOT=objects365)
-    found = logged(tmp_path / 'boxes')
-    assert {'loss_bbox', 'enc_loss_iou', 'dn_loss_iou', 'coco/bbox_mAP'} <= found
-    assert not any('mask' in name or 'dice' in name or 'segm' in name for name in found)
+    names = logged(tmp_path / 'boxes')
+    assert {'loss_bbox', 'enc_loss_iou', 'dn_loss_iou', 'coco/bbox_mAP'} <= names
+    assert not any('mask' in name or 'dice' in name or 'segm' in name for name in names)
 
     checkpoint = tmp_path / 'boxes/iter_2.pth'
     config = tmp_path / 'segmentation.py'

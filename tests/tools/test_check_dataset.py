@@ -44,13 +44,13 @@ def change(path, how):
     path.write_text(json.dumps(content))
 
 
-def test_broken_and_missing_pictures(shapes):
+def test_broken_and_missing_images(shapes):
     first, second = sorted((shapes / 'img_dir/train').iterdir())[:2]
     first.write_bytes(first.read_bytes()[:100])
     second.unlink()
     for task in ('panoptic', 'instance', 'semantic'):
         count, problems = problems_of(task)
-        if task == 'semantic':  # MMSegmentation lists the pictures that are there
+        if task == 'semantic':  # MMSegmentation lists the images that are there
             assert count == 3
         else:
             assert count == 4 and problems[1][0] == second.name and 'the file does not exist' in problems.pop(1)[1]
@@ -103,7 +103,7 @@ def test_semantic_maps(shapes):
 
 
 def test_broken_label_maps_are_named(shapes):
-    """Not the picture, which is whole."""
+    """Not the image, which is whole."""
     first = sorted((shapes / 'ann_dir/train').iterdir())[0]
     first.write_bytes(first.read_bytes()[:-40])
     _, problems = problems_of('semantic')

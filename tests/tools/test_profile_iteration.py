@@ -52,8 +52,8 @@ def test_parts_are_the_iteration(tool, tmp_path, capsys, monkeypatch, task, pack
     monkeypatch.setattr(tool.Stopwatch, 'lap', lap)
     tool.main(['mine.py', '--iters', '2', '--warmup', '1', '--out', 'found.json', '--trace', 'trace.json'])
     assert sorted(path.name for path in tmp_path.iterdir()) == ['found.json', 'mine.py', 'trace.json']
-    found = json.loads(Path('found.json').read_text())
-    assert found['iterations'] == steps[1:3]  # without the warm-up
+    profile = json.loads(Path('found.json').read_text())
+    assert profile['iterations'] == steps[1:3]  # without the warm-up
     names = {
         'waiting for the loader',
         'data preprocessor',
@@ -69,14 +69,14 @@ def test_parts_are_the_iteration(tool, tmp_path, capsys, monkeypatch, task, pack
         'optimizer',
         'the rest',
     }
-    for lap in found['iterations']:
+    for lap in profile['iterations']:
         assert set(lap) == names and all(seconds > 0 for seconds in lap.values())
     for kind in ('parts', 'transforms'):
-        assert sum(part['share'] for part in found[kind]) == pytest.approx(1)
-    assert {part['part'] for part in found['parts']} == names
-    assert len(found['samples']) == 2 * 3 and all(len(lap) >= 4 for lap in found['samples'])
-    assert found['peak_memory'] > 0 and found['syncs'] == sum(found['syncs_where'].values()) > 0
-    assert found['loader']['workers'] == workers and found['batch_size'] == 2
+        assert sum(part['share'] for part in profile[kind]) == pytest.approx(1)
+    assert {part['part'] for part in profile['parts']} == names
+    assert len(profile['samples']) == 2 * 3 and all(len(lap) >= 4 for lap in profile['samples'])
+    assert profile['peak_memory'] > 0 and profile['syncs'] == sum(profile['syncs_where'].values()) > 0
+    assert profile['loader']['workers'] == workers and profile['batch_size'] == 2
     assert {'backbone', 'backward'} <= {
         event['name'] for event in json.loads(Path('trace.json').read_text())['traceEvents']
     }
@@ -99,10 +99,10 @@ def test_parts_do_not_count_what_is_in_them(tool, monkeypatch):
 
 def test_does_the_loader_keep_up(tool):
     iterations = [{tool.WAIT: 5.0, tool.REST: 2.0}]
-    found = tool.throughput(iterations, [dict(a=1.0), dict(a=3.0)], batch_size=2, workers=2)
-    assert found['seconds_per_step'] == found['seconds_per_batch'] == 2 and found['keeps_up']
-    found = tool.throughput(iterations, [dict(a=3.0)], batch_size=2, workers=2)
-    assert not found['keeps_up'] and found['workers_needed'] == 3
+    profile = tool.throughput(iterations, [dict(a=1.0), dict(a=3.0)], batch_size=2, workers=2)
+    assert profile['seconds_per_step'] == profile['seconds_per_batch'] == 2 and profile['keeps_up']
+    profile = tool.throughput(iterations, [dict(a=3.0)], batch_size=2, workers=2)
+    assert not profile['keeps_up'] and profile['workers_needed'] == 3
     assert not tool.throughput(iterations, [dict(a=0.1)], batch_size=2, workers=0)['keeps_up']
 
 

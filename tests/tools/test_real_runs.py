@@ -158,25 +158,25 @@ model = dict(test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(40, 40)))
 
 
 def without_objects(shapes, folder, image):
-    """A copy of the annotations in which one training picture has nothing."""
+    """A copy of the annotations in which one training image has nothing."""
     annotations = mmengine.load(shapes / 'annotations' / 'panoptic_train.json')
     entry = annotations['annotations'][image]
-    pictures = folder / 'panoptic'
-    pictures.mkdir()
+    masks = folder / 'panoptic'
+    masks.mkdir()
     for other in annotations['annotations']:
         path = shapes / 'annotations' / 'panoptic_train' / other['file_name']
         pixels = np.asarray(Image.open(path))
-        Image.fromarray(np.zeros_like(pixels) if other is entry else pixels).save(pictures / other['file_name'])
+        Image.fromarray(np.zeros_like(pixels) if other is entry else pixels).save(masks / other['file_name'])
     entry['segments_info'] = []
     mmengine.dump(annotations, folder / 'panoptic.json')
-    return folder / 'panoptic.json', pictures
+    return folder / 'panoptic.json', masks
 
 
 @pytest.mark.slow
 def test_two_workers_are_one(shapes, tmp_path):
     """dist_train.sh with two processes, one with an image without objects: same loss and same gradients (a plain SGD
     step) as one with both images. With objects everywhere: tests/integrations/test_workers.py."""
-    annotations, pictures = without_objects(shapes, tmp_path, 1)
+    annotations, masks = without_objects(shapes, tmp_path, 1)
     gradients, losses = [], []
     for batch in (2, 1):
         config = tmp_path / f'batch{batch}.py'
@@ -188,7 +188,7 @@ custom_hooks = [dict(type='mmengine.WriteLoss', path='{tmp_path}/loss{batch}.jso
 model = dict(backbone=dict(norm_cfg=dict(_delete_=True, type='m2f_mm.FrozenBN')))
 train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, _delete_=True),
-    dataset=dict(ann_file='{annotations}', data_prefix=dict(seg='{pictures}'), indices=2, pipeline=[
+    dataset=dict(ann_file='{annotations}', data_prefix=dict(seg='{masks}'), indices=2, pipeline=[
         dict(type='LoadImageFromFile'), dict(type='m2f_mm.LoadPanopticSegments'),
         dict(type='m2f_mm.PackPanopticInputs')]))
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=1.0, weight_decay=0.0, _delete_=True), clip_grad=None)

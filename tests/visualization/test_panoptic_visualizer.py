@@ -54,18 +54,18 @@ def share(pixels, channel):
 
 
 @pytest.mark.smoke
-def test_truth_stands_left_and_prediction_right(visualizer):
+def test_ground_truth_stands_left_and_prediction_right(visualizer):
     encoded = torch.where(SEGMENTS == 1, 2, 3)  # only the grass is found, the rest is void
     drawn = visualizer.draw(IMAGE, sample(**ground_truth(), pred_panoptic_seg=PixelData(sem_seg=encoded[None])))
     assert drawn.shape[1] == 80 + 4 + 80
-    truth, prediction = panel(drawn), panel(drawn, column=1)
-    assert share(truth[:30, :40], 1) > 0.5 > share(truth[:30, 42:], 1)
-    assert share(truth[32:], 2) > 0.5 and share(prediction[32:], 2) > 0.5
+    left, prediction = panel(drawn), panel(drawn, column=1)
+    assert share(left[:30, :40], 1) > 0.5 > share(left[:30, 42:], 1)
+    assert share(left[32:], 2) > 0.5 and share(prediction[32:], 2) > 0.5
     assert share(prediction[:28], 1) == 0
-    assert (prediction[5:25, 5:75] == 100).all()  # void shows the picture itself
+    assert (prediction[5:25, 5:75] == 100).all()  # void shows the image itself
 
 
-def test_every_kind_gets_a_row_with_the_truth_derived(visualizer):
+def test_every_kind_gets_a_row_with_the_ground_truth_derived(visualizer):
     masks = torch.zeros(2, 30, 40, dtype=torch.bool)
     masks[0, :15, :20], masks[1, 20:, 30:] = True, True
     drawn = visualizer.draw(
@@ -103,12 +103,12 @@ def test_nothing_to_draw_is_no_error(visualizer):
     empty = sample(gt_instances=InstanceData(labels=torch.zeros(0, dtype=torch.long)))
     for data_sample in (None, empty):
         np.testing.assert_array_equal(visualizer.draw(IMAGE, data_sample), IMAGE)
-    nobody = InstanceData(
+    nothing = InstanceData(
         masks=torch.zeros(0, 30, 40, dtype=torch.bool), labels=torch.zeros(0, dtype=torch.long), scores=torch.zeros(0)
     )
-    assert (panel(visualizer.draw(IMAGE, sample(pred_instances=nobody))) == 100).all()
-    nobody = InstanceData(masks=[], labels=torch.zeros(0, dtype=torch.long), scores=torch.zeros(0))
-    np.testing.assert_array_equal(visualizer.draw(IMAGE, sample(pred_instances=nobody)), IMAGE)
+    assert (panel(visualizer.draw(IMAGE, sample(pred_instances=nothing))) == 100).all()
+    nothing = InstanceData(masks=[], labels=torch.zeros(0, dtype=torch.long), scores=torch.zeros(0))
+    np.testing.assert_array_equal(visualizer.draw(IMAGE, sample(pred_instances=nothing)), IMAGE)
     void = PixelData(sem_seg=torch.full((1, 30, 40), 3))
     assert (panel(visualizer.draw(IMAGE, sample(pred_panoptic_seg=void))) == 100).all()
     ignored = PixelData(sem_seg=torch.full((1, 30, 40), 255))
@@ -152,7 +152,7 @@ def test_files_and_backends(tmp_path):
 
 
 def test_through_mmdetections_hook(tmp_path):
-    """MMDetection's own visualization hook hands over its samples and writes our picture."""
+    """MMDetection's own visualization hook hands over its samples and writes our image."""
     hooks = pytest.importorskip('mmdet.engine.hooks')
     from mmdet.structures import DetDataSample
 
@@ -174,15 +174,15 @@ def test_through_mmdetections_hook(tmp_path):
 
 @pytest.mark.parametrize('own_type', [False, True])
 def test_boxes_alone(visualizer, own_type):
-    """Frames in the colour of the class, around nothing that is painted; those below the threshold are left out."""
+    """Frames in the color of the class, around nothing that is painted; those below the threshold are left out."""
     boxes = torch.tensor([[2.0, 3.0, 17.0, 27.0], [22.0, 3.0, 45.0, 27.0], [0.0, 0.0, 10.0, 10.0]])
-    truth = boxes[:2]
+    gt_boxes = boxes[:2]
     if own_type:
-        truth = pytest.importorskip('mmdet.structures.bbox').HorizontalBoxes(truth)
+        gt_boxes = pytest.importorskip('mmdet.structures.bbox').HorizontalBoxes(gt_boxes)
     drawn = visualizer.draw(
         IMAGE,
         sample(
-            gt_instances=InstanceData(bboxes=truth, labels=torch.tensor([0, 1])),
+            gt_instances=InstanceData(bboxes=gt_boxes, labels=torch.tensor([0, 1])),
             pred_instances=InstanceData(
                 bboxes=boxes, labels=torch.tensor([0, 1, 1]), scores=torch.tensor([0.9, 0.8, 0.1])
             ),
@@ -198,21 +198,21 @@ def test_boxes_alone(visualizer, own_type):
 
 
 def test_tracked_frames(visualizer):
-    """Objects of a video keep their colours from frame to frame, beside the annotated ones."""
+    """Objects of a video keep their colors from frame to frame, beside the annotated ones."""
     mask = np.zeros((30, 40), np.uint8, order='F')
     mask[5:25, 5:15] = 1
     other = np.roll(mask, 20, 1)
-    codes = [coco_masks.encode(np.asfortranarray(each)) for each in (mask, other)]
+    rles = [coco_masks.encode(np.asfortranarray(each)) for each in (mask, other)]
     frames = []
-    for seen in ([0, 1], [1]):
-        found = InstanceData(
-            masks=[codes[i] for i in seen],
-            labels=torch.tensor([0] * len(seen)),
-            scores=torch.tensor([0.9] * len(seen)),
-            instances_id=torch.tensor(seen),
+    for visible in ([0, 1], [1]):
+        tracks = InstanceData(
+            masks=[rles[i] for i in visible],
+            labels=torch.tensor([0] * len(visible)),
+            scores=torch.tensor([0.9] * len(visible)),
+            instances_id=torch.tensor(visible),
         )
-        element = sample(pred_track_instances=found)
-        element.set_metainfo(dict(ori_shape=(30, 40), instances=[dict(mask=codes[0], bbox_label=1, instance_id=7)]))
+        element = sample(pred_track_instances=tracks)
+        element.set_metainfo(dict(ori_shape=(30, 40), instances=[dict(mask=rles[0], bbox_label=1, instance_id=7)]))
         frames.append(visualizer.draw(IMAGE, element))
     first, second = (panel(drawn, column=1) for drawn in frames)
     assert frames[0].shape[1] == 80 + 4 + 80
@@ -221,11 +221,11 @@ def test_tracked_frames(visualizer):
     assert (np.median(left, 0) != np.median(right, 0)).any()
     np.testing.assert_array_equal(np.median(second[44:47, 54:66].reshape(-1, 3), 0), np.median(right, 0))
     assert (second[44:47, 14:26] == 100).all()
-    legend = frames[0][60 + 24 :].reshape(-1, 3)  # has the colours of the tracks, not those of the classes
+    legend = frames[0][60 + 24 :].reshape(-1, 3)  # has the colors of the tracks, not those of the classes
     assert (legend == np.median(left, 0)).all(-1).any() and not (legend == META['palette'][0]).all(-1).any()
 
 
-def test_things_of_a_panoptic_video_keep_their_colour(visualizer):
+def test_things_of_a_panoptic_video_keep_their_color(visualizer):
     """Whatever else there is in a frame."""
     frames = torch.full((2, 30, 40), 3)  # void
     frames[0, :10], frames[:, 20:] = 1000, 2000  # two cats, one of which leaves

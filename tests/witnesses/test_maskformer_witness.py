@@ -49,8 +49,8 @@ def test_layers_losses_gradients_and_results(encoder):
     with torch.no_grad():  # queries of a random network agree on a class: let what is left decide
         for model in (ours, stock):
             model.panoptic_head.cls_embed.bias -= class_logits[-1].mean((0, 1))
-    found, wanted = (predict(model) for model in (ours, stock))
-    for mine, theirs in zip(found, wanted):
+    results, expected_results = (predict(model) for model in (ours, stock))
+    for mine, theirs in zip(results, expected_results):
         mine, theirs = mine.pred_panoptic_seg.sem_seg, theirs.pred_panoptic_seg.sem_seg
         assert mine.shape == theirs.shape and len(theirs.unique()) > 2, 'nothing to compare'
         assert float((mine != theirs).float().mean()) < 1e-3

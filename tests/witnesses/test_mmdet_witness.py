@@ -83,8 +83,8 @@ def predict(model, rescale=True):
         return model.predict(data['inputs'], data['data_samples'], rescale=rescale)
 
 
-def assert_same_results(found, expected):
-    for mine, theirs in zip(found, expected):
+def assert_same_results(actual, expected):
+    for mine, theirs in zip(actual, expected):
         mine_map, their_map = mine.pred_panoptic_seg.sem_seg, theirs.pred_panoptic_seg.sem_seg
         assert mine_map.shape == their_map.shape and mine_map.dtype == their_map.dtype
         assert len(their_map.unique()) > 2, 'nothing to compare'
@@ -94,9 +94,9 @@ def assert_same_results(found, expected):
 
 def renumbered(panoptic):
     """Things counted without gaps: the stock code also counts those that lose every pixel to the score filter."""
-    codes, inverse = panoptic.unique(return_inverse=True)
-    things = codes >= 1000
-    return torch.where(things, codes % 1000 + 1000 * things.cumsum(0), codes)[inverse]
+    panoptic_ids, inverse = panoptic.unique(return_inverse=True)
+    things = panoptic_ids >= 1000
+    return torch.where(things, panoptic_ids % 1000 + 1000 * things.cumsum(0), panoptic_ids)[inverse]
 
 
 def assert_same_instances(mine, theirs):

@@ -90,8 +90,8 @@ def predict(model, sizes, **metainfo):
         return model.predict(data['inputs'], data['data_samples'])
 
 
-def assert_same_labels(found, expected):
-    for mine, theirs in zip(found, expected):
+def assert_same_labels(actual, expected):
+    for mine, theirs in zip(actual, expected):
         mine, theirs = mine.pred_sem_seg.data, theirs.pred_sem_seg.data
         assert mine.shape == theirs.shape and mine.dtype == theirs.dtype
         assert len(theirs.unique()) > 1, 'nothing to compare'
@@ -101,9 +101,9 @@ def assert_same_labels(found, expected):
 @pytest.mark.smoke
 @pytest.mark.parametrize('sizes', [WIDER, PADDED], ids=['no padding', 'padded'])
 def test_results(stock, ours, sizes):
-    found, expected = predict(ours, sizes), predict(stock, sizes)
-    assert_same_labels(found, expected)
-    for mine, theirs in zip(found, expected):
+    actual, expected = predict(ours, sizes), predict(stock, sizes)
+    assert_same_labels(actual, expected)
+    for mine, theirs in zip(actual, expected):
         assert_close(mine.seg_logits.data, theirs.seg_logits.data, 1e-4, 'scores')
 
 
@@ -112,9 +112,9 @@ def test_results(stock, ours, sizes):
 def test_our_segmentor(ours, sizes, flip):
     """The label map without the (classes, H, W) map is the label map with it."""
     metainfo = dict(flip=flip is not None, flip_direction=flip)
-    found = predict(our_segmentor(), sizes, **metainfo)
-    assert all('seg_logits' not in sample for sample in found)
-    assert_same_labels(found, predict(ours, sizes, **metainfo))
+    actual = predict(our_segmentor(), sizes, **metainfo)
+    assert all('seg_logits' not in sample for sample in actual)
+    assert_same_labels(actual, predict(ours, sizes, **metainfo))
 
 
 def test_our_segmentor_refuses_padding_before_the_image():
@@ -138,20 +138,20 @@ def test_slide_inference(ours, type):
 
 
 def test_slide_inference_is_the_mean_of_its_crops(ours):
-    """Each crop is a picture of its own, wherever the sizes of the whole are still written."""
+    """Each crop is an image of its own, wherever the sizes of the whole are still written."""
     cfg = our_config()
     cfg.test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(64, 32))
     model = build_segmentor(cfg).eval()
     data = model.data_preprocessor(semantic_batch(), False)
     with torch.no_grad():
-        found = model.inference(data['inputs'], [sample.metainfo for sample in data['data_samples']])
-        total, count = torch.zeros_like(found), torch.zeros_like(found)
+        actual = model.inference(data['inputs'], [sample.metainfo for sample in data['data_samples']])
+        total, count = torch.zeros_like(actual), torch.zeros_like(actual)
         for left in (0, 32):
             crop = data['inputs'][..., left : left + 64]
             meta = [dict(img_shape=(64, 64))] * 2
             total[..., left : left + 64] += ours.eval().decode_head.predict(ours.extract_feat(crop), meta)
             count[..., left : left + 64] += 1
-    assert_close(found, total / count, 1e-5, 'scores')
+    assert_close(actual, total / count, 1e-5, 'scores')
 
 
 def test_augmentation_at_test_time(ours):
@@ -175,7 +175,7 @@ def test_augmentation_at_test_time(ours):
     with torch.no_grad():
         expected.append(ours.predict(flipped['inputs'], flipped['data_samples']))
     assert len(merged) == 2
-    for found, one, other in zip(merged, *expected):
+    for actual, one, other in zip(merged, *expected):
         mean = (one.seg_logits.data + other.seg_logits.data) / 2
-        assert_close(found.seg_logits.data, mean, 1e-4, 'scores')
-        assert torch.equal(found.pred_sem_seg.data, found.seg_logits.data.argmax(0, keepdim=True))
+        assert_close(actual.seg_logits.data, mean, 1e-4, 'scores')
+        assert torch.equal(actual.pred_sem_seg.data, actual.seg_logits.data.argmax(0, keepdim=True))

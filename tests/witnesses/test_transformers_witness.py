@@ -86,10 +86,12 @@ def test_every_layer(pair):
         predictions = ours.panoptic_head(ours.extract_feat(inputs))
     layers = [*expected.auxiliary_logits, expected]
     assert predictions.num_layers == len(layers) == 5
-    for layer, wanted in enumerate(layers):
-        assert_close(predictions.class_logits[layer], wanted['class_queries_logits'], 1e-4, f'logits of layer {layer}')
+    for layer, reference in enumerate(layers):
+        assert_close(
+            predictions.class_logits[layer], reference['class_queries_logits'], 1e-4, f'logits of layer {layer}'
+        )
         masks = torch.stack(predictions.mask_logits(layer))[:, :, 0]
-        assert_close(masks, wanted['masks_queries_logits'], 1e-4, f'masks of layer {layer}')
+        assert_close(masks, reference['masks_queries_logits'], 1e-4, f'masks of layer {layer}')
 
 
 def test_loss_and_gradients(pair, monkeypatch):
@@ -160,9 +162,9 @@ def test_export(pair, tmp_path):
         assert torch.equal(loaded.get_parameter(name), value) or name.startswith(UNUSED), name
     inputs = torch.rand(1, 3, *SIZE)
     with torch.no_grad():
-        expected, found = theirs(inputs), loaded.eval()(inputs)
-    assert torch.equal(found.class_queries_logits, expected.class_queries_logits)
-    assert torch.equal(found.masks_queries_logits, expected.masks_queries_logits)
+        expected, actual = theirs(inputs), loaded.eval()(inputs)
+    assert torch.equal(actual.class_queries_logits, expected.class_queries_logits)
+    assert torch.equal(actual.masks_queries_logits, expected.masks_queries_logits)
 
 
 @pytest.mark.parametrize('kind', ['r50', 'swin'])
@@ -202,6 +204,6 @@ def test_maskformer(kind, tmp_path):
     loaded, info = type(theirs).from_pretrained(tmp_path, output_loading_info=True)
     assert not info['unexpected_keys'] and not info['mismatched_keys']
     with torch.no_grad():
-        found = loaded.eval()(inputs)
-    assert torch.equal(found.class_queries_logits, expected.class_queries_logits)
-    assert torch.equal(found.masks_queries_logits, expected.masks_queries_logits)
+        actual = loaded.eval()(inputs)
+    assert torch.equal(actual.class_queries_logits, expected.class_queries_logits)
+    assert torch.equal(actual.masks_queries_logits, expected.masks_queries_logits)

@@ -211,10 +211,10 @@ def count(runner: Runner, batch: dict) -> dict:
     from benchmarks.harness import count_syncs, peak_memory
 
     step = partial(runner.model.train_step, batch, optim_wrapper=runner.optim_wrapper)
-    found = []
+    measured = []
     with patch.object(runner.optim_wrapper.optimizer, 'step', lambda *_, **__: None):
-        peak = peak_memory(lambda: found.append(count_syncs(step)))
-    return dict(peak_memory=peak, syncs=found[0].total, syncs_where=dict(found[0].where.most_common()))
+        peak = peak_memory(lambda: measured.append(count_syncs(step)))
+    return dict(peak_memory=peak, syncs=measured[0].total, syncs_where=dict(measured[0].where.most_common()))
 
 
 def pipelines(dataset: Dataset) -> Iterator[list]:
@@ -269,30 +269,30 @@ def throughput(iterations: list[dict], samples: list[dict], batch_size: int, wor
     )
 
 
-def report(found: dict) -> str:
+def report(measured: dict) -> str:
     """What was found, for people."""
 
     def table(parts: list[dict]) -> list[str]:
         return [f'  {part["part"]:24s}{part["seconds"] * 1e3:10.1f} ms{part["share"]:8.1%}' for part in parts]
 
-    loader = found['loader']
-    total = statistics.median(sum(lap.values()) for lap in found['iterations'])
+    loader = measured['loader']
+    total = statistics.median(sum(lap.values()) for lap in measured['iterations'])
     verdict = 'keeps up' if loader['keeps_up'] else 'does not keep up'
     if not loader['workers']:
         verdict = 'has no worker, so that every step waits for its batch'
     return '\n'.join(
         [
-            f'An iteration takes {total:.3f} s (median of {len(found["iterations"])}) on {found["device"]} with '
-            f'{found["batch_size"]} images',
-            *table(found['parts']),
-            f'\nA sample takes {loader["seconds_per_sample"]:.3f} s (mean of {len(found["samples"])}) in one thread',
-            *table(found['transforms']),
+            f'An iteration takes {total:.3f} s (median of {len(measured["iterations"])}) on {measured["device"]} with '
+            f'{measured["batch_size"]} images',
+            *table(measured['parts']),
+            f'\nA sample takes {loader["seconds_per_sample"]:.3f} s (mean of {len(measured["samples"])}) in one thread',
+            *table(measured['transforms']),
             f'\nThe loader {verdict}: with a core for each of its {loader["workers"]} workers it makes a batch in '
             f'{loader["seconds_per_batch"]:.3f} s, a step takes {loader["seconds_per_step"]:.3f} s.',
             f'Workers needed: {loader["workers_needed"]}; cores here: {os.cpu_count()}.',
-            f'\nA step, without the optimizer, allocates {found["peak_memory"] / 2**20:.1f} MiB above its start. '
-            f'It would wait for a device {found["syncs"]} times:',
-            *(f'  {times:4d}  {place}' for place, times in found['syncs_where'].items()),
+            f'\nA step, without the optimizer, allocates {measured["peak_memory"] / 2**20:.1f} MiB above its start. '
+            f'It would wait for a device {measured["syncs"]} times:',
+            *(f'  {times:4d}  {place}' for place, times in measured['syncs_where'].items()),
         ]
     )
 
@@ -307,7 +307,7 @@ def profile(cfg: Config, args: argparse.Namespace) -> dict:
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     batches = endless(loader)
     iterations = measure_iterations(runner, batches, args)
-    found = count(runner, next(batches))
+    measured = count(runner, next(batches))
     dataset, batch_size = loader.dataset, loader.batch_sampler.batch_size
     del batches, loader  # ends the workers, which would take time from what is measured next
     # The same seed gives the same images; what chance does to them is drawn anew.
@@ -323,7 +323,7 @@ def profile(cfg: Config, args: argparse.Namespace) -> dict:
         parts=summary(iterations),
         samples=samples,
         transforms=summary(samples),
-        **found,
+        **measured,
         loader=throughput(iterations, samples, batch_size, cfg.train_dataloader.get('num_workers', 0)),
     )
 
@@ -331,10 +331,10 @@ def profile(cfg: Config, args: argparse.Namespace) -> dict:
 def main(args: list[str] | None = None) -> None:
     options = parse_args(args)
     with user_errors():
-        found = profile(configure(options), options)
-    print(report(found))
+        measured = profile(configure(options), options)
+    print(report(measured))
     if options.out:
-        write_json(options.out, found)
+        write_json(options.out, measured)
         print(f'wrote {options.out}')
 
 

@@ -34,8 +34,8 @@ def parse_args():
 def main():
     args = parse_args()
     spec = ShapeVideoSpec(*args.size, args.length, args.difficulty, args.speed)
-    made = write_shape_videos(args.out, spec, args.seed, args.train, args.val, args.overwrite)
-    print(f'\n{args.out} is complete' if made else f'{args.out} is already there; nothing to do')
+    written = write_shape_videos(args.out, spec, args.seed, args.train, args.val, args.overwrite)
+    print(f'\n{args.out} is complete' if written else f'{args.out} is already there; nothing to do')
 
 
 if __name__ == '__main__':

@@ -30,8 +30,8 @@ def parse_args():
 def main():
     args = parse_args()
     spec = ShapesSpec(*args.size, args.difficulty, args.crowd, args.void, args.heap)
-    made = write_shapes(args.out, spec, args.seed, args.train, args.val, args.overwrite)
-    print(f'\n{args.out} is complete' if made else f'{args.out} is already there; nothing to do')
+    written = write_shapes(args.out, spec, args.seed, args.train, args.val, args.overwrite)
+    print(f'\n{args.out} is complete' if written else f'{args.out} is already there; nothing to do')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # ADE20K with 847 classes, semantic segmentation (MMSegmentation), MaskFormer's recipe at 512 pixels: 8 GPUs x 2
-# pictures.
+# images.
 #
 #   data/ade/ADE20K_2021_17_01/images_detectron2/{training,validation}/*.jpg
 #   data/ade/ADE20K_2021_17_01/annotations_detectron2/{training,validation}/*.tif

@@ -1,4 +1,4 @@
-# ADE20K instance segmentation (MMDetection), official recipe at 640 pixels: 8 GPUs x 2 pictures, 100 classes.
+# ADE20K instance segmentation (MMDetection), official recipe at 640 pixels: 8 GPUs x 2 images, 100 classes.
 #
 #   data/ade/ADEChallengeData2016/images/{training,validation}/*.jpg
 #   data/ade/ADEChallengeData2016/ade20k_instance_{train,val}.json

@@ -1,4 +1,4 @@
-# ADE20K panoptic segmentation (MMDetection), official recipe at 640 pixels: 8 GPUs x 2 pictures.
+# ADE20K panoptic segmentation (MMDetection), official recipe at 640 pixels: 8 GPUs x 2 images.
 #
 #   data/ade/ADEChallengeData2016/images/{training,validation}/*.jpg
 #   data/ade/ADEChallengeData2016/ade20k_panoptic_{train,val}.json and ade20k_panoptic_{train,val}/*.png
@@ -13,7 +13,7 @@ crop_size = (640, 640)
 max_size = 2560  # of the long side
 short_sides = list(range(320, 1281, 64))
 
-# Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not.
+# Images are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadPanopticSegments', with_mask=True, mismatch='empty'),  # some stuff lies behind objects
@@ -36,7 +36,7 @@ test_pipeline = [
     ),
 ]
 
-# No filter_cfg: the official panoptic recipe trains on every picture.
+# No filter_cfg: the official panoptic recipe trains on every image.
 train_dataloader = dict(
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(

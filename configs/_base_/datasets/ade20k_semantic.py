@@ -1,4 +1,4 @@
-# ADE20K semantic segmentation (MMSegmentation), official recipe at 512 pixels: 8 GPUs x 2 pictures.
+# ADE20K semantic segmentation (MMSegmentation), official recipe at 512 pixels: 8 GPUs x 2 images.
 #
 #   data/ade/ADEChallengeData2016/{images,annotations}/{training,validation}/*
 #
@@ -10,7 +10,7 @@ crop_size = (512, 512)
 max_size = 2048  # of the long side
 short_sides = [256, 307, 358, 409, 460, 512, 563, 614, 665, 716, 768, 819, 870, 921, 972, 1024]  # int(0.1 k 512)
 
-# Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not. Labels take
+# Images are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not. Labels take
 # the nearest pixel centre.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
@@ -32,12 +32,12 @@ test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(max_size, 512), keep_ratio=True, backend='pillow'),
-    dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the truth stays at the original size
+    dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the ground truth stays at the original size
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
-    # The official code scales the picture that is resized for the test already.
+    # The official code scales the image that is resized for the test already.
     dict(type='Resize', scale=(max_size, 512), keep_ratio=True, backend='pillow'),
     dict(
         type='TestTimeAug',

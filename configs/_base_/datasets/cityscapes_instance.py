@@ -1,4 +1,4 @@
-# Cityscapes instance segmentation (MMDetection), official recipe at 512x1024: 8 GPUs x 2 pictures, 8 classes.
+# Cityscapes instance segmentation (MMDetection), official recipe at 512x1024: 8 GPUs x 2 images, 8 classes.
 #
 #   data/cityscapes/leftImg8bit/{train,val}/CITY/*_leftImg8bit.png
 #   data/cityscapes/gtFine/cityscapes_instance_{train,val}.json

@@ -1,4 +1,4 @@
-# Cityscapes panoptic segmentation (MMDetection), official recipe at 512x1024: 8 GPUs x 2 pictures, 8 things, 11 stuff.
+# Cityscapes panoptic segmentation (MMDetection), official recipe at 512x1024: 8 GPUs x 2 images, 8 things, 11 stuff.
 #
 #   data/cityscapes/leftImg8bit/{train,val}/CITY/*_leftImg8bit.png
 #   data/cityscapes/gtFine/cityscapes_panoptic_{train,val}.json and cityscapes_panoptic_{train,val}/*.png
@@ -12,7 +12,7 @@ crop_size = (512, 1024)
 max_size = 4096  # of the long side
 short_sides = [int(0.1 * k * 1024) for k in range(5, 21)]
 
-# Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not.
+# Images are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadPanopticSegments', with_mask=True),
@@ -34,7 +34,7 @@ test_pipeline = [
     ),
 ]
 
-# No filter_cfg: the official panoptic recipe trains on every picture.
+# No filter_cfg: the official panoptic recipe trains on every image.
 train_dataloader = dict(
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(

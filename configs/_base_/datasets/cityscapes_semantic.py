@@ -1,4 +1,4 @@
-# Cityscapes semantic segmentation (MMSegmentation), official recipe at 512x1024: 8 GPUs x 2 pictures, 19 classes.
+# Cityscapes semantic segmentation (MMSegmentation), official recipe at 512x1024: 8 GPUs x 2 images, 19 classes.
 #
 #   data/cityscapes/leftImg8bit/{train,val}/CITY/*_leftImg8bit.png
 #   data/cityscapes/gtFine/{train,val}/CITY/*_gtFine_labelTrainIds.png
@@ -12,7 +12,7 @@ crop_size = (512, 1024)
 max_size = 4096  # of the long side
 short_sides = [int(0.1 * k * 1024) for k in range(5, 21)]
 
-# Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not. Labels take
+# Images are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not. Labels take
 # the nearest pixel centre.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
@@ -33,12 +33,12 @@ test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True, backend='pillow'),
-    dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the truth stays at the original size
+    dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the ground truth stays at the original size
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
-    # The official code scales the picture that is resized for the test already.
+    # The official code scales the image that is resized for the test already.
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True, backend='pillow'),
     dict(
         type='TestTimeAug',

@@ -1,4 +1,4 @@
-# Clips out of COCO's pictures, which move at random, for pretraining a video model. There is nothing to evaluate: a
+# Clips out of COCO's images, which move at random, for pretraining a video model. There is nothing to evaluate: a
 # config says so, see configs/demo/mask2former_r18_coco-clips.py.
 _base_ = ['./loaders.py']
 data_root = '{{$COCO_ROOT:data/coco}}/'

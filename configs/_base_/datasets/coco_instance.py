@@ -1,4 +1,4 @@
-# COCO instance segmentation with the large-scale jitter of the official recipe: 8 GPUs x 2 pictures.
+# COCO instance segmentation with the large-scale jitter of the official recipe: 8 GPUs x 2 images.
 #
 #   data/coco/{train2017,val2017}/*.jpg
 #   data/coco/annotations/instances_{train2017,val2017}.json

@@ -1,4 +1,4 @@
-# COCO panoptic with the large-scale jitter of the official recipe: 8 GPUs x 2 pictures.
+# COCO panoptic with the large-scale jitter of the official recipe: 8 GPUs x 2 images.
 #
 #   data/coco/{train2017,val2017}/*.jpg
 #   data/coco/annotations/panoptic_{train2017,val2017}.json and panoptic_{train2017,val2017}/*.png
@@ -31,7 +31,7 @@ test_pipeline = [
     ),
 ]
 
-# No filter_cfg: the official panoptic recipe trains on every picture.
+# No filter_cfg: the official panoptic recipe trains on every image.
 train_dataloader = dict(
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(

@@ -1,4 +1,4 @@
-# COCO panoptic with the sizes and crops of DETR, as MaskFormer was trained: 64 GPUs x 1 picture, of any size.
+# COCO panoptic with the sizes and crops of DETR, as MaskFormer was trained: 64 GPUs x 1 image, of any size.
 _base_ = ['./coco_panoptic.py']
 max_size = 1333  # of the long side
 short_sides = list(range(480, 801, 32))

@@ -1,4 +1,4 @@
-# COCO-Stuff-10K semantic segmentation (MMSegmentation), MaskFormer's recipe at 640 pixels: 8 GPUs x 4 pictures, 171
+# COCO-Stuff-10K semantic segmentation (MMSegmentation), MaskFormer's recipe at 640 pixels: 8 GPUs x 4 images, 171
 # classes.
 #
 #   data/coco/coco_stuff_10k/images/*.jpg and imageLists/{train,test}.txt

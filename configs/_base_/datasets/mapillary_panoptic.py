@@ -1,4 +1,4 @@
-# Mapillary Vistas v1.2 panoptic segmentation (MMDetection), official recipe at 1024 pixels: 8 GPUs x 2 pictures,
+# Mapillary Vistas v1.2 panoptic segmentation (MMDetection), official recipe at 1024 pixels: 8 GPUs x 2 images,
 # 37 things, 28 stuff.
 #
 #   data/mapillary_vistas/{training,validation}/images/*.jpg
@@ -14,7 +14,7 @@ crop_size = (1024, 1024)
 max_size = 8192  # of the long side
 short_sides = [int(0.1 * k * 2048) for k in range(5, 21)]
 
-# Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not.
+# Images are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
     dict(type='m2f_mm.LoadPanopticSegments', with_mask=True),
@@ -37,7 +37,7 @@ test_pipeline = [
     ),
 ]
 
-# No filter_cfg: the official panoptic recipe trains on every picture.
+# No filter_cfg: the official panoptic recipe trains on every image.
 train_dataloader = dict(
     num_workers=10,
     batch_sampler=dict(type='AspectRatioBatchSampler'),

@@ -1,4 +1,4 @@
-# Mapillary Vistas v1.2 semantic segmentation (MMSegmentation), official recipe at 1024 pixels: 8 GPUs x 2 pictures,
+# Mapillary Vistas v1.2 semantic segmentation (MMSegmentation), official recipe at 1024 pixels: 8 GPUs x 2 images,
 # 65 classes.
 #
 #   data/mapillary_vistas/{training,validation}/images/*.jpg
@@ -13,7 +13,7 @@ crop_size = (1024, 1024)
 max_size = 8192  # of the long side
 short_sides = [int(0.1 * k * 2048) for k in range(5, 21)]
 
-# Pictures are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not. Labels take
+# Images are resized with Pillow, as in the official code; it smooths when it shrinks, OpenCV does not. Labels take
 # the nearest pixel centre.
 train_pipeline = [
     dict(type='m2f_mm.LoadImage'),
@@ -35,12 +35,12 @@ test_pipeline = [
     # The inferencers of OpenMMLab look for this name, so it is not m2f_mm.LoadImage.
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 2048), keep_ratio=True, backend='pillow'),
-    dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the truth stays at the original size
+    dict(type='m2f_mm.LoadLabelMap'),  # after the resize: the ground truth stays at the original size
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
-    # The official code scales the picture that is resized for the test already.
+    # The official code scales the image that is resized for the test already.
     dict(type='Resize', scale=(2048, 2048), keep_ratio=True, backend='pillow'),
     dict(
         type='TestTimeAug',

@@ -1,4 +1,4 @@
-# Objects365 v2: boxes of 365 classes, with the large-scale jitter of the COCO recipes. 32 GPUs x 2 pictures.
+# Objects365 v2: boxes of 365 classes, with the large-scale jitter of the COCO recipes. 32 GPUs x 2 images.
 #
 #   data/objects365/{train,val}/patch*/*.jpg
 #   data/objects365/annotations/zhiyuan_objv2_{train,val}.json

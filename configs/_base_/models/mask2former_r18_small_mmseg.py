@@ -1,4 +1,4 @@
-# A small Mask2Former that learns small pictures from scratch on a CPU (MMSegmentation).
+# A small Mask2Former that learns small images from scratch on a CPU (MMSegmentation).
 _base_ = ['./mask2former_r50_mmseg.py']
 model = dict(
     backbone=dict(depth=18, base_channels=32, stem_channels=32, norm_cfg=dict(_delete_=True, type='BN'), init_cfg=None),

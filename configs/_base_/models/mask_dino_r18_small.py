@@ -1,4 +1,4 @@
-# A small Mask DINO that learns small pictures from scratch on a CPU (MMDetection).
+# A small Mask DINO that learns small images from scratch on a CPU (MMDetection).
 _base_ = ['./mask_dino_r50.py']
 model = dict(
     backbone=dict(depth=18, base_channels=32, stem_channels=32, norm_cfg=dict(_delete_=True, type='BN'), init_cfg=None),

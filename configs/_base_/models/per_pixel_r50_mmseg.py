@@ -1,7 +1,7 @@
 # MaskFormer's per-pixel baseline with a ResNet-50 for MMSegmentation; the classes come with the data set.
 _base_ = ['./maskformer_r50_mmseg.py']
 model = dict(
-    data_preprocessor=dict(test_cfg=None),  # pictures are tested as they are
+    data_preprocessor=dict(test_cfg=None),  # images are tested as they are
     decode_head=dict(
         _delete_=True,
         type='m2f_mm.PerPixelSegHead',

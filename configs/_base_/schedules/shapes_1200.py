@@ -1,4 +1,4 @@
-# 1200 iterations of 8 pictures. A net from scratch takes larger steps than one that starts from ImageNet.
+# 1200 iterations of 8 images. A net from scratch takes larger steps than one that starts from ImageNet.
 _base_ = ['./mask2former_adamw.py']
 max_iters = 1200
 optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=1.0), paramwise_cfg=dict(backbone_lr_mult=1.0))

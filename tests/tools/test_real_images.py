@@ -1,4 +1,4 @@
-"""Pictures through preparation, training and evaluation, from a project of its own that inherits a recipe and changes a
+"""Images through preparation, training and evaluation, from a project of its own that inherits a recipe and changes a
 few values: sizes and widths, so that it takes seconds. Real ones of COCO and ADE20K, generated ones in the layout of
 Cityscapes and Mapillary Vistas."""
 
@@ -76,8 +76,8 @@ def test_cityscapes(tmp_path):
     from tests.helpers.dataset_layouts import write_cityscapes
 
     root = write_cityscapes(tmp_path / 'cityscapes')
-    made = run(ROOT / 'tools/dataset_converters/cityscapes.py', root, '--workers', 2)
-    assert 'cityscapes_panoptic_train.json: 4 images' in made
+    printed = run(ROOT / 'tools/dataset_converters/cityscapes.py', root, '--workers', 2)
+    assert 'cityscapes_panoptic_train.json: 4 images' in printed
     config = tmp_path / 'mine.py'
     config.write_text(
         MINE.format(
@@ -121,7 +121,7 @@ model.update(data_preprocessor=dict(size=(128, 128)))
 
 
 def test_coco_panoptic_with_maskformer(tmp_path):
-    """DETR's sizes, pictures that are not padded, and PQ."""
+    """DETR's sizes, images that are not padded, and PQ."""
     pytest.importorskip('mmdet')
     if not (DATA / 'coco_panoptic').is_dir():
         pytest.skip(f'needs {DATA / "coco_panoptic"}')
