@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mmengine.model import ImgDataPreprocessor
+from mmengine.model import BaseModel, ImgDataPreprocessor
 from torch import Tensor, nn
 
 from m2f_mm.checkpoints import register_translation
@@ -13,7 +13,7 @@ from m2f_mm.postprocess import finite_sum, raise_non_finite
 from m2f_mm.structures import MaskPredictions
 
 
-class CheckedModel:
+class CheckedModel(BaseModel):
     """Comes before a stock detector or segmentor, whose constructor ends with ``prepare``, or ``register_checks``.
 
     - Images whose channels are not those of the data preprocessor, or of the backbone, are refused by name.
@@ -22,6 +22,8 @@ class CheckedModel:
     - What ``frozen_stages`` freezes is frozen once the model is built, see ``freeze_stages``.
     - Weights of other sources are translated when they are loaded, see ``register_translation``.
     """
+
+    backbone: nn.Module
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """As the stock model's."""
@@ -34,13 +36,13 @@ class CheckedModel:
             return super().extract_feat(as_weights(inputs, self.backbone))
 
 
-def prepare(model: nn.Module) -> None:
+def prepare(model: BaseModel) -> None:
     """Freeze what ``frozen_stages`` says, and see ``register_checks``; for the end of a model's constructor."""
     freeze_stages(model.backbone)
     register_checks(model)
 
 
-def register_checks(model: nn.Module) -> None:
+def register_checks(model: BaseModel) -> None:
     """Let a model check the channels of its images and translate the names of weights that are loaded."""
     model.data_preprocessor.register_forward_pre_hook(check_channels, with_kwargs=True)
     register_translation(model)
@@ -65,7 +67,9 @@ def check_channels(preprocessor: nn.Module, args: tuple, kwargs: dict) -> None:
         ValueError: they do not; names the image and both numbers.
     """
     data = args[0] if args else kwargs.get('data')
-    inputs = data.get('inputs', ()) if isinstance(data, dict) else ()
+    if not isinstance(data, dict):
+        return
+    inputs = data.get('inputs', ())
     mean = getattr(preprocessor, 'mean', None)
     means = 1 if mean is None else mean.numel()
     ordered = getattr(preprocessor, '_channel_conversion', False) and isinstance(preprocessor, ImgDataPreprocessor)
@@ -94,7 +98,7 @@ def check_channels(preprocessor: nn.Module, args: tuple, kwargs: dict) -> None:
 
 def image_name(index: int, samples: Any) -> str:
     """Of an image or clip of a batch, with its file if that is known."""
-    sample = samples[index] if isinstance(samples, Sequence) and index < len(samples) else None
+    sample: Any = samples[index] if isinstance(samples, Sequence) and index < len(samples) else None
     if hasattr(sample, 'video_data_samples'):  # a clip has the name of its first frame
         sample = sample.video_data_samples[0]
     path = '' if sample is None else sample.get('img_path', '')

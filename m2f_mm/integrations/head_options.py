@@ -275,7 +275,7 @@ def lists_options(kind: type[Options]) -> Callable[[Head], Head]:
             for each in fields(kind)
         )
         head.__doc__ = f'{inspect.cleandoc(head.__doc__ or "")}\n\nArgs:\n{textwrap.indent(lines, "    ")}\n'
-        head.__init__.__signature__ = inspect.signature(kind.__init__)
+        head.__dict__['__init__'].__signature__ = inspect.signature(kind.__init__)  # not on the class: see above
         return head
 
     return decorate

@@ -11,6 +11,11 @@ from m2f_mm.models.mask_transformer import MaskNetwork
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 
+def height_width(shape: Sequence[int]) -> tuple[int, int]:
+    """Of a shape (H, W, ...), as samples and tensors have it."""
+    return shape[0], shape[1]
+
+
 class HeadAdapter(MaskNetwork):
     """A network with a criterion. Adapters have no constructor: a head makes ``parts`` of its options, constructs the
     network of them, and attaches the rest (``parts.Parts``). It *is* the network, so that parameters have MMDetection's

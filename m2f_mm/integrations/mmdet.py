@@ -39,7 +39,7 @@ from .head_options import (
     lists_options,
     read_options,
 )
-from .heads import HeadAdapter, stock_outputs
+from .heads import HeadAdapter, height_width, stock_outputs
 from .inference_options import DETECTOR_OPTIONS, check_temperature, joined_cfg, read_test_cfg
 from .mmdet_datasets import check_stock_types
 from .mmdet_samples import instance_result, panoptic_ids, sample_sizes, semantic_result, to_targets
@@ -72,7 +72,8 @@ class DetectorAdapter(HeadAdapter):
         **options: Any,
     ) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
         """The same; but with samples the stock head's class and mask logits of every layer, see ``stock_outputs``, for
-        the stock detectors call ``forward`` with them where ``mode='tensor'``."""
+        the stock detectors call ``forward`` with them where ``mode='tensor'``. Where a network has targets there are
+        samples, which mypy does not accept."""
         if not data_samples:
             return super().forward(x, targets, **options)
         return self.stock_form(*stock_outputs(super().forward(x, targets, **options, **self.stock_forward)))
@@ -120,7 +121,7 @@ def detector_parts(defaults: HeadDefaults, options: Mask2FormerHeadOptions | Mas
 
 @MODELS.register_module()
 @lists_options(Mask2FormerHeadOptions)
-class Mask2FormerHead(DetectorAdapter, MaskTransformer):
+class Mask2FormerHead(DetectorAdapter, MaskTransformer):  # type: ignore[misc]  # see DetectorAdapter.forward
     """Fills the ``panoptic_head`` slot of MMDetection's ``Mask2Former``; its options, and shorter ones."""
 
     stock_forward = dict(every_layer=True)
@@ -133,7 +134,7 @@ class Mask2FormerHead(DetectorAdapter, MaskTransformer):
 
 @MODELS.register_module()
 @lists_options(MaskFormerHeadOptions)
-class MaskFormerHead(DetectorAdapter, MaskTransformer):
+class MaskFormerHead(DetectorAdapter, MaskTransformer):  # type: ignore[misc]  # see DetectorAdapter.forward
     """Fills the ``panoptic_head`` slot of MMDetection's ``MaskFormer``; its options, and shorter ones.
 
     Unlike the stock head, and like the official one, it attends to padding as if it were image.
@@ -154,7 +155,7 @@ class MaskFormerHead(DetectorAdapter, MaskTransformer):
 
 @MODELS.register_module()
 @lists_options(MaskDINOHeadOptions)
-class MaskDINOHead(DetectorAdapter, MaskDINO):
+class MaskDINOHead(DetectorAdapter, MaskDINO):  # type: ignore[misc]  # see DetectorAdapter.forward
     """Fills the ``panoptic_head`` slot with Mask DINO, which gives boxes, too."""
 
     def __init__(self, **options: Any):
@@ -184,13 +185,15 @@ class LazyMasks:
         network: nn.Module | None = None,
     ):
         self.predictions = predictions
-        self.padded = tuple(padded)
+        self.padded = height_width(padded)
         self.is_thing = is_thing
         self.network = network
 
     def __iter__(self) -> Iterator[Tensor]:
         whole = Sizes(self.padded, self.padded, self.padded)
-        for embeds, features in zip(self.predictions.mask_embeds[-1], self.predictions.mask_features):
+        mask_features = self.predictions.mask_features
+        assert mask_features is not None
+        for embeds, features in zip(self.predictions.mask_embeds[-1], mask_features):
             masks = torch.empty(len(embeds), *self.padded, dtype=logits_type(features), device=features.device)
             for rows, queries, logits in tiles(embeds, features, whole):
                 masks[queries, rows] = logits
@@ -324,12 +327,15 @@ class MaskFormerFusionHead(BaseModule):
 
     def _results(self, predictions: MaskPredictions, b: int, sizes: Sizes) -> dict:
         options, results = self.test_cfg, {}
+        assert self.is_thing is not None  # taken from the head by now
+        num_classes = len(self.is_thing)
         class_logits = predictions.class_logits[-1][b].float()
-        classes = class_scores(class_logits.shape[-1], self.num_classes, options.temperature)
+        classes = class_scores(class_logits.shape[-1], num_classes, options.temperature)
         selection = dict(max_per_image=options.max_per_image, is_thing=self.things, classes=classes)
         boxes = None if predictions.boxes is None else predictions.boxes[-1][b]
         boxes_alone = predictions.mask_features is None or options.instance_masks is None
         if options.instance_on and boxes_alone:
+            assert boxes is not None  # otherwise ``check`` has raised
             results['ins_results'] = instance_result(
                 box_detection(class_logits, boxes, sizes, **selection), sizes, options.score_thr
             )
@@ -342,7 +348,7 @@ class MaskFormerFusionHead(BaseModule):
                 PanopticRules(
                     self.is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score, classes
                 ),
-                partial(panoptic_ids, num_classes=self.num_classes),
+                partial(panoptic_ids, num_classes=num_classes),
             )
             results['pan_results'] = PixelData(sem_seg=segment_map[None])
         if options.instance_on and not boxes_alone:

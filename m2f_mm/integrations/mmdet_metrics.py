@@ -103,7 +103,7 @@ class CocoMetric(StockCocoMetric):
     ):
         super().__init__(None, *args, **kwargs)
         self.faster = faster
-        self.ann_file = ann_file
+        self.ann_file: Any = ann_file  # a path wherever annotations are read
         if self.outfile_prefix is not None:
             refuse_inputs(
                 [f'{self.outfile_prefix}.{kind}.json' for kind in ('bbox', 'segm', 'gt')],

@@ -21,6 +21,8 @@ from m2f_mm.deprecation import renamed_attributes
 from m2f_mm.postprocess import Instances, Segment, Sizes
 from m2f_mm.structures import NO_CLASS, SegTargets
 
+from .heads import height_width
+
 
 def to_targets(
     samples: Sequence[DetDataSample], is_thing: Sequence[bool], device: torch.device, take_boxes: bool = False
@@ -145,11 +147,11 @@ def _tracked(frames: Sequence[DetDataSample]) -> Iterator[dict[int, tuple[int, T
                 'with dict(type="LoadTrackAnnotations", with_mask=True)'
             )
     every = [sample.gt_instances for sample in frames]
-    numbers = torch.cat([torch.stack((each.instances_ids.long(), each.labels.long())) for each in every], 1).T.tolist()
-    numbers = iter(numbers)
+    numbers = torch.cat([torch.stack((each.instances_ids.long(), each.labels.long())) for each in every], 1)
+    pairs = iter(numbers.T.tolist())
     for sample, instances in zip(frames, every):
         objects = {}
-        for (key, label), mask in zip(islice(numbers, len(instances)), _bitmaps(instances.masks)):
+        for (key, label), mask in zip(islice(pairs, len(instances)), _bitmaps(instances.masks)):
             if key in objects:
                 warnings.warn(
                     f'{_name(sample) or "A frame"}, frame {sample.get("frame_id", "?")}, has two objects of '
@@ -203,7 +205,7 @@ def _stock_annotations(
             f'{sorted(instances.keys())}). Load them with dict(type="LoadAnnotations", with_mask=True), '
             'or panoptic ones with dict(type="m2f_mm.LoadPanopticSegments")'
         )
-    if semantic is not None:
+    if semantic is not None and stuff is not None:
         if semantic.shape[-2:] != masks.shape[-2:]:  # the preprocessor padded one of them
             height, width = (max(a, b) for a, b in zip(semantic.shape[-2:], masks.shape[-2:]))
             ignored = sample.gt_sem_seg.get('ignore_index', 255)
@@ -235,10 +237,10 @@ def _drawn(polygons: PolygonMasks) -> Tensor:
     return masks
 
 
-def sample_sizes(sample: DetDataSample, padded: tuple[int, int], rescale: bool) -> Sizes:
+def sample_sizes(sample: DetDataSample, padded: Sequence[int], rescale: bool) -> Sizes:
     """Sizes of padded input, image and output, which is the file's with ``rescale``."""
-    image = tuple(sample.img_shape[:2])
-    return Sizes(tuple(padded), image, tuple(sample.ori_shape[:2]) if rescale else image)
+    image = height_width(sample.img_shape)
+    return Sizes(height_width(padded), image, height_width(sample.ori_shape) if rescale else image)
 
 
 def panoptic_ids(segments: Sequence[Segment], num_classes: int) -> list[int]:

@@ -31,7 +31,7 @@ from .head_options import (
     lists_options,
     read_options,
 )
-from .heads import HeadAdapter, stock_outputs
+from .heads import HeadAdapter, height_width, stock_outputs
 from .inference_options import SEGMENTOR_OPTIONS, check_temperature, read_test_cfg
 from .option_tables import unknown_option
 from .parts import Parts, build_parts
@@ -213,10 +213,11 @@ def input_size(finest: Tensor, meta: dict) -> tuple[int, int]:
     ``pad_shape`` is the input and ``img_shape`` its part without padding. The features tell which of them it was.
     """
     for key in ('pad_shape', 'img_shape'):
-        size = tuple(meta.get(key, ()))[:2]
-        if size and all(-(-length // 4) == side for length, side in zip(size, finest.shape[-2:])):
-            return size
-    return tuple(4 * length for length in finest.shape[-2:])
+        if key in meta:
+            height, width = meta[key][:2]
+            if (-(-height // 4), -(-width // 4)) == finest.shape[-2:]:
+                return height, width
+    return 4 * finest.shape[-2], 4 * finest.shape[-1]
 
 
 class EncoderDecoder(StockEncoderDecoder):
@@ -326,14 +327,14 @@ class MaskSegmentor(CheckedModel, EncoderDecoder):
 
 def segmentor_sizes(inputs: Tensor, sample: SegDataSample) -> Sizes:
     """Sizes of padded input, image and file; padding is to the right and bottom."""
-    padded = tuple(inputs.shape[-2:])
+    padded = height_width(inputs.shape[-2:])
     left, right, top, bottom = sample.get('img_padding_size', sample.get('padding_size', (0, 0, 0, 0)))
     if left or top:
         raise ValueError(
             f'{sample.get("img_path", "an image")} is padded by {left} on the left and {top} at the top; '
             'only padding to the right and bottom is supported'
         )
-    return Sizes(padded, (padded[0] - bottom, padded[1] - right), tuple(sample.ori_shape[:2]))
+    return Sizes(padded, (padded[0] - bottom, padded[1] - right), height_width(sample.ori_shape))
 
 
 def flip_back(maps: Tensor, sample: SegDataSample) -> Tensor:

@@ -73,6 +73,6 @@ class IoUMetric(StockIoUMetric):
         image = sample['img_path']
         path = os.path.join(self.output_dir, f'{os.path.splitext(os.path.basename(image))[0]}.png')
         self._claim(path, image)
-        refuse_inputs([path], [image, sample.get('seg_map_path')], 'output_dir')
+        refuse_inputs([path], [image, sample.get('seg_map_path') or ''], 'output_dir')
         dtype = np.uint8 if num_classes + offset <= 256 else np.uint16
         write_file(path, encode_png((labels + offset).astype(dtype)))

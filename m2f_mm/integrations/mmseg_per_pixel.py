@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, kaiming_init
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -75,7 +75,7 @@ class PerPixelAdapter(BaseModule):
         return enlarged(logits, input_size(x[0], batch_img_metas[0]))
 
 
-def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Class logits at four times their size, of which ``size`` is kept, at least in float32."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logits = F.interpolate(logits, scale_factor=STRIDE, mode='bilinear', align_corners=False)
@@ -108,8 +108,7 @@ class PerPixelSegHead(PerPixelAdapter):
         super().init_weights()
         if loads_weights(self):
             return
-        nn.init.kaiming_normal_(self.conv_seg.weight, mode='fan_out', nonlinearity='relu')
-        nn.init.zeros_(self.conv_seg.bias)
+        kaiming_init(self.conv_seg)
 
 
 @MODELS.register_module()

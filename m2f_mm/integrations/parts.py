@@ -205,7 +205,7 @@ def build_criterion(num_classes: int, defaults: HeadDefaults, options: NetworkOp
 
 def _check_no_mask_losses(mask_loss: str, weights: Mapping[str, float], defaults: HeadDefaults) -> None:
     """Raise the error for options of mask losses of a head without masks, unless they say the defaults."""
-    values = {'loss_mask.type': (mask_loss, defaults.mask_loss)}
+    values: dict[str, tuple[Any, Any]] = {'loss_mask.type': (mask_loss, defaults.mask_loss)}
     for name in ('loss_mask', 'loss_dice'):
         values[f'{name}.loss_weight'] = weights[name], defaults.loss_weights[name]
     for option, (value, default) in values.items():

@@ -20,14 +20,14 @@ def tell_stock_tools() -> None:
     function from ids to colors. ``DumpDetResults`` turns every list into a plain one before it asks it for bitmaps.
     cityscapesScripts 2.3 calls ``numpy.in1d``, which NumPy 2.4 does not have; OneDL's MMDetection gives it the same.
     """
-    inferencer = sys.modules.get('mmdet.apis.det_inferencer')
+    inferencer: Any = sys.modules.get('mmdet.apis.det_inferencer')
     if inferencer is not None and inferencer.VOID is None:
         inferencer.VOID, inferencer.id2rgb = VOID, id_to_rgb
-    dumping = sys.modules.get('mmdet.evaluation.metrics.dump_det_results')
+    dumping: Any = sys.modules.get('mmdet.evaluation.metrics.dump_det_results')
     if dumping is not None:
         dumping._to_cpu = to_cpu
     if 'cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling' in sys.modules and not hasattr(np, 'in1d'):
-        np.in1d = np.isin
+        vars(np)['in1d'] = np.isin
 
 
 def to_cpu(data: Any) -> Any:
