@@ -85,7 +85,7 @@ def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _heads() -> str:
     parts = []
     for kind, title in GROUPS:
-        parts += [f'### {title}\n', _fields(kind, kind.__annotations__), _stock(_own_stock(kind))]
+        parts += [f'### {title}\n', _fields(kind, kind.__annotations__), _stock(vars(kind).get('stock', {}))]
     for kind in HEADS:
         groups = [group for group, _ in GROUPS if issubclass(kind, group)]
         links = [f'[{title}](#{_anchor(title)})' for group, title in GROUPS if group in groups]
@@ -97,16 +97,12 @@ def _heads() -> str:
         ]
         name = kind.__name__.removesuffix('Options')
         parts += [f'### `m2f_mm.{name}`\n', f'Slot `{kind.slot}`. {", ".join(links)}.\n', _fields(kind, own)]
-        known = {path: _described(path, entry) for group in groups for path, entry in group.stock.items()}
-        new = {path: entry for path, entry in kind.stock.items() if _described(path, entry) != known.get(path)}
+        known = {
+            path: _described(path, entry) for group in groups for path, entry in vars(group).get('stock', {}).items()
+        }
+        new = {path: entry for path, entry in kind.stock_table().items() if _described(path, entry) != known.get(path)}
         parts.append(_stock(new))
     return '\n'.join(part for part in parts if part)
-
-
-def _own_stock(kind: type[Options]) -> Table:
-    """Those that the dataclass adds to its bases."""
-    inherited = {path for base in kind.__bases__ for path in getattr(base, 'stock', {})}
-    return {path: entry for path, entry in kind.stock.items() if path not in inherited}
 
 
 def _anchor(title: str) -> str:

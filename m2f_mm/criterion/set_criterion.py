@@ -133,7 +133,7 @@ class SetCriterion(nn.Module):
                 groups.append(
                     self._group(denoising, known, targets, predictions.groups, first_layer=len(predictions), known=True)
                 )
-            step = self._step(groups[0], targets, masks)
+            step = self._step(groups[0], masks)
             losses: dict[str, Tensor] = {}
             for group in groups:
                 losses.update(self._group_losses(group, step, len(predictions) - predictions.selected))
@@ -167,11 +167,11 @@ class SetCriterion(nn.Module):
             sums = self.class_weight.to(predictions.class_logits[0].dtype)[classes].flatten(1).sum(1)  # (L,)
         return QueryGroup(predictions, matching, classes, sums, copies, first_layer, known)
 
-    def _step(self, matched: QueryGroup, targets: Sequence[SegTargets], masks: TargetMasks) -> Step:
+    def _step(self, matched: QueryGroup, masks: TargetMasks) -> Step:
         """What all groups share. Averages the normalisers over the workers, but for the class weights of queries with
         known objects: the number of their groups differs between workers."""
-        num_objects = sum(len(target) for target in targets)
-        num_masks = sum(len(target) for target in targets if target.masks is not None)
+        num_objects = sum(len(target) for target in masks.targets)
+        num_masks = sum(len(target) for target in masks.targets if target.masks is not None)
         like = matched.predictions.class_logits[0]
         normalisers = [like.new_full((1,), num_objects), like.new_full((1,), num_masks)]
         if matched.class_weight_sums is not None:
@@ -180,7 +180,7 @@ class SetCriterion(nn.Module):
         if matched.class_weight_sums is not None:
             matched.class_weight_sums = averaged[2:]
         counts = averaged[:2].clamp(min=1)
-        return Step(targets, masks, self.class_weight, counts[0], counts[1], self.draw)
+        return Step(masks, self.class_weight, counts[0], counts[1], self.draw)
 
     def _group_losses(self, group: QueryGroup, step: Step, num_predictions: int) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}

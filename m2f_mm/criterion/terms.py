@@ -56,14 +56,12 @@ class Step:
     """What all groups of queries of a training step share.
 
     Args:
-        targets: of each image.
         masks: of the targets, packed.
         class_weight: (C + 1,), None for the focal loss.
         num_objects, num_masks: numbers of objects and of their masks, averaged over all workers, at least 1; ().
         draw: source of the random points.
     """
 
-    targets: Sequence[SegTargets]
     masks: TargetMasks
     class_weight: Tensor | None
     num_objects: Tensor
@@ -119,7 +117,7 @@ class BoxTerms(LossTerm):
         matching, predictions = group.matching, group.predictions
         assert predictions.boxes is not None
         boxes = torch.stack(predictions.boxes)[matching.layer, matching.batch, matching.query]  # (R, 4)
-        objects = list(zip(step.targets, matching.by_image(matching.target)))
+        objects = list(zip(step.masks.targets, matching.by_image(matching.target)))
         targets = torch.cat([target.boxes[index] for target, index in objects if target.boxes is not None])
         targets = targets.to(boxes.dtype)
         counted: Tensor | int = 1
@@ -163,10 +161,10 @@ class MaskTerms(LossTerm):
 
     def __call__(self, group: QueryGroup, step: Step) -> dict[str, Tensor]:
         """As ``LossTerm``. Masks are compared layer by layer, which bounds what exists at once."""
-        matching = group.matching.select_images([target.masks is not None for target in step.targets])
+        matching = group.matching.select_images([target.masks is not None for target in step.masks.targets])
         layers = zip(matched_masks(group.predictions, matching), matching.objects_by_layer())
         if self.num_points is None:
-            sums = self._at_pixels(layers, step.targets)
+            sums = self._at_pixels(layers, step.masks.targets)
         else:
             sums = self._at_points(layers, step, self.num_points, group.first_layer)
         loss_mask, loss_dice = (sums / (step.num_masks * group.copies)).unbind(1)

@@ -27,17 +27,22 @@ def option(default: Any, meaning: str) -> Any:
 class Options:
     """What all dataclasses of options have.
 
-    ``slot`` is the head's place in a model. ``stock`` is a table of further options, those of stock configs that have a
-    single possible value or no effect, and old names.
+    ``slot`` is the head's place in a model. ``stock`` is a table of what a class adds to the further options of its
+    bases: those of stock configs that have a single possible value or no effect, and old names.
     """
 
     slot: ClassVar[str]
     stock: ClassVar[Table] = {}
 
     @classmethod
+    def stock_table(cls) -> Table:
+        """``stock`` of all bases and the class."""
+        return {path: entry for kind in cls.__mro__[::-1] for path, entry in vars(kind).get('stock', {}).items()}
+
+    @classmethod
     def table(cls) -> Table:
         """For ``translate``."""
-        return {**cls.stock, **{each.name: each.name for each in fields(cls)}}
+        return {**cls.stock_table(), **{each.name: each.name for each in fields(cls)}}
 
 
 @dataclass(kw_only=True)
@@ -124,7 +129,6 @@ class NetworkOptions(TransformerDecoderOptions, PixelDecoderOptions):
 
     network_arguments: ClassVar[tuple[str, ...]] = ()  # names of options that the network takes as they are
     stock: ClassVar[Table] = {
-        **PixelDecoderOptions.stock,
         'strides': ANY,
         **positional_encoding('SinePositionalEncoding'),
         'loss_bbox': Only(None),  # options of heads with boxes
@@ -207,7 +211,7 @@ class Mask2FormerTrackHeadOptions(Mask2FormerHeadOptions):
 
     slot: ClassVar[str] = 'track_head'
     test_options: ClassVar[Table] = VIDEO_OPTIONS
-    stock: ClassVar[Table] = {**NetworkOptions.stock, **positional_encoding('SinePositionalEncoding3D')}
+    stock: ClassVar[Table] = positional_encoding('SinePositionalEncoding3D')
 
 
 @dataclass(kw_only=True)
@@ -218,7 +222,7 @@ class Mask2FormerSegHeadOptions(NetworkOptions, ClassOptions):
         TEMPERATURE, 'of classes with sigmoids, at which they compete in the label map; None for no competition'
     )
 
-    stock: ClassVar[Table] = {**NetworkOptions.stock, 'align_corners': Only(False)}
+    stock: ClassVar[Table] = {'align_corners': Only(False)}
 
 
 @dataclass(kw_only=True)
@@ -232,21 +236,17 @@ class MaskFormerSegHeadOptions(Mask2FormerSegHeadOptions):
 class MaskDINOSegHeadOptions(BoxOptions, Mask2FormerSegHeadOptions):
     """Options of ``MaskDINOSegHead``."""
 
-    stock: ClassVar[Table] = Mask2FormerSegHeadOptions.stock
-
 
 @dataclass(kw_only=True)
 class PerPixelSegHeadOptions(PixelDecoderOptions, ClassOptions):
     """Options of ``PerPixelSegHead``."""
 
-    stock: ClassVar[Table] = {**PixelDecoderOptions.stock, 'align_corners': Only(False)}
+    stock: ClassVar[Table] = {'align_corners': Only(False)}
 
 
 @dataclass(kw_only=True)
 class PerPixelPlusSegHeadOptions(TransformerDecoderOptions, PerPixelSegHeadOptions):
     """Options of ``PerPixelPlusSegHead``."""
-
-    stock: ClassVar[Table] = PerPixelSegHeadOptions.stock
 
 
 Given = TypeVar('Given', bound=Options)
