@@ -46,7 +46,7 @@ def coco_faults(
     present = set()
     for number, annotation in enumerate(content['annotations']):
         faults = list(
-            _annotation_faults(annotation, number, file, images, listed, names, asked, with_masks, first_with_id)
+            annotation_faults(annotation, number, file, images, listed, names, asked, with_masks, first_with_id)
         )
         yield from faults
         if not faults and not annotation.get('iscrowd'):
@@ -79,7 +79,7 @@ def _has_size(image: Mapping) -> bool:
     return all(is_integer(image.get(side)) and image[side] > 0 for side in ('height', 'width'))
 
 
-def _annotation_faults(
+def annotation_faults(
     annotation: Any,
     number: int,
     file: str,
@@ -90,7 +90,19 @@ def _annotation_faults(
     with_masks: bool,
     first_with_id: dict,
 ) -> Iterator[Fault]:
-    """Of one annotation; ``seen`` remembers the ids."""
+    """Of one annotation.
+
+    Args:
+        annotation: of the list.
+        number: its place there.
+        file: path of the JSON, for messages.
+        images: records of the images that have a size, by id.
+        listed: ids of all images.
+        names: of the categories, by id.
+        asked: names of the classes that are read; None for all.
+        with_masks: whether its mask is read.
+        first_with_id: place of the first annotation of each id; is added to.
+    """
     if not isinstance(annotation, dict):
         yield Fault(
             'annotations that are no records',

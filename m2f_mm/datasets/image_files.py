@@ -171,13 +171,7 @@ def image_fault(
                 'Replace it, or take it out of the annotations',
             )
         ]
-    if not turned or header.orientation == 1:
-        loaded = header.size
-    elif header.size == header.shown_size or header.format == 'JPEG':
-        loaded = header.shown_size
-    else:  # OpenCV's versions turn other formats or not
-        pixels = mmcv.imfrombytes(fileio.get(path, backend_args=backend_args))
-        loaded = header.size if pixels is None else pixels.shape[:2]
+    loaded = loaded_size(path, header, backend_args, turned)
     if loaded != listed:
         return [size_fault(path, header, loaded, listed)]
     if turned and header.orientation > 1 and header.shown_size == header.size:
@@ -193,6 +187,16 @@ def image_fault(
             )
         ]
     return []
+
+
+def loaded_size(path: str, header: Header, backend_args: dict | None = None, turned: bool = True) -> tuple[int, int]:
+    """Height and width of an image once a loader has read it; see ``size_faults``."""
+    if not turned or header.orientation == 1:
+        return header.size
+    if header.size == header.shown_size or header.format == 'JPEG':
+        return header.shown_size
+    pixels = mmcv.imfrombytes(fileio.get(path, backend_args=backend_args))  # OpenCV's versions differ in the rest
+    return header.size if pixels is None else pixels.shape[:2]
 
 
 def check_image_size(results: dict) -> None:

@@ -65,14 +65,14 @@ def _panoptic(dataset: PanopticDataset, limit: int | None) -> Iterator[Fault]:
         wrong = list(image_fault(item['img_path'], size, dataset.backend_args))
         yield from wrong
         if item['seg_map_path'] is not None and not wrong:  # a wrong size in the JSON is said once
-            yield from _png_fault(item['seg_map_path'], size, dataset.backend_args)
+            yield from png_faults(item['seg_map_path'], size, dataset.backend_args)
     if not dataset.test_mode and not annotated:
         yield Fault(
             'no annotation to train on', dataset.ann_file, '', 'it has no annotations of these images', 'Check ann_file'
         )
 
 
-def _png_fault(path: str, size: tuple[int, int], backend_args: dict | None) -> Iterator[Fault]:
+def png_faults(path: str, size: tuple[int, int], backend_args: dict | None) -> Iterator[Fault]:
     """Of the header of a panoptic PNG."""
     try:
         header = read_header(path, backend_args)

@@ -1,0 +1,179 @@
+"""Every format gives the same masks of the same scene, and what a format adds to them is honoured."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from m2f_mm.datasets.formats import recognise, summary
+from tests.helpers import own_data
+
+WITH_RING = {
+    'COCO instances': own_data.coco,
+    'COCO, gaps in ids': own_data.coco_gaps,
+    'COCO, compressed': partial(own_data.coco, form='compressed'),
+    "Roboflow's COCO": own_data.roboflow_coco,
+    'COCO panoptic': own_data.coco_panoptic,
+    'labelme': own_data.labelme,
+    'Pascal VOC': own_data.voc,
+    "CVAT's segmentation masks": own_data.cvat_masks,
+    "CVAT's XML": own_data.cvat_xml,
+    'Label Studio': own_data.label_studio,
+    'Label Studio, JSON_MIN': partial(own_data.label_studio, short=True),
+    'Cityscapes': own_data.cityscapes,
+}
+RENAMED = {'Pascal VOC': ('cat', 'dog', 'sofa'), 'Cityscapes': ('person', 'car', 'bicycle')}
+
+
+def by_index(data):
+    """Records by the number in the name of their image."""
+    return {
+        int(''.join(filter(str.isdigit, record.image.rsplit('/', 1)[-1].split('.')[0]))[-10:]): record
+        for record in data.records
+    }
+
+
+def check(data, index, record, ring=True, names=own_data.CLASSES):
+    expected = [
+        (names[own_data.CLASSES.index(name)], mask) for name, mask in own_data.expected(index, ring)
+    ]  # fmt: skip
+    assert own_data.objects_of(data, record) == sorted(expected)
+    assert record.size == own_data.SIZE
+
+
+@pytest.mark.parametrize('name', WITH_RING)
+def test_objects_are_equal_pixel_for_pixel(tmp_path, name):
+    WITH_RING[name](tmp_path)
+    data = recognise(str(tmp_path))
+    assert data.format == name.split(',')[0] and not data.faults
+    records = sorted(data.records, key=lambda record: record.image.rsplit('/', 1)[-1])
+    assert len(records) == own_data.NUMBER
+    for index, record in enumerate(records):
+        check(data, index, record, names=RENAMED.get(name, own_data.CLASSES))
+    assert 'instance' in data.tasks and data.format in summary(data)
+
+
+@pytest.mark.parametrize(
+    'write, form', [(own_data.yolo, 'YOLO segmentation'), (partial(own_data.labelme, ring=False), 'labelme')]
+)
+def test_polygons_are_exact_along_borders_of_pixels(tmp_path, write, form):
+    write(tmp_path)
+    data = recognise(str(tmp_path))
+    assert data.format == form and data.tasks == ('instance', 'boxes') and not data.faults
+    for index, record in enumerate(sorted(data.records, key=lambda record: record.image.rsplit('/', 1)[-1])):
+        check(data, index, record, ring=False)
+
+
+SEMANTIC = {
+    'semantic label maps of a YAML': own_data.yolo_semantic,
+    'Pascal VOC': own_data.voc,
+    "CVAT's segmentation masks": own_data.cvat_masks,
+    'index masks': own_data.index_masks_with_classes,
+    'index masks, palette': own_data.palette_masks,
+    'RGB masks': own_data.rgb_masks,
+    'RGB masks, CamVid': own_data.camvid_colors,
+    "Roboflow's masks": own_data.roboflow_masks,
+    'ADE20K': own_data.ade20k,
+    'Cityscapes': own_data.cityscapes,
+    'COCO panoptic': own_data.coco_panoptic,
+}
+
+
+@pytest.mark.parametrize('name', SEMANTIC)
+def test_label_maps_are_equal(tmp_path, name):
+    SEMANTIC[name](tmp_path)
+    data = recognise(str(tmp_path))
+    assert data.format == name.split(',')[0] and 'semantic' in data.tasks and not data.faults
+    names = RENAMED.get(name, own_data.CLASSES)
+    for index, record in enumerate(sorted(data.records, key=lambda record: record.image.rsplit('/', 1)[-1])):
+        labels = data.label_map(record)
+        expected = own_data.label_map(index)
+        if name == 'Pascal VOC':
+            assert (labels[:2, :2] == data.ignore_index).all()
+            labels[:2, :2] = data.background
+        for number, class_name in enumerate(names, 1):
+            assert np.array_equal(labels == data.classes.index(class_name), expected == number)
+        rest = labels[expected == 0]
+        nothing = dict(ADE20K=data.ignore_index, Cityscapes=data.ignore_index).get(name, data.background)
+        if name in ('COCO panoptic', 'semantic label maps of a YAML'):
+            nothing = data.classes.index('ground')
+        assert (rest == nothing).all()
+
+
+def splits_of(data):
+    return {name: len(records) for name, records in data.splits.items()}
+
+
+@pytest.mark.parametrize(
+    'write, splits',
+    [
+        (own_data.coco, {'': 4}),
+        (own_data.roboflow_coco, dict(train=3, val=1)),
+        (own_data.coco_panoptic, dict(val=4)),
+        (own_data.yolo, dict(train=3, val=1)),
+        (own_data.yolo_semantic, dict(train=3, val=1)),
+        (own_data.voc, dict(train=3, val=1)),
+        (own_data.cvat_masks, {'': 4}),
+        (own_data.roboflow_masks, dict(train=3, val=1)),
+        (own_data.ade20k, dict(train=3, val=1)),
+        (own_data.cityscapes, dict(train=3, val=1)),
+        (own_data.labelme, {'': 4}),
+        (own_data.youtube_vis, dict(train=4)),
+    ],
+)
+def test_splits_are_those_of_the_folder(tmp_path, write, splits):
+    write(tmp_path)
+    assert splits_of(recognise(str(tmp_path))) == splits
+
+
+def test_videos(tmp_path):
+    own_data.youtube_vis(tmp_path)
+    data = recognise(str(tmp_path))
+    assert data.tasks == ('video', 'instance', 'boxes') and len({record.video for record in data.records}) == 1
+    first, second = data.records[:2]
+    assert own_data.objects_of(data, first) == own_data.expected(0)
+    assert [each.track for each in first.objects] == [0, 1, 2, 3] and [each.track for each in second.objects] == [
+        0,
+        1,
+        3,
+    ]
+
+
+@pytest.mark.parametrize(
+    'write, form',
+    [
+        (partial(own_data.coco, form='boxes'), 'COCO instances'),
+        (partial(own_data.yolo, boxes=True), 'YOLO boxes'),
+        (own_data.voc_boxes, 'VOC boxes'),
+    ],
+)
+def test_boxes_alone(tmp_path, write, form):
+    write(tmp_path)
+    data = recognise(str(tmp_path))
+    assert data.format == form and data.tasks == ('boxes',) and not data.faults
+    record = next(each for each in data.records if each.image.endswith('0.jpg'))
+    for (name, _, mask), each in zip(own_data.scene(0, ring=form == 'COCO instances'), record.objects):
+        y, x = np.nonzero(mask)
+        assert data.classes[each.label] == name and not each.has_mask
+        assert each.bounds(record.size) == pytest.approx((x.min(), y.min(), x.max() + 1, y.max() + 1))
+
+
+def test_polygons_of_labelme_xml(tmp_path):
+    own_data.labelme_xml(tmp_path)
+    data = recognise(str(tmp_path))
+    assert data.format == 'LabelMe XML' and data.tasks == ('instance', 'boxes')
+    masks = [each.mask(own_data.SIZE) for each in data.records[0].objects]
+    assert np.array_equal(masks, [own_data.filled(own_data.BOX), own_data.filled(own_data.ELL)])
+
+
+def test_label_studio_run_lengths_are_those_of_its_converter():
+    """The bytes are what ``label_studio_converter.brush.encode_rle`` makes of RGBA pixels, see its version 0.0.59."""
+    from m2f_mm.datasets.formats.label_studio import decode_rle
+
+    mask = np.zeros((3, 5), bool)
+    mask[0, 2:] = mask[2, 1] = True
+    assert np.array_equal(decode_rle(CONVERTER_BYTES, 3, 5), mask)
+    assert np.array_equal(decode_rle(own_data.studio_rle(mask), 3, 5), mask)
+
+
+CONVERTER_BYTES = []  # fmt: skip
