@@ -180,8 +180,8 @@ def decode_rle(rle: Any, height: int, width: int) -> np.ndarray:
     """Bool (H, W) of Label Studio's run lengths: where the alpha of an RGBA image is above its half.
 
     A stream of bits: 32 for the number of values, 5 for the bits of a value, four times 4 for the bits of a length
-    (each one less than it is); then runs: a bit (1: one value, repeated; 0: a value each), 2 bits that choose a length, the
-    length less one, and the value or values.
+    (each one less than it is); then runs: a bit (1: one value, repeated; 0: a value each), 2 bits that choose a length,
+    the length less one, and the value or values.
 
     Raises:
         WrongMask: it is none, or not of this size.

@@ -75,7 +75,7 @@ def checked_box(values: Sequence[Any], size: tuple[int, int]) -> tuple[float, fl
     except (TypeError, ValueError):
         raise WrongMask(f'a box has the corners {values!r}, which are no four numbers') from None
     height, width = size
-    box = max(min(x0, x1), 0), max(min(y0, y1), 0), min(max(x0, x1), width), min(max(y0, y1), height)
+    box = max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)
     if not (box[0] < box[2] and box[1] < box[3]):
         raise WrongMask(
             f'a box from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) has no extent in the image of {height}x{width}'
