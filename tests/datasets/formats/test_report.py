@@ -18,7 +18,7 @@ def test_page_and_summary(tmp_path, write):
         sample_page(data, str(tmp_path / 'page.png'), count)
         page = np.array(Image.open(tmp_path / 'page.png'))
         assert page.ndim == 3 and page.shape[1] == 2 * (384 + 8)  # two columns for 3 and for 4 images
-        assert len(np.unique(page.reshape(-1, 3), axis=0)) > 100
+        assert len(np.unique(page[::7, ::7].astype(int) @ (65536, 256, 1))) > 100
     text = summary(data)
     assert data.format in text and data.reason in text and all(name in text for name in data.classes)
 
@@ -35,7 +35,6 @@ def test_counts(tmp_path):
     own_data.coco(tmp_path)
     (line,) = [line for line in summary(recognise(str(tmp_path))).splitlines() if ' box ' in line]
     assert line.split() == ['0', 'box', '7,', '4']  # two in three images, one in the other
-    own_data.index_masks_with_classes(tmp_path / 'masks')
 
 
 def test_shares(tmp_path):
