@@ -208,8 +208,8 @@ def test_what_is_no_video(tmp_path):
 def test_tracks_are_drawn_and_written(folder):
     mask = np.zeros((48, 64), np.uint8, order='F')
     mask[10:30, 20:40] = 1
-    code = coco_masks.encode(mask)
-    tracks = [Track(1, [code, None] + [code] * 7, 0.9), Track(0, [code] * 9, 0.1)]
+    rle = coco_masks.encode(mask)
+    tracks = [Track(1, [rle, None] + [rle] * 7, 0.9), Track(0, [rle] * 9, 0.1)]
     frames = shown()
     drawn = list(drawn_frames(open_video(folder), tracks, ('cat', 'dog')))
     for t, (before, after) in enumerate(zip(frames, drawn)):
@@ -247,9 +247,9 @@ def checkpoint(tmp_path_factory):
 )
 def test_the_tool(video_demo, folder, tmp_path, checkpoint, monkeypatch, options):
     run(video_demo, monkeypatch, CONFIG, checkpoint, folder, '--out-dir', tmp_path / 'out', '--score-thr', 0, *options)
-    found = json.loads((tmp_path / 'out' / 'clip.json').read_text())
-    assert len(found['tracks']) == 10 and found['classes'] == ['disc', 'square', 'triangle', 'ring']
-    assert all(len(track['segmentations']) == 9 for track in found['tracks']) and 'segments' not in found
+    content = json.loads((tmp_path / 'out' / 'clip.json').read_text())
+    assert len(content['tracks']) == 10 and content['classes'] == ['disc', 'square', 'triangle', 'ring']
+    assert all(len(track['segmentations']) == 9 for track in content['tracks']) and 'segments' not in content
     assert open_video(tmp_path / 'out' / 'clip.mp4').length == 9
 
 
@@ -281,24 +281,24 @@ def test_the_tool_with_a_model_of_images(video_demo, folder, tmp_path, monkeypat
         '--cfg-options',
         *(f'{key}={value}' for key, value in THRESHOLDS.items()),
     )
-    found = json.loads((out / 'clip.json').read_text())
-    assert len(found['tracks']) == 10 and len(found['segments']) > 1
-    assert all(segment['isthing'] == (segment['label'] < 4) for segment in found['segments'])
-    labels = [segment['label'] for segment in found['segments'] if not segment['isthing']]
+    content = json.loads((out / 'clip.json').read_text())
+    assert len(content['tracks']) == 10 and len(content['segments']) > 1
+    assert all(segment['isthing'] == (segment['label'] < 4) for segment in content['segments'])
+    labels = [segment['label'] for segment in content['segments'] if not segment['isthing']]
     assert len(labels) == len(set(labels))
     covered = np.zeros((9, 48, 64), int)
-    for segment in found['segments']:
-        for t, code in enumerate(segment['segmentations']):
-            covered[t] += 0 if code is None else coco_masks.decode(code)
+    for segment in content['segments']:
+        for t, rle in enumerate(segment['segmentations']):
+            covered[t] += 0 if rle is None else coco_masks.decode(rle)
     assert covered.max() == 1
     drawn = list(open_video(out / 'clip.mp4'))
     assert len(drawn) == 9 and all(np.abs(a.astype(int) - b).mean() > 8 for a, b in zip(drawn, shown()))
-    run(video_demo, monkeypatch, IMAGES, weights, folder, '--out-dir', out, '--no-video')  # nobody is so sure
+    run(video_demo, monkeypatch, IMAGES, weights, folder, '--out-dir', out, '--no-video')  # no score is that high
     assert json.loads((out / 'clip.json').read_text())['segments'] == []
 
 
-def test_a_frame_is_a_picture_to_a_model_of_images(folder, tmp_path):
-    """The panoptic map of a video of one frame is MMDetection's of the picture."""
+def test_a_frame_is_an_image_to_a_model_of_images(folder, tmp_path):
+    """The panoptic map of a video of one frame is MMDetection's of the image."""
     from mmdet.apis import inference_detector, init_detector
 
     weights = str(untrained(IMAGES, tmp_path))
@@ -308,13 +308,13 @@ def test_a_frame_is_a_picture_to_a_model_of_images(folder, tmp_path):
     segments, covered = panoptic.segment_tracks()
     expected = inference_detector(init_detector(cfg, weights, device='cpu'), str(folder / '00000.png'))
     expected = expected.pred_panoptic_seg.sem_seg[0].numpy()
-    codes = np.full(expected.shape, len(cfg.model.panoptic_head.metainfo['classes']))  # void
+    panoptic_ids = np.full(expected.shape, len(cfg.model.panoptic_head.metainfo['classes']))  # void
     things = 0
     for segment, track in zip(segments, covered):
         things += segment.is_thing
-        codes[coco_masks.decode(track.masks[0]).astype(bool)] = segment.label + 1000 * things * segment.is_thing
+        panoptic_ids[coco_masks.decode(track.masks[0]).astype(bool)] = segment.label + 1000 * things * segment.is_thing
     assert len(segments) > 1
-    np.testing.assert_array_equal(codes, expected)
+    np.testing.assert_array_equal(panoptic_ids, expected)
 
 
 @pytest.mark.parametrize(

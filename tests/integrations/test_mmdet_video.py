@@ -90,8 +90,8 @@ def test_frames_in_parts_and_codes_instead_of_bitmaps():
         best = theirs.scores.argsort(descending=True)[:7]
         mine = mine[mine.scores.argsort(descending=True)]
         torch.testing.assert_close(mine.scores, theirs.scores[best])
-        for code, mask in zip(mine.masks, theirs.masks[best]):
-            assert (torch.from_numpy(coco_masks.decode(code)).bool() != mask).float().mean() < 1e-3
+        for rle, mask in zip(mine.masks, theirs.masks[best]):
+            assert (torch.from_numpy(coco_masks.decode(rle)).bool() != mask).float().mean() < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_targets_of_several_clips():
     from m2f_mm.integrations.mmdet_samples import clip_targets
 
     clips = clip_batch(objects=(3, 0, 2), frames=3)['data_samples']
-    found = []
-    syncs = count_syncs(lambda: found.extend(clip_targets(clips, 'cpu')))
-    assert [len(each.labels) for each in found] == [3, 0, 2] and syncs.total <= 1 + 1 + 3
-    for clip, together in zip(clips, found):
+    targets = []
+    syncs = count_syncs(lambda: targets.extend(clip_targets(clips, 'cpu')))
+    assert [len(each.labels) for each in targets] == [3, 0, 2] and syncs.total <= 1 + 1 + 3
+    for clip, together in zip(clips, targets):
         (alone,) = clip_targets([clip], 'cpu')
         assert torch.equal(alone.labels, together.labels) and torch.equal(alone.masks, together.masks)
         assert together.name == clip[0].img_path
@@ -168,9 +168,9 @@ def test_weights_of_an_image_model_and_official_ones():
             torch.nn.init.zeros_(parameter)
     video.load_state_dict(image.state_dict())
     official.load_state_dict(to_official(image.state_dict()))
-    wanted = {name.replace('panoptic_head', 'track_head'): value for name, value in image.state_dict().items()}
+    expected = {name.replace('panoptic_head', 'track_head'): value for name, value in image.state_dict().items()}
     for model in (video, official):
-        assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
+        assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
 
 def test_a_neck():
@@ -256,14 +256,14 @@ def test_windows_cover_every_frame(test_cfg):
 
 def test_frames_are_joined_whatever_the_window():
     """Windows bound memory alone where frames are predicted on their own (MinVIS)."""
-    model, found = video_detector(), []
+    model, results = video_detector(), []
     for size in (None, 1, 3):
         model.track_head.test_cfg = dict(window_size=size, association='frames')
-        found.append(tracks_of(predict(model, clip_batch(1, 7))[0]))
-    for other in found[1:]:
-        assert torch.equal(other[0], found[0][0])
-        torch.testing.assert_close(other[1], found[0][1])
-        assert (other[2] != found[0][2]).float().mean() < 1e-3
+        results.append(tracks_of(predict(model, clip_batch(1, 7))[0]))
+    for other in results[1:]:
+        assert torch.equal(other[0], results[0][0])
+        torch.testing.assert_close(other[1], results[0][1])
+        assert (other[2] != results[0][2]).float().mean() < 1e-3
 
 
 def test_unknown_association():
@@ -307,6 +307,6 @@ def test_panoptic_video(way):
     for clip in predict(model, clip_batch(2, 5)):
         maps = torch.stack([frame.pred_panoptic_seg.sem_seg[0] for frame in clip.video_data_samples])
         assert maps.shape == (5, 48, 72) and maps.dtype == torch.int32
-        codes = maps.unique()
-        assert ((codes % 1000 <= 4) & ((codes >= 1000) == (codes % 1000 < 2))).all() and len(codes) > 1
+        ids = maps.unique()
+        assert ((ids % 1000 <= 4) & ((ids >= 1000) == (ids % 1000 < 2))).all() and len(ids) > 1
         assert len(clip[0].pred_track_instances.scores) <= 10

@@ -241,7 +241,7 @@ def test_methods_have_their_own_defaults():
         ('Mask2Former', 'FPNPixelDecoder'),
     ],
 )
-def test_rooms_are_separate(decoder, pixel_decoder):
+def test_tables_are_separate(decoder, pixel_decoder):
     """Any pixel decoder under any transformer decoder, and either criterion with both."""
     for points in (None, 20):
         head = MODELS.build(
@@ -598,9 +598,9 @@ def test_score_threshold(masks):
     with torch.no_grad():
         results = [model.eval().test_step(detection_batch())[0].pred_instances for model in (everything, bounded)]
     every, best = results
-    kept = every.scores >= 0.2
-    assert 0 < kept.sum() < len(every) and torch.equal(best.scores, every.scores[kept])
-    assert torch.equal(torch.as_tensor(best.masks.cpu()), torch.as_tensor(every[kept].masks.cpu()))
+    above = every.scores >= 0.2
+    assert 0 < above.sum() < len(every) and torch.equal(best.scores, every.scores[above])
+    assert torch.equal(torch.as_tensor(best.masks.cpu()), torch.as_tensor(every[above].masks.cpu()))
 
 
 @pytest.mark.parametrize('options', [dict(), dict(window_size=2)], ids=['clip', 'windows'])

@@ -66,10 +66,10 @@ def test_in_float32(backend):
 
 def test_the_sparse_one_keeps_its_arguments_only():
     inputs = [x.requires_grad_() for x in make_inputs()]
-    kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.data_ptr()) or x, lambda x: x):
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x.data_ptr()) or x, lambda x: x):
         run('sparse', inputs)
-    assert sorted(kept) == sorted(x.data_ptr() for x in inputs)
+    assert sorted(saved) == sorted(x.data_ptr() for x in inputs)
 
 
 def test_what_is_no_number_is_not_hidden():

@@ -281,11 +281,11 @@ def test_output_that_another_hook_replaces_is_not_recomputed():
 def test_recomputed_output_is_not_kept():
     norm, linear = nn.LayerNorm(64), nn.Linear(64, 1)
     x = torch.randn(1000, 64, requires_grad=True)
-    kept = []
+    kept_bytes = []
     for enabled in (False, True):
         with recompute_outputs([norm], enabled):
-            kept.append(kept_memory(lambda: linear(norm(x))))
-    assert kept[0] - kept[1] == 4 * 1000 * 64
+            kept_bytes.append(kept_memory(lambda: linear(norm(x))))
+    assert kept_bytes[0] - kept_bytes[1] == 4 * 1000 * 64
 
 
 def test_no_hook_after_the_context():
@@ -303,7 +303,7 @@ def test_tensor_at_the_address_of_a_dead_result_is_its_own():
     linear, tanh, x = nn.Linear(4, 4), nn.Tanh(), torch.randn(3, 4, requires_grad=True)
     with recompute_outputs([tanh]):
         result = tanh(x)
-        kept = linear(result)  # and with it how it is made
+        kept = linear(result)  # keeps what recomputes it
         other = result.detach()
         del result
         other.fill_(7.0)

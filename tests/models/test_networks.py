@@ -584,18 +584,18 @@ def test_initialisation_is_the_official_one():
 
 def test_recomputing_changes_memory_only():
     """Same gradients from less and less that is kept."""
-    kept, gradients = [], []
+    kept_bytes, gradients = [], []
     for activation_checkpointing in ACTIVATION_CHECKPOINTING:
         model = thin_network(activation_checkpointing=activation_checkpointing)  # weights from a seed
         features = thin_features(2)
-        kept.append(kept_memory(lambda: model(features)))  # noqa: B023
+        kept_bytes.append(kept_memory(lambda: model(features)))  # noqa: B023
         predictions = model(features)
         sum(
             x.square().sum() for x in (*predictions.class_logits, *predictions.mask_embeds, predictions.mask_features)
         ).backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
-    assert kept == sorted(set(kept), reverse=True)
-    assert kept[1] < 0.9 * kept[0] and kept[-1] < 0.5 * kept[0]
+    assert kept_bytes == sorted(set(kept_bytes), reverse=True)
+    assert kept_bytes[1] < 0.9 * kept_bytes[0] and kept_bytes[-1] < 0.5 * kept_bytes[0]
     for others in gradients[1:]:
         for mine, theirs in zip(gradients[0], others):
             torch.testing.assert_close(mine, theirs)

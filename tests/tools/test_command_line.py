@@ -177,15 +177,15 @@ def test_show_dir_reaches_the_hook_that_draws(tools, config):
     assert cfg.visualizer.save_dir == 'x' and 'test_out_dir' not in cfg.default_hooks.visualization
 
 
-@pytest.mark.parametrize('scope, kept', [('mmdet', 'test_out_dir'), ('mmseg', 'img_save_dir')])
-def test_images_come_into_the_folder_itself(tools, config, tmp_path, scope, kept):
+@pytest.mark.parametrize('scope, option', [('mmdet', 'test_out_dir'), ('mmseg', 'img_save_dir')])
+def test_images_come_into_the_folder_itself(tools, config, tmp_path, scope, option):
     _, test = tools
     config.write_text(CONFIG + "default_hooks = dict(visualization=dict(type='V'))\nvisualizer = dict(type='W')\n")
     cfg = configure(test, config, 'model.pth', '--show-dir', 'x')
     cfg.default_scope = scope
     test.draw_into(cfg, 'x')
     place = cfg.default_hooks.visualization if scope == 'mmdet' else cfg.visualizer.vis_backends[0]
-    assert place[kept] == str(tmp_path / 'x')
+    assert place[option] == str(tmp_path / 'x')
 
 
 def test_the_start_fits_on_a_screen(tools, config, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Videos through our tools and the stack's own: training, evaluation, pictures, files for an evaluation server."""
+"""Videos through our tools and the stack's own: training, evaluation, images, files for an evaluation server."""
 
 import json
 import zipfile
@@ -39,8 +39,8 @@ def trained(tmp_path_factory):
     return folder, run
 
 
-def test_evaluation_with_pictures(trained):
-    """A folder for each video, truth beside prediction."""
+def test_evaluation_with_images(trained):
+    """A folder for each video, ground truth beside prediction."""
     folder, run = trained
     output = run(
         ROOT / 'tools' / 'test.py',
@@ -85,9 +85,12 @@ def test_files_for_an_evaluation_server(trained):
     )
     assert 'segm_mAP' not in output
     with zipfile.ZipFile(folder / 'server' / 'found.submission_file.zip') as archive:
-        found = json.loads(archive.read('results.json'))
-    assert len(found) == 20 and {len(each['segmentations']) for each in found} == {6}
-    assert {each['category_id'] for each in found} <= {1, 2, 3, 4} and {each['video_id'] for each in found} == {1, 2}
+        results = json.loads(archive.read('results.json'))
+    assert len(results) == 20 and {len(each['segmentations']) for each in results} == {6}
+    assert {each['category_id'] for each in results} <= {1, 2, 3, 4} and {each['video_id'] for each in results} == {
+        1,
+        2,
+    }
 
 
 @pytest.mark.slow
@@ -133,8 +136,8 @@ def test_the_data_set_is_checked(trained):
 
 
 @pytest.mark.slow
-def test_still_pictures_train_a_video_model(trained):
-    """Clips out of pictures, without evaluation; a model of videos goes on from there."""
+def test_still_images_train_a_video_model(trained):
+    """Clips out of images, without evaluation; a model of videos goes on from there."""
     folder, run = trained
     write_shapes(str(folder / 'coco'), ShapesSpec(64, 64), train=4, val=1, progress=False)
     (folder / 'still.py').write_text(

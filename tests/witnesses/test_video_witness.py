@@ -65,9 +65,9 @@ def test_results(stock, ours, detector):
     """In the stock detector and in our own."""
     if detector == 'ours':
         ours = build_detector(use_our_track_head(video_config(), last_frame_labels=False))
-    found, expected = predict(ours)[0], predict(stock)[0]
-    assert len(found) == len(expected) == 3
-    for mine, theirs in zip(found.video_data_samples, expected.video_data_samples):
+    actual, expected = predict(ours)[0], predict(stock)[0]
+    assert len(actual) == len(expected) == 3
+    for mine, theirs in zip(actual.video_data_samples, expected.video_data_samples):
         mine, theirs = mine.pred_track_instances, theirs.pred_track_instances
         assert set(mine.keys()) == set(theirs.keys()) and len(mine) == len(theirs) == 10
         assert mine.instances_id.tolist() == theirs.instances_id.tolist()
