@@ -31,6 +31,7 @@ from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .checked_model import CheckedModel, check_predictions, explained, prepare
+from .head_adapter import HeadAdapter, height_width, stock_outputs
 from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
 from .head_options import (
     Mask2FormerHeadOptions,
@@ -39,7 +40,6 @@ from .head_options import (
     lists_options,
     read_options,
 )
-from .heads import HeadAdapter, height_width, stock_outputs
 from .inference_options import DETECTOR_OPTIONS, check_temperature, joined_cfg, read_test_cfg
 from .mmdet_datasets import check_stock_types
 from .mmdet_samples import instance_result, panoptic_ids, sample_sizes, semantic_result, to_targets

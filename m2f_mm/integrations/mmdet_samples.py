@@ -21,7 +21,7 @@ from m2f_mm.deprecation import renamed_attributes
 from m2f_mm.postprocess import Instances, Segment, Sizes
 from m2f_mm.structures import NO_CLASS, SegTargets
 
-from .heads import height_width
+from .head_adapter import height_width
 
 
 def to_targets(

@@ -22,6 +22,7 @@ from m2f_mm.registry import MODELS
 from m2f_mm.structures import MaskPredictions, SegTargets
 
 from .checked_model import CheckedModel, check_predictions, explained, freeze_stages, register_checks
+from .head_adapter import HeadAdapter, height_width, stock_outputs
 from .head_defaults import MASK2FORMER, MASK_DINO, MASKFORMER, HeadDefaults
 from .head_options import (
     ClassOptions,
@@ -31,7 +32,6 @@ from .head_options import (
     lists_options,
     read_options,
 )
-from .heads import HeadAdapter, height_width, stock_outputs
 from .inference_options import SEGMENTOR_OPTIONS, check_temperature, read_test_cfg
 from .option_tables import unknown_option
 from .parts import Parts, build_parts
