@@ -155,7 +155,7 @@ def translate(where: str, cfg: Mapping[str, Any] | None, table: Table) -> dict[s
         if entry is ANY:
             continue
         if isinstance(entry, Only):
-            if (type_name(value) if key == 'type' else value) not in entry.values:
+            if (class_name(value) if key == 'type' else value) not in entry.values:
                 raise ValueError(
                     f'{owner}: {key}={value!r} is not supported, only {" or ".join(map(repr, entry.values))}'
                 )
@@ -236,11 +236,11 @@ def translate_by_type(
     """
     options = dict(cfg or {})
     kind = options.pop('type', default)
-    if type_name(kind) not in tables:
-        raise ValueError(f'{where}: type={type_name(kind)!r} is not supported, only {" or ".join(map(repr, tables))}')
-    return type_name(kind), translate(where, options, tables[type_name(kind)])
+    if class_name(kind) not in tables:
+        raise ValueError(f'{where}: type={class_name(kind)!r} is not supported, only {" or ".join(map(repr, tables))}')
+    return class_name(kind), translate(where, options, tables[class_name(kind)])
 
 
-def type_name(kind: str | type) -> str:
+def class_name(kind: str | type) -> str:
     """The name of a registered class, without its scope."""
     return kind.split('.')[-1] if isinstance(kind, str) else getattr(kind, '__name__', repr(kind))

@@ -11,7 +11,7 @@ from m2f_mm.registry import MODELS
 
 from .head_defaults import HeadDefaults
 from .head_options import NetworkOptions, PixelDecoderOptions
-from .option_tables import no_effect, translate, translate_by_type, type_name
+from .option_tables import no_effect, translate, translate_by_type, class_name
 from .stock_options import (
     ASSIGNER,
     BINARY,
@@ -87,7 +87,7 @@ def build_pixel_decoder(
     """
     cfg = dict(options.pixel_decoder or {})
     kind = cfg.pop('type', defaults.pixel_decoder)
-    name = STOCK_NAMES.get(type_name(kind), type_name(kind))
+    name = STOCK_NAMES.get(class_name(kind), class_name(kind))
     arguments: dict[str, Any] = dict(
         num_outs=num_levels,
         in_channels=list(options.in_channels),
@@ -137,7 +137,7 @@ def build_transformer_decoder(
     """
     cfg = dict(cfg or {})
     kind = cfg.pop('type', defaults.transformer_decoder)
-    name = type_name(kind)
+    name = class_name(kind)
     if name not in TRANSFORMER_DECODERS:
         return MODELS.build(dict(cfg, type=kind))
     table = TRANSFORMER_DECODERS[name]
@@ -244,7 +244,7 @@ def _costs(
     types: dict[str, str] = {}
     for cost in costs:
         cost = dict(cost)
-        kind = type_name(cost.pop('type'))
+        kind = class_name(cost.pop('type'))
         if kind == 'FocalLossCost' and cost.get('binary_input'):
             kind = BINARY
         if kind not in losses:
