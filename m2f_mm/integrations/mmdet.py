@@ -42,7 +42,7 @@ from .head_options import (
 )
 from .inference_options import DETECTOR_OPTIONS, check_temperature, joined_cfg, read_test_cfg
 from .mmdet_datasets import check_stock_types
-from .mmdet_samples import instance_result, panoptic_ids, sample_sizes, semantic_result, to_targets
+from .mmdet_samples import encode_segments, instance_result, sample_sizes, semantic_result, to_targets
 from .parts import Parts, build_parts
 from .stock_tools import tell_stock_tools
 
@@ -348,7 +348,7 @@ class MaskFormerFusionHead(BaseModule):
                 PanopticRules(
                     self.is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score, classes
                 ),
-                partial(panoptic_ids, num_classes=num_classes),
+                partial(encode_segments, num_classes=num_classes),
             )
             results['pan_results'] = PixelData(sem_seg=segment_map[None])
         if options.instance_on and not boxes_alone:

@@ -243,7 +243,7 @@ def sample_sizes(sample: DetDataSample, padded: Sequence[int], rescale: bool) ->
     return Sizes(height_width(padded), image, height_width(sample.ori_shape) if rescale else image)
 
 
-def panoptic_ids(segments: Sequence[Segment], num_classes: int) -> list[int]:
+def encode_segments(segments: Sequence[Segment], num_classes: int) -> list[int]:
     """MMDetection's encoding of void and each segment: class + 1000 * instance.
 
     ``num_classes`` is void, things are counted from 1.
@@ -275,4 +275,4 @@ def semantic_result(labels: Tensor) -> PixelData:
     return PixelData(sem_seg=labels[None])
 
 
-__getattr__ = renamed_attributes(__name__, dict(panoptic_codes='panoptic_ids'))
+__getattr__ = renamed_attributes(__name__, dict(panoptic_codes='encode_segments'))

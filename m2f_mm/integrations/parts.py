@@ -11,7 +11,7 @@ from m2f_mm.registry import MODELS
 
 from .head_defaults import HeadDefaults
 from .head_options import NetworkOptions, PixelDecoderOptions
-from .option_tables import no_effect, translate, translate_by_type, class_name
+from .option_tables import class_name, no_effect, translate, translate_by_type
 from .stock_options import (
     ASSIGNER,
     BINARY,

@@ -27,7 +27,7 @@ from m2f_mm.postprocess import (
 from m2f_mm.structures import MaskPredictions, Track
 
 from .inference_options import VIDEO_OPTIONS, read_test_cfg
-from .mmdet_samples import RLEMasks, instance_result, panoptic_ids, sample_sizes
+from .mmdet_samples import RLEMasks, encode_segments, instance_result, sample_sizes
 
 Frame = TypeVar('Frame')
 
@@ -56,7 +56,7 @@ class VideoFusion(nn.Module):
             raise ValueError(f'test_cfg: windows of window_size={size} frames cannot share {overlap} (window_overlap)')
         self.window_size, self.window_overlap = size, overlap
         self.rules = PanopticRules(is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score)
-        self.panoptic_ids = partial(panoptic_ids, num_classes=len(is_thing))
+        self.encode_segments = partial(encode_segments, num_classes=len(is_thing))
         self.register_buffer('things', torch.tensor(is_thing), persistent=False)
 
     def windows(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], Window]]:
@@ -83,7 +83,7 @@ class VideoFusion(nn.Module):
     def panoptic_maps(self, predictions: MaskPredictions, index: int, sizes: Sizes) -> Iterator[Tensor]:
         """Maps (H, W) of clip ``index`` of a batch, frame after frame; none without ``panoptic_on``."""
         if self.options.panoptic_on:
-            yield from clip_panoptic(*_of_clip(predictions, index), sizes, self.rules, self.panoptic_ids)[0]
+            yield from clip_panoptic(*_of_clip(predictions, index), sizes, self.rules, self.encode_segments)[0]
 
     def add_clip(self, clip: TrackDataSample, predictions: MaskPredictions, index: int, rescale: bool) -> None:
         """Give the frames of clip ``index`` of a batch their results, at the size of the files with ``rescale``."""
@@ -92,7 +92,7 @@ class VideoFusion(nn.Module):
 
     def add_session(self, clip: TrackDataSample, session: TrackSession, sizes: Sizes) -> None:
         """Give the frames of a video their results."""
-        maps = () if session.panoptic is None else session.panoptic.finish(self.panoptic_ids)[0]
+        maps = () if session.panoptic is None else session.panoptic.finish(self.encode_segments)[0]
         add_results(clip, track_instances(session.finish(), sizes, len(clip)), maps)
 
 
