@@ -176,11 +176,11 @@ class TrackSession:
         if not len(self.store):
             return []
         probabilities = self.store.classes.instance(self.store.mean_logits)
-        scores, labels, source, rows = topk_instances(probabilities, self.max_per_video, self.store.is_thing)
+        top = topk_instances(probabilities, self.max_per_video, self.store.is_thing)
         tracks = []
-        for k in scores.argsort(descending=True, stable=True).tolist():
-            if scores[k] < self.score_threshold:
+        for k in top.scores.argsort(descending=True, stable=True).tolist():
+            if top.scores[k] < self.score_threshold:
                 break
-            masks = self.store.masks(int(rows[source[k]]))
-            tracks.append(Track(int(labels[k]), masks, float(scores[k])))
+            masks = self.store.masks(int(top.queries[top.rows[k]]))
+            tracks.append(Track(int(top.labels[k]), masks, float(top.scores[k])))
         return tracks
