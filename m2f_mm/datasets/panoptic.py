@@ -102,8 +102,8 @@ class PanopticDataset(BaseDataset):
         )
         check_panoptic_pipeline(self.pipeline.transforms)
         given = {key: value for key, value in self._metainfo.items() if key in (metainfo or {})}
-        # The JSON is read once: the classes are wanted now, the items at full_init. An inferencer wants the classes
-        # only and may have no JSON.
+        # The JSON is read once: the classes are needed now, the items at full_init. An inferencer needs only the
+        # classes and may have no JSON.
         known = {'classes', 'thing_classes', 'stuff_classes'} <= {*self.METAINFO, *given}
         self._content = None if lazy_init and known else self._read()
         categories = self._content['categories'] if self._content else []
@@ -122,7 +122,7 @@ class PanopticDataset(BaseDataset):
             warnings.warn(
                 f'The thing classes {self._metainfo["thing_classes"]} are not in the order of the category '
                 f"ids in {self.ann_file} ({things}). Panoptic quality counts them right, but MMDetection's "
-                'CocoMetric does not: list them by id where mask AP is wanted',
+                'CocoMetric does not: list them by id where mask AP is computed',
                 stacklevel=2,
             )
         annotations = {annotation['image_id']: annotation for annotation in content.get('annotations', [])}

@@ -82,7 +82,7 @@ class VideoInstanceDataset(BaseDataset):
         return read_json(self.ann_file, 'video', form, needs, self.backend_args)
 
     def _labels(self, categories: Sequence[dict]) -> dict[int, int]:
-        """Label of each category id, -1 for those that are not wanted; completes the metainfo."""
+        """Label of each category id, -1 for classes that are not selected; completes the metainfo."""
         categories = sorted(categories, key=lambda category: category['id'])
         if not self._selected:
             expected = self.METAINFO.get('classes')
