@@ -4,6 +4,7 @@ Shapes: B clips, T frames, Q queries, C classes, N objects of a clip, H x W the 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -63,10 +64,10 @@ class Mask2FormerTrackHead(DetectorAdapter, MaskTransformer):
     def test_cfg(self, cfg: Mapping[str, Any] | None) -> None:
         self.fusion = VideoFusion(self.is_thing, cfg).to(self.fusion.things.device)
 
-    def forward(
+    def forward(  # type: ignore[override]  # see DetectorAdapter.forward
         self, x: Sequence[Tensor], *data_samples: Sequence[TrackDataSample] | TrackDataSample, **options: Any
     ) -> MaskPredictions | tuple[list[Tensor], list[Tensor]]:
-        """As ``DetectorHead.forward``; samples, of the clips or of a single one, say how many frames each has."""
+        """As ``DetectorAdapter.forward``; samples, of the clips or of a single one, say how many frames each has."""
         if data_samples and 'num_frames' not in options:
             samples = data_samples[0]
             options['num_frames'] = len(x[0]) // (len(samples) if isinstance(samples, list | tuple) else 1)
@@ -88,7 +89,9 @@ class Mask2FormerTrackHead(DetectorAdapter, MaskTransformer):
         targets = clip_targets(data_samples, x[0].device, self.last_frame_labels)
         return self.losses(x, targets, num_frames=num_frames)
 
-    def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
+    def predict(  # type: ignore[override]  # a stock track head gives results, a panoptic head predictions
+        self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True
+    ) -> list[InstanceData]:
         """What the stock detector asks for: results of each frame of one clip."""
         predictions = self(x, num_frames=len(data_samples))
         return list(self.fusion.instances(predictions, 0, clip_sizes(data_samples, rescale)))
@@ -176,7 +179,7 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
         if fusion.window_size is not None:
             for frames, clip in zip(inputs, data_samples):
                 sizes = clip_sizes(clip, rescale)
-                session = self.track(frames, lambda window, sizes=sizes: (torch.stack(window), sizes))
+                session = self.track(frames, partial(stacked, sizes=sizes))
                 fusion.add_session(clip, session, sizes)
             return data_samples
         predictions = self.track_head(self.features_of(inputs.flatten(0, 1)), num_frames=inputs.shape[1])
@@ -213,3 +216,8 @@ class Mask2FormerVideo(CheckedModel, StockMask2FormerVideo):
         last = predictions[-1]
         for parts in zip(last.class_logits.float(), last.mask_embeds, last.mask_features, predictions.queries):
             session.add(*parts, sizes, window.overlap_prev, window.overlap_next)
+
+
+def stacked(frames: list[Tensor], sizes: Sizes) -> tuple[Tensor, Sizes]:
+    """Frames (3, H, W) of a window as one tensor, with their sizes."""
+    return torch.stack(frames), sizes

@@ -44,6 +44,8 @@ class VideoFusion(nn.Module):
         ValueError: an option is unknown or impossible, or windows share all of their frames.
     """
 
+    things: Tensor
+
     def __init__(self, is_thing: Sequence[bool], test_cfg: Mapping[str, Any] | None = None):
         super().__init__()
         self.test_cfg = dict(test_cfg or {})
