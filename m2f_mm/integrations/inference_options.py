@@ -86,15 +86,15 @@ def read_test_cfg(cfg: Mapping[str, Any] | None, options: Table) -> ConfigDict:
 
 
 def check_temperature(where: str, temperature: float | None, no_object: bool) -> None:
-    """Is it read?
+    """Refuse a temperature that would be ignored.
 
     Args:
-        where: it stands.
+        where: the owner of the option, for the error message.
         temperature: of classes with sigmoids.
-        no_object: whether the classes have a softmax with no-object instead.
+        no_object: the classes share a softmax with no-object, which has no temperature.
 
     Raises:
-        ValueError: it would be ignored.
+        ValueError: it is not the default and has no effect.
     """
     if no_object and temperature != TEMPERATURE:
         raise no_effect(where, 'temperature', temperature, 'classes of a softmax (CrossEntropyLoss)', TEMPERATURE)
