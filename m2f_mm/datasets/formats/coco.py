@@ -138,16 +138,14 @@ def _read_file(
         data.notes.append(
             f'{name}: {len(names)} of its {len(images)} images are in {other}, too, and are taken from there.'
         )
-    sizes = {image['id']: image for image in images}
-    names = {category['id']: category['name'] for category in content['categories']}
+    by_id = {image['id']: image for image in images}
+    listed, categories = set(by_id), {category['id']: category['name'] for category in content['categories']}
     first_with_id: dict[Any, int] = {}
     for number, annotation in enumerate(content['annotations']):
         has_mask = isinstance(annotation, dict) and bool(annotation.get('segmentation'))
         faults = list(
-            annotation_faults(
-                annotation, number, path, sizes, set(sizes), names, None, has_mask, first_with_id
-            )
-        )  # fmt: skip
+            annotation_faults(annotation, number, path, by_id, listed, categories, None, has_mask, first_with_id)
+        )
         folder.faults.extend(faults)
         if not faults and annotation['image_id'] in records and annotation['category_id'] in labels:
             record = records[annotation['image_id']]

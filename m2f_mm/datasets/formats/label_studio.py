@@ -128,11 +128,11 @@ def _file(folder: Folder, name: str, address: str) -> str | None:
     return folder.find_image(path, [here]) or folder.find_image(short, [here, os.path.join(here, 'images')])
 
 
-def _joined(results: Sequence[dict]) -> dict[Any, dict]:
+def _joined(results: Sequence[dict]) -> dict[str, dict]:
     """One entry for each region: its shape and its label may be two results of one id."""
-    regions: dict[Any, dict] = {}
+    regions: dict[str, dict] = {}
     for number, each in enumerate(results):
-        key = each.get('id', number)
+        key = str(each.get('id', number))
         region = regions.setdefault(key, dict(each, value={}))
         if isinstance(each.get('value'), dict):
             region['value'].update(each['value'])

@@ -36,7 +36,7 @@ def read_labelme(folder: Folder, options: Options) -> OwnData | None:
         return None
     data = OwnData(folder.root, 'labelme', f'{files[0][0]} has shapes and imagePath', ('instance', 'boxes'), [], [])
     shapes = [shape for _, content in files for shape in content['shapes'] if isinstance(shape, dict)]
-    kinds = [shape.get('shape_type', 'polygon') for shape in shapes]
+    kinds = [str(shape.get('shape_type', 'polygon')) for shape in shapes]
     boxes = set(kinds) - {*_NO_AREA} == {'rectangle'}
     if boxes:
         data.tasks = ('boxes',)
@@ -71,6 +71,8 @@ def _read_file(folder: Folder, data: OwnData, name: str, content: Mapping, boxes
     file = file or folder.image_with_stem(os.path.splitext(os.path.basename(name))[0], [here])
     if file is None:
         folder.missing_image(name, '', str(image))
+        if content.get('imageData'):
+            data.notes.append(f'{name} holds its image itself, as imageData: save it beside the JSON.')
         return
     size = folder.size(file, sizes_listed(content, 'imageHeight', 'imageWidth'))
     if size is None:
@@ -82,7 +84,7 @@ def _read_file(folder: Folder, data: OwnData, name: str, content: Mapping, boxes
         try:
             if not isinstance(shape, dict):
                 raise WrongMask(f'it is {shown(shape)}, not a JSON object')
-            label, kind = shape.get('label'), shape.get('shape_type', 'polygon')
+            label, kind = shape.get('label'), str(shape.get('shape_type', 'polygon'))
             if not isinstance(label, str) or not label.strip():
                 raise WrongMask('it has no label')
             if kind in _NO_AREA or label in (_IGNORED, _BACKGROUND):

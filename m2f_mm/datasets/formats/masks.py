@@ -20,7 +20,7 @@ from .class_lists import VOID, ClassList, find_class_list
 from .folder import Folder, split_of_folders
 from .label_map_reader import Pair, counted_maps, label_map_data, total_values
 from .options import Options
-from .records import BACKGROUND, OwnData, Question
+from .records import BACKGROUND, OwnData, Question, background_label
 from .value_maps import ValueTable, color_number, color_of, read_colors, share, shown_values
 
 _FILES = ('.png', '.tif', '.tiff', '.bmp', '.gif', '.jpg', '.jpeg', '.webp')
@@ -41,7 +41,7 @@ def read_masks(folder: Folder, options: Options) -> OwnData | None:
     roboflow = find_class_list(folder, '_classes.csv') if '_mask' in where else None
     pairs = [Pair(folder.path(image), folder.path(mask), split_of_folders(image)) for image, mask in matched]
     listed = given_classes(options) or roboflow or find_class_list(folder)
-    colored = _colored(pairs)
+    colored = mostly_colored(pairs)
     if listed is not None and listed.colors and not colored:
         listed = ClassList(listed.file, listed.names)  # a table of colors for files of numbers: the order counts
     gray = colored and not (listed is not None and listed.colors) and _is_gray(pairs)
@@ -165,7 +165,7 @@ def _plausible(folder: Folder, kind: tuple[int, str, str], pairs: Sequence[tuple
         return False
 
 
-def _colored(pairs: Sequence[Pair]) -> bool:
+def mostly_colored(pairs: Sequence[Pair]) -> bool:
     """Whether most masks are images of three channels."""
     modes: Counter = Counter()
     for pair in spread(pairs, _LOOKED_AT):
@@ -228,7 +228,7 @@ def decide(
     """
     notes: list[str] = []
     questions: list[Question] = []
-    meanings = _listed_meanings(counts, listed, options, colored, notes)
+    meanings = _listed_meanings(counts, listed, options, colored, notes, questions)
     ignored = None if options.ignore is None else {_value(each) for each in options.ignore}
     background = None if options.background is None else _value(options.background)
     if ignored is not None:
@@ -257,7 +257,12 @@ def decide(
 
 
 def _listed_meanings(
-    counts: Counter, listed: ClassList | None, options: Options, colored: bool, notes: list[str]
+    counts: Counter,
+    listed: ClassList | None,
+    options: Options,
+    colored: bool,
+    notes: list[str],
+    questions: list[Question],
 ) -> dict[int, str | None]:
     if listed is None:
         return {}
@@ -268,12 +273,20 @@ def _listed_meanings(
     else:
         ignored = {255} if options.ignore is None else {_value(each) for each in options.ignore}
         highest = max((value for value in counts if value not in ignored), default=0)
-        first = 1 if highest == len(listed.names) else 0
-        values = range(first, first + len(listed.names))
-        notes.append(
-            f'{listed.file} names {len(listed.names)} classes without numbers; values reach up to {highest}, so the '
-            f'first of them is {first}.'
-        )
+        number = len(listed.names)
+        first = 1 if highest == number else 0
+        values = range(first, first + number)
+        told = f'{listed.file} names {number} classes without their values; values reach up to {highest}'
+        if highest >= number - 1 or background_label(listed.names) == 0 or counts.keys() <= {0, 255}:
+            notes.append(f'{told}, so the first of them is {first}.')
+        else:
+            questions.append(
+                Question(
+                    f'{told}, which can be a list from 0 on or one from 1 on.',
+                    'classes, with the value of each,',
+                    'The first of them is taken as 0',
+                )
+            )
     meanings: dict[int, str | None] = dict(zip(values, listed.names))
     for value, name in meanings.items():
         if name is not None and name.lower().strip() in VOID:

@@ -8,7 +8,7 @@ from ..faults import Fault
 from ..id_map import IdRuns
 from ..inspection import png_faults
 from ..io import read_panoptic_png
-from ..json_records import shown
+from ..json_records import is_id, shown
 from ..panoptic_records import panoptic_faults
 from .coco import LISTS, class_labels, image_folders, usable_images
 from .folder import Folder, split_of_file
@@ -102,7 +102,9 @@ def _read_file(
 
 def _is_whole(annotation: Any, images: Mapping, content: Mapping, path: str) -> bool:
     """Whether one annotation, alone, is without a fatal fault."""
-    if not isinstance(annotation, dict) or annotation.get('image_id') not in images:
+    if not isinstance(annotation, dict) or not is_id(annotation.get('image_id')):
+        return False
+    if annotation['image_id'] not in images:
         return False
     alone = dict(content, images=[images[annotation['image_id']]], annotations=[annotation])
     return not any(fault.fatal for fault in panoptic_faults(alone, path))

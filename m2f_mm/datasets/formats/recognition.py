@@ -26,7 +26,7 @@ READERS: tuple[tuple[str, Reader], ...] = (
     ('COCO panoptic: a JSON whose annotations have segments_info', read_panoptic),
     ('COCO instances, also of Roboflow: a JSON with images, annotations and categories', read_coco),
     ('Label Studio: a JSON that is a list of tasks with annotations', read_label_studio),
-    ('YOLO, or label maps of a YAML: a YAML with names, train and val', read_yolo),
+    ('YOLO, or label maps of a YAML: a YAML with names, train and val; or classes.txt and label files', read_yolo),
     ("Pascal VOC, CVAT's segmentation masks: a folder SegmentationClass", read_voc),
     ("CVAT's XML: the root annotations with a version", read_cvat),
     ('VOC boxes, LabelMe XML: the root annotation, one file for each image', read_object_xmls),

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from pycocotools import mask as coco_masks
+
 from ..id_map import IdRuns
 from ..io import encode_png, read_panoptic_png, refuse_inputs, write_file, write_json
 from .parallel import parallel
@@ -188,12 +190,11 @@ def _write_instances(
 
 def _extent(each: ObjectRecord, size: tuple[int, int], with_masks: bool) -> dict:
     """Box, area and mask of an object in COCO's form."""
-    x0, y0, x1, y1 = each.bounds(size)
-    box = [x0, y0, x1 - x0, y1 - y0]
     if not with_masks:
-        return dict(bbox=box, area=box[2] * box[3])
+        x0, y0, x1, y1 = each.bounds(size)
+        return dict(bbox=[x0, y0, x1 - x0, y1 - y0], area=(x1 - x0) * (y1 - y0))
     rle = each.as_rle(size)
-    area = int(each.mask(size).sum())
+    box, area = coco_masks.toBbox(rle).tolist(), int(coco_masks.area(rle))
     if each.polygons is not None and not each.is_crowd:
         return dict(bbox=box, area=area, segmentation=[polygon.reshape(-1).tolist() for polygon in each.polygons])
     return dict(bbox=box, area=area, segmentation=_text_rle(rle))

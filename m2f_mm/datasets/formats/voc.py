@@ -8,17 +8,18 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ..faults import Fault
+from ..image_files import read_header
 from ..label_maps import WrongLabelMap, check_size
 from ..segmentations import WrongMask
-from .class_lists import find_class_list, read_class_list
+from .class_lists import ClassList, find_class_list
 from .folder import Folder, read_xml, split_of_folders
 from .label_map_reader import Pair, counted_maps, label_map_data, total_values
-from .masks import decide, given_classes
+from .masks import decide, given_classes, mostly_colored
 from .options import Options
 from .parallel import parallel
 from .records import BACKGROUND, ImageRecord, ObjectRecord, OwnData, encode_mask, named_label
 from .shapes import checked_box, checked_polygon
-from .value_maps import IGNORED, ValueTable, share
+from .value_maps import IGNORED, ValueTable, color_number, share
 
 VOC = (
     BACKGROUND, 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
@@ -36,7 +37,7 @@ def read_voc(folder: Folder, options: Options) -> OwnData | None:
         return None
     top = os.path.dirname(os.path.dirname(maps[0]))
     label_list = os.path.join(top, 'labelmap.txt')
-    cvat = read_class_list(folder.path(label_list), label_list) if label_list in folder.files else None
+    listed = given_classes(options) or find_class_list(folder, 'labelmap.txt') or find_class_list(folder)
     sets = _sets(folder, top)
     pairs, missing = [], 0
     for name in maps:
@@ -46,11 +47,15 @@ def read_voc(folder: Folder, options: Options) -> OwnData | None:
         missing += image is None
         if image:
             pairs.append(Pair(image, folder.path(name), sets.get(stem, '')))
-    colored = cvat is not None and cvat.colors is not None
+    colored = mostly_colored(pairs)
+    if colored and (listed is None or listed.colors is None):
+        listed = ClassList('the colors of VOC', list(VOC), colors=[voc_color(i) for i in range(len(VOC))])
+    elif listed is not None and not colored and not _has_palette(pairs):
+        listed = listed._replace(colors=None)  # numbers in the order of the list
+    colored = listed is not None and listed.colors is not None
     table = ValueTable({}, colored)
     records = counted_maps(folder, pairs, table)
     counts = total_values(records)
-    listed = given_classes(options) or cvat or find_class_list(folder)
     if listed is None and max((value for value in counts if value != 255), default=0) < len(VOC):
         names = set(_object_names(folder, top))
         if names and names <= set(VOC):
@@ -68,10 +73,13 @@ def read_voc(folder: Folder, options: Options) -> OwnData | None:
         notes.append(
             f'255, {share(counts, 255)} of the pixels, is the void border of objects: ignored, by this format.'
         )
-    reason = 'labelmap.txt and SegmentationClass' if cvat else 'SegmentationClass'
+    if colored and VOID_COLOR in counts:
+        meanings.setdefault(VOID_COLOR, None)
+        notes.append(f'{share(counts, VOID_COLOR)} of the pixels have the color of void borders: ignored.')
+    reason = 'labelmap.txt and SegmentationClass' if label_list in folder.files else 'SegmentationClass'
     data = label_map_data(
         folder,
-        "CVAT's segmentation masks" if cvat else 'Pascal VOC',
+        "CVAT's segmentation masks" if label_list in folder.files else 'Pascal VOC',
         f'there is {reason}{" in " + top if top else ""}',
         records,
         meanings,
@@ -83,6 +91,23 @@ def read_voc(folder: Folder, options: Options) -> OwnData | None:
         data.notes.append(f'{missing} label maps have no image of their name and are left out.')
     _read_objects(folder, data)
     return data
+
+
+def voc_color(index: int) -> int:
+    """Number of the color that VOC gives a class: the bits of the index, three by three from the lowest, are the bits
+    of red, green and blue from the highest."""
+    color = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            color[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
+    return color_number((color[0], color[1], color[2]))
+
+
+def _has_palette(pairs: Sequence[Pair]) -> bool:
+    try:
+        return bool(pairs) and read_header(pairs[0].label_map).mode == 'P'
+    except ValueError:
+        return False
 
 
 def _listed_first(meanings: dict[int, str | None], names: Sequence[str]) -> list[str]:

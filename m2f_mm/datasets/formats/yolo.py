@@ -15,9 +15,9 @@ import yaml
 
 from ..faults import Fault
 from ..segmentations import WrongMask
-from .class_lists import VOID
+from .class_lists import VOID, find_class_list
 from .coco import box_note
-from .folder import Folder
+from .folder import Folder, split_of_folders
 from .label_map_reader import Pair, counted_maps, label_map_data
 from .options import Options
 from .records import ImageRecord, ObjectRecord, OwnData
@@ -37,8 +37,22 @@ def read_yolo(folder: Folder, options: Options) -> OwnData | None:
         images = _images(folder, name, content)
         if content.get('masks_dir'):
             return _label_maps(folder, name, content, classes, images)
-        return _label_files(folder, name, classes, images)
-    return None
+        return _label_files(folder, f'{name} has names and train', classes, images)
+    return _without_yaml(folder)
+
+
+def _without_yaml(folder: Folder) -> OwnData | None:
+    """Images with label files beside a list of classes, as Label Studio exports them; None where there are none."""
+    listed = find_class_list(folder, 'classes.txt', 'obj.names')
+    if listed is None or listed.values is not None or listed.colors is not None:
+        return None
+    texts = {folder.path(name) for name in folder.with_suffix('.txt')}
+    images = [(folder.path(name), split_of_folders(name)) for name in folder.images]
+    labelled = [(path, split) for path, split in images if _label_file(path, folder.root) in texts]
+    if not labelled:
+        return None
+    reason = f'{listed.file} lists classes, and images have files of labels'
+    return _label_files(folder, reason, dict(enumerate(listed.names)), images)
 
 
 def _content(folder: Folder, name: str) -> dict | None:
@@ -123,6 +137,11 @@ def _replaced(path: str, root: str, word: str) -> str:
     return os.path.join(root, *parts)
 
 
+def _label_file(image: str, root: str) -> str:
+    """Path of the labels of an image."""
+    return os.path.splitext(_replaced(image, root, 'labels'))[0] + '.txt'
+
+
 def _label_maps(
     folder: Folder, name: str, content: Mapping, names: dict[int, str], images: Sequence[tuple[str, str]]
 ) -> OwnData:
@@ -154,8 +173,8 @@ def _label_maps(
     return data
 
 
-def _label_files(folder: Folder, name: str, names: dict[int, str], images: Sequence[tuple[str, str]]) -> OwnData:
-    data = OwnData(folder.root, '', f'{name} has names and train', (), list(names.values()), [])
+def _label_files(folder: Folder, reason: str, names: dict[int, str], images: Sequence[tuple[str, str]]) -> OwnData:
+    data = OwnData(folder.root, '', reason, (), list(names.values()), [])
     labels = {number: place for place, number in enumerate(names)}
     empty = 0
     for image, split in images:
@@ -164,14 +183,14 @@ def _label_files(folder: Folder, name: str, names: dict[int, str], images: Seque
             continue
         record = ImageRecord(image, size, split)
         data.records.append(record)
-        path = os.path.splitext(_replaced(image, folder.root, 'labels'))[0] + '.txt'
+        path = _label_file(image, folder.root)
         if os.path.isfile(path):
             _read_labels(folder, path, labels, record)
         else:
             empty += 1
     if empty == len(images):
         raise ValueError(
-            f'{folder.root} has {name}, which is of YOLO, but none of its {len(images)} images has a file of labels: '
+            f'{folder.root} is of YOLO ({reason}), but none of its {len(images)} images has a file of labels: '
             f'{images[0][0] if images else "an image"} would have its own in a folder labels in the place of images'
         )
     objects = [each for record in data.records for each in record.objects]

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from m2f_mm.datasets.formats import recognise, summary
 from tests.helpers import own_data
@@ -90,6 +91,46 @@ def test_label_maps_are_equal(tmp_path, name):
         if name == 'Cityscapes':
             nothing = data.classes.index('road')
         assert (rest == nothing).all()
+
+
+def test_yolo_without_a_yaml(tmp_path):
+    """Label Studio's export: classes.txt, images and labels."""
+    own_data.yolo(tmp_path)
+    (tmp_path / 'data.yaml').unlink()
+    own_data.write_text(tmp_path / 'classes.txt', 'box\nell\n')
+    data = recognise(str(tmp_path))
+    assert data.format == 'YOLO segmentation' and 'classes.txt' in data.reason and not data.faults
+    for index, record in enumerate(sorted(data.records, key=lambda record: record.image.rsplit('/', 1)[-1])):
+        check(data, index, record, ring=False)
+
+
+def test_voc_colors_without_a_list(tmp_path):
+    """CVAT leaves out labelmap.txt where the classes are VOC's."""
+    from m2f_mm.datasets.formats.voc import VOID_COLOR, voc_color
+
+    assert [voc_color(index) for index in (0, 1, 15, 20)] == [0, 0x800000, 0xC08080, 0x004080]
+    own_data.voc(tmp_path)
+    table = np.array([[0, 0, 0]] * 256, np.uint8)
+    for index in range(21):
+        table[index] = voc_color(index) >> 16, voc_color(index) >> 8 & 255, voc_color(index) & 255
+    table[255] = VOID_COLOR >> 16, VOID_COLOR >> 8 & 255, VOID_COLOR & 255
+    for path in (tmp_path / 'VOC2012').glob('Segmentation*/*.png'):
+        own_data.save(path, table[np.array(Image.open(path))])
+    data = recognise(str(tmp_path))
+    assert not data.faults and not data.questions and data.palette[8] == (64, 0, 0)
+    for index, record in enumerate(sorted(data.records, key=lambda record: record.image)):
+        check(data, index, record, names=RENAMED['Pascal VOC'])
+        assert (data.label_map(record)[:2, :2] == data.ignore_index).all()
+
+
+def test_gray_masks_of_cvat_are_numbers_of_its_list(tmp_path):
+    own_data.cvat_masks(tmp_path)
+    for index in range(own_data.NUMBER):
+        own_data.save(tmp_path / f'SegmentationClass/{index}.png', own_data.label_map(index).astype(np.uint8))
+        own_data.save(tmp_path / f'SegmentationObject/{index}.png', own_data.object_map(index))
+    data = recognise(str(tmp_path))
+    assert data.classes == ['background', *own_data.CLASSES] and not data.faults
+    check(data, 0, data.records[0])
 
 
 def splits_of(data):

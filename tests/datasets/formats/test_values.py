@@ -34,6 +34,7 @@ CASES = {
         {0: 'background', 1: 'class_1', 2: 'class_2', 3: 'class_3'},
         1,
     ),
+    'list from 0 or 1': ((0, 1, 1, 1), C, {}, {0: 'box', 1: 'ell', 2: 'ring'}, 1),
     '255 beside others': ((255, 0, 1, 2), C, {}, {0: 'box', 1: 'ell', 2: 'ring', 255: None}, 0),
     '255 is a class': ((0, 1, 2, 255), None, dict(ignore=()), {v: f'class_{v}' for v in (0, 1, 2, 255)}, 2),
     '0 and 255 alone': ((0, 255, 255, 255), None, {}, {0: 'background', 255: 'foreground'}, 1),
