@@ -80,7 +80,7 @@ def _read_image(
             continue
         try:
             made = _object(shape, size)
-        except (WrongMask, ValueError, OverflowError) as error:
+        except (ValueError, OverflowError) as error:
             where = f'{shape.tag} {number} of image {image}'
             folder.fault('shapes that cannot be read', name, where, str(error), _CURE)
             continue

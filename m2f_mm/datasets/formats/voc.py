@@ -249,7 +249,7 @@ def _read_xml(folder: Folder, data: OwnData, name: str, root: ElementTree.Elemen
             if not label:
                 raise WrongMask('it has no name')
             made = _xml_object(each, size)
-        except (WrongMask, ValueError) as error:
+        except (ValueError, OverflowError) as error:
             folder.fault('objects that cannot be read', name, f'object {number}', str(error), MEND)
             continue
         made.label = named_label(data.classes, label)
