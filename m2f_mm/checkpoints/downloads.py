@@ -1,6 +1,8 @@
-"""Files of weights from the web, in a cache that never gives one address the file of another, nor a part of one."""
+"""Files of weights from the web, in a cache that never gives one address the file of another, nor a part of one; and
+those that come with an installed package."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import torch
 from mmengine.logging import print_log
 
 FOLDER_VARIABLE = 'M2F_MM_WEIGHTS'
+PACKAGE = 'package://'  # before an importable package and a path in it
 # Public files have the beginning of their checksum in their names: the official ones of their MD5,
 # model_final_94dc52.pkl, those of torchvision and OpenMMLab of their SHA-256, resnet50-0676ba61.pth.
 CHECKSUMS = ((r'model_final_([0-9a-f]{6})\.pkl', 'md5'), (r'.*-([0-9a-f]{8})\.pth', 'sha256'))
@@ -30,9 +33,9 @@ def fetched(url: str) -> Path:
         ValueError: its checksum is not the one in its name.
     """
     file = Path(urlparse(url).path).name
-    own = os.environ.get(FOLDER_VARIABLE)
-    if own and (Path(own) / file).is_file():
-        return Path(own) / file
+    own = in_own_folder(file)
+    if own is not None:
+        return own
     cache = torch_cache()
     cached = cache / (file if checksum_in(file) else f'{hashlib.sha256(url.encode()).hexdigest()[:12]}-{file}')
     if cached.is_file():
@@ -53,6 +56,33 @@ def fetched(url: str) -> Path:
             note.replace(note_of(cached))
             return cached
         return part.replace(cached)
+
+
+def in_own_folder(file: str) -> Path | None:
+    """The file of this name in the folder that ``M2F_MM_WEIGHTS`` names; None if there is none."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder) / file if folder and (Path(folder) / file).is_file() else None
+
+
+def packaged(address: str) -> Path:
+    """The file behind ``package://NAME/PATH``: from the folder that ``M2F_MM_WEIGHTS`` names, or from the installed
+    package, of which nothing is imported.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+        ValueError: the file's checksum is not the one in its name.
+    """
+    package, _, path = address.removeprefix(PACKAGE).partition('/')
+    own = in_own_folder(Path(path).name)
+    if own is not None:
+        return own
+    spec = importlib.util.find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder) / path
+        if file.is_file():
+            check_name(file)
+            return file
+    raise FileNotFoundError(f'{address}: there is no such file, or no package of that name')
 
 
 def torch_cache() -> Path:

