@@ -49,7 +49,9 @@ def box_corners(boxes: Tensor) -> tuple[Tensor, Tensor]:
 def box_of_mask(mask: np.ndarray) -> tuple[int, int, int, int]:
     """x0, y0, x1, y1 in pixels around a mask (h, w) of NumPy, the last two exclusive; zeros for an empty one."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else (0, 0, 0, 0)
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def generalized_iou(boxes: Tensor, others: Tensor) -> Tensor:

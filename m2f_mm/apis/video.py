@@ -8,7 +8,6 @@ top tracks and, with ``panoptic_on``, the packed panoptic maps: some kilobytes f
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +15,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.utils import ProgressBar
 from torch import nn
 
-from m2f_mm.datasets.pipelines import split_pipeline, type_name
-from m2f_mm.datasets.wrappers import iter_datasets
-from m2f_mm.engine.class_counts import configured_data
+from m2f_mm.datasets.pipelines import type_name
 from m2f_mm.heads import HEAD_NAMES
 from m2f_mm.postprocess import PanopticVideo, Segment, Sizes
 from m2f_mm.structures import Track
 
+from .models import image_transforms, load_model, tested_data
 from .video_files import Video
-from .weights import load_weights
 
 
 def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Module:
@@ -41,32 +38,10 @@ def load_video_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Mo
         ValueError: the config is of another model or has no test data, or the checkpoint cannot be read or does not
             fill all parameters and buffers of the model.
     """
-    from mmengine.registry import MODELS, DefaultScope
-
     cfg = as_video(cfg)
     cfg.load_from = None
-    scope = cfg.get('default_scope', 'mmdet')
-    with DefaultScope.overwrite_default_scope(scope):
-        model = MODELS.build(cfg.model)
-    report = load_weights(model, checkpoint)
-    meta = report.meta.get('dataset_meta') or {}
-    classes, source = {key.lower(): value for key, value in meta.items()}.get('classes'), 'the checkpoint'
-    if classes is None:
-        data, *_ = configured_data(tested_data(cfg), 'the data set', scope)
-        classes, source = data.classes, data.place
-    if classes is None:
-        raise ValueError(
-            'neither the config nor the checkpoint names the classes: give test_dataloader.dataset a '
-            'metainfo=dict(classes=(...))'
-        )
-    if len(classes) != model.track_head.num_classes:
-        raise ValueError(
-            f'the model has {model.track_head.num_classes} classes, but {source} names {len(classes)}: '
-            'they do not belong together'
-        )
-    report.require_all()
-    model.cfg, model.dataset_meta = cfg, dict(classes=classes)
-    return model.to(device).eval()
+    tested_data(cfg)  # whose pipeline prepares frames
+    return load_model(cfg, checkpoint, device)
 
 
 VIDEO, IMAGE = ('Mask2FormerVideo', 'Mask2FormerTrackHead'), ('Mask2Former', 'Mask2FormerHead')
@@ -133,30 +108,6 @@ def _of_images(model: ConfigDict) -> ConfigDict:
     )
 
 
-def tested_data(cfg: Config) -> dict:
-    """The config of the test data set; of wrapped ones the first.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if not cfg.get('test_dataloader'):
-        raise ValueError(
-            'the config has no test_dataloader, whose pipeline prepares frames: give it one, with the '
-            'resizing of the training'
-        )
-    return next(iter_datasets(cfg.test_dataloader['dataset']))[0]
-
-
-def frame_transforms(cfg: Config) -> Any:
-    """What the test pipeline does to each frame once it is loaded."""
-    from mmengine.dataset import Compose
-    from mmengine.registry import DefaultScope
-
-    steps = split_pipeline(tested_data(cfg)['pipeline']).transform
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
-        return Compose(steps)
-
-
 @torch.no_grad()
 def predict_video(
     model: nn.Module, video: Iterable[np.ndarray], progress: ProgressBar | None = None
@@ -171,7 +122,7 @@ def predict_video(
     Returns:
         The tracks, those of a higher score first; and the panoptic maps, where ``test_cfg`` has ``panoptic_on``.
     """
-    session = model.track(video, partial(_to_inputs, model, frame_transforms(model.cfg)), progress)
+    session = model.track(video, partial(_to_inputs, model, image_transforms(model.cfg, pack=False)), progress)
     return session.finish(), session.panoptic
 
 

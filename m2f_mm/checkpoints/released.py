@@ -25,14 +25,17 @@ class Released(NamedTuple):
     published: dict[str, float]
     ours: dict[str, float]
     weights: str
+    license: str  # of the weights
 
 
 def released_models() -> list[Released]:
     """All models of the index, in its order."""
-    models = []
+    models, licenses = [], {}
     for name in yaml.safe_load(INDEX.read_text(encoding='utf-8'))['Import']:
-        path = INDEX.parent / Path(name)
-        for model in yaml.safe_load(path.read_text(encoding='utf-8'))['Models']:
+        content = yaml.safe_load((INDEX.parent / Path(name)).read_text(encoding='utf-8'))
+        for each in content.get('Collections', ()):  # of which another file may have models, too
+            licenses[each['Name']] = each['Metadata'].get('Weights License', 'none is stated')
+        for model in content['Models']:
             results = {result['Numbers']: result for result in model['Results']}
             first = model['Results'][0]
             models.append(
@@ -46,6 +49,7 @@ def released_models() -> list[Released]:
                     first['Dataset'],
                     *(results.get(whose, {}).get('Metrics', {}) for whose in ('published', 'ours')),
                     model['Weights'],
+                    licenses.get(model['In Collection'], 'none is stated'),
                 )
             )
     return models

@@ -168,6 +168,33 @@ def configured_data(dataset: dict, place: str, scope: str | None) -> Iterator[Da
         yield from_metainfo(metainfo, f'{path} ({name})', built=False)
 
 
+def fill_classes(cfg: Config) -> None:
+    """Give the head of a config the classes of its training data (or, without any, of its test data), where the head
+    says nothing, or names the type of the data set whose own ``metainfo`` has other classes.
+
+    Args:
+        cfg: is changed; its framework has been imported.
+    """
+    model = cfg.get('model') or {}
+    while isinstance(model.get('module'), dict):  # test-time augmentation
+        model = model['module']
+    heads = [model[name] for name in HEAD_NAMES if isinstance(model.get(name), dict)]
+    loaders = [cfg[key] for key in ('train_dataloader', 'val_dataloader', 'test_dataloader') if cfg.get(key)]
+    if len(heads) != 1 or not loaders or not str(heads[0].get('type', '')).startswith('m2f_mm.'):
+        return
+    (head,) = heads
+    dataset, _ = next(iter_datasets(loaders[0]['dataset']))
+    given = head.get('metainfo')
+    counted = any(head.get(key) is not None for key in ('num_classes', 'num_things_classes', 'num_stuff_classes'))
+    if given is None and counted or isinstance(given, dict):
+        return
+    own = {key.lower(): value for key, value in (dataset.get('metainfo') or {}).items()}
+    if 'classes' in own and (given is None or given == dataset.get('type')):
+        head['metainfo'] = dict(dataset['metainfo'])
+    elif given is None and isinstance(dataset.get('type'), str):
+        head['metainfo'] = dataset['type']
+
+
 def check_class_counts(cfg: Config, parts: tuple[str, ...] = ('train', 'val', 'test')) -> None:
     """Compare the counts that a config gives its model with those of its data sets, before either is built.
 

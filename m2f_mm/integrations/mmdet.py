@@ -343,14 +343,16 @@ class MaskFormerFusionHead(BaseModule):
             return results
         lazy_masks = class_logits, predictions.mask_embeds[-1][b], predictions.mask_features[b], sizes
         if options.panoptic_on:
-            segment_map, _ = panoptic_segmentation(
+            segment_map, segments = panoptic_segmentation(
                 *lazy_masks,
                 PanopticRules(
                     self.is_thing, options.object_mask_thr, options.iou_thr, options.filter_low_score, classes
                 ),
                 partial(encode_segments, num_classes=num_classes),
             )
-            results['pan_results'] = PixelData(sem_seg=segment_map[None])
+            ids = encode_segments(segments, num_classes)[1:]
+            scores = {number: segment.score for number, segment in zip(ids, segments)}
+            results['pan_results'] = PixelData(sem_seg=segment_map[None], metainfo=dict(scores=scores))
         if options.instance_on and not boxes_alone:
             instances = instance_segmentation(
                 *lazy_masks,

@@ -363,7 +363,14 @@ def test_configs_of_other_forms(tmp_path):
     assert len(predict_video(model, shown(2))[0]) == 10
     torch.save(dict(torch.load(weights), meta=dict(dataset_meta=dict(CLASSES=tuple('wxyz')))), tmp_path / 'named.pth')
     assert load_video_model(cfg, str(tmp_path / 'named.pth')).dataset_meta['classes'] == tuple('wxyz')
-    cfg.test_dataloader.dataset.dataset.metainfo = None
+    cfg.test_dataloader.dataset.dataset.metainfo = cfg.train_dataloader.dataset.metainfo = None
+    assert load_video_model(cfg, weights).dataset_meta['classes'] == (
+        'disc',
+        'square',
+        'triangle',
+        'ring',
+    )  # the head's
+    cfg.model.track_head.update(metainfo=None, num_things_classes=4)
     with pytest.raises(ValueError, match='neither the config nor the checkpoint names the classes'):
         load_video_model(cfg, weights)
     cfg.test_dataloader = None
@@ -423,7 +430,7 @@ def test_checkpoints_without_buffers(tmp_path):
                 'model.track_head.num_things_classes=5',
                 'model.track_head.metainfo=None',
             ),
-            'the model has 5 classes, but the data set .* names 4',
+            'the model has 5 classes, but the test data set .* names 4',
         ),
         (('CONFIG', 'CHECKPOINT', 'VIDEO', '--window', '3', '--overlap', '3'), 'cannot share 3'),
     ],
