@@ -1,6 +1,7 @@
 """COCO's instance annotations, and Roboflow's form of them."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from ..coco_records import annotation_faults
 from ..faults import Fault, FaultsError
 from ..json_records import is_finite, is_id, is_integer
 from ..record_faults import category_faults, image_faults
-from .folder import Folder, split_of_file
+from .folder import Folder, split_of_file, split_of_folders
 from .options import Options
 from .records import ImageRecord, ObjectRecord, OwnData
 from .shapes import polygon_array, rle_of
@@ -172,21 +173,26 @@ def _object(annotation: Mapping, label: int, size: tuple[int, int], has_mask: bo
 
 
 def image_folders(name: str, split: str, images: Sequence[str], folder: Folder) -> list[str]:
-    """Folders, relative to the root, from which the file names of a JSON may start, the most usual first."""
-    here = os.path.dirname(name)
-    above = os.path.dirname(here)
-    words = [split, *dict(train=('training',), val=('valid', 'validation'), test=('testing',)).get(split, ())]
-    stem = os.path.splitext(os.path.basename(name))[0]
-    words += [word for word in stem.split('_') if word.startswith(split)] if split else []
-    inner = ['', 'images', 'img', 'JPEGImages', 'img_dir', *words]
-    inner += [f'{middle}/{word}' for middle in ('images', 'img', 'img_dir') for word in words]
-    folders = dict.fromkeys(os.path.normpath(os.path.join(top, each)) for top in (here, above, '') for each in inner)
-    # The one that has all of the first images goes before those that happen to have some of the same names.
-    found = {
-        each: sum(os.path.isfile(os.path.join(folder.root, each, image)) for image in images if is_text(image))
-        for each in folders
-    }
-    return sorted((each for each in folders if found[each]), key=lambda each: -found[each])
+    """Folders, relative to those of ``Folder.places``, from which the file names of a JSON start.
+
+    Args:
+        name: of the JSON.
+        split: that it is of.
+        images: some file names in it.
+        folder: that is read.
+
+    Returns:
+        All in which one of the images lies. Those that have more come first, then those that are named after the split,
+        then those with a usual name: another one may have the same names, too.
+    """
+    found = Counter(start for image in images if is_text(image) for start in folder.starts(image))
+    usual = (os.path.dirname(name), 'images', 'img', 'jpegimages', 'img_dir')
+
+    def rank(start: str) -> tuple:
+        other = not split or split_of_folders(f'{start}/x') != split
+        return -found[start], other, not {start, *start.lower().split('/')} & {*usual}, start.count('/'), start
+
+    return sorted(found, key=rank)
 
 
 def is_text(value: Any) -> bool:

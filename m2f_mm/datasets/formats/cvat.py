@@ -69,7 +69,7 @@ def _read_image(
     size = folder.size(file, (int(sides[0]), int(sides[1])) if all(map(str.isdigit, sides)) else None)
     if size is None:
         return
-    split = split_of_folders(os.path.relpath(file, folder.root)) or split_of_folders(f'{element.get("subset", "")}/')
+    split = split_of_folders(os.path.relpath(file, folder.root)) or split_of_folders(f'{element.get("subset", "")}/x')
     record = ImageRecord(file, size, split)
     data.records.append(record)
     groups: dict[tuple[str, str], list[ObjectRecord]] = {}

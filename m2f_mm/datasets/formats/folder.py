@@ -43,6 +43,11 @@ class Folder:
         self._jsons: dict[str, Any] = {}
         self._headers: dict[str, tuple] = {}
 
+    @property
+    def places(self) -> list[str]:
+        """The root, and the other folder of images."""
+        return [*self._places]
+
     def path(self, name: str) -> str:
         """Of a file that is named relative to the folder."""
         return os.path.join(self.root, *name.split('/'))
@@ -86,18 +91,31 @@ class Folder:
 
         Args:
             name: of the annotation: a path, or an address, of which the end counts.
-            near: folders, relative to the root, from which the name may start; the first that fits wins.
+            near: folders, relative to the root or to the other folder of images, from which the name may start; the
+                first that fits wins.
         """
         parts = [part for part in unquote(name).replace('\\', '/').split('?')[0].split('/') if part not in ('', '.')]
         for folder in near:
-            path = os.path.normpath(os.path.join(self.root, folder, *parts))
-            if path.startswith(self.root + os.sep) and os.path.isfile(path):
-                return path
+            for place in self.places:
+                path = os.path.normpath(os.path.join(place, folder, *parts))
+                if path.startswith(place + os.sep) and os.path.isfile(path):
+                    return path
         matches = self._by_name.get(parts[-1].lower(), []) if parts else []
         if len(matches) > 1:  # the one whose folders are named alike
             ends = [_common_end(path.replace(os.sep, '/').split('/'), parts) for path in matches]
             matches = [path for path, end in zip(matches, ends) if end == max(ends)]
         return matches[0] if len(matches) == 1 else None
+
+    def starts(self, name: str) -> list[str]:
+        """Folders, relative to ``places``, in which an image of this name lies; the name may have folders in it."""
+        parts = name.replace('\\', '/').split('/')
+        starts = []
+        for path in self._by_name.get(parts[-1].lower(), ()):
+            for place in self.places:
+                inside = os.path.relpath(path, place).replace(os.sep, '/').split('/')
+                if inside[0] != '..' and inside[-len(parts) :] == parts:
+                    starts.append('/'.join(inside[: -len(parts)]))
+        return starts
 
     def image_with_stem(self, stem: str, folders: Sequence[str]) -> str | None:
         """Path of the image of this name without its suffix in one of some folders, relative to the root."""

@@ -37,7 +37,9 @@ def read_cityscapes(folder: Folder, options: Options) -> OwnData | None:
     counts = total_values(records)
     notes, questions = [], []
     if listed is not None:
-        meanings, notes, questions = decide(counts, listed._replace(colors=None), options)
+        if listed.values is None:  # CVAT's label_colors.txt: numbers from 0 on
+            listed = listed._replace(colors=None, values=list(range(len(listed.names))))
+        meanings, notes, questions = decide(counts, listed, options)
     elif suffix == _TRAIN_IDS:
         meanings = {**dict(enumerate(CITYSCAPES)), 255: None}
     else:

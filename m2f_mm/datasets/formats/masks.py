@@ -35,7 +35,7 @@ FOREGROUND = 'foreground'
 
 def read_masks(folder: Folder, options: Options) -> OwnData | None:
     """Images with label maps in folders of equal names; None where there are none."""
-    matched, where = pair_masks(folder)
+    matched, where, others = pair_masks(folder)
     if not matched:
         return None
     roboflow = find_class_list(folder, '_classes.csv') if '_mask' in where else None
@@ -60,6 +60,8 @@ def read_masks(folder: Folder, options: Options) -> OwnData | None:
         data.questions += _lonely_255(data, meanings)
     if gray:
         data.notes.append('The masks are RGB files without color: the values of a channel are the numbers of classes.')
+    if others:
+        data.notes.append(f'Named alike, and not read: {", ".join(others[:5])}.')
     masks = {pair.label_map for pair in pairs}
     images = {pair.image for pair in pairs}
     lonely = [each for each in folder.images if folder.path(each) not in masks | images]
@@ -102,8 +104,8 @@ def _order(listed: ClassList | None, meanings: Mapping[int, str | None]) -> list
     return [name for name in names if name not in listed.names] + [name for name in listed.names if name in names]
 
 
-def pair_masks(folder: Folder) -> tuple[list[tuple[str, str]], str]:
-    """Images and masks that belong together, and what told.
+def pair_masks(folder: Folder) -> tuple[list[tuple[str, str]], str, list[str]]:
+    """Images and masks that belong together, what told, and other folders of such masks, which are passed over.
 
     Their folders differ in one part of the path, which of the mask's side sounds like masks or has files of one
     channel; or the mask is in the folder of the image and has a suffix such as ``_mask`` in its name.
@@ -123,21 +125,25 @@ def pair_masks(folder: Folder) -> tuple[list[tuple[str, str]], str]:
                     if image != mask and (other != part if key[0] >= 0 else suffix):
                         votes[key[0], other, part if key[0] >= 0 else suffix].append((image, mask))
     kinds = [kind for kind in votes if _plausible(folder, kind, votes[kind])]
-    kinds.sort(key=lambda kind: (-len(votes[kind]), kind))
+    kinds.sort(key=lambda kind: (-len(votes[kind]), _is_colored(folder.path(votes[kind][0][1])), kind))
     taken: dict[str, str] = {}
     masks: set[str] = set()
-    told = []
+    told, others, sources = [], [], set()
     for kind in kinds:
         new = [(image, mask) for image, mask in votes[kind] if not {image, mask} & (taken.keys() | masks)]
+        place, image_part, mask_part = kind
+        where = f'*{mask_part} beside images' if place < 0 else f'{image_part} and {mask_part}'
         if new:
-            place, image_part, mask_part = kind
-            told.append(f'*{mask_part} beside images' if place < 0 else f'{image_part} and {mask_part}')
+            told.append(where)
+            sources.add(image_part)
+        elif image_part in sources:
+            others.append(where)
         for image, mask in new:
             if image not in taken and mask not in masks:
                 taken[image] = mask
                 masks.add(mask)
     text = ', '.join(told[:3])
-    return sorted(taken.items()), f'files of equal names: {text}' if told else ''
+    return sorted(taken.items()), f'files of equal names: {text}' if told else '', others
 
 
 def _keys(name: str, stem: str) -> list[tuple[tuple, str]]:
@@ -163,6 +169,13 @@ def _plausible(folder: Folder, kind: tuple[int, str, str], pairs: Sequence[tuple
         )
     except ValueError:
         return False
+
+
+def _is_colored(path: str) -> bool:
+    try:
+        return read_header(path).mode in ('RGB', 'RGBA')
+    except ValueError:
+        return True
 
 
 def mostly_colored(pairs: Sequence[Pair]) -> bool:

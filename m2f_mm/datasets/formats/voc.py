@@ -12,7 +12,7 @@ from ..image_files import read_header
 from ..label_maps import WrongLabelMap, check_size
 from ..segmentations import WrongMask
 from .class_lists import ClassList, find_class_list
-from .folder import Folder, read_xml, split_of_folders
+from .folder import IMAGES, Folder, read_xml, split_of_folders
 from .label_map_reader import Pair, counted_maps, label_map_data, total_values
 from .masks import decide, given_classes, mostly_colored
 from .options import Options
@@ -133,7 +133,8 @@ def _sets(folder: Folder, top: str) -> dict[str, str]:
         if name in folder.files:
             with open(folder.path(name), encoding='utf-8') as file:
                 for line in file:
-                    stem = os.path.splitext(os.path.basename(line.strip()))[0] if '/' in line else line.strip()
+                    name, suffix = os.path.splitext(os.path.basename(line.strip()))
+                    stem = name if suffix.lower() in IMAGES else name + suffix
                     if stem:
                         splits.setdefault(stem, split)
     return splits

@@ -402,3 +402,20 @@ def test_polygons_of_one_object_are_its_union(tmp_path):
     mask = own_data.filled(own_data.BOX)
     mask[:6, :6] = True
     assert ('box', mask.tobytes()) in own_data.objects_of(data, data.records[0])
+
+
+def test_files_of_equal_names_in_two_splits(tmp_path):
+    """train/0.jpg and val/0.jpg are told apart by the JSON's name, also in another folder."""
+    for split, indices in (('train', (0, 1)), ('val', (2, 3))):
+        content = own_data.coco_content(indices=indices)
+        for number, (index, image) in enumerate(zip(indices, content['images'])):
+            own_data.save_image(tmp_path / f'photos/{split}2017/{number}.jpg', index)
+            image['file_name'] = f'{number}.jpg'
+        own_data.write_json(tmp_path / f'labels/instances_{split}2017.json', content)
+    for folder, images in ((tmp_path, None), (tmp_path / 'labels', tmp_path / 'photos')):
+        data = recognise(str(folder), images=images and str(images))
+        assert not data.faults and len(data.records) == 4
+        for record in data.records:
+            index = int(Path(record.image).stem) + (2 if record.split == 'val' else 0)
+            assert f'/{record.split}2017/' in record.image
+            assert own_data.objects_of(data, record) == own_data.expected(index)

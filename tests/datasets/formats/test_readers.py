@@ -210,3 +210,13 @@ def test_label_studio_run_lengths_are_those_of_its_converter():
 
 
 CONVERTER_BYTES = [0, 0, 0, 60, 57, 27, 252, 224, 22, 255, 240, 184, 4, 127, 246, 192, 0]  # fmt: skip
+
+
+def test_subsets_of_a_project_of_cvat(tmp_path):
+    own_data.cvat_xml(tmp_path)
+    path = tmp_path / 'annotations.xml'
+    path.write_text(path.read_text().replace('name="3.jpg"', 'name="3.jpg" subset="Validation"'))
+    (tmp_path / 'images/Validation').mkdir()
+    (tmp_path / 'images/3.jpg').rename(tmp_path / 'images/Validation/3.jpg')
+    data = recognise(str(tmp_path))
+    assert splits_of(data) == {'val': 1, '': 3} and not data.faults

@@ -160,3 +160,14 @@ def test_lists_of_classes(tmp_path, text, names, values, colors):
     else:
         assert listed.names == (names or ['wall', 'building, edifice'])
         assert (listed.values, listed.colors) == (values, colors)
+
+
+def test_masks_for_the_eye_are_passed_over(tmp_path):
+    """Beside numbers often lie the same masks in colors."""
+    own_data.index_masks(tmp_path, names=('background', *C))
+    for index in range(own_data.NUMBER):
+        own_data.save(tmp_path / f'label_color/{index}.png', own_data.colored(own_data.label_map(index)))
+    data = recognise(str(tmp_path))
+    assert data.format == 'index masks' and 'images and masks' in data.reason
+    assert 'Named alike, and not read: images and label_color.' in data.notes
+    assert np.array_equal(data.label_map(data.records[0]), own_data.label_map(0))
