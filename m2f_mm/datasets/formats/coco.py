@@ -183,14 +183,17 @@ def image_folders(name: str, split: str, images: Sequence[str], folder: Folder) 
 
     Returns:
         All in which one of the images lies. Those that have more come first, then those that are named after the split,
-        then those with a usual name: another one may have the same names, too.
+        are nearer to the JSON, or have a usual name: another one may have the same names, too.
     """
     found = Counter(start for image in images if is_text(image) for start in folder.starts(image))
-    usual = (os.path.dirname(name), 'images', 'img', 'jpegimages', 'img_dir')
+    here = os.path.dirname(name).split('/')
 
     def rank(start: str) -> tuple:
+        parts = start.split('/')
         other = not split or split_of_folders(f'{start}/x') != split
-        return -found[start], other, not {start, *start.lower().split('/')} & {*usual}, start.count('/'), start
+        near = len(os.path.commonprefix([here, parts]))
+        usual = {*start.lower().split('/')} & {'images', 'img', 'jpegimages', 'img_dir'}
+        return -found[start], other, -near, not usual and parts != here, len(parts), start
 
     return sorted(found, key=rank)
 

@@ -79,7 +79,7 @@ def _lonely_255(data: OwnData, meanings: Mapping[int, str | None]) -> list[Quest
         Question(
             f'255 stands beside 0 alone in {len(alone)} of {len(data.records)} masks, such as {alone[0].label_map}: '
             'there it may be an object.',
-            'ignore',
+            ('ignore',),
             'It is ignored, as in the others',
         )
     ]
@@ -261,8 +261,8 @@ def decide(
         if unnamed:
             questions.append(
                 Question(
-                    f'No file names the classes of the values {", ".join(str(each) for each in sorted(counts)[:20])}.',
-                    'classes, or a file classes.txt,',
+                    f'No file such as classes.txt names the classes of {shown_values(sorted(counts), colored, 20)}.',
+                    ('classes',),
                     'They are called class_ and their number',
                 )
             )
@@ -296,7 +296,7 @@ def _listed_meanings(
             questions.append(
                 Question(
                     f'{told}, which can be a list from 0 on or one from 1 on.',
-                    'classes, with the value of each,',
+                    ('classes',),
                     'The first of them is taken as 0',
                 )
             )
@@ -328,7 +328,7 @@ def _decide_255(
         questions.append(
             Question(
                 f'Masks have the values 0 ({share(counts, 0)} of the pixels) and 255 alone.',
-                'ignore',
+                ('ignore',),
                 f'0 is taken as {meanings[0]}, 255 as the class {name}',
             )
         )
@@ -349,7 +349,7 @@ def _decide_0(
         questions.append(
             Question(
                 f'{what} has {share(counts, 0)} of the pixels and is not among the classes of {listed.file}.',
-                'ignore',
+                ('ignore',),
                 f'It is taken as a class of its own, {BACKGROUND}',
             )
         )
@@ -359,7 +359,7 @@ def _decide_0(
             Question(
                 f'{what} has {share(counts, 0)} of the pixels, and nothing says whether it is a class, background, or '
                 'without annotation.',
-                'background or ignore',
+                ('background', 'ignore'),
                 'It is taken as a class like the others, class_0',
             )
         )

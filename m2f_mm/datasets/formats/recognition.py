@@ -1,9 +1,10 @@
 """Which format a folder has, by rules in order; the first that fits wins."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os.path import splitext
 
+from ..faults import Fault
 from ..faults import summary as fault_lines
 from .coco import read_coco
 from .cvat import read_cvat
@@ -14,7 +15,7 @@ from .layouts import read_ade20k, read_cityscapes
 from .masks import read_masks
 from .options import Options
 from .panoptic import read_panoptic
-from .records import OwnData
+from .records import ImageRecord, OwnData
 from .value_maps import color_number
 from .voc import read_object_xmls, read_voc
 from .yolo import read_yolo
@@ -73,6 +74,7 @@ def recognise(
             break
     else:
         raise ValueError(_unknown(place))
+    data.records = list(_distinct(place, data.records))
     data.faults = list(dict.fromkeys(place.faults))
     if background is not None and data.table is not None:
         value = background if isinstance(background, int) else color_number(background)
@@ -83,6 +85,18 @@ def recognise(
         told = f'{folder} is {data.format or "known"} ({data.reason}), but {what}.'
         raise ValueError('\n  '.join([told, *fault_lines(data.faults)]))
     return data
+
+
+def _distinct(folder: Folder, records: Sequence[ImageRecord]) -> Iterator[ImageRecord]:
+    """The first record of each image; another one of the same is a fault, as its objects would be missing in the first."""
+    images = set()
+    for record in records:
+        if record.image in images:
+            what = 'two annotations name it; the first is taken'
+            folder.faults.append(Fault('images that are annotated twice', record.image, '', what, 'Join the two'))
+        else:
+            images.add(record.image)
+            yield record
 
 
 def _unknown(folder: Folder) -> str:

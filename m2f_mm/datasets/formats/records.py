@@ -106,16 +106,16 @@ class Question(NamedTuple):
 
     Args:
         text: the facts.
-        option: the argument of ``recognise`` that decides it.
+        options: the arguments of ``recognise`` that decide it.
         default: what is done without it.
     """
 
     text: str
-    option: str
+    options: tuple[str, ...]
     default: str
 
     def __str__(self) -> str:
-        return f'{self.text} {self.default}; the option {self.option} says otherwise.'
+        return f'{self.text} {self.default}; {" or ".join(self.options)} says otherwise.'
 
 
 @dataclass

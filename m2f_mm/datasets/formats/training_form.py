@@ -41,7 +41,7 @@ class TrainingForm:
     Args:
         task: of ``TASKS``.
         classes: names, in the order of their labels; things first for panoptic training.
-        thing_classes: those of them that are things; all but for panoptic and semantic training.
+        thing_classes: those of them that are things, of panoptic training; () for other tasks.
         palette: RGB of each class.
         ignore_index: of label maps.
         splits: files of 'train', 'val' and, where there is one, 'test'.
@@ -121,7 +121,7 @@ def write_training_form(
     if splits is None:
         splits, reason = training_splits(data, val_share, seed)
     labels = data.labels_of(task)
-    things = [label for label in labels if data.is_thing is None or data.is_thing[label]]
+    things = [label for label in labels if task == 'panoptic' and data.is_thing[label]]
     form = TrainingForm(
         task,
         tuple(data.classes[label] for label in labels),

@@ -46,8 +46,11 @@ def _read_file(folder: Folder, data: OwnData, name: str, content: Mapping, taken
     near = image_folders(name, split, [video['file_names'][0] for video in videos[:20] if video['file_names']], folder)
     frames: dict[Any, list[ImageRecord]] = {}
     for video in videos:
-        records = _frames(folder, name, video, near, split, taken)
-        if records:
+        records = _frames(folder, name, video, near, split)
+        if any(record.image in taken for record in records):
+            data.notes.append(f'{name}: video {video["id"]} has frames of another one, too, and is left out.')
+        elif records:
+            taken.update(record.image for record in records)
             frames[video['id']] = records
             data.records.extend(records)
     alone = {video['id']: video for video in videos}
@@ -67,21 +70,16 @@ def _read_file(folder: Folder, data: OwnData, name: str, content: Mapping, taken
                 record.objects.append(ObjectRecord(label, is_crowd=crowd, track=track, **shape))
 
 
-def _frames(
-    folder: Folder, name: str, video: Mapping, near: list[str], split: str, taken: set[str]
-) -> list[ImageRecord]:
-    """Records of the frames of a video, none where one of them is missing, broken, or of another video."""
+def _frames(folder: Folder, name: str, video: Mapping, near: list[str], split: str) -> list[ImageRecord]:
+    """Records of the frames of a video, none where one of them is missing or broken."""
     records = []
     for file_name in video['file_names']:
         file = folder.find_image(file_name, near)
         if file is None:
             folder.missing_image(name, f'video {video["id"]}', file_name)
-        elif file not in taken and (size := folder.size(file, (video['height'], video['width']))):
+        elif size := folder.size(file, (video['height'], video['width'])):
             records.append(ImageRecord(file, size, split, video=f'{name}:{video["id"]}'))
-    if len(records) < len(video['file_names']):
-        return []
-    taken.update(record.image for record in records)
-    return records
+    return records if len(records) == len(video['file_names']) else []
 
 
 def _is_whole(annotation: Any, videos: Mapping, content: Mapping, path: str) -> bool:

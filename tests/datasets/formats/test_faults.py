@@ -105,6 +105,11 @@ BROKEN = {
         lambda root: edit(root / '0.json', lambda c: c['shapes'][-1].update(points=[[1, 2], [9, 9]])),
         'its box 8x9',
     ),
+    'labelme path': (
+        own_data.labelme,
+        lambda root: edit(root / '1.json', lambda c: c.update(imagePath='0.jpg')),
+        'two annotations name it',
+    ),
     'labelme size': (own_data.labelme, lambda root: edit(root / '1.json', lambda c: c.update(imageHeight=9)), '1.jpg'),
     'labelme JSON': (own_data.labelme, lambda root: (root / '1.json').write_text('{"shapes": ['), '1.json'),
     'CVAT runs': (

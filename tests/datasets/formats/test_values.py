@@ -68,7 +68,7 @@ def test_questions_tell_shares_and_notes_what_decided(tmp_path):
     share = np.mean([(own_data.label_map(index) == 0).mean() for index in range(own_data.NUMBER)])
     assert f'255 has {share:.1%} of the pixels' in ' '.join(data.notes)
     data = masks(tmp_path, (0, 1, 2, 3), C)
-    assert f'0 has {share:.1%} of the pixels' in data.questions[0].text and data.questions[0].option == 'ignore'
+    assert f'0 has {share:.1%} of the pixels' in data.questions[0].text and data.questions[0].options == ('ignore',)
 
 
 def test_255_alone_in_some_files_is_asked(tmp_path):
