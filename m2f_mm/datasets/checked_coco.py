@@ -6,7 +6,6 @@ from io import StringIO
 from typing import Any
 
 from mmengine.logging import print_log
-from pycocotools import mask as coco_masks
 
 from .coco_records import coco_faults, no_object
 from .completed_records import COMPUTED, complete_records
@@ -104,11 +103,15 @@ def clean(content: dict, file: str = '', with_masks: bool = True) -> list[Fault]
 
 def mask_area(mask: list | dict, height: int, width: int) -> float:
     """Pixels of a segmentation."""
+    from pycocotools import mask as coco_masks
+
     return float(coco_masks.area(to_rle(mask, height, width)))
 
 
 def mask_box(mask: list | dict, height: int, width: int) -> list[float]:
     """x, y, width, height."""
+    from pycocotools import mask as coco_masks
+
     return coco_masks.toBbox(to_rle(mask, height, width)).tolist()
 
 

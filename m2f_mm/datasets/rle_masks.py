@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_masks
 from torch import Tensor
 
 
@@ -23,7 +22,11 @@ class RLE(dict, metaclass=BuiltinType):
     """A mask in COCO's compressed form, ``size`` and ``counts``. Indexed like an array it is one, bool (H, W)."""
 
     def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(key) if isinstance(key, str) else coco_masks.decode(self).astype(bool)[key]
+        if isinstance(key, str):
+            return super().__getitem__(key)
+        from pycocotools import mask as coco_masks
+
+        return coco_masks.decode(self).astype(bool)[key]
 
 
 class RLEMasks(list, metaclass=BuiltinType):
@@ -46,6 +49,8 @@ class RLEMasks(list, metaclass=BuiltinType):
 
     def numpy(self) -> np.ndarray:
         """Bitmaps, bool (N, H, W)."""
+        from pycocotools import mask as coco_masks
+
         masks = np.zeros(self.shape, bool)
         for place, mask in zip(masks, self):
             place[:] = coco_masks.decode(mask)

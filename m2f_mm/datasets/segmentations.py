@@ -10,7 +10,6 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_masks
 
 from .json_records import is_integer, shown
 
@@ -139,6 +138,8 @@ def is_empty_rle(mask: Any) -> bool:
 
 def to_rle(mask: dict | list, height: int, width: int) -> dict:
     """COCO's compressed RLE of a segmentation of any form."""
+    from pycocotools import mask as coco_masks
+
     if isinstance(mask, list):
         return coco_masks.merge(coco_masks.frPyObjects(mask, height, width))
     if isinstance(mask['counts'], list):

@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
-from pycocotools import mask as coco_masks
 
 from ...datasets.io import write_file
 from ...datasets.segmentations import to_rle
 from ...registry import METRICS
 from ...structures import Track
-from ..functional.video_ap import STATS, video_average_precision
 from .completeness import require_each_once
 
 
@@ -57,6 +55,8 @@ class YouTubeVISMetric(BaseMetric):
         unknown = set([metric] if isinstance(metric, str) else metric) - {'youtube_vis_ap'}
         if unknown:
             raise ValueError(f"metric must be 'youtube_vis_ap', got {metric!r}")
+        from ..functional.video_ap import STATS  # needs pycocotools
+
         unknown = set(metric_items or ()) - set(STATS)
         if unknown:
             raise ValueError(f'metric_items are among {", ".join(STATS)}, got {", ".join(sorted(unknown))}')
@@ -80,6 +80,8 @@ class YouTubeVISMetric(BaseMetric):
 
     def compute_metrics(self, results: list[tuple[int, list[Track], list[Track]]]) -> dict[str, float]:
         """The numbers of ``metric_items``, in 0..1."""
+        from ..functional.video_ap import video_average_precision
+
         require_each_once([video for video, *_ in results], None, None)
         tracks, objects = ([track for result in results for track in result[side]] for side in (1, 2))
         if self.outfile_prefix:
@@ -126,6 +128,8 @@ class YouTubeVISMetric(BaseMetric):
 
 def found_tracks(frames: Sequence) -> list[Track]:
     """Results of a video: of each ``instances_id`` its masks, the mean of its scores and its most frequent class."""
+    from pycocotools import mask as coco_masks
+
     masks, scores, labels = {}, {}, {}
     for t, frame in enumerate(frames):
         predicted = frame.pred_track_instances
@@ -162,5 +166,7 @@ def annotated_tracks(frames: Sequence) -> list[Track]:
 
 def encoded(masks: torch.Tensor | np.ndarray) -> list[dict]:
     """COCO's compressed RLE of bool masks (K, H, W)."""
+    from pycocotools import mask as coco_masks
+
     bits = np.asarray(masks.cpu() if isinstance(masks, torch.Tensor) else masks, dtype=np.uint8)
     return [coco_masks.encode(np.asfortranarray(mask)) for mask in bits]
