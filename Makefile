@@ -76,5 +76,5 @@ bench-gpu: install
 	$(RUN) -m benchmarks.table
 
 clean:
-	rm -rf .venv .venv-openmmlab .venv-lint .cache .pytest_cache .ruff_cache .mypy_cache .import_linter_cache build dist *.egg-info demo_out work_dirs
+	rm -rf .venv .venv-openmmlab .venv-lint .cache .pytest_cache .ruff_cache .mypy_cache .import_linter_cache build dist *.egg-info work_dirs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,7 @@
 
     python tools/demo.py [--work-dir work_dirs/demo]
 
-About 10 minutes on two CPU cores. What is done is not done again; an interrupted training goes on where it was.
+About 8.5 minutes on two idle CPU cores. What is done is not done again; an interrupted training goes on where it was.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
     print(
         f'The demo works in {work_dir}:\n'
         '  1. generate 560 images of shapes with panoptic ground truth   10 s\n'
-        '  2. train a small Mask2Former from scratch                       10 min on two CPU cores\n'
+        '  2. train a small Mask2Former from scratch                       8.5 min on two idle CPU cores\n'
         '  3. evaluate on the 60 held-out images, draw every prediction    30 s\n'
         'Interrupt it when you like: started again, it goes on.\n',
         flush=True,

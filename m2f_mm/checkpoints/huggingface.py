@@ -63,6 +63,8 @@ SWIN_MODULES = {
     '.intermediate.dense': '.mlp.fc1',
     '.output.dense': '.mlp.fc2',
 }
+# A key that transformers renames is a second row behind the first, whose name ``from_openmmlab`` writes. In ``below``
+# the prefix of theirs stands before that of ours.
 PIXEL_DECODER: list[Row] = [
     ('level_embed', 'level_encoding.weight'),
     ('input_projections.{i}.0.{P}', 'input_convs.{i}.conv.{P}'),

@@ -19,6 +19,7 @@ PREDICTOR = 'sem_seg_head.predictor.'
 IGNORED = ('criterion.', 'pixel_mean', 'pixel_std')
 SOURCE = 'an official Mask2Former, MaskFormer or Mask DINO (detectron2)'
 
+# Of newer and older names the newer stand first: ``from_openmmlab`` writes them.
 STEM: list[Row] = [
     ('stem.conv1.weight', 'conv1.weight'),
     ('stem.conv1.norm.{P}', 'bn1.{P}'),

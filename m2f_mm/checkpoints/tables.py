@@ -9,8 +9,7 @@ A row is a pair of patterns, the source's name and ours, and optionally a ``Reor
 - ``#0``, ``#1``, ``#2`` behind our name: the source keeps queries, keys and values in three tensors, which are
   concatenated here.
 
-Of several rows that fit a name the first one counts: of a source's older and newer names the newer stand first, and
-are those that the way back gives.
+Of several rows that fit, the first counts, in both directions: the name that the way back writes stands first.
 """
 
 import re
