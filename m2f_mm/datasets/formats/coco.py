@@ -150,11 +150,11 @@ def _read_file(
         folder.faults.extend(faults)
         if not faults and annotation['image_id'] in records and annotation['category_id'] in labels:
             record = records[annotation['image_id']]
-            made = _object(annotation, labels[annotation['category_id']], record.size, has_mask)
-            if made is None:
+            instance = _object(annotation, labels[annotation['category_id']], record.size, has_mask)
+            if instance is None:
                 folder.faults.append(Fault('objects without mask and box', path, f'annotation {annotation["id"]}'))
             else:
-                record.objects.append(made)
+                record.objects.append(instance)
     data.records.extend(records.values())
 
 
@@ -185,7 +185,7 @@ def image_folders(name: str, split: str, images: Sequence[str], folder: Folder) 
         All in which one of the images lies. Those that have more come first, then those that are named after the split,
         are nearer to the JSON, or have a usual name: another one may have the same names, too.
     """
-    found = Counter(start for image in images if is_text(image) for start in folder.starts(image))
+    matches = Counter(start for image in images if is_text(image) for start in folder.starts(image))
     here = os.path.dirname(name).split('/')
 
     def rank(start: str) -> tuple:
@@ -193,9 +193,9 @@ def image_folders(name: str, split: str, images: Sequence[str], folder: Folder) 
         other = not split or split_of_folders(f'{start}/x') != split
         near = len(os.path.commonprefix([here, parts]))
         usual = {*start.lower().split('/')} & {'images', 'img', 'jpegimages', 'img_dir'}
-        return -found[start], other, -near, not usual and parts != here, len(parts), start
+        return -matches[start], other, -near, not usual and parts != here, len(parts), start
 
-    return sorted(found, key=rank)
+    return sorted(matches, key=rank)
 
 
 def is_text(value: Any) -> bool:

@@ -79,15 +79,15 @@ def _read_image(
             left_out[shape.tag] = left_out.get(shape.tag, 0) + 1
             continue
         try:
-            made = _object(shape, size)
+            instance = _object(shape, size)
         except (ValueError, OverflowError) as error:
             where = f'{shape.tag} {number} of image {image}'
             folder.fault('shapes that cannot be read', name, where, str(error), _CURE)
             continue
         label = shape.get('label', '').strip()
-        made.label = named_label(data.classes, label)
+        instance.label = named_label(data.classes, label)
         group = shape.get('group_id') or ''
-        groups.setdefault((label, group if group not in ('', '0') else f'alone {number}'), []).append(made)
+        groups.setdefault((label, group if group not in ('', '0') else f'alone {number}'), []).append(instance)
     record.objects = [joined(parts, size) for parts in groups.values()]
 
 

@@ -77,7 +77,7 @@ def label_map_data(
     Args:
         folder: gets a fault for each file with a value that has no meaning; its record is left out.
         form: name of the format.
-        reason: which file told.
+        reason: the file that decided the format.
         records: of ``counted_maps``.
         meanings: class of each value, None for values that are ignored.
         table: says how files are read; its labels are replaced.

@@ -97,13 +97,13 @@ def _read_task(folder: Folder, data: OwnData, name: str, number: int, task: Any,
     data.records.append(record)
     for key, each in _joined(results).items():
         try:
-            made = _object(each, size)
+            instance = _object(each, size)
         except WrongMask as error:
             folder.fault('results that cannot be read', name, f'result {key} of {where}', str(error), _CURE)
             continue
-        if made is not None:
-            made.label = named_label(data.classes, _label(each))
-            record.objects.append(made)
+        if instance is not None:
+            instance.label = named_label(data.classes, _label(each))
+            record.objects.append(instance)
     return several
 
 

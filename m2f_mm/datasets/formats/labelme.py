@@ -89,13 +89,13 @@ def _read_file(folder: Folder, data: OwnData, name: str, content: Mapping, boxes
                 raise WrongMask('it has no label')
             if kind in _NO_AREA or label in (_IGNORED, _BACKGROUND):
                 continue
-            made = _object(shape, kind, size, boxes)
+            instance = _object(shape, kind, size, boxes)
         except WrongMask as error:
             folder.fault('shapes that cannot be read', name, f'shape {number}', str(error), _CURE)
             continue
-        made.label = named_label(data.classes, label.strip())
+        instance.label = named_label(data.classes, label.strip())
         group = shape.get('group_id')
-        groups.setdefault((label, ('alone', number) if group is None else str(group)), []).append(made)
+        groups.setdefault((label, ('alone', number) if group is None else str(group)), []).append(instance)
     record.objects = [joined(parts, size) for parts in groups.values()]
 
 

@@ -10,7 +10,7 @@ from ..cityscapes_categories import NAMES as CITYSCAPES
 from .class_lists import find_class_list
 from .folder import Folder, split_of_folders
 from .label_map_reader import Pair, counted_maps, label_map_data, total_values
-from .masks import decide, given_classes
+from .meanings import decide, given_classes
 from .options import Options
 from .records import ImageRecord, ObjectRecord, OwnData, encode_mask
 from .value_maps import share

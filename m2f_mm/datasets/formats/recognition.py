@@ -82,13 +82,13 @@ def recognise(
     empty = data.table is None and not any(record.objects or record.segments for record in data.records)
     if not data.records or empty:
         what = f'none of its {len(data.records)} images has an object' if data.records else 'no image of it can be used'
-        told = f'{folder} is {data.format or "known"} ({data.reason}), but {what}.'
-        raise ValueError('\n  '.join([told, *fault_lines(data.faults)]))
+        message = f'{folder} is {data.format or "known"} ({data.reason}), but {what}.'
+        raise ValueError('\n  '.join([message, *fault_lines(data.faults)]))
     return data
 
 
 def _distinct(folder: Folder, records: Sequence[ImageRecord]) -> Iterator[ImageRecord]:
-    """The first record of each image; another one of the same is a fault, as its objects would be missing in the first."""
+    """The first record of each image; another one is a fault, as its objects would be missing in the first."""
     images = set()
     for record in records:
         if record.image in images:

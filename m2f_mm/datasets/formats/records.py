@@ -125,7 +125,7 @@ class OwnData:
     Args:
         folder: that was read.
         format: its name.
-        reason: which file or folder told.
+        reason: the file or folder that decided the format.
         tasks: of ``TASKS``, that can be trained on it; the first is the default.
         classes: names; labels are positions in it.
         records: the images that can be used.

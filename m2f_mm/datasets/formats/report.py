@@ -1,4 +1,4 @@
-"""What was found in a folder, as text and as a page of images."""
+"""The content of a folder as text and as a page of images."""
 
 import math
 from collections.abc import Sequence

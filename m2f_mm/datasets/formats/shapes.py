@@ -39,7 +39,7 @@ def rle_of(rle: Mapping, size: tuple[int, int]) -> dict:
 
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float, degrees: float = 0) -> np.ndarray:
-    """Float (72, 2), points of an ellipse around (x, y), turned clockwise as it is seen."""
+    """Float (72, 2), points of an ellipse around (x, y), turned clockwise in the image."""
     turns = np.linspace(0, 2 * pi, _ELLIPSE_POINTS, endpoint=False)
     points = np.stack([radius_x * np.cos(turns), radius_y * np.sin(turns)], axis=1)
     return turned(points, degrees) + (x, y)
@@ -52,7 +52,7 @@ def rectangle(x0: float, y0: float, x1: float, y1: float, degrees: float = 0) ->
 
 
 def turned(points: np.ndarray, degrees: float) -> np.ndarray:
-    """Points (P, 2) turned around the origin, clockwise as it is seen."""
+    """Points (P, 2) turned around the origin, clockwise in the image."""
     if not degrees:
         return points
     sine, cosine = sin(radians(degrees)), cos(radians(degrees))

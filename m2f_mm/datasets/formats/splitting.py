@@ -14,7 +14,7 @@ _MIN_GROUPS, _TRIES = 4, 20
 
 
 class Split(NamedTuple):
-    """Records of both sides, and how they were chosen."""
+    """Records of both sides, and how they came about."""
 
     train: list[ImageRecord]
     val: list[ImageRecord]
@@ -60,20 +60,25 @@ def training_splits(data: OwnData, val_share: float = 0.2, seed: int = 0) -> tup
 
     The folder's own splits are kept. Images without a split are taken for training where it has one; what is missing
     for validation is split off, see ``split``.
+
+    Raises:
+        ValueError: every image is of the split for test, or there is only one.
     """
     splits = data.splits
     train = splits.get('train', []) + splits.get('', [])
-    chosen = dict(train=train, val=splits.get('val', []), test=splits.get('test', []))
+    if not train and not splits.get('val'):
+        raise ValueError(f'{data.folder}: all {len(data.records)} images are for test, none is for training')
+    result = dict(train=train, val=splits.get('val', []), test=splits.get('test', []))
     reason = "the folder's own split"
-    if not chosen['val']:
+    if not result['val']:
         divided = split(train, val_share, seed)
-        chosen.update(train=divided.train, val=divided.val)
+        result.update(train=divided.train, val=divided.val)
         reason = divided.reason
     elif not train:
-        divided = split(chosen['val'], val_share, seed)
-        chosen.update(train=divided.train, val=divided.val)
+        divided = split(result['val'], val_share, seed)
+        result.update(train=divided.train, val=divided.val)
         reason = f'there are no images for training but those for validation: {divided.reason}'
-    return {name: records for name, records in chosen.items() if records}, reason
+    return {name: records for name, records in result.items() if records}, reason
 
 
 def _photo(record: ImageRecord) -> str:
@@ -102,16 +107,16 @@ def _divide(
     random.Random(seed).shuffle(names)
     count = sum(map(len, groups.values()))
     val: list[ImageRecord] = []
-    chosen = set()
+    val_names = set()
     for name in names[:-1]:
         more = len(groups[name])
         if val and abs(len(val) + more - val_share * count) > abs(len(val) - val_share * count):
             continue
         val += groups[name]
-        chosen.add(name)
+        val_names.add(name)
         if len(val) >= val_share * count:
             break
-    return [each for name in sorted(groups) if name not in chosen for each in groups[name]], val
+    return [each for name in sorted(groups) if name not in val_names for each in groups[name]], val
 
 
 def _classes(records: Sequence[ImageRecord]) -> set[int]:

@@ -14,7 +14,8 @@ from ..segmentations import WrongMask
 from .class_lists import ClassList, find_class_list
 from .folder import IMAGES, Folder, read_xml, split_of_folders
 from .label_map_reader import Pair, counted_maps, label_map_data, total_values
-from .masks import decide, given_classes, mostly_colored
+from .masks import mostly_colored
+from .meanings import decide, given_classes
 from .options import Options
 from .parallel import parallel
 from .records import BACKGROUND, ImageRecord, ObjectRecord, OwnData, encode_mask, named_label
@@ -249,12 +250,12 @@ def _read_xml(folder: Folder, data: OwnData, name: str, root: ElementTree.Elemen
         try:
             if not label:
                 raise WrongMask('it has no name')
-            made = _xml_object(each, size)
+            instance = _xml_object(each, size)
         except (ValueError, OverflowError) as error:
             folder.fault('objects that cannot be read', name, f'object {number}', str(error), MEND)
             continue
-        made.label = named_label(data.classes, label)
-        record.objects.append(made)
+        instance.label = named_label(data.classes, label)
+        record.objects.append(instance)
 
 
 def _xml_object(element: ElementTree.Element, size: tuple[int, int]) -> ObjectRecord:

@@ -296,3 +296,10 @@ def test_too_few_images(tmp_path):
         split(data.records)
     with pytest.raises(ValueError, match='between 0 and 1'):
         split(data.records, 1.5)
+
+
+def test_images_for_test_alone(tmp_path):
+    own_data.coco(tmp_path)
+    (tmp_path / 'annotations/all.json').rename(tmp_path / 'annotations/test.json')
+    with pytest.raises(ValueError, match='all 4 images are for test'):
+        training_splits(recognise(str(tmp_path)))

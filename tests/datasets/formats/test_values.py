@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from m2f_mm.datasets.formats import recognise, summary
 from m2f_mm.datasets.formats.class_lists import read_class_list
@@ -171,3 +172,25 @@ def test_masks_for_the_eye_are_passed_over(tmp_path):
     assert data.format == 'index masks' and 'images and masks' in data.reason
     assert 'Named alike, and not read: images and label_color.' in data.notes
     assert np.array_equal(data.label_map(data.records[0]), own_data.label_map(0))
+
+
+@pytest.mark.parametrize('known', [True, False])
+def test_palettes_and_a_table_of_colors(tmp_path, known):
+    """The colors of a palette count where the table has them, whatever its order; else the indices do."""
+    numbers = (3, 2, 1, 0)  # of background, box, ell and ring
+
+    def save(path, labels):
+        own_data.save_palette(path, labels)
+        image = Image.open(path)
+        if known:
+            image.putpalette(np.array(list(own_data.COLORS.values()))[[3, 2, 1, 0]].ravel().tolist())
+        image.save(path)
+
+    own_data.index_masks(tmp_path, numbers, save)
+    colors = list(own_data.COLORS.items())
+    lines = [f'{name},{r},{g},{b}' for name, (r, g, b) in (colors if known else reversed(colors))]
+    own_data.write_text(tmp_path / 'colors.csv', '\n'.join(lines))
+    data = recognise(str(tmp_path))
+    assert data.format == ('RGB masks' if known else 'index masks') and not data.faults
+    names = np.array(data.classes)[data.label_map(data.records[0])]
+    assert (names == np.array(['background', *C])[own_data.label_map(0)]).all()
