@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import numpy as np
-from pycocotools import mask as coco_masks
 
 from ..segmentations import WrongMask
 from .coco import box_note
 from .folder import Folder, read_xml, split_of_folders
 from .options import Options
 from .records import ImageRecord, ObjectRecord, OwnData, named_label
+from .run_lengths import coco_masks
 from .shapes import box_around, checked_box, checked_polygon, ellipse, placed_mask, rectangle, runs_to_mask, turned
 
 _CURE = 'Correct it in CVAT and export anew'
@@ -101,7 +101,7 @@ def joined(parts: Sequence[ObjectRecord], size: tuple[int, int]) -> ObjectRecord
         return ObjectRecord(first.label, box=box_around(corners))
     if all(part.polygons is not None for part in parts):
         return ObjectRecord(first.label, [polygon for part in parts for polygon in part.polygons])
-    return ObjectRecord(first.label, rle=coco_masks.merge([part.as_rle(size) for part in parts]))
+    return ObjectRecord(first.label, rle=coco_masks().merge([part.as_rle(size) for part in parts]))
 
 
 def _object(shape: ElementTree.Element, size: tuple[int, int]) -> ObjectRecord:

@@ -13,6 +13,7 @@ from .label_map_reader import Pair, counted_maps, label_map_data, total_values
 from .meanings import decide, given_classes
 from .options import Options
 from .records import ImageRecord, ObjectRecord, OwnData, encode_mask
+from .run_lengths import objects_can_be_read
 from .value_maps import share
 
 _TRAIN_IDS, _LABEL_IDS, _INSTANCE_IDS = ('_gtFine_labelTrainIds.png', '_gtFine_labelIds.png', '_gtFine_instanceIds.png')
@@ -58,7 +59,8 @@ def read_cityscapes(folder: Folder, options: Options) -> OwnData | None:
     data.notes, data.questions = notes, questions
     if missing:
         data.notes.append(f'{missing} label maps have no image *_leftImg8bit.png and are left out.')
-    if listed is None and all(os.path.isfile(_instance_file(record, suffix)) for record in data.records):
+    with_objects = listed is None and all(os.path.isfile(_instance_file(each, suffix)) for each in data.records)
+    if with_objects and objects_can_be_read(data.notes):
         data.tasks = ('semantic', 'instance', 'boxes')
         data.is_thing = [label in THING_IDS for label in range(len(CITYSCAPES))]
         for record in data.records:

@@ -10,13 +10,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from pycocotools import mask as coco_masks
 
 from ..faults import Fault
 from ..id_map import IdRuns
 from ..io import read_panoptic_png
 from ..label_maps import default_ignore_index
 from ..segmentations import to_rle
+from .run_lengths import coco_masks
 from .value_maps import ValueTable
 
 TASKS = ('panoptic', 'instance', 'semantic', 'boxes', 'video')
@@ -56,13 +56,13 @@ class ObjectRecord:
 
     def mask(self, size: tuple[int, int]) -> np.ndarray | None:
         """Bool (H, W) at the size (H, W) of the image; None of an object of which only the box is known."""
-        return coco_masks.decode(self.as_rle(size)).astype(bool) if self.has_mask else None
+        return coco_masks().decode(self.as_rle(size)).astype(bool) if self.has_mask else None
 
     def bounds(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """Its box x0, y0, x1, y1 in pixels, that of the mask where there is one."""
         if not self.has_mask:
             return self.box
-        x, y, width, height = coco_masks.toBbox(self.as_rle(size)).tolist()
+        x, y, width, height = coco_masks().toBbox(self.as_rle(size)).tolist()
         return x, y, x + width, y + height
 
 
@@ -230,7 +230,7 @@ class OwnData:
 
 def encode_mask(mask: np.ndarray) -> dict:
     """COCO's compressed RLE of a mask (H, W)."""
-    return coco_masks.encode(np.asfortranarray(mask, np.uint8))
+    return coco_masks().encode(np.asfortranarray(mask, np.uint8))
 
 
 def named_label(classes: list[str], name: str) -> int:

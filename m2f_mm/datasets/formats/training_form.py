@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pycocotools import mask as coco_masks
-
 from ..id_map import IdRuns
 from ..io import encode_png, read_panoptic_png, refuse_inputs, write_file, write_json
 from .parallel import parallel
 from .records import ImageRecord, ObjectRecord, OwnData
+from .run_lengths import coco_masks
 from .splitting import training_splits
 
 
@@ -194,7 +193,7 @@ def _extent(each: ObjectRecord, size: tuple[int, int], with_masks: bool) -> dict
         x0, y0, x1, y1 = each.bounds(size)
         return dict(bbox=[x0, y0, x1 - x0, y1 - y0], area=(x1 - x0) * (y1 - y0))
     rle = each.as_rle(size)
-    box, area = coco_masks.toBbox(rle).tolist(), int(coco_masks.area(rle))
+    box, area = coco_masks().toBbox(rle).tolist(), int(coco_masks().area(rle))
     if each.polygons is not None and not each.is_crowd:
         return dict(bbox=box, area=area, segmentation=[polygon.reshape(-1).tolist() for polygon in each.polygons])
     return dict(bbox=box, area=area, segmentation=_text_rle(rle))

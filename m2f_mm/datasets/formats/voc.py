@@ -19,6 +19,7 @@ from .meanings import decide, given_classes
 from .options import Options
 from .parallel import parallel
 from .records import BACKGROUND, ImageRecord, ObjectRecord, OwnData, encode_mask, named_label
+from .run_lengths import objects_can_be_read
 from .shapes import checked_box, checked_polygon
 from .value_maps import IGNORED, ValueTable, color_number, share
 
@@ -161,7 +162,7 @@ def _read_objects(folder: Folder, data: OwnData) -> None:
         )
         for each in data.records
     ]
-    if not files or not all(map(os.path.isfile, files)):
+    if not files or not all(map(os.path.isfile, files)) or not objects_can_be_read(data.notes):
         return
     for result in parallel(partial(_objects, data), zip(data.records, files)):
         if isinstance(result, Fault):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from m2f_mm.datasets.formats import recognise, summary
 from tests.helpers import own_data
+from tests.helpers.commands import output_of
 
 WITH_RING = {
     'COCO instances': own_data.coco,
@@ -220,3 +221,23 @@ def test_subsets_of_a_project_of_cvat(tmp_path):
     (tmp_path / 'images/3.jpg').rename(tmp_path / 'images/Validation/3.jpg')
     data = recognise(str(tmp_path))
     assert splits_of(data) == {'val': 1, '': 3} and not data.faults
+
+
+ALONE = """
+import sys
+for name in ('mmdet', 'pycocotools'):
+    sys.modules[name] = None  # its import fails
+from m2f_mm.datasets.formats import recognise, write_training_form
+for folder in sys.argv[2:]:
+    data = recognise(folder)
+    write_training_form(data, sys.argv[1])
+    print(data.format, data.tasks, data.notes[-1])
+"""
+
+
+def test_label_maps_need_no_pycocotools(tmp_path):
+    writers = dict(masks=own_data.index_masks_with_classes, voc=own_data.voc, cityscapes=own_data.cityscapes)
+    for name, write in writers.items():
+        write(tmp_path / name)
+    output = output_of('-c', ALONE, tmp_path / 'out', *(tmp_path / name for name in writers), cold=True)
+    assert output.count("('semantic',)") == 3 and output.count('pycocotools is not installed') == 2
