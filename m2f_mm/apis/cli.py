@@ -1,8 +1,9 @@
 """The command ``m2f``: thin doors to the functions of this package and to its tools.
 
     m2f predict MODEL SOURCE --out DIR      images from anywhere
-    m2f train CONFIG                        by a config
+    m2f train DATA | CONFIG                 on a folder of your own images and labels, or by a config
     m2f evaluate MODEL                      on the test data of its config
+    m2f data check DIR                      what a folder of labels is, and what is wrong with it
     m2f models [WORDS]                      shipped models: names, data sets, published numbers
     m2f convert | video | doctor            the tools of these names
 
@@ -73,7 +74,37 @@ def parser() -> argparse.ArgumentParser:
     )
     predict.set_defaults(run=_predict)
 
-    verbs.add_parser('train', help='train by a config', add_help=False)  # see ``_tool``
+    train = verbs.add_parser(
+        'train',
+        help='train on a folder of your own data, or by a config',
+        epilog='By a config, the arguments are those of tools/train.py: m2f train CONFIG --help',
+    )
+    train.add_argument('target', help='folder of images with annotations; or a config')
+    _add_reading(train)
+    train.add_argument('--task', help='panoptic, instance, semantic or boxes (default: what the data are for)')
+    train.add_argument('--model', default='auto', help="'auto', 'lite0' (small), or the name of a shipped config")
+    train.add_argument('--work-dir', help='folder for checkpoints and logs (default work_dirs/FOLDER_TASK)')
+    train.add_argument('--device', default='auto', help="'auto' (a GPU if there is one), 'cpu', 'cuda:0'")
+    train.add_argument('--val-share', type=float, default=0.2, help='for validation, where the data have no split')
+    train.add_argument('--size', type=int, help='side of the crops in pixels')
+    train.add_argument('--batch-size', type=int, help='images of a step')
+    train.add_argument('--accumulate', type=int, help='steps whose gradients are added')
+    train.add_argument('--lr', type=float, help='learning rate of the head')
+    train.add_argument('--max-iters', type=int, help='steps')
+    train.add_argument('--val-interval', type=int, help='steps between validations')
+    train.add_argument('--workers', type=int, help='processes of the loader')
+    train.add_argument('--seed', type=int, help='of split and training (default 0)')
+    train.add_argument('--resume', action='store_true', help='go on from the newest checkpoint')
+    train.add_argument('--prepare', action='store_true', help='write the config and stop, without training')
+    train.set_defaults(run=_train)
+
+    data = verbs.add_parser('data', help='look at a folder of images with annotations')
+    actions = data.add_subparsers(dest='action', metavar='ACTION', required=True, parser_class=_Parser)
+    check = actions.add_parser('check', help='say what the folder is, what is in it, and what is wrong with it')
+    check.add_argument('target', help='folder')
+    _add_reading(check)
+    check.add_argument('--samples', help='draw samples with their annotations into this image file')
+    check.set_defaults(run=_data_check)
 
     evaluate = verbs.add_parser('evaluate', help='evaluate a model on the test data of its config')
     _add_model(evaluate)
@@ -100,6 +131,24 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('model', help='name of a shipped model, config, folder of a training, or checkpoint')
     parser.add_argument('--weights', help='checkpoint file or address of any source')
     parser.add_argument('--device', default='auto', help="'auto' (a GPU if there is one), 'cpu', 'cuda:0'")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--images', help='folder of the images, where they are not beside the annotations')
+    parser.add_argument('--background', type=_value, help='value, or color R,G,B, of masks that is no object')
+    parser.add_argument('--ignore', type=_value, nargs='+', help='values or colors of masks that are not trained on')
+    parser.add_argument('--classes', nargs='+', help='names of the classes, in the order of the values of masks')
+
+
+def _value(text: str) -> int | tuple[int, ...]:
+    """A value of a mask, or a color such as 128,0,0."""
+    numbers = tuple(int(part) for part in text.split(','))
+    return numbers if len(numbers) == 3 else numbers[0]
+
+
+def _reading(args: argparse.Namespace) -> dict[str, Any]:
+    names = ('images', 'background', 'ignore', 'classes')
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 def run_tool(tool: str, arguments: Sequence[str]) -> int:
@@ -177,6 +226,46 @@ def _predict(args: argparse.Namespace) -> int:
     return 0 if count or not predictions.bad else WRONG
 
 
+def _train(args: argparse.Namespace) -> int:
+    from m2f_mm.datasets.formats import summary
+
+    from .own_data import METRICS, best_result, prepare_training, train_prepared
+
+    names = ('size', 'batch_size', 'accumulate', 'lr', 'max_iters', 'val_interval', 'workers', 'seed')
+    prepared = prepare_training(
+        args.target,
+        args.work_dir,
+        args.task,
+        args.model,
+        args.device,
+        args.val_share,
+        _reading(args),
+        **{name: getattr(args, name) for name in names},
+    )
+    print(summary(prepared.data))
+    print(f'\nsplit: {prepared.form.reason}\n\n{prepared.plan.describe()}\n\nconfig: {prepared.config}\n')
+    if args.prepare:
+        return 0
+    folder = train_prepared(prepared, resume=args.resume)
+    metric = METRICS[prepared.plan.task]
+    best = best_result(folder, metric)
+    if best is not None:
+        print(f'\nbest {metric}: {best[1]:.4g} in {best[0]}')
+    print(f'use it:  m2f predict {folder} IMAGES --out predictions')
+    return 0
+
+
+def _data_check(args: argparse.Namespace) -> int:
+    from m2f_mm.datasets.formats import recognise, sample_page, summary
+
+    data = recognise(args.target, **_reading(args))
+    print(summary(data))
+    if args.samples:
+        sample_page(data, args.samples)
+        print(f'samples: {args.samples}')
+    return int(any(fault.fatal for fault in data.faults))
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     from .segmenter import Segmenter
 
@@ -251,7 +340,11 @@ def _tool(arguments: Sequence[str]) -> str | None:
     """The tool that a command line is for; None for the verbs of this file."""
     if arguments[:1] and arguments[0] in TOOL_VERBS:
         return TOOL_VERBS[arguments[0]][0]
-    return 'train.py' if arguments[:1] == ['train'] else None
+    if arguments[:1] != ['train'] or not arguments[1:]:
+        return None
+    target = arguments[1]  # a config is a file of Python, or a name that is no folder
+    named = not (target.startswith('-') or os.path.exists(target) or os.sep in target)
+    return 'train.py' if target.endswith('.py') or named else None
 
 
 def _ended(run: Callable[[Any], int], args: Any) -> int:

@@ -180,6 +180,42 @@ class Segmenter:
         read_test_cfg(test_cfg, DETECTOR_OPTIONS)  # raises for a wrong one
         return test_cfg
 
+    def train(
+        self,
+        data: str,
+        work_dir: str | None = None,
+        task: str | None = None,
+        resume: bool = False,
+        **options: Any,
+    ) -> 'Segmenter':
+        """Train this model further on a folder of annotated images, whatever their format.
+
+        Size, batch, learning rate and length follow from the data and the machine, unless they are given. The config is
+        written to ``work_dir``; ``m2f train`` says why each number is what it is.
+
+        Args:
+            data: the folder, see ``m2f_mm.datasets.formats.recognise``.
+            work_dir: for the config, checkpoints and logs; by default ``work_dirs/FOLDER_TASK``.
+            task: 'panoptic', 'instance', 'semantic' or 'boxes'; by default what the data are for.
+            resume: go on from the newest checkpoint.
+            **options: fields of ``own_data.TrainingPlan``, such as ``max_iters=1000``, and arguments of
+                ``own_data.prepare_training``.
+
+        Returns:
+            The trained model, with its best weights.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            ValueError: the folder is not recognised or broken, or an option does not exist.
+        """
+        from .own_data import prepare_training, train_prepared
+
+        if not os.path.isfile(self.cfg.filename or ''):
+            raise ValueError(f'{self.name} was made of a Config without a file: give its path, or a name')
+        options.setdefault('load_from', self.weights)
+        prepared = prepare_training(data, work_dir, task, model=self.cfg.filename, device=str(self.device), **options)
+        return Segmenter(train_prepared(prepared, resume=resume), device=str(self.device))
+
     def evaluate(
         self,
         work_dir: str | None = None,
