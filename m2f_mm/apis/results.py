@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pycocotools import mask as coco_masks
 
-from m2f_mm.boxes import box_of_mask
 from m2f_mm.datasets.categories import distinct_colors
 from m2f_mm.datasets.io import write_image
 from m2f_mm.evaluation.functional import INSTANCE_OFFSET, decode_panoptic_seg
+from m2f_mm.visualization import drawing
 from m2f_mm.visualization.drawing import Segments, draw_segments
+from m2f_mm.visualization.labels import font_size_of
+from m2f_mm.visualization.masks import IdMap, Masks, RLEs
 
 if TYPE_CHECKING:
     import pandas
@@ -136,12 +138,22 @@ class Result:
                 mask[:] = segment.mask
         return masks
 
-    def plot(self, alpha: float = 0.5, score_thr: float = 0.0) -> np.ndarray:
+    def _masks_one_by_one(self) -> Masks:
+        """Those of ``masks``, which exist one at a time."""
+        ids = self.segments[0].ids if self.segments else None
+        if ids is not None and all(segment.ids is ids for segment in self.segments):
+            return IdMap(ids, [segment.value for segment in self.segments])
+        return RLEs([segment.rle for segment in self.segments], self.size)
+
+    def plot(self, alpha: float = 0.5, score_thr: float = 0.0, legend: bool = False) -> np.ndarray:
         """The image with its segments drawn over it, RGB uint8 (H, W, 3).
+
+        Names stand on tags in the color of their class, as many as there is room for.
 
         Args:
             alpha: opacity of the colors.
             score_thr: instances and boxes with a lower score are left out.
+            legend: names and colors of all classes in the image stand below it, which makes it higher.
         """
         shown = self.above(score_thr)
         boxes_alone = shown.kind == 'boxes'
@@ -149,14 +161,18 @@ class Result:
         if scores is not None and None in scores:
             scores = None
         segments = Segments(
-            None if boxes_alone else shown.masks(),
+            None if boxes_alone else shown._masks_one_by_one(),
             np.array([segment.label for segment in shown], int),
             None if scores is None else np.array(scores, float),
             vary=shown.kind != 'semantic',
             boxes=np.array([segment.box for segment in shown], np.float32).reshape(-1, 4) if boxes_alone else None,
         )
         palette = self.palette if self.palette is not None else distinct_colors(len(self.classes))
-        return draw_segments(self.image, segments, self.classes, palette, alpha)
+        drawn = draw_segments(self.image, segments, self.classes, palette, alpha)
+        if not legend:
+            return drawn
+        entries = [(self.classes[label], tuple(palette[label])) for label in np.unique(segments.labels).tolist()]
+        return np.concatenate([drawn, drawing.legend(drawn.shape[1], entries, font_size_of(drawn))])
 
     def show(self, **options: Any) -> None:
         """Open the drawn image in the system's viewer; ``options`` as for ``plot``."""
@@ -379,7 +395,8 @@ def _panoptic(result: Result, sample: Any, is_thing: Sequence[bool] | None) -> N
     scores = data.metainfo.get('scores') or {}
     values = np.unique(ids)
     values = values[values % INSTANCE_OFFSET < len(result.classes)]
-    for number, (label, value) in enumerate(zip(labels, values), 1):
+    boxes = _boxes(result.panoptic, range(1, len(labels) + 1))
+    for number, (label, value, box) in enumerate(zip(labels, values, boxes), 1):
         result.segments.append(
             ResultSegment(
                 label=int(label),
@@ -387,7 +404,7 @@ def _panoptic(result: Result, sample: Any, is_thing: Sequence[bool] | None) -> N
                 score=scores.get(int(value)),
                 is_thing=None if is_thing is None else bool(is_thing[label]),
                 id=number,
-                box=box_of_mask(result.panoptic == number),
+                box=box,
                 size=result.size,
                 ids=result.panoptic,
                 value=number,
@@ -429,9 +446,8 @@ def _semantic(result: Result, sample: Any, is_thing: Sequence[bool] | None) -> N
     data = sample.pred_sem_seg
     labels = np.asarray((data.sem_seg if 'sem_seg' in data else data.data).cpu())
     result.semantic = labels.reshape(labels.shape[-2:])
-    for label in np.unique(result.semantic):
-        if label >= len(result.classes):
-            continue
+    present = [label for label in np.unique(result.semantic) if label < len(result.classes)]
+    for label, box in zip(present, _boxes(result.semantic, present)):
         result.segments.append(
             ResultSegment(
                 label=int(label),
@@ -439,9 +455,16 @@ def _semantic(result: Result, sample: Any, is_thing: Sequence[bool] | None) -> N
                 score=None,
                 is_thing=None if is_thing is None else bool(is_thing[label]),
                 id=len(result.segments) + 1,
-                box=box_of_mask(result.semantic == label),
+                box=box,
                 size=result.size,
                 ids=result.semantic,
                 value=int(label),
             )
         )
+
+
+def _boxes(ids: np.ndarray, values: Sequence[int]) -> list[tuple[int, int, int, int]]:
+    """x0, y0, x1, y1 around the pixels of each value of a map (H, W), the last two exclusive."""
+    masks = IdMap(ids, values)
+    boxes = [masks.box(index) for index in range(len(masks))]
+    return [(columns.start, rows.start, columns.stop, rows.stop) for rows, columns in boxes]

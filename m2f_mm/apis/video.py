@@ -209,23 +209,21 @@ def drawn_frames(
         score_thr: tracks with a lower score are left out.
         alpha: opacity of the colors.
     """
-    from pycocotools import mask as coco_masks
-
     from m2f_mm.datasets.categories import distinct_colors
     from m2f_mm.visualization.drawing import Segments, draw_segments
+    from m2f_mm.visualization.masks import RLEs
 
-    shown = [track for track in tracks if track.score >= score_thr]
-    colors = np.array(distinct_colors(len(shown)))
+    colors = np.array(distinct_colors(len(tracks)))
+    shown = [number for number, track in enumerate(tracks) if track.score >= score_thr]
     for t, frame in enumerate(video):
-        visible = [(number, track) for number, track in enumerate(shown) if track.masks[t] is not None]
+        visible = [number for number in shown if tracks[number].masks[t] is not None]
         if not visible:
             yield frame
             continue
-        masks = coco_masks.decode([track.masks[t] for _, track in visible]).transpose(2, 0, 1).astype(bool)
         segments = Segments(
-            masks,
-            np.array([track.label for _, track in visible]),
-            np.array([track.score for _, track in visible]),
-            colors=colors[[number for number, _ in visible]],
+            RLEs([tracks[number].masks[t] for number in visible], frame.shape[:2]),
+            np.array([tracks[number].label for number in visible]),
+            np.array([tracks[number].score for number in visible]),
+            colors=colors[visible],
         )
         yield draw_segments(frame[..., ::-1], segments, classes, (), alpha)[..., ::-1]

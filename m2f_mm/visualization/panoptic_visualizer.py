@@ -15,6 +15,7 @@ from ..datasets.segmentations import to_rle
 from ..evaluation.functional import INSTANCE_OFFSET, decode_panoptic_seg
 from ..registry import VISUALIZERS
 from .drawing import Segments, draw_segments, enlarged, legend, titled
+from .masks import Bitmaps, Enlarged, IdMap, RLEs
 
 _KINDS = ('panoptic', 'instance', 'semantic')
 
@@ -168,23 +169,22 @@ class PanopticVisualizer(Visualizer):
         num_things = len((self.dataset_meta or {}).get('thing_classes', ()))
         if ('instance', 'prediction') in panels and num_things:
             things = gt.labels < num_things
-            panels.setdefault(('instance', 'ground truth'), Segments(gt.masks[things], gt.labels[things]))
+            masks = IdMap(gt.masks.ids, gt.masks.values[things])
+            panels.setdefault(('instance', 'ground truth'), Segments(masks, gt.labels[things]))
         if ('semantic', 'prediction') in panels:
-            labels = np.unique(gt.labels)
-            masks = [gt.masks[gt.labels == label].any(0) for label in labels]
-            masks = np.stack(masks) if masks else gt.masks
+            labels, order = np.unique(gt.labels, return_inverse=True)
+            masks = IdMap(np.append(order, -1)[gt.masks.ids], np.arange(len(labels)))
             panels.setdefault(('semantic', 'ground truth'), Segments(masks, labels, vary=False))
 
     def _fitted(self, segments: Segments, image: np.ndarray, factor: int, what: str) -> Segments:
         if segments.masks is None:
             return replace(segments, boxes=segments.boxes * factor)
-        if segments.masks.shape[1:] != image.shape[:2]:
+        if segments.masks.size != image.shape[:2]:
             raise ValueError(
-                f'{what} is {segments.masks.shape[1:]} pixels (H, W), but the image {image.shape[:2]}; '
+                f'{what} is {segments.masks.size} pixels (H, W), but the image {image.shape[:2]}; '
                 f'load annotations after the resize in the test pipeline'
             )
-        masks = segments.masks.repeat(factor, 1).repeat(factor, 2)
-        return replace(segments, masks=masks)
+        return segments if factor == 1 else replace(segments, masks=Enlarged(segments.masks, factor))
 
     def _names_and_colors(self, at_least: int) -> tuple[Sequence[str], Sequence]:
         meta = self.dataset_meta or {}
@@ -214,7 +214,7 @@ class PanopticVisualizer(Visualizer):
         labels = np.unique(label_map)
         ignored = sem_seg.metainfo.get('ignore_index', 255)
         labels = labels[(labels >= 0) & (labels != ignored) & (labels != 255)]
-        return Segments(label_map == labels[:, None, None], labels, vary=False)
+        return Segments(IdMap(label_map, labels), labels, vary=False)
 
 
 def _pixels(pixel_data: BaseDataElement) -> np.ndarray:
@@ -224,7 +224,7 @@ def _pixels(pixel_data: BaseDataElement) -> np.ndarray:
 
 
 def _from_segment_map(index: np.ndarray, labels: np.ndarray) -> Segments:
-    return Segments(index == np.arange(len(labels))[:, None, None], labels)
+    return Segments(IdMap(index, np.arange(len(labels))), labels)
 
 
 def _drawable(instances: InstanceData) -> bool:
@@ -234,41 +234,33 @@ def _drawable(instances: InstanceData) -> bool:
 
 
 def _from_instances(instances: InstanceData, score_thr: float = 0.0) -> Segments:
-    segments = Segments(None, np.asarray(instances.labels))
+    labels, scores = np.asarray(instances.labels), None
+    shown = slice(None)
+    if 'scores' in instances:
+        scores = np.asarray(torch.as_tensor(instances.scores).float())
+        shown = np.flatnonzero(scores >= score_thr)
+        scores = scores[shown]
+    segments = Segments(None, labels[shown], scores)
     masks = instances.get('masks')
     if masks is None:
         boxes = instances.bboxes
-        segments.boxes = np.asarray(getattr(boxes, 'tensor', boxes), np.float32)  # a tensor, or MMDetection's own type
+        boxes = np.asarray(getattr(boxes, 'tensor', boxes), np.float32)  # a tensor, or MMDetection's own type
+        segments.boxes = boxes[shown]
+    elif isinstance(masks, list):
+        size = tuple(int(side) for side in masks[0]['size'])
+        segments.masks = RLEs([masks[i] for i in np.arange(len(masks))[shown]], size)
     else:
-        if isinstance(masks, list):  # RLE
-            from pycocotools import mask as coco_masks
-
-            masks = coco_masks.decode(masks).transpose(2, 0, 1)
         masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else np.asarray(masks)  # mmdet's own containers
-        segments.masks = masks.astype(bool)
+        segments.masks = Bitmaps(masks[shown])
     if 'instances_id' in instances:
-        segments.colors = _colors(np.asarray(instances.instances_id))
-    if 'scores' not in instances:
-        return segments
-    segments.scores = np.asarray(torch.as_tensor(instances.scores).float())
-    shown = segments.scores >= score_thr
-    return replace(
-        segments,
-        **{
-            name: value[shown]
-            for name in ('masks', 'labels', 'scores', 'boxes', 'colors')
-            if (value := getattr(segments, name)) is not None
-        },
-    )
+        segments.colors = _colors(np.asarray(instances.instances_id))[shown]
+    return segments
 
 
 def _from_annotations(instances: Sequence[dict], height: int, width: int) -> Segments:
     """Objects of a frame as a video data set lists them."""
-    from pycocotools import mask as coco_masks
-
-    masks = coco_masks.decode([to_rle(each['mask'], height, width) for each in instances]).transpose(2, 0, 1)
     return Segments(
-        masks.astype(bool),
+        RLEs([to_rle(each['mask'], height, width) for each in instances], (height, width)),
         np.array([each['bbox_label'] for each in instances]),
         colors=_colors([each['instance_id'] for each in instances]),
     )

@@ -110,6 +110,8 @@ def test_files(kind, tmp_path):
     assert found.plot().shape == found.image.shape and (found.plot() != found.image).any()
     path = found.save(tmp_path / 'out.png')
     assert np.array_equal(np.asarray(Image.open(path)), found.plot())
+    with_legend = found.plot(legend=True)
+    assert len(with_legend) > len(found.image) and np.array_equal(with_legend[: len(found.image)], found.plot())
     content = json.loads(found.to_json())
     assert content['kind'] == kind and len(content['segments']) == len(found)
     if kind != 'boxes':
