@@ -79,7 +79,7 @@ def test_metadata(installed):
     assert not any('mm' in line for line in required), 'neither stack may be required'
     python = next(line for line in metadata.splitlines() if line.startswith('Requires-Python'))
     assert set(python.split(': ')[1].split(',')) == {'>=3.10', '<3.13'}
-    for extra in ('onedl', 'openmmlab', 'small', 'tests', 'all-dev'):
+    for extra in ('onedl', 'openmmlab', 'small', 'video', 'tests', 'all-dev'):
         assert f'Provides-Extra: {extra}\n' in metadata
     # MMEngine takes site-packages/<name> for the package of a distribution so called: see pyproject.toml
     assert 'Name: mask2former-mm\n' in metadata

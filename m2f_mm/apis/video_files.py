@@ -5,6 +5,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import numpy as np
 
 from m2f_mm.datasets.io import write_file
 
+from .video_encoders import Encoder, new_encoder
+
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+MAX_FPS = 65535  # of MPEG-4
 
 
 @dataclass
@@ -119,37 +123,42 @@ def _by_number(name: str) -> tuple:
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Write frames, BGR uint8 (H, W, 3), as a video; the file appears when it is complete. The format wants even sides:
-    others get a copy of their last row or column.
+    others get a copy of their last row or column. It is H.264 where the package ``av`` is installed, see
+    ``video_encoders``.
 
     Raises:
-        ValueError: OpenCV cannot write such a file, or not all of it.
+        ValueError: such a file cannot be written, or not all of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix='.') as unfinished:
-        part, writer, count = Path(unfinished) / path.name, None, 0
-        try:
-            for frame in frames:
-                count += 1
-                frame = cv2.copyMakeBorder(frame, 0, frame.shape[0] % 2, 0, frame.shape[1] % 2, cv2.BORDER_REPLICATE)
-                if writer is None:
-                    writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*'mp4v'), fps, frame.shape[1::-1])
-                    if not writer.isOpened():
-                        raise ValueError(
-                            f'OpenCV cannot write {path} with {fps} frames per second of '
-                            f'{frame.shape[:2]} pixels (H, W); take a name that ends with .mp4, at most '
-                            '65535 frames per second, or write a folder of frames'
-                        )
-                writer.write(frame)
-        finally:
-            if writer is not None:
-                writer.release()
-        if writer is None:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix='.') as unfinished, ExitStack() as opened:
+        part, encoder, count = Path(unfinished) / path.name, None, 0
+        for frame in frames:
+            count += 1
+            frame = cv2.copyMakeBorder(frame, 0, frame.shape[0] % 2, 0, frame.shape[1] % 2, cv2.BORDER_REPLICATE)
+            if encoder is None:
+                encoder = opened.enter_context(_encoder(path, part, fps, frame.shape[:2]))
+            encoder.write(frame)
+        opened.close()
+        if encoder is None:
             return
         written = open_video(part).length
         if written != count:
             raise ValueError(f'{path}: only {written} of {count} frames could be written; is the disk full?')
         part.replace(path)
+
+
+def _encoder(path: Path, part: Path, fps: float, size: tuple[int, int]) -> Encoder:
+    """What writes ``part``, which becomes ``path``."""
+    try:
+        if not 0 < fps <= MAX_FPS:
+            raise ValueError('the rate is out of range')
+        return new_encoder(part, fps, size)
+    except ValueError as error:
+        raise ValueError(
+            f'{path} cannot be written with {fps} frames per second of {size} pixels (H, W): {error}. Take a name that '
+            f'ends with .mp4, at most {MAX_FPS} frames per second, or write a folder of frames'
+        ) from error
 
 
 def write_frames(folder: str | Path, frames: Iterable[np.ndarray], names: Sequence[str] | None = None) -> None:

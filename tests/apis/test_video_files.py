@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+import warnings
 import weakref
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def breaks_off():
     raise RuntimeError('no more')
 
 
+@pytest.fixture(params=['h264', 'mpeg4'])
+def codec(request, monkeypatch):
+    """What videos are written with; without ``av`` as if it were not installed."""
+    if request.param == 'h264':
+        pytest.importorskip('av', reason='H.264: pip install -r requirements/video.txt')
+    else:
+        monkeypatch.setitem(sys.modules, 'av', None)
+    return request.param
+
+
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / 'clip').mkdir()
@@ -49,7 +60,7 @@ def video_demo(monkeypatch):
     return importlib.import_module('video_demo')
 
 
-def test_a_folder_and_a_file_hold_the_same_frames(folder, tmp_path):
+def test_a_folder_and_a_file_hold_the_same_frames(folder, tmp_path, codec):
     frames = list(open_video(folder, fps=12))
     assert len(frames) == 9 and all(np.array_equal(*pair) for pair in zip(frames, shown()))
     write_video(tmp_path / 'out' / 'clip.mp4', frames, 12)
@@ -61,7 +72,7 @@ def test_a_folder_and_a_file_hold_the_same_frames(folder, tmp_path):
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['clip.mp4']
 
 
-def test_a_video_that_breaks_off_is_not_left_behind(tmp_path):
+def test_a_video_that_breaks_off_is_not_left_behind(tmp_path, codec):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'clip.mp4').write_bytes(b'an older one')
     with pytest.raises(RuntimeError, match='no more'):
@@ -104,13 +115,44 @@ def test_numbers_in_names_count(tmp_path):
     ]
 
 
-def test_odd_sides_and_impossible_rates(tmp_path):
+def test_odd_sides_and_impossible_rates(tmp_path, codec):
     write_video(tmp_path / 'odd.mp4', [frame[:47, :63] for frame in shown(3)], 25)
     for before, after in zip(shown(3), open_video(tmp_path / 'odd.mp4')):
         assert after.shape == (48, 64, 3) and np.abs(before[:47, :63].astype(int) - after[:47, :63]).mean() < 8
     with pytest.raises(ValueError, match='with 90000 frames per second of .48, 64. pixels'):
         write_video(tmp_path / 'fast.mp4', shown(3), 90000)
+    with pytest.raises(ValueError, match='none.xyz cannot be written with 25 frames'):
+        write_video(tmp_path / 'none.xyz', shown(3), 25)
     assert [path.name for path in tmp_path.iterdir()] == ['odd.mp4']
+
+
+def test_browsers_play_it(tmp_path):
+    """H.264 with 4:2:0 colors, the index before the frames, and colors that say how they were made."""
+    av = pytest.importorskip('av', reason='H.264: pip install -r requirements/video.txt')
+    frames = [np.full((48, 64, 3), (20 * t, 30, 200), np.uint8) for t in range(9)]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        write_video(tmp_path / 'clip.mp4', iter(frames), 29.97)
+    content = (tmp_path / 'clip.mp4').read_bytes()
+    assert 0 < content.index(b'moov') < content.index(b'mdat')
+    with av.open(str(tmp_path / 'clip.mp4')) as file:
+        (stream,) = file.streams.video
+        assert stream.codec_context.name == 'h264' and stream.codec_context.pix_fmt == 'yuv420p'
+        assert abs(float(stream.average_rate) - 29.97) < 1e-3 and stream.frames == 9
+        again = [frame.to_ndarray(format='bgr24') for frame in file.decode(stream)]
+    assert len(again) == 9 and all(np.abs(a.astype(int) - b).max() < 8 for a, b in zip(again, frames))
+    assert all(np.abs(a.astype(int) - b).max() < 8 for a, b in zip(open_video(tmp_path / 'clip.mp4'), frames))
+
+
+@pytest.mark.parametrize('codec', ['mpeg4'], indirect=True)
+def test_without_h264_one_line_says_how_to_get_it(tmp_path, codec):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('default')
+        for name in ('a.mp4', 'b.mp4', 'c.avi'):
+            write_video(tmp_path / name, shown(2), 25)
+    (warning,) = caught
+    assert 'which browsers do not play; for H.264: pip install av' in str(warning.message)
+    assert '\n' not in str(warning.message)
 
 
 def test_frames_that_cannot_be_read_are_named(folder):
