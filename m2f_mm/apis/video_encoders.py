@@ -1,6 +1,7 @@
 """Video files frame by frame: H.264, which browsers play, with the package ``av``; without it MPEG-4 with OpenCV."""
 
 import warnings
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -86,11 +87,12 @@ class H264Encoder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if error is None:
-                self._file.mux(self._stream.encode(None))
-        finally:
-            self._file.close()
+        with nullcontext() if error is None else suppress(OSError):  # the first error says what is wrong
+            try:
+                if error is None:
+                    self._file.mux(self._stream.encode(None))
+            finally:
+                self._file.close()
 
     def write(self, frame: np.ndarray) -> None:
         """See ``Encoder``."""

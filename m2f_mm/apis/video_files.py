@@ -5,7 +5,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +128,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
 
     Raises:
         ValueError: such a file cannot be written, or not all of it.
+        OSError: the disk does not take it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,14 +139,28 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
             frame = cv2.copyMakeBorder(frame, 0, frame.shape[0] % 2, 0, frame.shape[1] % 2, cv2.BORDER_REPLICATE)
             if encoder is None:
                 encoder = opened.enter_context(_encoder(path, part, fps, frame.shape[:2]))
-            encoder.write(frame)
-        opened.close()
+            with _errors_name(path):
+                encoder.write(frame)
+        with _errors_name(path):
+            opened.close()
         if encoder is None:
             return
-        written = open_video(part).length
+        try:
+            written = open_video(part).length
+        except ValueError:  # not even a video
+            written = 0
         if written != count:
             raise ValueError(f'{path}: only {written} of {count} frames could be written; is the disk full?')
         part.replace(path)
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Errors of the file system are about ``path``, not about the unfinished file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f'{path} cannot be written: {error.strerror}') from error
 
 
 def _encoder(path: Path, part: Path, fps: float, size: tuple[int, int]) -> Encoder:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import resource
 import sys
 import warnings
 import weakref
@@ -124,6 +125,20 @@ def test_odd_sides_and_impossible_rates(tmp_path, codec):
     with pytest.raises(ValueError, match='none.xyz cannot be written with 25 frames'):
         write_video(tmp_path / 'none.xyz', shown(3), 25)
     assert [path.name for path in tmp_path.iterdir()] == ['odd.mp4']
+
+
+def test_a_disk_that_is_full(tmp_path, codec):
+    """A limit on the size of files does the same."""
+    frames = np.random.default_rng(0).integers(0, 256, (40, 96, 128, 3), np.uint8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30000, limits[1]))
+    try:
+        with pytest.raises((OSError, ValueError)) as caught:
+            write_video(tmp_path / 'clip.mp4', frames, 25)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    named = 'clip.mp4 cannot be written: File too large' if codec == 'h264' else 'clip.mp4: only 0 of 40 frames'
+    assert f'{tmp_path}/{named}' in str(caught.value) and not any(tmp_path.iterdir())
 
 
 def test_browsers_play_it(tmp_path):
