@@ -17,7 +17,7 @@ from m2f_mm.apis.command_line import (
     user_errors,
 )
 from m2f_mm.apis.training import check_training, train, use_amp, use_auto_scale_lr
-from m2f_mm.engine.resume import prepare_resume, use_whole_checkpoints
+from m2f_mm.engine.resume import prepare_resume, resume_newest, use_whole_checkpoints
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -54,12 +54,13 @@ def configure(args: argparse.Namespace) -> Config:
         use_amp(cfg, args.amp_dtype)
     if args.auto_scale_lr:
         use_auto_scale_lr(cfg, args.config)
-    if args.resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
-    elif args.resume is not None:
-        cfg.resume, cfg.load_from = True, existing_file(args.resume, '--resume')
     use_whole_checkpoints(cfg)
-    prepare_resume(cfg)
+    if args.resume == 'auto':
+        resume_newest(cfg)
+    else:
+        if args.resume is not None:
+            cfg.resume, cfg.load_from = True, existing_file(args.resume, '--resume')
+        prepare_resume(cfg)
     return cfg
 
 

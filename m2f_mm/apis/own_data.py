@@ -434,7 +434,7 @@ def train_prepared(prepared: PreparedTraining, work_dir: str | Path | None = Non
     Raises:
         ValueError: data and model disagree, or another training writes there.
     """
-    from m2f_mm.engine.resume import prepare_resume, use_whole_checkpoints
+    from m2f_mm.engine.resume import resume_newest, use_whole_checkpoints
 
     from .tool_runner import import_framework
     from .training import check_training, train
@@ -443,10 +443,9 @@ def train_prepared(prepared: PreparedTraining, work_dir: str | Path | None = Non
     cfg.launcher = 'none'
     cfg.work_dir = str(work_dir or Path(prepared.config).parents[1])
     import_framework(cfg.default_scope)
-    if resume:
-        cfg.resume, cfg.load_from = True, None
     use_whole_checkpoints(cfg)
-    prepare_resume(cfg)
+    if resume:
+        resume_newest(cfg)
     train(cfg, check_training(cfg))
     return cfg.work_dir
 

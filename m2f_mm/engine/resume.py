@@ -126,3 +126,17 @@ def prepare_resume(cfg: Config) -> None:
         checkpoint = _read(Path(cfg.load_from), []) if Path(cfg.load_from).is_file() else None
     if checkpoint is not None and checkpoint.seed is not None and (cfg.get('randomness') or {}).get('seed') is None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': checkpoint.seed}
+
+
+def resume_newest(cfg: Config) -> None:
+    """Go on from the newest checkpoint in the work directory; where there is none, start as the config says, from its
+    ``load_from``.
+
+    Raises:
+        ValueError: there are checkpoints, but none can be used.
+    """
+    start = cfg.get('load_from')
+    cfg.resume, cfg.load_from = True, None
+    prepare_resume(cfg)
+    if cfg.load_from is None and start is not None:
+        cfg.resume, cfg.load_from = False, start

@@ -89,6 +89,8 @@ def test_resume(tools, config):
     assert not configure(train, config).get('resume')
     cfg = configure(train, config, '--resume')
     assert cfg.resume is True and cfg.load_from is None
+    cfg = configure(train, config, '--resume', '--cfg-options', 'load_from=model.pth')  # no checkpoint is there yet
+    assert not cfg.resume and cfg.load_from == 'model.pth'
     cfg = configure(train, config, '--resume', 'model.pth')
     assert cfg.resume is True and cfg.load_from == 'model.pth'
     with pytest.raises(FileNotFoundError, match="--resume: there is no file 'nothing.pth'"):
