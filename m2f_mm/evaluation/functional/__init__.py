@@ -7,9 +7,11 @@ from .panoptic_quality import (
     decode_panoptic_seg,
     match_segments,
     mean_quality,
+    pair_segments,
     panoptic_quality,
     panoptic_stats,
     require_equal_sizes,
+    segment_iou,
     segment_overlap,
 )
 
@@ -20,8 +22,10 @@ __all__ = [
     'decode_panoptic_seg',
     'match_segments',
     'mean_quality',
+    'pair_segments',
     'panoptic_quality',
     'panoptic_stats',
     'require_equal_sizes',
+    'segment_iou',
     'segment_overlap',
 ]

@@ -7,6 +7,7 @@ Shapes: H x W the image, G ground-truth segments, P predicted segments, C classe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -122,13 +123,45 @@ def match_segments(
         pred_labels: (P,).
         num_classes: C.
     """
-    num_gt, num_pred = len(gt_labels), len(pred_labels)
-    gt_area, pred_area = overlap.sum(1)[1:], overlap.sum(0)[1:]
-    on_void, overlap = overlap[0, 1:], overlap[1:, 1:]  # (P,), (G, P)
+    pairs = pair_segments(overlap, gt_labels, gt_crowd, pred_labels, num_classes)
 
-    union = gt_area[:, None] + (pred_area - on_void) - overlap
-    comparable = (gt_labels[:, None] == pred_labels) & ~gt_crowd[:, None]
-    iou = np.where(comparable, overlap / np.maximum(union, 1), 0)
+    def per_class(labels, weights=None):
+        return np.bincount(labels, weights, minlength=num_classes)
+
+    return PanopticStats(
+        iou=per_class(gt_labels[pairs.gt], pairs.iou),
+        tp=per_class(gt_labels[pairs.gt]),
+        fp=per_class(pred_labels[pairs.wrong]),
+        fn=per_class(gt_labels[pairs.missed]),
+    )
+
+
+class SegmentPairs(NamedTuple):
+    """Which segments of an image belong together.
+
+    Args:
+        gt: ground-truth segment of each matched pair, (M,).
+        pred: its predicted segment, (M,).
+        iou: its IoU, (M,).
+        missed: ground-truth segments without a partner, no crowds, bool (G,).
+        wrong: predicted segments without a partner that are not forgiven, bool (P,).
+    """
+
+    gt: np.ndarray
+    pred: np.ndarray
+    iou: np.ndarray
+    missed: np.ndarray
+    wrong: np.ndarray
+
+
+def pair_segments(
+    overlap: np.ndarray, gt_labels: np.ndarray, gt_crowd: np.ndarray, pred_labels: np.ndarray, num_classes: int
+) -> SegmentPairs:
+    """The pairs behind ``match_segments``, whose arguments it takes."""
+    num_gt, num_pred = len(gt_labels), len(pred_labels)
+    pred_area = overlap.sum(0)[1:]
+    on_void = overlap[0, 1:]  # (P,)
+    iou = np.where(gt_labels[:, None] == pred_labels, segment_iou(overlap, gt_crowd), 0)
     gt_matched, pred_matched = np.nonzero(iou > 0.5)
 
     missed = ~gt_crowd
@@ -137,19 +170,25 @@ def match_segments(
     for segment in np.flatnonzero(gt_crowd):
         crowd_of_class[gt_labels[segment]] = segment
     crowd = crowd_of_class[pred_labels]  # (P,)
-    forgiven = on_void + np.where(crowd >= 0, overlap[crowd, np.arange(num_pred)], 0) if num_gt else on_void
+    forgiven = on_void
+    if num_gt:
+        forgiven = on_void + np.where(crowd >= 0, overlap[1:, 1:][crowd, np.arange(num_pred)], 0)
     wrong = ~(forgiven > 0.5 * pred_area)
     wrong[pred_matched] = False
+    return SegmentPairs(gt_matched, pred_matched, iou[gt_matched, pred_matched], missed, wrong)
 
-    def per_class(labels, weights=None):
-        return np.bincount(labels, weights, minlength=num_classes)
 
-    return PanopticStats(
-        iou=per_class(gt_labels[gt_matched], iou[gt_matched, pred_matched]),
-        tp=per_class(gt_labels[gt_matched]),
-        fp=per_class(pred_labels[wrong]),
-        fn=per_class(gt_labels[missed]),
-    )
+def segment_iou(overlap: np.ndarray, gt_crowd: np.ndarray) -> np.ndarray:
+    """IoU (G, P) of segments of any classes, 0 for crowd regions; void does not count into the union.
+
+    Args:
+        overlap: from ``segment_overlap``.
+        gt_crowd: bool (G,).
+    """
+    gt_area, pred_area = overlap.sum(1)[1:], overlap.sum(0)[1:]
+    on_void, overlap = overlap[0, 1:], overlap[1:, 1:]
+    union = gt_area[:, None] + (pred_area - on_void) - overlap
+    return np.where(gt_crowd[:, None], 0, overlap / np.maximum(union, 1))
 
 
 def panoptic_quality(stats: PanopticStats) -> dict[str, np.ndarray]:
