@@ -1,5 +1,6 @@
 """Drawing of results and ground truth."""
 
+from .mlflow_backend import MLflowVisBackend
 from .panoptic_visualizer import PanopticVisualizer
 
-__all__ = ['PanopticVisualizer']
+__all__ = ['MLflowVisBackend', 'PanopticVisualizer']
