@@ -4,6 +4,7 @@
     m2f train DATA | CONFIG                 on a folder of your own images and labels, or by a config
     m2f evaluate MODEL                      on the test data of its config
     m2f data check DIR                      what a folder of labels is, and what is wrong with it
+    m2f report WORK_DIR                     curves, classes, confusions, images of a training as one page
     m2f models [WORDS]                      shipped models: names, data sets, published numbers
     m2f convert | video | doctor            the tools of these names
 
@@ -112,6 +113,15 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument('--show-dir', help='folder for an image of every prediction')
     evaluate.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='changes of the config')
     evaluate.set_defaults(run=_evaluate)
+
+    report = verbs.add_parser('report', help='curves, classes, confusions and images of a training as one page of HTML')
+    report.add_argument('work_dir', help='folder of a training')
+    report.add_argument('--out', help='the page (default report.html in the folder)')
+    report.add_argument('--images', type=int, default=100, help='validation images to predict at most (default 100)')
+    report.add_argument('--no-predict', action='store_true', help='the curves alone, without building the model')
+    report.add_argument('--weights', help='checkpoint in the place of the best, or the last, of the folder')
+    report.add_argument('--device', default='auto', help="'auto' (a GPU if there is one), 'cpu', 'cuda:0'")
+    report.set_defaults(run=_report)
 
     models = verbs.add_parser('models', help='list the shipped models')
     models.add_argument('words', nargs='*', help='only models whose name, data set or task has all of these')
@@ -273,6 +283,16 @@ def _evaluate(args: argparse.Namespace) -> int:
     metrics = segmenter.evaluate(out=args.out, show_dir=args.show_dir, cfg_options=option_values(args.cfg_options))
     for name, value in metrics.items():
         print(f'{name:<40} {value:.4g}' if isinstance(value, float) else f'{name:<40} {value}')
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from .report import write_report
+
+    done = write_report(args.work_dir, args.out, args.images, not args.no_predict, args.weights, args.device)
+    print(f'{done.path} ({os.path.getsize(done.path) / 2**20:.1f} MB, {done.images} images predicted)')
+    for note in done.notes:
+        print(note, file=sys.stderr)
     return 0
 
 
