@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from .models import find_model, image_transforms, load_model, nearest_names, thi
 from .results import Result, result_of_sample
 from .sources import BadImage, SourceImage, count_images, iter_images
 from .tiling import image_tiles, merge_tiles
+
+if TYPE_CHECKING:
+    from .network_outputs import NetworkOutput
 
 TASKS = ('panoptic', 'instance', 'semantic', 'boxes')
 SWITCHES = dict(panoptic='panoptic_on', instance='instance_on', semantic='semantic_on')
@@ -152,6 +155,43 @@ class Segmenter:
         if skip is not None:
             images = itertools.filterfalse(lambda image: skip(image.name), images)
         return Predictions(self, images, number, task, test_cfg, batch_size, tiles, on_error, progress)
+
+    def network_output(self, image: Any, order: str = 'rgb') -> 'NetworkOutput':
+        """What the network says of one image, before thresholds and tasks; ``result_of`` makes results of it.
+
+        >>> output = segmenter.network_output('dog.jpg')  # doctest: +SKIP
+        >>> strict = segmenter.result_of(output, 'panoptic', object_mask_thr=0.9)  # doctest: +SKIP
+
+        Args:
+            image: a path, address, array or PIL image.
+            order: of the channels of an array, 'rgb' or 'bgr'.
+
+        Raises:
+            FileNotFoundError: there is no such image.
+            ValueError: it cannot be read, or the source has several.
+        """
+        from .network_outputs import network_output
+
+        images = list(itertools.islice(iter_images(image, order), 2))
+        if len(images) != 1:
+            raise ValueError(f'{image!r} is not one image: use predict for several')
+        return network_output(self, images[0])
+
+    def result_of(self, output: 'NetworkOutput', task: str | None = None, **options: Any) -> Result:
+        """The result that ``predict`` gives with this task and these options, without running the network again.
+
+        Args:
+            output: of ``network_output`` of this object.
+            task: as for ``predict``.
+            **options: as for ``predict``.
+
+        Raises:
+            ValueError: an option or the task does not exist or does not fit the model.
+        """
+        from .network_outputs import result_of
+
+        task = self._task(task)
+        return result_of(self, output, task, self._options(task, options))
 
     def _task(self, task: str | None) -> str:
         tasks = self.tasks
