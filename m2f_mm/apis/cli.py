@@ -6,6 +6,7 @@
     m2f data check DIR                      what a folder of labels is, and what is wrong with it
     m2f report WORK_DIR                     curves, classes, confusions, images of a training as one page
     m2f models [WORDS]                      shipped models: names, data sets, published numbers
+    m2f serve MODEL [MODEL ...]             a web page that predicts
     m2f convert | video | doctor            the tools of these names
 
 MODEL is the name of a shipped model, a config, the folder of a training, or a checkpoint that holds its config. What a
@@ -127,6 +128,19 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument('words', nargs='*', help='only models whose name, data set or task has all of these')
     models.add_argument('--names', action='store_true', help='names alone, one to a line')
     models.set_defaults(run=_models)
+
+    serve = verbs.add_parser('serve', help='predict on a web page')
+    serve.add_argument(
+        'model',
+        nargs='*',
+        help='name of a shipped model, config, folder of a training, or checkpoint; several to choose',
+    )
+    serve.add_argument('--weights', nargs='+', default=[], help='checkpoint file or address of each model')
+    serve.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine alone)')
+    serve.add_argument('--port', type=int, default=7860, help='port to listen at, 0 for a free one (default 7860)')
+    serve.add_argument('--max-mb', type=float, default=50, help='size of the largest upload in MiB (default 50)')
+    serve.add_argument('--device', default='auto', help="'auto' (a GPU if there is one), 'cpu', 'cuda:0'")
+    serve.set_defaults(run=_serve)
 
     completion = verbs.add_parser('completion', help='print the completion of a shell, for its start-up file')
     completion.add_argument('shell', choices=['bash', 'zsh', 'tcsh'])
@@ -318,6 +332,13 @@ def _models(args: argparse.Namespace) -> int:
     for row in rows:
         print('  '.join(f'{cell:<{width}}' for cell, width in zip(row, widths)).rstrip())
     print("\nThe weights are the authors'; they are fetched when a model is first used.")
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from .web import serve
+
+    serve(args.model, args.weights, args.host, args.port, args.max_mb, args.device)
     return 0
 
 

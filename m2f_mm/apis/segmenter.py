@@ -193,6 +193,19 @@ class Segmenter:
         task = self._task(task)
         return result_of(self, output, task, self._options(task, options))
 
+    def options_of(self, task: str | None = None) -> dict[str, Any]:
+        """Values of all options that ``predict`` has for a task if none are given; empty for segmentors.
+
+        Raises:
+            ValueError: the model does not have the task.
+        """
+        test_cfg = self._options(self._task(task), {})
+        if test_cfg is None:
+            return {}
+        from m2f_mm.integrations.inference_options import DETECTOR_OPTIONS, read_test_cfg
+
+        return dict(read_test_cfg(test_cfg, DETECTOR_OPTIONS))
+
     def _task(self, task: str | None) -> str:
         tasks = self.tasks
         if task is None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import sys
 
 import numpy as np
 import pytest
@@ -100,6 +102,10 @@ MISTAKES = [
     (['predct'], 'did you mean predict?'),
     (['models', 'nosuchmodel'], 'no shipped model'),
     (['evaluate', 'MODEL'], 'SHAPES_ROOT'),
+    (['serve'], 'm2f serve work_dirs/mine'),
+    (['serve', 'MODEL', '--port', '99999'], 'give a number in 0..65535'),
+    (['serve', 'MODEL', '--host', '198.51.100.7'], 'is no address of this machine'),
+    (['serve', 'MODEL', '--max-mb', '0'], 'give a size above 0'),
     (['train', 'nosuchconfig'], 'ships no config'),
 ]
 
@@ -132,6 +138,21 @@ def test_debug_shows_where_an_error_came_from(model, photos):
             run('--debug', 'predict', model, 'nowhere')
     finally:
         os.environ.pop(cli.DEBUG, None)
+
+
+def test_a_port_in_use(model, capsys):
+    with socket.create_server(('127.0.0.1', 0)) as other:
+        port = other.getsockname()[1]
+        assert run('serve', model, '--port', port) == 2
+    error = capsys.readouterr().err
+    assert f'port {port} of 127.0.0.1 cannot be used' in error and f'--port {port + 1}' in error
+    assert error.count('\n') == 1
+
+
+def test_serve_without_gradio(model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    assert run('serve', model, '--port', 0) == 2
+    assert 'pip install' in capsys.readouterr().err
 
 
 def test_a_full_disk(model, photos, monkeypatch, capsys):
