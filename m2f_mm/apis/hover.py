@@ -10,9 +10,10 @@ from html import escape
 import cv2
 import numpy as np
 
+from .report_data import fitted
 from .results import Result, ResultSegment
 
-MAX_SIDE = 1280  # pixels of the image that is shown
+MIN_SIDE, MAX_SIDE = 320, 1280  # pixels of the image that is shown; a small one is enlarged
 QUALITY = 90  # of its JPEG
 DETAIL = 0.75  # pixels by which an outline may differ from the mask
 # ``.m2f-hover`` is the box, ``g`` a segment.
@@ -37,19 +38,18 @@ def hover_html(result: Result, alpha: float = 0.5, title: str = '') -> str:
         alpha: opacity of the colors.
         title: what the image shows, for readers that cannot see it.
     """
+    side = max(result.size)
+    result = fitted(result, MAX_SIDE if side > MAX_SIDE else max(side, MIN_SIDE))
     height, width = result.size
-    scale = min(1.0, MAX_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    drawn = cv2.resize(result.plot(alpha), size, interpolation=cv2.INTER_AREA) if scale < 1 else result.plot(alpha)
-    encoded = cv2.imencode('.jpg', drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    encoded = cv2.imencode('.jpg', result.plot(alpha)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     image = base64.b64encode(encoded).decode()
-    font = max(10, round(max(size) / 40))
+    font = round(max(height, width) / 22)
     # Those on top are found first by the mouse: small ones.
-    groups = [_group(segment, size, scale, font) for segment in sorted(result, key=lambda each: -each.area)]
+    groups = [_group(segment, font) for segment in sorted(result, key=lambda each: -each.area)]
     text = escape(title or f'{len(result)} segments of {result.name}', quote=True)
     return (
         f'<div class="m2f-hover"><img alt="{text}" src="data:image/jpeg;base64,{image}">'
-        f'<svg viewBox="0 0 {size[0]} {size[1]}" preserveAspectRatio="none">{"".join(groups)}</svg></div>'
+        f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none">{"".join(groups)}</svg></div>'
     )
 
 
@@ -58,28 +58,23 @@ def label_of(segment: ResultSegment) -> str:
     return segment.name if segment.score is None else f'{segment.name} {segment.score:.2f}'
 
 
-def _group(segment: ResultSegment, size: tuple[int, int], scale: float, font: int) -> str:
+def _group(segment: ResultSegment, font: int) -> str:
     """A segment's outline and text.
 
     Args:
-        segment: of the result.
-        size: width and height of the shown image.
-        scale: of the shown image to the result.
+        segment: at the size of the shown image.
         font: height of the text in pixels.
     """
-    x0, y0, x1, y1 = (side * scale for side in segment.box)
+    height, width = segment.size
+    x0, y0, x1, y1 = segment.box
     if segment.has_mask:
-        mask = segment.mask.astype(np.uint8)
-        mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST) if scale < 1 else mask
-        path = _path(mask)
+        path = _path(segment.mask.astype(np.uint8))
     else:
         path = f'M{x0:.1f} {y0:.1f}H{x1:.1f}V{y1:.1f}H{x0:.1f}Z'
     label = escape(label_of(segment), quote=True).replace('{', '&#123;').replace('$', '&#36;')
-    # Inside of the image: an estimate of the text's width is enough.
-    x = max(
-        2.0, min((x0 + x1) / 2 - 0.3 * font * len(label_of(segment)), size[0] - 0.6 * font * len(label_of(segment)))
-    )
-    y = min(max((y0 + y1) / 2, font), size[1] - 2.0)
+    length = 0.6 * font * len(label_of(segment))  # an estimate is enough to stay inside of the image
+    x = max(2.0, min((x0 + x1 - length) / 2, width - length))
+    y = min(max((y0 + y1) / 2, font), height - 2.0)
     return (
         f'<g><path d="{path}" fill-rule="evenodd"/><title>{label}</title>'
         f'<text x="{x:.0f}" y="{y:.0f}" font-size="{font}" stroke-width="{font / 6:.1f}">{label}</text></g>'

@@ -1,6 +1,5 @@
-"""Ground truth of an image as a ``Result``: from an annotation beside it, or from the test data of a model."""
+"""Ground truth of an image as a ``Result``: from an annotation beside it, or from the validation data of a model."""
 
-import copy
 import json
 import os
 import re
@@ -8,18 +7,16 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from m2f_mm.boxes import box_of_mask
 from m2f_mm.datasets.formats import OwnData, recognise
-from m2f_mm.datasets.io import read_json, read_label_png, read_panoptic_png, write_file, write_image
-from m2f_mm.datasets.segmentations import to_rle
+from m2f_mm.datasets.io import read_json, read_label_png, write_file, write_image
 
-from .models import tested_data
+from .report_data import ValidationData
 from .results import IGNORED, Result, ResultSegment
-from .tool_runner import import_framework
 
 if TYPE_CHECKING:
     from .segmenter import Segmenter
@@ -174,88 +171,40 @@ def _segment_of_map(result: Result, ids: np.ndarray, value: int, label: int, seg
     )
 
 
-class TestData:
-    """The truth of images of a model's test data, which are known by the names of their files.
+class KnownImages:
+    """The truth of images of a model's validation data, which are known by the names of their files.
 
     Args:
-        segmenter: whose config has the test data; that they are there is seen when the first image is looked for.
+        segmenter: whose config has the data; whether they are here is seen when the first image is looked for.
     """
-
-    __test__ = False  # no test, whatever pytest thinks of its name
 
     def __init__(self, segmenter: 'Segmenter'):
         self.segmenter = segmenter
 
     @cached_property
-    def _dataset(self) -> Any:
-        """The data set, or None where it cannot be built, as its files are not here."""
-        from mmengine.registry import DATASETS, DefaultScope
-
-        cfg = copy.deepcopy(self.segmenter.cfg)
-        scope = cfg.get('default_scope') or 'mmdet'
-        import_framework(scope)
+    def _data(self) -> ValidationData | None:
+        """None where the data are not here, or have no annotations for the model."""
         try:
-            data = tested_data(cfg)
-            data.update(pipeline=[], lazy_init=False)
-            with DefaultScope.overwrite_default_scope(scope):
-                return DATASETS.build(data)
-        except (OSError, ValueError, KeyError, TypeError):
+            return ValidationData(self.segmenter)
+        except (OSError, ValueError, KeyError):
             return None
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        if self._dataset is None:
-            return {}
-        paths = (self._dataset.get_data_info(index)['img_path'] for index in range(len(self._dataset)))
-        return {Path(path).name: index for index, path in enumerate(paths)}
+        return {} if self._data is None else {self._data.name(index): index for index in range(len(self._data))}
 
     def truth(self, image: np.ndarray, name: str) -> Result | None:
-        """Of an image RGB uint8 (H, W, 3); None where the test data have none of this name and size."""
+        """Of an image RGB uint8 (H, W, 3), without crowds; None where the data lack this name or this size."""
         index = self._places.get(name)
-        if index is None:
+        if self._data is None or index is None:
             return None
-        info = self._dataset.get_data_info(index)
-        segmenter = self.segmenter
         try:
-            if info.get('segments_info') and info.get('seg_map_path'):
-                return self._panoptic(info, image, name)
-            if 'instances' in info:
-                if (info['height'], info['width']) != image.shape[:2]:
-                    return None
-                parts = [
-                    (each['bbox_label'], self._rle(each.get('mask'), image.shape[:2]), each['bbox'])
-                    for each in info['instances']
-                    if not each.get('ignore_flag')
-                ]
-                return _of_objects(parts, image, name, segmenter.classes, segmenter)
-            return self._semantic(info, image, name)
-        except (OSError, ValueError, KeyError, TypeError):  # a truth that cannot be shown is none
+            truth = self._data.truth(index)
+        except (OSError, ValueError):  # a broken file, which is not the visitor's
             return None
-
-    @staticmethod
-    def _rle(mask: Any, size: tuple[int, int]) -> dict | None:
-        return to_rle(mask, *size) if mask else None
-
-    def _panoptic(self, info: dict, image: np.ndarray, name: str) -> Result | None:
-        segmenter, ids = self.segmenter, read_panoptic_png(info['seg_map_path'])
-        if ids.shape != image.shape[:2]:
+        result = truth.result
+        if result.size != image.shape[:2]:
             return None
-        result = Result(name, image, 'panoptic', [], segmenter.classes, palette=segmenter.palette)
-        result.panoptic = np.zeros(result.size, np.int32)
-        for each in info['segments_info']:
-            mask = ids == each['id']
-            if each.get('iscrowd') or not mask.any():
-                continue
-            result.panoptic[mask] = len(result.segments) + 1
-            result.segments.append(_segment_of_map(result, ids, each['id'], each['category'], segmenter))
+        result.image = image
+        result.segments = [each for each, crowd in zip(result.segments, truth.crowd.tolist()) if not crowd]
         return result
-
-    def _semantic(self, info: dict, image: np.ndarray, name: str) -> Result:
-        labels = read_label_png(info['seg_map_path'])
-        if info.get('reduce_zero_label'):
-            labels = (labels - 1).astype(np.uint8)  # 0 becomes 255
-        given = labels
-        for old, new in (info.get('label_map') or {}).items():
-            labels = np.where(given == old, new, labels)
-        labels = np.where(labels < len(self.segmenter.classes), labels, IGNORED).astype(np.uint8)
-        return _of_label_map(labels, image, name, self.segmenter, 'the label map')

@@ -27,7 +27,7 @@ from .result_formats import coco_dataset
 from .results import Result
 from .segmenter import Segmenter
 from .sources import BadImage, SourceImage, read_image
-from .truth import TestData, truth_of_file
+from .truth import KnownImages, truth_of_file
 from .video import as_video, drawn_frames, load_video_model, predict_video, tracks_as_json
 from .video_files import IMAGES, Video, open_video, write_video
 
@@ -67,7 +67,7 @@ class ServedModel:
         self.segmenter = segmenter
         self._lock = threading.RLock()  # the options of a prediction are set on the model
         self._outputs: OrderedDict[tuple, NetworkOutput] = OrderedDict()
-        self._test_data = TestData(segmenter)
+        self._known = KnownImages(segmenter)
 
     def thresholds(self, task: str) -> dict[str, float]:
         """The thresholds that a task of the model has, with their values at the start."""
@@ -104,7 +104,7 @@ class ServedModel:
             return self.segmenter.result_of(self._output(path), task, **options)
 
     def truth(self, result: Result, annotation: str | None) -> Result | None:
-        """Of the image of a result: in a file, or in the test data of the model's config, if they are here.
+        """Of the image of a result: in a file, or in the validation data of the model's config, if they are here.
 
         Raises:
             ValueError: the file has no truth of the image.
@@ -112,7 +112,7 @@ class ServedModel:
         if annotation is not None:
             return truth_of_file(annotation, result.image, result.name, self.segmenter)
         with self._lock:
-            return self._test_data.truth(result.image, result.name)
+            return self._known.truth(result.image, result.name)
 
     def files(
         self, paths: Sequence[str], task: str, thresholds: dict[str, float], folder: Path, progress: Progress

@@ -10,7 +10,7 @@ pytest.importorskip('mmdet')
 
 from m2f_mm.apis.result_formats import coco_dataset, labelme_record
 from m2f_mm.apis.results import Result, ResultSegment
-from m2f_mm.apis.truth import TestData, truth_of_file
+from m2f_mm.apis.truth import KnownImages, truth_of_file
 from m2f_mm.datasets.converters.shapes import write_shapes
 from m2f_mm.datasets.shapes import ShapesSpec
 from tests.helpers.small_models import DETECTOR, SEGMENTOR, thin_config
@@ -24,6 +24,8 @@ class Model:
     """What truth needs of a Segmenter."""
 
     classes, palette, is_thing = CLASSES, None, [True] * 4 + [False] * 3
+    name = weights = 'model'
+    tasks = ('panoptic', 'semantic')
 
     def __init__(self, cfg=None):
         self.cfg = cfg
@@ -125,13 +127,12 @@ def test_files_elsewhere_are_not_read(tmp_path):
 
 
 @pytest.mark.parametrize('name', [DETECTOR, SEGMENTOR])
-def test_test_data(tmp_path, name):
-    """Images of the test data are known by name and size."""
+def test_validation_data(tmp_path, name, monkeypatch):
+    """Images of the validation data are known by name and size."""
     pytest.importorskip('mmseg')
     write_shapes(str(tmp_path), ShapesSpec(height=64, width=64), train=1, val=2, progress=False)
-    cfg = thin_config(name)
-    cfg.test_dataloader.dataset.data_root = str(tmp_path)
-    data = TestData(Model(cfg))
+    monkeypatch.setenv('SHAPES_ROOT', f'{tmp_path}/')
+    data = KnownImages(Model(thin_config(name)))
     image = np.asarray(Image.open(tmp_path / 'img_dir/val/000000.jpg'))
     truth = data.truth(image, '000000.jpg')
     assert truth.kind == ('panoptic' if name == DETECTOR else 'semantic') and len(truth) > 2
@@ -141,7 +142,7 @@ def test_test_data(tmp_path, name):
     assert data.truth(image, 'other.jpg') is None and data.truth(image[:50], '000000.jpg') is None
 
 
-def test_test_data_that_are_not_here(tmp_path):
+def test_validation_data_that_are_not_here(tmp_path):
     cfg = thin_config()
-    cfg.test_dataloader.dataset.data_root = str(tmp_path / 'nowhere')
-    assert TestData(Model(cfg)).truth(IMAGE, '000000.jpg') is None
+    cfg.val_dataloader.dataset.data_root = str(tmp_path / 'nowhere')
+    assert KnownImages(Model(cfg)).truth(IMAGE, '000000.jpg') is None

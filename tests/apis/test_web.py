@@ -190,7 +190,7 @@ def test_nothing_is_left(models, photo):
 # How many segments are shown, once image and table agree; 0 before.
 SHOWN = """() => {
     const outlines = document.querySelectorAll('#m2f-predicted .m2f-hover g').length
-    return `${outlines + 1}` === document.querySelector('#m2f-table [role=grid]').ariaRowCount ? outlines : 0
+    return `${outlines + 1}` === document.querySelector('#m2f-table [role=grid]')?.ariaRowCount ? outlines : 0
 }"""
 
 
