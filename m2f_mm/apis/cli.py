@@ -7,6 +7,7 @@
     m2f report WORK_DIR                     curves, classes, confusions, images of a training as one page
     m2f models [WORDS]                      shipped models: names, data sets, published numbers
     m2f serve MODEL [MODEL ...]             a web page that predicts
+    m2f bench MODEL                         time a model on this machine
     m2f convert | video | doctor            the tools of these names
 
 MODEL is the name of a shipped model, a config, the folder of a training, or a checkpoint that holds its config. What a
@@ -123,6 +124,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument('--weights', help='checkpoint in the place of the best, or the last, of the folder')
     report.add_argument('--device', default='auto', help="'auto' (a GPU if there is one), 'cpu', 'cuda:0'")
     report.set_defaults(run=_report)
+
+    bench = verbs.add_parser('bench', help='time a model on this machine')
+    _add_model(bench)
+    bench.add_argument('--size', default='480x640', help='height x width of the image in pixels (default 480x640)')
+    bench.add_argument('--runs', type=int, default=10, help='images that are timed (default 10)')
+    bench.add_argument('--task', help='panoptic, instance, semantic or boxes')
+    bench.set_defaults(run=_bench)
 
     models = verbs.add_parser('models', help='list the shipped models')
     models.add_argument('words', nargs='*', help='only models whose name, data set or task has all of these')
@@ -253,7 +261,8 @@ def _predict(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from m2f_mm.datasets.formats import summary
 
-    from .own_data import METRICS, best_result, prepare_training, train_prepared
+    from .own_config import METRICS
+    from .own_data import best_result, prepare_training, train_prepared
 
     names = ('size', 'batch_size', 'accumulate', 'lr', 'max_iters', 'val_interval', 'workers', 'seed')
     prepared = prepare_training(
@@ -307,6 +316,26 @@ def _report(args: argparse.Namespace) -> int:
     print(f'{done.path} ({os.path.getsize(done.path) / 2**20:.1f} MB, {done.images} images predicted)')
     for note in done.notes:
         print(note, file=sys.stderr)
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from .bench import time_model
+    from .command_line import height_and_width
+    from .segmenter import Segmenter
+
+    try:
+        size = height_and_width(args.size)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f'--size: {error}') from None
+    segmenter = Segmenter(args.model, args.weights, args.device)
+    timing = time_model(segmenter, size, args.runs, args.task)
+    height, width = timing.input_size
+    print(f'{segmenter} on {segmenter.device}, {height} x {width} in the network, median of {args.runs}:')
+    for name in ('prepare', 'network', 'result', 'total'):
+        print(f'  {name:<8} {1000 * getattr(timing, name):8.1f} ms')
+    if timing.peak_bytes is not None:
+        print(f'  memory   {timing.peak_bytes / 2**20:8.0f} MiB at most')
     return 0
 
 

@@ -4,7 +4,6 @@ Every number is picked by a rule that is said aloud, and can be given instead.
 """
 
 import os
-import pprint
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +18,8 @@ from m2f_mm.datasets.io import write_file
 
 from .command_line import config_file
 from .models import choose_device, nearest_names, released_named
+from .own_config import METRICS, SMALL, training_config
 
-# Without a GPU: a small network on a backbone whose ImageNet weights come as a package.
-SMALL = 'lite0'
-SMALL_PARTS = dict(
-    mmdet='_base_/models/mask2former_lite0_small.py', mmseg='_base_/models/mask2former_lite0_small_mmseg.py'
-)
-SMALL_BOXES = '_base_/models/mask_dino_lite0_small.py'
 # With a GPU: a published model, whose weights are the start.
 PUBLISHED = dict(
     panoptic='mask2former_r50_8xb2-lsj-50e_coco-panoptic',
@@ -33,7 +27,6 @@ PUBLISHED = dict(
     semantic='mask2former_r50_8xb2-160k_ade20k-512x512',
     boxes='mask-dino-4scale_r50_8xb2-lsj-50e_coco',
 )
-METRICS = dict(panoptic='coco_panoptic/PQ', instance='coco/segm_mAP', semantic='mIoU', boxes='coco/bbox_mAP')
 BASE_BATCH = 16  # of the published learning rates
 GPU_BYTES_A_PIXEL = 4600  # of a training step of an R50, see docs/memory.md
 MIN_SIDE, MAX_SIDE = dict(cpu=192, cuda=512), dict(cpu=256, cuda=1024)
@@ -151,14 +144,14 @@ def plan_training(
         pick('accumulate', 1, 'steps are taken one by one')
     effective = plan.batch_size * plan.accumulate
     if small:
-        pick('lr', 5e-4, 'a head that starts anew takes larger steps')
+        pick('lr', 1e-3, 'a head that starts anew takes larger steps')
         pick('backbone_lr_mult', 0.2, 'the backbone is pretrained')
     else:
         lr = 1e-4 * (effective / BASE_BATCH) ** 0.5
         pick('lr', float(f'{lr:.1g}'), f'1e-4 at {BASE_BATCH} images, with the square root of the batch')
         pick('backbone_lr_mult', 0.1, "the paper's")
     epochs = 120 if small else 40
-    low, high = (400, 1500) if small else (1000, 20000)
+    low, high = (600, 2000) if small else (1000, 20000)
     steps = min(max(images * epochs // plan.batch_size, low * plan.accumulate), high * plan.accumulate)
     steps = -(-steps // 50) * 50
     pick('max_iters', steps, f'{epochs} times the {images} images, but {low} to {high} steps')
@@ -170,202 +163,6 @@ def plan_training(
     pick('seed', 0, 'of split and training')
     plan.reasons = reasons
     return plan
-
-
-def training_config(plan: TrainingPlan, data: OwnData, form: TrainingForm) -> str:
-    """The text of a config; it inherits ours and says what differs.
-
-    Args:
-        plan: of ``plan_training``.
-        data: that is trained on.
-        form: its files.
-    """
-    semantic = plan.task == 'semantic'
-    framework = 'mmseg' if semantic else 'mmdet'
-    head = 'decode_head' if semantic else 'panoptic_head'
-    small = plan.model == SMALL
-    if small:
-        model = SMALL_BOXES if plan.task == 'boxes' else SMALL_PARTS[framework]
-        shared = (
-            '_base_/datasets/loaders.py',
-            '_base_/schedules/mask2former_adamw.py',
-            f'_base_/{"mmseg" if semantic else "default"}_runtime.py',
-        )
-        bases = [_shipped(base) for base in (model, *shared)]
-    else:
-        path = os.path.abspath(plan.model)
-        _, found, name = path.partition('/.mim/configs/')
-        bases = [_shipped(name) if found else repr(path)]
-    metric, size = METRICS[plan.task], plan.size
-    delete = '' if small else '_delete_=True, '  # of what the base has
-    lines = [
-        f'# Written by `m2f train` for {data.folder}: {data.format}, {plan.task}.',
-        '# It is a config like any other: change it, and train by `m2f train THIS_FILE` or tools/train.py.',
-        '_base_ = [',
-        *(f'    {base},' for base in bases),
-        ']',
-        '',
-        f'metainfo = {_dict(form.metainfo)}',
-        f'size = ({size}, {size})  # {plan.reasons["size"]}',
-        '',
-        *_pipelines(plan.task, form.ignore_index),
-        '',
-    ]
-    lines += _loaders(plan, form)
-    lines += ['', *_evaluators(plan.task, form), '']
-    options = [f'metainfo=dict({delete}**metainfo)', f'num_queries={plan.num_queries}']
-    parts = [f'{head}=dict({", ".join(options)})']
-    if semantic:
-        parts.append('data_preprocessor=dict(size=size)')
-    else:
-        switches = ', '.join(
-            f'{each}_on={each == ("instance" if plan.task == "boxes" else plan.task)}'
-            for each in ('panoptic', 'instance', 'semantic')
-        )
-        alone = ', instance_masks=None' if plan.task == 'boxes' else ''
-        parts.append(f'test_cfg=dict({switches}{alone})')
-    lines += [
-        f'model = dict({", ".join(parts)})',
-        f'load_from = {plan.load_from!r}',
-        '',
-        f'max_iters = {plan.max_iters}  # {plan.reasons["max_iters"]}',
-        'optim_wrapper = dict(',
-        f'    optimizer=dict(lr={plan.lr!r}),  # {plan.reasons["lr"]}',
-        f'    paramwise_cfg=dict(backbone_lr_mult={plan.backbone_lr_mult!r}),',
-        f'    clip_grad=dict(max_norm={1.0 if small else 0.01}),',
-        f'    accumulative_counts={plan.accumulate},',
-        ')',
-        'param_scheduler = [',
-        f"    dict(type='LinearLR', start_factor=0.01, begin=0, end={max(1, min(100, plan.max_iters // 10))}, by_epoch=False),",
-        "    dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_iters, by_epoch=False),",
-        ']',
-        f"train_cfg = dict({delete}type='IterBasedTrainLoop', max_iters=max_iters, val_interval={plan.val_interval})",
-        f'auto_scale_lr = dict(enable=False, base_batch_size={plan.batch_size * plan.accumulate})',
-        f'randomness = dict(seed={plan.seed})',
-        'default_hooks = dict(',
-        '    logger=dict(interval=20),',
-        f"    checkpoint=dict(interval={plan.val_interval}, max_keep_ckpts=1, save_best={metric!r}, rule='greater'),",
-        ')',
-        'custom_hooks = [',
-        "    dict(type='m2f_mm.ClassCountHook'),",
-        f"    dict(type='EMAHook', momentum={min(0.1, max(0.0005, round(4 / plan.max_iters, 5)))}),  # validation is of the mean",
-        f"    dict(type='EarlyStoppingHook', monitor={metric!r}, rule='greater', min_delta=0.001, patience=4),",
-        ']',
-        '',
-    ]
-    return '\n'.join(lines)
-
-
-def _shipped(name: str) -> str:
-    """Python that gives the path of a shipped config."""
-    return f"__import__('m2f_mm').config_path({name!r})"
-
-
-def _dict(content: dict) -> str:
-    """A dict as ``dict(...)``, a line for each entry."""
-    rows = [f'    {key}={pprint.pformat(value, width=110, compact=True)},' for key, value in content.items()]
-    return '\n'.join(['dict(', *(row.replace('\n', '\n    ') for row in rows), ')'])
-
-
-def _pipelines(task: str, ignore_index: int) -> list[str]:
-    jitter = "dict(type='m2f_mm.LargeScaleJitter', scale=size, crop_size=size, ratio_range=(0.5, 1.5))"
-    if task == 'semantic':
-        load = "dict(type='m2f_mm.LoadLabelMap')"
-        train = [
-            "dict(type='m2f_mm.LoadImage')",
-            load,
-            "dict(type='m2f_mm.ResizeScale', scale=size, ratio_range=(0.5, 1.5))",
-            "dict(type='RandomCrop', crop_size=size, cat_max_ratio=1.0)",
-            "dict(type='m2f_mm.ColorAugSSD')",
-            "dict(type='RandomFlip', prob=0.5)",
-            f"dict(type='Pad', size=size, pad_val=dict(img=128, seg={ignore_index}))",
-            "dict(type='PackSegInputs')",
-        ]
-        pack = "dict(type='PackSegInputs')"
-    elif task == 'panoptic':
-        load = "dict(type='m2f_mm.LoadPanopticSegments', with_mask=True)"
-        train = [
-            "dict(type='m2f_mm.LoadImage')",
-            load,
-            "dict(type='RandomFlip', prob=0.5)",
-            jitter,
-            "dict(type='m2f_mm.PackPanopticInputs')",
-        ]
-        meta = "('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'panoptic_ids')"
-        pack = f"dict(type='m2f_mm.PackPanopticInputs', meta_keys={meta})"
-    else:
-        masks = task == 'instance'
-        load = f"dict(type='m2f_mm.LoadAnnotations', with_bbox=True, with_mask={masks})"
-        train = [
-            "dict(type='m2f_mm.LoadImage')",
-            load,
-            "dict(type='RandomFlip', prob=0.5)",
-            jitter,
-            "dict(type='PackDetInputs')",
-        ]
-        pack = "dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))"
-    resize = "dict(type='Resize', scale=size, keep_ratio=True, backend='pillow')"
-    test = ["dict(type='LoadImageFromFile')", resize, load, pack]
-    return [
-        *('train_pipeline = [', *(f'    {step},' for step in train), ']'),
-        *('test_pipeline = [', *(f'    {step},' for step in test), ']'),
-    ]
-
-
-def _loaders(plan: TrainingPlan, form: TrainingForm) -> list[str]:
-    lines = []
-    for split in ('train', 'val', 'test'):
-        if split == 'test' and split not in form.splits:
-            lines.append('test_dataloader = val_dataloader')
-            continue
-        dataset = form.dataset(split)
-        dataset.pop('metainfo')
-        if split == 'train' and plan.task in ('instance', 'boxes'):
-            dataset['filter_cfg'] = dict(filter_empty_gt=False)  # an image without objects teaches, too
-        items = [f'{key}={value!r}' for key, value in dataset.items()]
-        batch, workers = (plan.batch_size, plan.workers) if split == 'train' else (1, min(plan.workers, 1))
-        delete = '' if plan.model == SMALL else '_delete_=True, '
-        sampler = (
-            "dict(type='InfiniteSampler', shuffle=True)"
-            if split == 'train'
-            else "dict(type='DefaultSampler', shuffle=False)"
-        )
-        lines += [
-            f'{split}_dataloader = dict(',
-            *('    _delete_=True,',) * bool(delete),
-            f'    batch_size={batch},',
-            f'    num_workers={workers},',
-            f'    persistent_workers={workers > 0},',
-            f'    sampler={sampler},',
-            '    dataset=dict(',
-            *(f'        {item},' for item in items),
-            '        metainfo=metainfo,',
-            f'        pipeline={"train" if split == "train" else "test"}_pipeline,',
-            '    ),',
-            ')',
-        ]
-    return lines
-
-
-def _evaluators(task: str, form: TrainingForm) -> list[str]:
-    lines = []
-    for split in ('val', 'test'):
-        if split not in form.splits:
-            lines.append('test_evaluator = val_evaluator')
-            continue
-        files = form.splits[split]
-        if task == 'semantic':
-            metrics = ["dict(type='m2f_mm.IoUMetric', iou_metrics=['mIoU'])"]
-        elif task == 'panoptic':
-            metrics = [
-                f"dict(type='m2f_mm.PanopticMetric', ann_file={files.ann_file!r}, seg_prefix={files.seg_prefix!r}, "
-                'classwise=True)'
-            ]
-        else:
-            form_ = ['segm'] if task == 'instance' else ['bbox']
-            metrics = [f"dict(type='m2f_mm.CocoMetric', ann_file={files.ann_file!r}, metric={form_!r}, classwise=True)"]
-        lines.append(f'{split}_evaluator = [{", ".join(metrics)}]')
-    return lines
 
 
 class PreparedTraining(NamedTuple):

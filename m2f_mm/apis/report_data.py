@@ -117,7 +117,7 @@ class ValidationData:
         """
         segmenter, prepared = self.segmenter, self.prepared(index)
         size = prepared['data_samples'].ori_shape[:2]
-        test_cfg = segmenter._options(self.task, options)
+        test_cfg = segmenter.test_options(self.task, options)
         (sample,) = segmenter.predict_prepared([prepared], test_cfg)
         return result_of_sample(
             sample,

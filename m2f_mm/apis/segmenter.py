@@ -141,8 +141,8 @@ class Segmenter:
             FileNotFoundError: the source is empty or not there.
             ValueError: an option or the task does not exist or does not fit the model.
         """
-        task = self._task(task)
-        test_cfg = self._options(task, options)
+        task = self.check_task(task)
+        test_cfg = self.test_options(task, options)
         if on_error not in ('collect', 'raise'):
             raise ValueError(f"on_error={on_error!r}: take 'collect' or 'raise'")
         if batch_size < 1:
@@ -190,8 +190,8 @@ class Segmenter:
         """
         from .network_outputs import result_of
 
-        task = self._task(task)
-        return result_of(self, output, task, self._options(task, options))
+        task = self.check_task(task)
+        return result_of(self, output, task, self.test_options(task, options))
 
     def options_of(self, task: str | None = None) -> dict[str, Any]:
         """Values of all options that ``predict`` has for a task if none are given; empty for segmentors.
@@ -199,14 +199,19 @@ class Segmenter:
         Raises:
             ValueError: the model does not have the task.
         """
-        test_cfg = self._options(self._task(task), {})
+        test_cfg = self.test_options(self.check_task(task), {})
         if test_cfg is None:
             return {}
         from m2f_mm.integrations.inference_options import DETECTOR_OPTIONS, read_test_cfg
 
         return dict(read_test_cfg(test_cfg, DETECTOR_OPTIONS))
 
-    def _task(self, task: str | None) -> str:
+    def check_task(self, task: str | None) -> str:
+        """``task``, or the first of ``tasks`` for None.
+
+        Raises:
+            ValueError: the model does not predict it; names the nearest.
+        """
         tasks = self.tasks
         if task is None:
             return tasks[0]
@@ -219,8 +224,16 @@ class Segmenter:
             raise ValueError(f'task={task!r}: {self.name} predicts {", ".join(tasks)}')
         return task
 
-    def _options(self, task: str, options: dict) -> ConfigDict | None:
-        """``test_cfg`` of the fusion head for a task; None for segmentors, which have one result and no thresholds."""
+    def test_options(self, task: str, options: dict) -> ConfigDict | None:
+        """``test_cfg`` of the fusion head for a task; None for segmentors, which have one result and no thresholds.
+
+        Args:
+            task: of ``tasks``.
+            options: that go before those of the config.
+
+        Raises:
+            ValueError: an option does not exist, or cannot have its value.
+        """
         if head_name(self.model) == 'decode_head':
             if options:
                 raise ValueError(f'{self.name} predicts label maps, which have no option {", ".join(sorted(options))}')

@@ -195,6 +195,18 @@ def test_models(capsys):
     assert 'PQ 51.9' in table and 'CC BY-NC 4.0' in table
 
 
+def test_bench(model, capsys):
+    assert run('bench', model, '--size', '40x56', '--runs', '2') == 0
+    told = capsys.readouterr().out
+    assert all(part in told for part in ('prepare', 'network', 'result', 'total', 'median of 2'))
+    assert run('bench', model, '--runs', '0') == 2 and run('bench', model, '--size', 'x') == 2
+
+
+def test_completion(capsys):
+    pytest.importorskip('shtab', reason='shtab is not installed')
+    assert run('completion', 'bash') == 0 and 'predict' in capsys.readouterr().out
+
+
 def test_tools_behind_verbs(tmp_path):
     """In processes of their own, as a user runs them."""
     done = run_python('-m', 'm2f_mm.apis.cli', 'doctor', '--json')

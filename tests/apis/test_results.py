@@ -207,6 +207,12 @@ def test_label_studio_brush(mask):
     assert np.array_equal(pixels[..., 3] > 0, mask)
 
 
+def test_label_studio_converter_reads_the_brush():
+    brush = pytest.importorskip('label_studio_converter.brush', reason='optional: label_studio_converter')
+    pixels = brush.decode_rle(brush_rle(scene()[0])).reshape(*SIZE, 4)
+    assert np.array_equal(pixels[..., 3] > 0, scene()[0])
+
+
 def test_label_studio_task():
     task = label_studio_task(result('instance'), 'http://images/b.jpg')
     (prediction,) = task['predictions']
