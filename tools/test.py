@@ -16,6 +16,7 @@ from m2f_mm.apis.command_line import (
     user_errors,
 )
 from m2f_mm.apis.evaluation import check_evaluation, draw_into, draw_predictions, evaluate, keep_predictions, use_tta
+from m2f_mm.checkpoints import safe_loading
 
 
 def parse_args(args: list[str] | None = None) -> argparse.Namespace:
@@ -47,6 +48,7 @@ def configure(args: argparse.Namespace) -> Config:
     return cfg
 
 
+@safe_loading()
 def main(args: list[str] | None = None) -> None:
     options = parse_args(args)
     with user_errors():

@@ -17,6 +17,7 @@ from m2f_mm.apis.command_line import (
     user_errors,
 )
 from m2f_mm.apis.training import check_training, train, use_amp, use_auto_scale_lr
+from m2f_mm.checkpoints import safe_loading
 from m2f_mm.engine.resume import prepare_resume, resume_newest, use_whole_checkpoints
 
 
@@ -64,6 +65,7 @@ def configure(args: argparse.Namespace) -> Config:
     return cfg
 
 
+@safe_loading()
 def main(args: list[str] | None = None) -> None:
     options = parse_args(args)
     with user_errors():
