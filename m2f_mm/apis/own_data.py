@@ -28,7 +28,8 @@ PUBLISHED = dict(
     boxes='mask-dino-4scale_r50_8xb2-lsj-50e_coco',
 )
 BASE_BATCH = 16  # of the published learning rates
-GPU_BYTES_A_PIXEL = 4600  # of a training step of an R50, see docs/memory.md
+GPU_BYTES_A_PIXEL = 2900  # of a training step of an R50: 512 x 512 take 701 MiB, see docs/benchmarks.md
+GPU_BYTES_FIXED = 2**30  # weights, gradients, the optimizer's moments
 MIN_SIDE, MAX_SIDE = dict(cpu=192, cuda=512), dict(cpu=256, cuda=1024)
 
 
@@ -135,7 +136,7 @@ def plan_training(
     )
     if kind == 'cuda':
         memory = torch.cuda.mem_get_info()[0]
-        fitting = max(1, int(0.8 * memory / (GPU_BYTES_A_PIXEL * plan.size**2)))
+        fitting = max(1, int((0.8 * memory - GPU_BYTES_FIXED) / (GPU_BYTES_A_PIXEL * plan.size**2)))
         pick('batch_size', min(fitting, 8, images), f'{memory / 2**30:.0f} GiB are free on the GPU')
         accumulate = max(1, round(8 / plan.batch_size)) if images >= 8 else 1
         pick('accumulate', accumulate, 'a step of about 8 images')
