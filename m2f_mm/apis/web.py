@@ -330,7 +330,7 @@ class Answers:
             truth = self.models[name].truth(result, annotation)
         except USER_ERRORS as error:
             note = html.escape(cleaned(str(error)))
-        text = '<p><b>truth</b></p>'
+        text = '<p><b>ground truth</b></p>'
         return [
             '<p><b>prediction</b></p>' + hover_html(shown),
             gr.HTML('' if truth is None else text + hover_html(truth), visible=truth is not None),
@@ -506,7 +506,7 @@ def make_page(models: ServedModels, folder: Path) -> 'gradio.Blocks':
                     )
                     annotation = gr.File(
                         file_types=['.json', '.png'],
-                        label='truth: a JSON of COCO or labelme, or a label map',
+                        label='ground truth: a JSON of COCO or labelme, or a label map',
                         elem_id='m2f-annotation',
                         height=140,
                     )
