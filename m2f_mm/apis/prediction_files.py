@@ -20,7 +20,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from m2f_mm.datasets.io import encode_png, inside, refuse_inputs, write_file, write_json
 
@@ -142,13 +141,7 @@ class PredictionFiles:
     def _semantic(result: Result) -> bytes:
         if result.semantic is None:
             raise ValueError(f'{result.name} has {result.kind} results, of which there is no label map')
-        if len(result.classes) <= 255:
-            return encode_png(result.semantic.astype(np.uint8))
-        import io
-
-        stream = io.BytesIO()
-        Image.fromarray(result.semantic.astype(np.uint16)).save(stream, format='PNG')
-        return stream.getvalue()
+        return encode_png(result.semantic.astype(np.uint8 if len(result.classes) <= 255 else np.uint16))
 
     @staticmethod
     def _image(result: Result) -> dict:

@@ -21,7 +21,7 @@ from m2f_mm.datasets.panoptic_files import shared_panoptic_ids
 from m2f_mm.datasets.wrappers import iter_datasets
 from m2f_mm.engine.class_counts import check_class_counts, fill_classes
 
-from .results import Result, ResultSegment, result_of_sample
+from .results import Result, result_of_sample
 from .segmenter import Segmenter
 from .sources import read_image
 from .tool_runner import import_framework
@@ -147,21 +147,6 @@ class ValidationData:
     def _result(self, kind: str, size: tuple[int, int]) -> Result:
         return Result('', _blank(size), kind, [], self.segmenter.classes, palette=self.segmenter.palette)
 
-    def _add(self, result: Result, label: int, box: Any, **mask: Any) -> None:
-        things = self.segmenter.is_thing
-        result.segments.append(
-            ResultSegment(
-                label=int(label),
-                name=result.classes[label],
-                score=None,
-                is_thing=None if things is None else things[label],
-                id=len(result.segments) + 1,
-                box=tuple(map(float, box)),
-                size=result.size,
-                **mask,
-            )
-        )
-
     def _panoptic(self, info: Mapping) -> Truth:
         """Of ``PanopticDataset``'s records, or MMDetection's, whose crowds are things that are none."""
         result = self._result(self.task, (info['height'], info['width']))
@@ -182,9 +167,7 @@ class ValidationData:
             result.panoptic = runs.replace(number.astype(np.int32))
         for number, (_, label, _) in enumerate(segments, 1):
             mask = result.panoptic == number
-            self._add(
-                result, label, box_of_mask(mask) if mask.any() else (0, 0, 0, 0), ids=result.panoptic, value=number
-            )
+            result.add(label, box_of_mask(mask), self.segmenter.is_thing, ids=result.panoptic, value=number)
         truth = Truth(result, np.array([crowd for *_, crowd in segments], bool))
         return self._semantic_of(truth) if self.task == 'semantic' else truth
 
@@ -201,7 +184,7 @@ class ValidationData:
         result, crowd = self._result(self.task, size), []
         for each in info['instances']:
             rle = None if each.get('mask') is None or self.task == 'boxes' else _rle(each['mask'], size)
-            self._add(result, each['bbox_label'], each['bbox'], given_rle=rle)
+            result.add(each['bbox_label'], map(float, each['bbox']), self.segmenter.is_thing, given_rle=rle)
             crowd.append(bool(each.get('ignore_flag')))
         return Truth(result, np.array(crowd, bool))
 
@@ -213,9 +196,7 @@ class ValidationData:
     def _of_label_map(self, labels: np.ndarray) -> Truth:
         result = self._result('semantic', labels.shape)
         result.semantic = labels
-        for label in np.unique(labels):
-            if label < len(result.classes):
-                self._add(result, label, box_of_mask(labels == label), ids=labels, value=int(label))
+        result.add_classes(self.segmenter.is_thing)
         return Truth(result, np.zeros(len(result), bool))
 
 

@@ -3,7 +3,7 @@
 Shapes: N segments, H x W the image as it is shown (EXIF's orientation applied).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from pycocotools import mask as coco_masks
 
 from m2f_mm.datasets.categories import distinct_colors
 from m2f_mm.datasets.io import write_image
+from m2f_mm.datasets.label_maps import default_ignore_index
 from m2f_mm.evaluation.functional import INSTANCE_OFFSET, decode_panoptic_seg
 from m2f_mm.visualization import drawing
 from m2f_mm.visualization.drawing import Segments, draw_segments
@@ -122,6 +123,42 @@ class Result:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.image.shape[:2]
+
+    def add(
+        self,
+        label: int,
+        box: Sequence[float],
+        is_thing: Sequence[bool] | Mapping[int, bool] | None = None,
+        score: float | None = None,
+        **mask: Any,
+    ) -> None:
+        """One more segment, whose id follows from the position.
+
+        Args:
+            label: of the class.
+            box: x0, y0, x1, y1 in pixels.
+            is_thing: for each class; None where that is not known.
+            score: confidence; None where there is none.
+            **mask: ``ids`` and ``value``, ``given_rle``, or nothing for a box; see ``ResultSegment``.
+        """
+        self.segments.append(
+            ResultSegment(
+                label=int(label),
+                name=self.classes[label],
+                score=score,
+                is_thing=None if is_thing is None else bool(is_thing[label]),
+                id=len(self.segments) + 1,
+                box=tuple(box),
+                size=self.size,
+                **mask,
+            )
+        )
+
+    def add_classes(self, is_thing: Sequence[bool] | Mapping[int, bool] | None = None) -> None:
+        """A segment for each class of ``semantic``; values that are none are passed over."""
+        present = [label for label in np.unique(self.semantic).tolist() if label < len(self.classes)]
+        for label, box in zip(present, _boxes(self.semantic, present)):
+            self.add(label, box, is_thing, ids=self.semantic, value=label)
 
     def above(self, score: float) -> 'Result':
         """The result without instances and boxes of a lower score; panoptic and semantic ones stay whole."""
@@ -389,7 +426,7 @@ def _panoptic(result: Result, sample: Any, is_thing: Sequence[bool] | None) -> N
     ids = ids.reshape(ids.shape[-2:])
     index, labels = decode_panoptic_seg(ids, len(result.classes))  # -1, or the position of the segment in labels
     result.panoptic = (index + 1).astype(np.int32)
-    void = IGNORED if len(result.classes) <= IGNORED else 65535
+    void = default_ignore_index(len(result.classes))
     lookup = np.array([*labels, void], np.uint8 if void == IGNORED else np.uint16)
     result.semantic = lookup[index]
     scores = data.metainfo.get('scores') or {}
@@ -397,19 +434,7 @@ def _panoptic(result: Result, sample: Any, is_thing: Sequence[bool] | None) -> N
     values = values[values % INSTANCE_OFFSET < len(result.classes)]
     boxes = _boxes(result.panoptic, range(1, len(labels) + 1))
     for number, (label, value, box) in enumerate(zip(labels, values, boxes), 1):
-        result.segments.append(
-            ResultSegment(
-                label=int(label),
-                name=result.classes[label],
-                score=scores.get(int(value)),
-                is_thing=None if is_thing is None else bool(is_thing[label]),
-                id=number,
-                box=box,
-                size=result.size,
-                ids=result.panoptic,
-                value=number,
-            )
-        )
+        result.add(label, box, is_thing, scores.get(int(value)), ids=result.panoptic, value=number)
     result.segments.sort(key=lambda segment: -(segment.score or 0))
 
 
@@ -427,40 +452,15 @@ def _instances(result: Result, sample: Any, is_thing: Sequence[bool] | None) -> 
     boxes = instances.bboxes
     boxes = np.asarray(getattr(boxes, 'tensor', boxes).float())
     for row in np.argsort(-scores, kind='stable'):
-        label = int(labels[row])
-        result.segments.append(
-            ResultSegment(
-                label=label,
-                name=result.classes[label],
-                score=float(scores[row]),
-                is_thing=None if is_thing is None else bool(is_thing[label]),
-                id=len(result.segments) + 1,
-                box=tuple(boxes[row].tolist()),
-                size=result.size,
-                given_rle=None if masks is None else masks[row],
-            )
-        )
+        rle = None if masks is None else masks[row]
+        result.add(int(labels[row]), boxes[row].tolist(), is_thing, float(scores[row]), given_rle=rle)
 
 
 def _semantic(result: Result, sample: Any, is_thing: Sequence[bool] | None) -> None:
     data = sample.pred_sem_seg
     labels = np.asarray((data.sem_seg if 'sem_seg' in data else data.data).cpu())
     result.semantic = labels.reshape(labels.shape[-2:])
-    present = [label for label in np.unique(result.semantic) if label < len(result.classes)]
-    for label, box in zip(present, _boxes(result.semantic, present)):
-        result.segments.append(
-            ResultSegment(
-                label=int(label),
-                name=result.classes[label],
-                score=None,
-                is_thing=None if is_thing is None else bool(is_thing[label]),
-                id=len(result.segments) + 1,
-                box=box,
-                size=result.size,
-                ids=result.semantic,
-                value=int(label),
-            )
-        )
+    result.add_classes(is_thing)
 
 
 def _boxes(ids: np.ndarray, values: Sequence[int]) -> list[tuple[int, int, int, int]]:

@@ -12,8 +12,9 @@ import numpy as np
 from pycocotools import mask as coco_masks
 
 from m2f_mm.boxes import box_of_mask
+from m2f_mm.datasets.label_maps import default_ignore_index
 
-from .results import IGNORED, Result, ResultSegment
+from .results import Result, ResultSegment
 
 SAME_OBJECT = 0.5  # share of the smaller mask, in the pixels that two tiles have, that the other must cover
 
@@ -76,7 +77,8 @@ def merge_tiles(parts: Sequence[Result], tiles: Sequence[Tile], image: np.ndarra
         whole.semantic = np.full(whole.size, 0, first.semantic.dtype)
         for part, tile in zip(parts, tiles):
             whole.semantic[tile.own_rows, tile.own_columns] = _owned(part.semantic, tile)
-        _add_classes(whole, first)
+        things = {segment.label: segment.is_thing for part in parts for segment in part}
+        whole.add_classes(None if None in things.values() else things)
         return whole
     groups = _same_objects(parts, tiles)
     if first.kind == 'panoptic':
@@ -91,26 +93,6 @@ def _owned(pixels: np.ndarray, tile: Tile) -> np.ndarray:
     top, left = tile.own_rows.start - tile.rows.start, tile.own_columns.start - tile.columns.start
     height, width = (own.stop - own.start for own in (tile.own_rows, tile.own_columns))
     return pixels[top : top + height, left : left + width]
-
-
-def _add_classes(whole: Result, first: Result) -> None:
-    is_thing = {segment.label: segment.is_thing for segment in first}
-    for label in np.unique(whole.semantic):
-        if label < len(whole.classes):
-            mask = whole.semantic == label
-            whole.segments.append(
-                ResultSegment(
-                    label=int(label),
-                    name=whole.classes[label],
-                    score=None,
-                    is_thing=is_thing.get(int(label)),
-                    id=len(whole.segments) + 1,
-                    box=box_of_mask(mask),
-                    size=whole.size,
-                    ids=whole.semantic,
-                    value=int(label),
-                )
-            )
 
 
 def _same_objects(parts: Sequence[Result], tiles: Sequence[Tile]) -> list[list[tuple[int, int]]]:
@@ -194,7 +176,7 @@ def _merge_panoptic(
             lookups[p][parts[p].segments[s].id] = number
     for part, tile, lookup in zip(parts, tiles, lookups):
         whole.panoptic[tile.own_rows, tile.own_columns] = lookup[_owned(part.panoptic, tile)]
-    void = IGNORED if len(whole.classes) <= IGNORED else 65535
+    void = default_ignore_index(len(whole.classes))
     labels = np.full(len(groups) + 1, void, parts[0].semantic.dtype)
     present = set(np.unique(whole.panoptic).tolist())
     for number, group in enumerate(groups, 1):

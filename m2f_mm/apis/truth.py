@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from m2f_mm.boxes import box_of_mask
 from m2f_mm.datasets.formats import OwnData, recognise
 from m2f_mm.datasets.io import read_json, read_label_png, write_file, write_image
+from m2f_mm.datasets.label_maps import default_ignore_index
 
 from .report_data import ValidationData
-from .results import IGNORED, Result, ResultSegment
+from .results import IGNORED, Result
 
 if TYPE_CHECKING:
     from .segmenter import Segmenter
@@ -123,19 +123,8 @@ def _of_objects(
     """Of labels, RLEs (None for boxes alone) and boxes."""
     own = classes is segmenter.classes
     result = Result(name, image, 'instance', [], classes, palette=segmenter.palette if own else None)
-    for number, (label, rle, box) in enumerate(parts, 1):
-        result.segments.append(
-            ResultSegment(
-                label=label,
-                name=classes[label],
-                score=None,
-                is_thing=segmenter.is_thing[label] if own and segmenter.is_thing else None,
-                id=number,
-                box=tuple(map(float, box)),
-                size=result.size,
-                given_rle=rle,
-            )
-        )
+    for label, rle, box in parts:
+        result.add(label, map(float, box), segmenter.is_thing if own else None, given_rle=rle)
     if result.segments and not any(each.has_mask for each in result.segments):
         result.kind = 'boxes'
     return result
@@ -152,23 +141,10 @@ def _of_label_map(labels: np.ndarray, image: np.ndarray, name: str, segmenter: '
             f'{shown} has the value {strange[0]}, but the labels of the model are 0 to {len(classes) - 1} '
             f'({classes[0]} to {classes[-1]}), and {IGNORED} for none'
         )
-    for label in np.unique(labels[labels != IGNORED]).tolist():
-        result.segments.append(_segment_of_map(result, labels, label, label, segmenter))
+    if len(classes) > IGNORED:  # where 255 would be a class
+        result.semantic = np.where(labels == IGNORED, default_ignore_index(len(classes)), labels)
+    result.add_classes(segmenter.is_thing)
     return result
-
-
-def _segment_of_map(result: Result, ids: np.ndarray, value: int, label: int, segmenter: 'Segmenter') -> ResultSegment:
-    return ResultSegment(
-        label=label,
-        name=result.classes[label],
-        score=None,
-        is_thing=segmenter.is_thing[label] if segmenter.is_thing else None,
-        id=len(result.segments) + 1,
-        box=box_of_mask(ids == value),
-        size=result.size,
-        ids=ids,
-        value=value,
-    )
 
 
 class KnownImages:
